@@ -1,0 +1,92 @@
+"""The composition root: settings in, parts chosen and wired, ASGI application out.
+
+The only place that knows which scratch, sink and gate there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from oslo_config import cfg
+from starlette.applications import Starlette
+
+from resumable_glance import server
+from resumable_glance.auth import Gate
+from resumable_glance.auth.vault import Vault
+from resumable_glance.catalog import Catalog
+from resumable_glance.config import Settings
+from resumable_glance.handoff import Handoff
+from resumable_glance.scratch.local import LocalScratch
+from resumable_glance.sinks import Sink
+from resumable_glance.uploads import Uploads
+
+LOG = logging.getLogger(__name__)
+TIDY_INTERVAL = 60  # seconds
+
+
+@dataclass(frozen=True)
+class Service:
+    """The application, and what a stop needs to reach."""
+
+    asgi: Starlette
+    uploads: Uploads
+
+
+def build(settings: Settings, conf: cfg.ConfigOpts) -> Service:
+    """Open everything. Raises OSError, scratch.local.InUse, schema.NewerCatalog, vault.BadKeyFile and what
+    keystoneauth1 raises for options that are missing: each says in a sentence what is wrong."""
+    scratch = LocalScratch(settings.scratch_directory)
+    catalog = Catalog(settings.database)
+    vault = Vault(settings.key_file)
+    gate, sink = gate_and_sink(settings, conf)
+    handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers)
+    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await uploads.sweep()
+        jobs = [asyncio.create_task(handoff.run()), asyncio.create_task(_tidy(uploads))]
+        try:
+            yield
+        finally:
+            await uploads.close()
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            catalog.close()
+            scratch.close()
+
+    return Service(server.application(settings, gate, uploads, lifespan), uploads)
+
+
+def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]:
+    """Whom to let in, and where images go."""
+    if settings.auth_strategy == "noauth":
+        from resumable_glance.auth.anyone import AnyoneGate
+        from resumable_glance.sinks.directory import DirectorySink
+
+        return AnyoneGate(), DirectorySink(settings.sink_directory)
+    from resumable_glance.auth.keystone import KeystoneGate, service_session
+
+    session = service_session(conf)
+    gate = KeystoneGate(session, settings.token_cache_time)
+    if settings.sink == "directory":
+        from resumable_glance.sinks.directory import DirectorySink
+
+        return gate, DirectorySink(settings.sink_directory)
+    from resumable_glance.sinks.glance import GlanceSink
+
+    return gate, GlanceSink(conf, session, settings.handoff_workers)
+
+
+async def _tidy(uploads: Uploads) -> None:
+    while True:
+        try:
+            await uploads.tidy()
+        except Exception:
+            LOG.exception("tidying up met a defect of ours")
+        await asyncio.sleep(TIDY_INTERVAL)

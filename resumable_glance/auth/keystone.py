@@ -1,0 +1,100 @@
+"""A gate that asks Keystone (identity API v3, `GET /v3/auth/tokens`) whose token it is.
+
+Keystone's word is kept for a bounded time in memory, under the token's sha256, and never past the token's
+own end. keystoneauth1 blocks and takes 130 ms to import: it runs in threads and is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cachetools import TLRUCache
+from oslo_config import cfg
+
+from resumable_glance.auth import Identity
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.upload import Owner
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+
+LOG = logging.getLogger(__name__)
+GROUP = "keystone_authtoken"
+CACHED_TOKENS = 10_000
+LONGEST_TOKEN = 16 * 1024  # characters
+
+
+def service_session(conf: cfg.ConfigOpts) -> Session:
+    """A session as our own service user, from [keystone_authtoken]."""
+    from keystoneauth1 import loading
+
+    loading.register_session_conf_options(conf, GROUP)
+    loading.register_auth_conf_options(conf, GROUP)
+    auth = loading.load_auth_from_conf_options(conf, GROUP)
+    return loading.load_session_from_conf_options(conf, GROUP, auth=auth)
+
+
+class KeystoneGate:
+    """`cache_time` in seconds; `clock` gives seconds since the epoch."""
+
+    def __init__(self, session: Session, cache_time: float, clock: Callable[[], float] = time.time) -> None:
+        self._session = session
+        self._known: TLRUCache[bytes, Identity] = TLRUCache(
+            CACHED_TOKENS, ttu=lambda _, identity, now: min(now + cache_time, identity.expires_at), timer=clock
+        )
+        self._asking: dict[bytes, asyncio.Task[Identity]] = {}
+
+    async def admit(self, headers: Mapping[str, str]) -> Identity:
+        token = headers.get("x-auth-token", "")
+        if not token or len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise Refused(Reason.UNAUTHENTICATED, "Send a Keystone token of a project in X-Auth-Token.")
+        key = hashlib.sha256(token.encode()).digest()
+        return self._known.get(key) or await self._asked(key, token)
+
+    async def _asked(self, key: bytes, token: str) -> Identity:
+        # Parallel chunks with a new token ask Keystone once, and a chunk that goes away does not stop the others.
+        if key not in self._asking:
+            self._asking[key] = asyncio.create_task(asyncio.to_thread(self._ask, token))
+            self._asking[key].add_done_callback(lambda _: self._asking.pop(key))
+        identity = await asyncio.shield(self._asking[key])
+        self._known[key] = identity
+        return identity
+
+    def _ask(self, token: str) -> Identity:
+        from keystoneauth1 import exceptions, plugin
+
+        try:
+            answer = self._session.get(
+                "/auth/tokens?nocatalog",
+                endpoint_filter={"interface": plugin.AUTH_INTERFACE, "version": (3, 0)},
+                headers={"X-Subject-Token": token},
+                raise_exc=False,
+            )
+        except exceptions.ClientException as problem:
+            LOG.error("Keystone can't be asked about a token: %s", problem)
+            raise _unavailable() from problem
+        if answer.status_code == 404:
+            raise Refused(Reason.UNAUTHENTICATED, "The token is unknown, revoked or expired. Get a new one.")
+        if answer.status_code != 200:
+            LOG.error("Keystone answered %s about a token; may our service user ask?", answer.status_code)
+            raise _unavailable()
+        return _identity(answer.json()["token"], token)
+
+
+def _unavailable() -> Refused:
+    return Refused(
+        Reason.GATE_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.", retry_after=5
+    )
+
+
+def _identity(described: Mapping[str, Any], token: str) -> Identity:
+    if "project" not in described:
+        raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
+    expires_at = datetime.datetime.fromisoformat(described["expires_at"]).timestamp()
+    return Identity(Owner(described["project"]["id"], described["user"]["id"]), token, expires_at)

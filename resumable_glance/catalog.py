@@ -1,0 +1,241 @@
+"""The transactional record of uploads, extents and handoffs.
+
+Each method is one transaction, and returns when it is durable. All of them run one after the other in one
+thread of the catalog's own: SQLite has one writer anyway, and the event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from resumable_glance import schema
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import (
+    WITH_HANDOFF,
+    Event,
+    Extent,
+    Image,
+    Owner,
+    Proof,
+    State,
+    Trouble,
+    Upload,
+    follow,
+)
+
+T = TypeVar("T")
+uploads, extents = schema.uploads, schema.extents
+
+
+class Catalog:
+    """The catalog at an SQLAlchemy `url`, migrated to this version's schema when it is opened."""
+
+    def __init__(self, url: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
+        self._engine = schema.engine(url)
+        try:
+            self._thread.submit(schema.migrate, self._engine).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._thread.submit(self._engine.dispose).result()
+        self._thread.shutdown()
+
+    async def add(self, upload: Upload, credential: bytes | None) -> None:
+        await self._run(lambda db: db.execute(uploads.insert().values(_row(upload) | {"credential": credential})))
+
+    async def get(self, upload_id: str) -> Upload | None:
+        return await self._run(lambda db: _get(db, upload_id))
+
+    async def owned(self, owner: Owner, limit: int, marker: str | None) -> list[Upload]:
+        """The owner's uploads, newest first, those after `marker`."""
+        query = (
+            uploads.select()
+            .where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
+            .order_by(uploads.c.created_at.desc(), uploads.c.id.desc())
+            .limit(limit)
+        )
+        if marker is not None:
+            position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
+            query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
+        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+
+    async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
+        """The extents of an upload in order; those that touch `within`, if given."""
+        query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
+        if within is not None:
+            query = query.where(extents.c.start < within.stop, extents.c.stop > within.start)
+        return await self._run(lambda db: [_extent(row) for row in db.execute(query)])
+
+    async def commit(self, upload_id: str, new: Sequence[Extent], now: float, expires_at: float) -> Upload:
+        """From now on these bytes count. Seals the upload when no gap is left."""
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            follow(upload.state, Event.FILLED)  # only what is still receiving may grow
+            db.execute(extents.insert(), [_extent_row(upload_id, each) for each in new])
+            received = upload.received + sum(each.range.length for each in new)
+            grown = dataclasses.replace(
+                upload,
+                received=received,
+                offset=_advanced(db, upload_id, upload.offset),
+                state=follow(upload.state, Event.FILLED) if received == upload.size else upload.state,
+                updated_at=now,
+                expires_at=expires_at,
+            )
+            return _save(db, grown)
+
+        return await self._run(work)
+
+    async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
+        """Follow the table of states; `changes` are fields of the upload set in the same transaction.
+
+        IllegalTransition, and nothing is changed, where the table has no such event.
+        """
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            state = follow(upload.state, event)
+            return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+
+        return await self._run(work)
+
+    async def prove(self, upload_id: str, proof: Proof) -> Upload:
+        """Record what we computed over all bytes."""
+        return await self._run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), proof=proof)))
+
+    async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
+        """Keep a fresher (encrypted) credential of the owner; a handoff that waits may go on from `due`."""
+        where = uploads.c.id == upload_id
+        change = uploads.update().where(where).values(credential=credential, next_attempt_at=due)
+        await self._run(lambda db: db.execute(change))
+
+    async def credential(self, upload_id: str) -> bytes | None:
+        query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
+        return await self._run(lambda db: db.execute(query).scalar_one_or_none())
+
+    async def handoffs(self) -> list[Upload]:
+        """Whatever is between sealed and active, the one whose turn is first first."""
+        query = uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
+        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+
+    async def promised(self) -> int:
+        """Bytes of scratch that unfinished uploads may still fill."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.size - uploads.c.received), 0)).where(
+            uploads.c.state == State.RECEIVING
+        )
+        return await self._run(lambda db: int(db.execute(query).scalar_one()))
+
+    async def lapsed(self, now: float) -> list[Upload]:
+        query = uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now)
+        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+
+    async def forget(self, before: float) -> int:
+        """Delete the records of uploads that ended before a time; the number of them."""
+        ended = uploads.c.state.in_([State.ACTIVE, State.CANCELLED, State.EXPIRED])
+        removal = uploads.delete().where(ended, uploads.c.updated_at < before)
+        return await self._run(lambda db: db.execute(removal).rowcount)
+
+    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        def transaction() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _get(db: sa.Connection, upload_id: str) -> Upload | None:
+    row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
+    return None if row is None else _upload(row)
+
+
+def _existing(db: sa.Connection, upload_id: str) -> Upload:
+    upload = _get(db, upload_id)
+    if upload is None:
+        raise LookupError(f"the catalog has no upload {upload_id}")
+    return upload
+
+
+def _save(db: sa.Connection, upload: Upload) -> Upload:
+    db.execute(uploads.update().where(uploads.c.id == upload.id).values(_row(upload)))
+    return upload
+
+
+def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
+    """The end of the gap-free prefix: from the old one on, as far as the extents touch."""
+    following = (
+        sa.select(extents.c.start, extents.c.stop)
+        .where(extents.c.upload_id == upload_id, extents.c.start >= offset)
+        .order_by(extents.c.start)
+    )
+    with contextlib.closing(db.execute(following)) as rows:
+        for start, stop in rows:
+            if start != offset:
+                break
+            offset = stop
+    return offset
+
+
+def _row(upload: Upload) -> dict[str, object]:
+    return {
+        "id": upload.id,
+        "project_id": upload.owner.project_id,
+        "user_id": upload.owner.user_id,
+        "size": upload.size,
+        "state": upload.state.value,
+        "image_id": upload.image.id,
+        "image_name": upload.image.name,
+        "image_adopted": upload.image.adopted,
+        "store": upload.image.store,
+        "declared": " ".join(map(str, upload.declared)),
+        "received_offset": upload.offset,
+        "received": upload.received,
+        "created_at": upload.created_at,
+        "updated_at": upload.updated_at,
+        "expires_at": upload.expires_at,
+        "md5": upload.proof.md5 if upload.proof else None,
+        "sha512": upload.proof.sha512 if upload.proof else None,
+        "trouble_reason": upload.trouble.reason if upload.trouble else None,
+        "trouble_detail": upload.trouble.detail if upload.trouble else None,
+        "attempts": upload.attempts,
+        "next_attempt_at": upload.next_attempt_at,
+    }
+
+
+def _upload(row: sa.Row[Any]) -> Upload:
+    return Upload(
+        id=row.id,
+        owner=Owner(row.project_id, row.user_id),
+        size=row.size,
+        state=State(row.state),
+        image=Image(row.image_id, row.image_name, row.store, row.image_adopted),
+        declared=tuple(Digest.parse(each) for each in row.declared.split()),
+        offset=row.received_offset,
+        received=row.received,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        expires_at=row.expires_at,
+        proof=Proof(row.md5, row.sha512) if row.md5 else None,
+        trouble=Trouble(row.trouble_reason, row.trouble_detail) if row.trouble_reason else None,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+    )
+
+
+def _extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
+    start, stop = extent.range
+    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": str(extent.digest)}
+
+
+def _extent(row: sa.Row[Any]) -> Extent:
+    return Extent(Range(row.start, row.stop), Digest.parse(row.digest))

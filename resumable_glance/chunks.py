@@ -1,0 +1,258 @@
+"""One chunk's way from a request's body to durable extents, and who may write where.
+
+Its one rule: data is durable on scratch before the catalog names it, and only what the catalog names counts.
+At most one request writes to any byte: a newer one takes over, after the older has really stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Append
+from resumable_glance.protocol.digests import Digest, Tally, hasher
+from resumable_glance.protocol.ranges import Range, Segment, segments
+from resumable_glance.protocol.upload import Extent
+from resumable_glance.scratch import ScratchFile
+
+LOG = logging.getLogger(__name__)
+BATCH = 1024 * 1024  # bytes gathered for one hop to a thread: a hop costs 77 us, a megabyte of md5 1.4 ms
+MARK = "crc32"  # what an extent whose chunk declared nothing is checked by
+_INTERRUPTIONS = {
+    Reason.DISCONNECTED,
+    Reason.STALLED,
+    Reason.SUPERSEDED,
+    Reason.CLOSING,
+    Reason.BODY_TOO_SHORT,
+    Reason.BODY_TOO_LONG,
+}
+_SENTENCES = {
+    Reason.STALLED: "No byte came for too long. Ask where the upload is, and go on from there.",
+    Reason.SUPERSEDED: "A newer request has taken over these bytes. Ask where the upload is.",
+    Reason.CLOSING: "The service is being restarted. Try again in a moment; what it has acknowledged is safe.",
+    Reason.CANCELLED: "This upload was cancelled. Create a new one.",
+}
+
+
+class Body(Protocol):
+    async def read(self) -> bytes:
+        """The next piece of the body, empty at its end. Refused(DISCONNECTED) if the client is gone."""
+
+
+class Lease:
+    """The right to write to a range, until it is taken away. It also watches that the body keeps coming."""
+
+    def __init__(self, range_: Range, idle_timeout: float) -> None:
+        self.range = range_
+        self.released = asyncio.Event()
+        self._idle_timeout = idle_timeout
+        self._evicted: Reason | None = None
+        self._timer: asyncio.Timeout | None = None
+
+    def evict(self, reason: Reason) -> None:
+        """End the holder's next or present wait for bytes, at once."""
+        self._evicted = self._evicted or reason
+        if self._timer is not None:
+            self._timer.reschedule(asyncio.get_running_loop().time())
+
+    async def read(self, body: Body) -> bytes:
+        """As body.read(). Refused: STALLED, or the reason of the eviction."""
+        if self._evicted is None:
+            try:
+                async with asyncio.timeout(self._idle_timeout) as self._timer:
+                    return await body.read()
+            except TimeoutError:
+                pass
+            finally:
+                self._timer = None
+        reason = self._evicted or Reason.STALLED
+        raise Refused(reason, _SENTENCES[reason], retry_after=1)
+
+
+class Leases:
+    """All leases of all uploads."""
+
+    def __init__(self, idle_timeout: float) -> None:
+        self._idle_timeout = idle_timeout
+        self._held: dict[str, set[Lease]] = {}
+
+    @contextlib.asynccontextmanager
+    async def hold(self, upload_id: str, range_: Range) -> AsyncIterator[Lease]:
+        """A lease on a range, once nobody else writes there. Only those who came before us are waited for."""
+        mine = Lease(range_, self._idle_timeout)
+        rivals = [each for each in self._held.get(upload_id, ()) if each.range.overlaps(range_)]
+        self._held.setdefault(upload_id, set()).add(mine)
+        try:
+            await _ended(rivals, Reason.SUPERSEDED)
+            yield mine
+        finally:
+            mine.released.set()
+            self._held[upload_id].discard(mine)
+            if not self._held[upload_id]:
+                del self._held[upload_id]
+
+    async def evict(self, reason: Reason, upload_id: str | None = None) -> None:
+        """Stop whoever writes to an upload, or to any; returns when they have."""
+        of = [upload_id] if upload_id is not None else list(self._held)
+        await _ended([lease for each in of for lease in self._held.get(each, ())], reason)
+
+
+async def _ended(leases: list[Lease], reason: Reason) -> None:
+    for each in leases:
+        each.evict(reason)
+    for each in leases:
+        await each.released.wait()
+
+
+Commit = Callable[[list[Extent]], Awaitable[object]]
+
+
+class Intake:
+    """Takes one chunk in. Bytes that are durable already are compared, all others are written.
+
+    `durable` are the ranges that the catalog has; `commit` names new extents in it; `commit_size` in bytes.
+    """
+
+    def __init__(
+        self, append: Append, durable: list[Range], file: ScratchFile, commit: Commit, commit_size: int
+    ) -> None:
+        self._append = append
+        self._segments = list(segments(append.range, durable))
+        self._file = file
+        self._commit_extents = commit
+        self._commit_size = commit_size
+        self._position = append.range.start
+        self._tally = Tally(*(each.algorithm for each in append.declared))
+        # A chunk that is one new extent needs no mark of its own: its declared digest becomes the extent's.
+        self._marked = not (append.declared and self._segments == [Segment(append.range, durable=False)])
+        self._mark = hasher(MARK)
+        self._begun: int | None = None  # where the extent that is being written began
+        self._extents: list[Extent] = []  # complete, but not in the catalog yet
+        self._uncommitted = 0  # bytes
+
+    async def run(self, body: Body, lease: Lease) -> None:
+        """Take the whole body. Refused, or OSError from scratch; what must not be kept is not kept."""
+        try:
+            await self._take(body, lease)
+        except Refused as refusal:
+            # A chunk with a digest is all or nothing; of another one every byte that came is kept.
+            if refusal.reason in _INTERRUPTIONS and not self._append.declared:
+                await self._commit()
+            raise
+        self._check_digests()
+        await self._commit()
+
+    async def _take(self, body: Body, lease: Lease) -> None:
+        async for batch in gathered(body, lease, self._append.range.length):
+            rest = memoryview(batch)
+            while rest:
+                rest = rest[await self._place(rest) :]
+            if not self._append.declared and self._uncommitted >= self._commit_size:
+                await self._commit()
+        if self._position < self._append.range.stop:
+            raise Refused(
+                Reason.BODY_TOO_SHORT,
+                f"The body ended {self._append.range.stop - self._position} bytes before its range does.",
+            )
+
+    async def _place(self, data: memoryview) -> int:
+        """Compare or write as much of `data` as lies in the current segment; the number of bytes used."""
+        segment = self._segments[0]
+        data = data[: segment.range.stop - self._position]
+        put = self._compare if segment.durable else self._write
+        await asyncio.gather(put(data), asyncio.to_thread(self._hash, data, self._marked and not segment.durable))
+        self._position += len(data)
+        if self._position == segment.range.stop:
+            self._segments.pop(0)
+            self._end_extent()
+        return len(data)
+
+    def _hash(self, data: memoryview, mark: bool) -> None:
+        self._tally.update(data)
+        if mark:
+            self._mark.update(data)
+
+    async def _compare(self, data: memoryview) -> None:
+        if await self._file.read(self._position, len(data)) != data:
+            raise Refused(
+                Reason.DIFFERENT_BYTES,
+                "Other bytes were received in this range before. Is it the same file? Nothing was changed.",
+            )
+
+    async def _write(self, data: memoryview) -> None:
+        if self._begun is None:
+            self._begun = self._position
+        self._uncommitted += len(data)
+        await self._file.write(self._position, data)
+
+    def _end_extent(self) -> None:
+        """What was written since the last extent becomes one."""
+        if self._begun is None:
+            return
+        digest = Digest(MARK, self._mark.digest()) if self._marked else self._append.declared[0]
+        self._extents.append(Extent(Range(self._begun, self._position), digest))
+        self._begun, self._mark = None, hasher(MARK)
+
+    def _check_digests(self) -> None:
+        for each in self._append.declared:
+            if not self._tally.digest(each.algorithm).matches(each):
+                raise Refused(
+                    Reason.CHUNK_DIGEST_MISMATCH,
+                    f"The body's {each.algorithm} is not the declared one: it was changed on the way, or is not what "
+                    "was meant to be sent. Nothing of it was kept; send it again.",
+                )
+
+    async def _commit(self) -> None:
+        self._end_extent()
+        extents, self._extents, self._uncommitted = self._extents, [], 0
+        if extents:
+            await self._file.sync()
+            await self._commit_extents(extents)
+
+
+async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes]:
+    """The body in batches. Whatever came before an interruption is given first; then it is raised.
+
+    Refused: BODY_TOO_LONG after the first `length` bytes, or as Lease.read.
+    """
+    pieces: list[bytes] = []
+    held, left = 0, length
+    interruption: Refused | None = None
+    ended = False
+    while not ended:
+        try:
+            piece = await lease.read(body)
+        except Refused as refusal:
+            interruption, piece = refusal, b""
+        if len(piece) > left:
+            interruption = Refused(Reason.BODY_TOO_LONG, f"The body is longer than its range of {length} bytes.")
+            piece = piece[:left]
+        pieces.append(piece)
+        held, left = held + len(piece), left - len(piece)
+        ended = interruption is not None or not piece
+        if held >= BATCH or (held and ended):
+            yield b"".join(pieces)
+            pieces, held = [], 0
+    if interruption is not None:
+        raise interruption
+
+
+def scratch_failure(problem: OSError) -> Refused:
+    """What a client is told when scratch fails. Acknowledged bytes are safe in any case."""
+    LOG.error("Scratch failed: %s", problem)
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Refused(
+            Reason.NO_SPACE,
+            "There is no space for these bytes right now. What was acknowledged is safe; try later.",
+            retry_after=60,
+        )
+    return Refused(
+        Reason.SCRATCH_FAILED,
+        "These bytes could not be stored. What was acknowledged is safe; send them again.",
+        retry_after=5,
+    )

@@ -1,0 +1,276 @@
+"""Every option of the service, with its unit, its default and its reason.
+
+`load()` reads the INI files once and gives plain frozen settings: the rest of the program never sees
+oslo.config, and a bad value is refused at the start with its option's name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg, types
+
+GiB = 1024**3
+MiB = 1024**2
+
+
+class BadConfiguration(Exception):
+    """A sentence that names the option and says what it should be."""
+
+
+class Origin(types.String):
+    """scheme://host[:port], as browsers send it (RFC 6454). A path never matches, so it is refused."""
+
+    def __call__(self, value: object) -> str:
+        text = str(super().__call__(value))
+        parts = urllib.parse.urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError(f"{text!r} is not an origin: write scheme://host[:port]")
+        exact = f"{parts.scheme}://{parts.netloc}"
+        if text != exact:
+            raise ValueError(f"{text!r} is not an origin, for it has a path, and no browser sends one: write {exact}")
+        if text != text.lower():
+            raise ValueError(f"{text!r} never matches, for browsers send it in lower case: write {text.lower()}")
+        return text
+
+
+class Network(types.String):
+    """An IP address or a network in CIDR notation."""
+
+    def __call__(self, value: object) -> str:
+        text = str(super().__call__(value))
+        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
+
+
+class InstanceName(types.String):
+    """The first part of every upload id."""
+
+    def __call__(self, value: object) -> str:
+        text = str(super().__call__(value))
+        if not re.fullmatch(r"[a-z0-9]{1,16}", text):
+            raise ValueError(f"{text!r} is not 1 to 16 characters of a-z and 0-9")
+        return text
+
+
+# fmt: off
+DEFAULT_OPTS = [
+    cfg.StrOpt("bind_host", default="127.0.0.1", help=(
+        "Address to listen on. The default is reachable only from this host: put a TLS proxy in front.")),
+    cfg.PortOpt("bind_port", default=8970, help="TCP port to listen on."),
+    cfg.URIOpt("public_endpoint", schemes=["http", "https"], help=(
+        "Base URL under which clients reach this service, for the Location of new uploads. Unset: taken "
+        "from each request, with X-Forwarded-Proto and -For obeyed when they come from trusted_proxies.")),
+    cfg.ListOpt("trusted_proxies", item_type=Network(), default=[], help=(
+        "IP addresses or networks whose X-Forwarded-* headers are believed, separated by commas. The "
+        "same headers from anybody else are ignored, since a client can write them itself.")),
+    cfg.Opt("instance", type=InstanceName(), default="a", help=(
+        "Name of this instance: 1 to 16 characters of a-z and 0-9, and the first part of every upload id that it "
+        "creates. Give each instance its own, so that a load balancer can send a chunk where its upload lives.")),
+    cfg.StrOpt("auth_strategy", default="keystone", choices=["keystone", "noauth"], help=(
+        "keystone: requests carry a token that Keystone validates. noauth: anyone may do anything; for "
+        "development, and only with a loopback bind_host.")),
+    cfg.StrOpt("sink", default="glance", choices=["glance", "directory"], help=(
+        "Where finished uploads go. directory writes files into sink_directory, for development.")),
+    cfg.StrOpt("sink_directory", default="/var/lib/resumable-glance/images", help=(
+        "Directory of the sink `directory`; not used otherwise.")),
+    cfg.IntOpt("max_upload_size", default=1024 * GiB, min=1, help=(
+        "Largest upload, in bytes. The default is Glance's own image_size_cap, 1 TiB: a larger image would only be "
+        "refused after it had been sent.")),
+    cfg.IntOpt("max_chunk_size", default=1 * GiB, min=1 * MiB, help=(
+        "Largest chunk, in bytes. A chunk costs no memory, but a chunk with a digest that does not hold is lost as "
+        "a whole, so that smaller ones are cheaper on a bad link.")),
+    cfg.IntOpt("upload_expiry", default=7 * 24 * 3600, min=60, help=(
+        "Seconds without a new byte after which an unfinished upload is removed. A week outlasts a holiday weekend "
+        "and a repaired link.")),
+    cfg.IntOpt("record_retention", default=30 * 24 * 3600, min=60, help=(
+        "Seconds for which the record of an upload that has ended (active, cancelled, expired) can still be asked "
+        "for. It holds no image data.")),
+    cfg.IntOpt("idle_timeout", default=60, min=1, help=(
+        "Seconds without a byte of a chunk's body after which the request is ended; what has come is kept unless "
+        "the chunk declared a digest. Shorter than what common proxies wait, so that the client hears it from us.")),
+    cfg.IntOpt("graceful_timeout", default=30, min=1, help=(
+        "Seconds that a stop waits for running requests to answer before it ends them.")),
+    cfg.IntOpt("handoff_workers", default=2, min=1, max=64, help=(
+        "How many uploads are handed to Glance at the same time. Each costs a thread, which is busy hashing, "
+        "and Glance a worker.")),
+]
+
+SCRATCH_OPTS = [
+    cfg.StrOpt("directory", default="/var/lib/resumable-glance/scratch", help=(
+        "Directory where bytes wait until they are in Glance. On a local file system (ext4, xfs) that obeys fsync; "
+        "not shared with another instance.")),
+    cfg.IntOpt("headroom", default=1 * GiB, min=0, help=(
+        "Bytes of the file system that are never promised to uploads, for whatever else lives there.")),
+    cfg.IntOpt("commit_size", default=16 * MiB, min=1 * MiB, help=(
+        "Bytes of a chunk without a digest after which they are made durable and count. A crash costs a client at "
+        "most this much per running chunk; each commit costs two flushes of the disk.")),
+]
+
+DATABASE_OPTS = [
+    cfg.StrOpt("connection", default="sqlite:////var/lib/resumable-glance/catalog.sqlite", secret=True, help=(
+        "SQLAlchemy URL of the catalog. SQLite on a local disk is what is tested, and needs no server.")),
+]
+
+CREDENTIALS_OPTS = [
+    cfg.StrOpt("key_file", default="/var/lib/resumable-glance/credentials.key", help=(
+        "File with the key that encrypts owners' tokens in the catalog while their images wait for Glance. Made "
+        "with mode 0600 if missing; one key a line, the first encrypts, all decrypt. Keep it away from backups of "
+        "the catalog.")),
+]
+
+CORS_OPTS = [
+    cfg.ListOpt("allowed_origin", item_type=Origin(), default=[], help=(
+        "Origins (scheme://host[:port], no path) of dashboards whose pages may upload, separated by commas. "
+        "Exact matches only. Unset: browsers may use the service from its own origin only.")),
+    cfg.IntOpt("max_age", default=3600, min=0, help="Seconds for which a browser may remember a preflight answer."),
+]
+
+TOKEN_OPTS = [
+    cfg.IntOpt("token_cache_time", default=60, min=0, max=3600, help=(
+        "Seconds for which Keystone's word on a token is believed. A revoked token works for at most this long; "
+        "chunks come so often that asking each time would be most of Keystone's work.")),
+]
+# fmt: on
+
+GROUPS: dict[str, Sequence[cfg.Opt]] = {
+    "DEFAULT": DEFAULT_OPTS,
+    "scratch": SCRATCH_OPTS,
+    "database": DATABASE_OPTS,
+    "credentials": CREDENTIALS_OPTS,
+    "cors": CORS_OPTS,
+    "keystone_authtoken": TOKEN_OPTS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `load()` read, checked. Sizes in bytes, times in seconds."""
+
+    bind_host: str
+    bind_port: int
+    public_endpoint: str | None
+    trusted_proxies: tuple[str, ...]
+    instance: str
+    auth_strategy: str
+    sink: str
+    sink_directory: Path
+    max_upload_size: int
+    max_chunk_size: int
+    upload_expiry: int
+    record_retention: int
+    idle_timeout: int
+    graceful_timeout: int
+    handoff_workers: int
+    scratch_directory: Path
+    headroom: int
+    commit_size: int
+    database: str
+    key_file: Path
+    allowed_origins: tuple[str, ...]
+    cors_max_age: int
+    token_cache_time: int
+
+
+def load(
+    files: Sequence[str] | None = None, overrides: dict[str, Any] | None = None
+) -> tuple[Settings, cfg.ConfigOpts]:
+    """Read configuration `files`; None looks in the places where OpenStack services look.
+
+    `overrides` are `option` or `group.option` names with values that win over the files. The second result is for what
+    keystoneauth1 and oslo.log read themselves. BadConfiguration names the option.
+    """
+    conf = cfg.ConfigOpts()
+    register(conf)
+    try:
+        conf([], project="resumable-glance", default_config_files=None if files is None else list(files))
+        for name, value in (overrides or {}).items():
+            _override(conf, name, value)
+        return _settings(conf), conf
+    except cfg.Error as problem:
+        raise BadConfiguration(str(problem)) from problem
+
+
+def _override(conf: cfg.ConfigOpts, name: str, value: object) -> None:
+    group, _, option = name.rpartition(".")
+    try:
+        conf.set_override(option, value, group=group or None)
+    except ValueError as problem:
+        raise BadConfiguration(f"{name}: {problem}") from problem
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    from oslo_log import log
+
+    for group, options in GROUPS.items():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    log.register_options(conf)
+
+
+def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
+    """For oslo-config-generator, oslo-config-validator and the documentation."""
+    yield from ((group, options) for group, options in GROUPS.items() if group != "keystone_authtoken")
+    yield "keystone_authtoken", [*TOKEN_OPTS, *_keystoneauth_opts(adapter=False)]
+    yield "glance", _keystoneauth_opts(adapter=True)
+
+
+def _keystoneauth_opts(adapter: bool) -> list[cfg.Opt]:
+    # keystoneauth1 takes 130 ms to import: only where it is needed.
+    from keystoneauth1 import loading
+
+    options = list(loading.get_session_conf_options())
+    if adapter:
+        return options + list(loading.get_adapter_conf_options(include_deprecated=False))
+    return (
+        options
+        + list(loading.get_auth_common_conf_options())
+        + [each for each in loading.get_auth_plugin_conf_options("password") if each.name != "auth_section"]
+    )
+
+
+def _settings(conf: cfg.ConfigOpts) -> Settings:
+    settings = Settings(
+        bind_host=conf.bind_host,
+        bind_port=conf.bind_port,
+        public_endpoint=conf.public_endpoint.rstrip("/") if conf.public_endpoint else None,
+        trusted_proxies=tuple(conf.trusted_proxies),
+        instance=conf.instance,
+        auth_strategy=conf.auth_strategy,
+        sink=conf.sink,
+        sink_directory=Path(conf.sink_directory),
+        max_upload_size=conf.max_upload_size,
+        max_chunk_size=conf.max_chunk_size,
+        upload_expiry=conf.upload_expiry,
+        record_retention=conf.record_retention,
+        idle_timeout=conf.idle_timeout,
+        graceful_timeout=conf.graceful_timeout,
+        handoff_workers=conf.handoff_workers,
+        scratch_directory=Path(conf.scratch.directory),
+        headroom=conf.scratch.headroom,
+        commit_size=conf.scratch.commit_size,
+        database=conf.database.connection,
+        key_file=Path(conf.credentials.key_file),
+        allowed_origins=tuple(conf.cors.allowed_origin),
+        cors_max_age=conf.cors.max_age,
+        token_cache_time=conf.keystone_authtoken.token_cache_time,
+    )
+    if settings.auth_strategy == "noauth" and not is_loopback(settings.bind_host):
+        raise BadConfiguration(
+            f"bind_host = {settings.bind_host}: with auth_strategy = noauth anyone who reaches the port may do "
+            "anything, so that only a loopback address such as 127.0.0.1 is allowed"
+        )
+    if settings.auth_strategy == "noauth" and settings.sink == "glance":
+        raise BadConfiguration("sink = glance needs auth_strategy = keystone: images are made as the user")
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,121 @@
+"""Header fields and JSON, parsed by exactly their grammar. Anything else is refused, never guessed.
+
+Python's own int() takes "+1", "1_0" and Arabic digits, and its base64 skips what it does not know: neither is
+used here as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+
+import http_sf
+
+from resumable_glance.dialects import Head
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.digests import Digest, declared
+from resumable_glance.protocol.ranges import Range
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,15})", re.ASCII)
+_SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
+# RFC 9530, section 5, and the names that people know from md5sum and sha256sum
+RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
+
+
+def malformed(detail: str) -> NoReturn:
+    raise Refused(Reason.MALFORMED, detail)
+
+
+def single(head: Head, name: str) -> str | None:
+    """The value of a header that may come once. Refused: MALFORMED if it came twice."""
+    values = head.headers.get(name, ())
+    if len(values) > 1:
+        malformed(f"The header {name} came {len(values)} times. Send it once.")
+    return values[0] if values else None
+
+
+def integer(text: str, what: str) -> int:
+    """A decimal number of bytes or things, at most 2^53-1."""
+    if not _INTEGER.fullmatch(text) or int(text) > _SAFE_INTEGER:
+        malformed(f"{what} is not a decimal number from 0 to 2^53-1.")
+    return int(text)
+
+
+def content_range(text: str) -> tuple[Range, int]:
+    """`bytes first-last/total` (RFC 9110, section 14.4) as a range and the total, in bytes."""
+    match = _CONTENT_RANGE.fullmatch(text)
+    if not match:
+        malformed("Content-Range must be 'bytes FIRST-LAST/TOTAL', with decimal numbers: bytes 0-1048575/4194304")
+    first, last, total = (integer(each, "A number in Content-Range") for each in match.groups())
+    if not first <= last < total:
+        malformed("In Content-Range: bytes FIRST-LAST/TOTAL, FIRST <= LAST < TOTAL must hold; LAST is inclusive.")
+    return Range(first, last + 1), total
+
+
+def chunk_digests(head: Head) -> tuple[Digest, ...]:
+    """The digests of a chunk: Content-Digest (RFC 9530) and Content-MD5 (RFC 1864)."""
+    found = []
+    text = single(head, "content-digest")
+    if text is not None:
+        found += structured_digests(text, "Content-Digest")
+    text = single(head, "content-md5")
+    if text is not None:
+        found.append(declared("md5", strict_base64(text, "Content-MD5")))
+    return tuple(found)
+
+
+def structured_digests(text: str, name: str) -> list[Digest]:
+    """A dictionary of byte sequences: `md5=:XUFAKrxLKna5cZ2REBfFkg==:` (RFC 9530, sections 2 and 3)."""
+    try:
+        members = http_sf.parse(text.encode("ascii"), tltype="dictionary")
+    except (http_sf.StructuredFieldError, UnicodeEncodeError, ValueError) as problem:
+        malformed(f"{name} is not a dictionary of byte sequences, such as md5=:XUFAKrxLKna5cZ2REBfFkg==: ({problem})")
+    if not isinstance(members, dict) or not members:
+        malformed(f"{name} names no digest.")
+    found = []
+    for algorithm, member in members.items():
+        value = member[0] if isinstance(member, tuple) else member
+        if not isinstance(value, bytes):
+            malformed(f"{name} must give a byte sequence between colons: {algorithm}=:...:")
+        found.append(declared(RFC9530.get(algorithm, algorithm), value))
+    return found
+
+
+def strict_base64(text: str, what: str) -> bytes:
+    try:
+        value = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        malformed(f"{what} is not base64.")
+    if base64.b64encode(value).decode() != text:  # unused bits that are not zero: two spellings of one value
+        malformed(f"{what} is not base64 in its canonical form.")
+    return value
+
+
+def json_object(body: bytes) -> Mapping[str, object]:
+    """A JSON object without duplicate names, fractions, NaN or numbers that JavaScript can't hold."""
+    try:
+        document = json.loads(
+            body.decode("utf-8"),
+            parse_int=lambda text: integer(text, f"The number {text[:20]}"),
+            parse_float=lambda text: malformed(f"The number {text[:20]} is not a whole one."),
+            parse_constant=lambda text: malformed(f"{text} is not JSON."),
+            object_pairs_hook=_without_duplicates,
+        )
+        json.dumps(document, ensure_ascii=False).encode("utf-8")  # half a surrogate pair can be written as \\ud800
+    except (UnicodeError, json.JSONDecodeError, RecursionError):
+        malformed("The body is not JSON in UTF-8.")
+    if not isinstance(document, dict):
+        malformed("The body must be a JSON object.")
+    return document
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        malformed("The body has two members of the same name.")
+    return members

@@ -1,0 +1,353 @@
+"""The native dialect, Horizon's: chunks in any order, several at once, placed by Content-Range.
+
+    POST   /v1/uploads        -> Create      GET  /v1/uploads      -> Survey
+    PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
+
+RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import jsonschema
+
+from resumable_glance.dialects import Head, Place, Reply, fields
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import (
+    Append,
+    Appended,
+    Command,
+    Create,
+    Created,
+    Discard,
+    Discarded,
+    Inspect,
+    Inspected,
+    Outcome,
+    Survey,
+    Surveyed,
+)
+from resumable_glance.protocol.digests import LENGTHS, declared_hex
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import ImageRequest, State, Upload
+
+T = TypeVar("T")
+MOUNT = "/v1/uploads"
+ACCEPTED = "application/octet-stream"
+METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
+LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
+MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
+MOST_LISTED = 1000
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
+CREATE_SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "properties": {
+        "size": {"type": "integer", "minimum": 0},
+        "image": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "maxLength": 255},
+                "disk_format": _TEXT,
+                "container_format": _TEXT,
+                "visibility": {"enum": ["private", "shared", "community", "public"]},
+                "min_disk": {"type": "integer", "minimum": 0},
+                "min_ram": {"type": "integer", "minimum": 0},
+                "protected": {"type": "boolean"},
+                "tags": {"type": "array", "items": _TEXT, "uniqueItems": True},
+                "properties": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "required": ["disk_format", "container_format"],
+            "additionalProperties": False,
+        },
+        "image_id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
+        "store": _TEXT,
+        "digests": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in LENGTHS},
+            "additionalProperties": False,
+        },
+    },
+    "required": ["size"],
+    "oneOf": [{"required": ["image"]}, {"required": ["image_id"]}],
+    "additionalProperties": False,
+}
+_VALIDATOR = jsonschema.Draft202012Validator(CREATE_SCHEMA)
+# What Glance sets itself, or takes elsewhere: none of it is a further property.
+_RESERVED = frozenset(
+    [
+        "checksum",
+        "created_at",
+        "direct_url",
+        "file",
+        "id",
+        "locations",
+        "os_hash_algo",
+        "os_hash_value",
+        "os_hidden",
+        "owner",
+        "schema",
+        "self",
+        "size",
+        "status",
+        "stores",
+        "updated_at",
+        "virtual_size",
+        "name",
+        "disk_format",
+        "container_format",
+        "visibility",
+        "min_disk",
+        "min_ram",
+        "protected",
+        "tags",
+        "backend",
+    ]
+)
+STATUS: Mapping[Reason, int] = {
+    Reason.MALFORMED: 400,
+    Reason.NOT_FOUND: 404,
+    Reason.METHOD_NOT_ALLOWED: 405,
+    Reason.UNSUPPORTED_MEDIA_TYPE: 415,
+    Reason.UNSUPPORTED_ENCODING: 415,
+    Reason.UNSUPPORTED_DIGEST: 400,
+    Reason.WRONG_TOTAL: 400,
+    Reason.BODY_TOO_LONG: 413,
+    Reason.BODY_TOO_SHORT: 400,
+    Reason.CHUNK_TOO_LARGE: 413,
+    Reason.CHUNK_DIGEST_MISMATCH: 422,
+    Reason.DIFFERENT_BYTES: 409,
+    Reason.UNAUTHENTICATED: 401,
+    Reason.FORBIDDEN: 403,
+    Reason.UNKNOWN_UPLOAD: 404,
+    Reason.CANCELLED: 410,
+    Reason.EXPIRED: 410,
+    Reason.SEALED: 409,
+    Reason.UPLOAD_TOO_LARGE: 413,
+    Reason.IMAGE_UNKNOWN: 404,
+    Reason.IMAGE_NOT_QUEUED: 409,
+    Reason.IMAGE_REFUSED: 400,
+    Reason.OVER_QUOTA: 413,
+    Reason.NO_SPACE: 507,
+    Reason.SCRATCH_FAILED: 500,
+    Reason.GATE_UNAVAILABLE: 503,
+    Reason.SINK_UNAVAILABLE: 503,
+    Reason.CLOSING: 503,
+    Reason.INTERNAL: 500,
+    Reason.DISCONNECTED: 400,  # nobody is there to read it
+    Reason.STALLED: 408,
+    Reason.SUPERSEDED: 409,
+}
+
+
+def parse(head: Head, document: bytes) -> Command:
+    """The command of a request. `document` is the body of a POST, empty otherwise.
+
+    Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST.
+    """
+    if (fields.single(head, "content-encoding") or "identity").lower() != "identity":
+        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+    match head.method, head.upload_id:
+        case "POST", None:
+            return _create(head, document)
+        case "GET" | "HEAD", None:
+            return _survey(head.query)
+        case "PATCH", str(upload_id):
+            return _append(head, upload_id)
+        case "GET" | "HEAD", str(upload_id):
+            return Inspect(upload_id)
+        case "DELETE", str(upload_id):
+            return Discard(upload_id)
+        case method, upload_id:
+            allowed = ", ".join(METHODS[upload_id is not None])
+            raise Refused(Reason.METHOD_NOT_ALLOWED, f"{method[:20]} can't be used here. Use {allowed}.", allow=allowed)
+
+
+def check_chunk(append: Append, head: Head, largest: int) -> None:
+    """Before a byte is read: whether the body that the head announces can be the chunk. `largest` in bytes.
+
+    Refused: CHUNK_TOO_LARGE, BODY_TOO_LONG.
+    """
+    if append.range.length > largest:
+        raise Refused(
+            Reason.CHUNK_TOO_LARGE,
+            f"A chunk may have at most {largest} bytes. Cut it into smaller ones.",
+            limit=largest,
+        )
+    length = fields.single(head, "content-length")
+    if length is not None and fields.integer(length, "Content-Length") > append.range.length:
+        raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, its range only {append.range.length}.")
+
+
+def render(outcome: Outcome, place: Place) -> Reply:
+    match outcome:
+        case Created(upload):
+            headers = {**_headers(upload), "Location": f"{place.base}{MOUNT}/{upload.id}"}
+            return Reply(201, headers, _described(Inspected(upload, (), 0), place))
+        case Appended(upload):
+            return Reply(204, _headers(upload))
+        case Inspected(upload, durable):
+            headers = {**_headers(upload), "Cache-Control": "no-store"}
+            if durable:
+                headers["Upload-Ranges"] = _range_set(durable[:MOST_RANGES_IN_HEADER])
+            return Reply(200, headers, _described(outcome, place))
+        case Discarded():
+            return Reply(204)
+        case Surveyed(uploads):
+            listed = [_summary(each, place) for each in uploads]
+            return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
+
+
+def refuse(refusal: Refused, place: Place) -> Reply:
+    """problem+json (RFC 9457), with headers for those who read only these."""
+    status = STATUS[refusal.reason]
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    names = {"offset": "Upload-Offset", "size": "Upload-Length", "state": "Upload-State", "retry_after": "Retry-After",
+             "allow": "Allow"}  # fmt: skip
+    headers |= {names[fact]: str(value) for fact, value in refusal.facts.items() if fact in names}
+    if refusal.reason is Reason.UNSUPPORTED_MEDIA_TYPE:
+        headers["Accept-Patch"] = ACCEPTED
+    if refusal.reason is Reason.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Keystone"
+    document = {
+        "type": f"urn:problem-type:resumable-glance:{refusal.reason.value}",
+        "title": refusal.reason.value.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": refusal.detail,
+        "request_id": place.request_id,
+        **refusal.facts,
+    }
+    return Reply(status, headers, document)
+
+
+def capabilities(place: Place) -> Mapping[str, object]:
+    """What can be done here, for OPTIONS and GET /. Sizes in bytes, times in seconds."""
+    return {
+        "href": f"{place.base}{MOUNT}",
+        "chunks": {
+            "content_type": ACCEPTED,
+            "max_size": place.max_chunk_size,
+            "any_order": True,
+            "parallel": True,
+            "digests": {"Content-Digest": list(fields.RFC9530), "Content-MD5": ["md5"]},
+        },
+        "max_size": place.max_upload_size,
+        "whole_image_digests": list(LENGTHS),
+        "expiry": place.upload_expiry,
+        "record_retention": place.record_retention,
+    }
+
+
+def _create(head: Head, document: bytes) -> Create:
+    media_type = (fields.single(head, "content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refused(
+            Reason.UNSUPPORTED_MEDIA_TYPE, "Describe the upload in JSON, with Content-Type: application/json."
+        )
+    described = fields.json_object(document)
+    problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(described))
+    if problem is not None:
+        where = "/".join(map(str, problem.absolute_path)) or "the document"
+        fields.malformed(f"In {where}: {problem.message[:300]}")
+    return Create(
+        size=_typed(described["size"], int),
+        image=_image(described),
+        declared=tuple(declared_hex(name, text) for name, text in _typed(described.get("digests", {}), dict).items()),
+    )
+
+
+def _image(described: Mapping[str, object]) -> ImageRequest:
+    store = described.get("store")
+    properties = dict(_typed(described.get("image", {}), dict))
+    further = properties.pop("properties", {})
+    if taken := sorted(further.keys() & _RESERVED):
+        fields.malformed(f"In image/properties: {', '.join(taken)} can't be given there.")
+    return ImageRequest(
+        properties | further,
+        None if "image_id" not in described else str(described["image_id"]),
+        None if store is None else str(store),
+    )
+
+
+def _append(head: Head, upload_id: str) -> Append:
+    media_type = (fields.single(head, "content-type") or ACCEPTED).partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        raise Refused(
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+            "A form is not an image: its header lines would become part of it. Send the chunk's bytes alone as the body "
+            f"(in a browser: fetch(url, {{method: 'PATCH', body: file.slice(first, last + 1)}})), as {ACCEPTED}.",
+        )
+    if media_type != ACCEPTED:
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send the chunk's bytes alone, with Content-Type: {ACCEPTED}.")
+    text = fields.single(head, "content-range")
+    if text is None:
+        fields.malformed("Say where the chunk belongs: Content-Range: bytes FIRST-LAST/TOTAL.")
+    range_, total = fields.content_range(text)
+    return Append(upload_id, range_, total, fields.chunk_digests(head))
+
+
+def _survey(query: Mapping[str, str]) -> Survey:
+    limit = fields.integer(query.get("limit", str(MOST_LISTED)), "limit")
+    return Survey(min(limit, MOST_LISTED), query.get("marker"))
+
+
+def _headers(upload: Upload) -> dict[str, str]:
+    headers = {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Length": str(upload.size),
+        "Upload-State": upload.state.value,
+    }
+    if upload.state is State.RECEIVING:
+        headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
+    return headers
+
+
+def _described(inspected: Inspected, place: Place) -> dict[str, object]:
+    upload = inspected.upload
+    return {
+        **_summary(upload, place),
+        "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
+        "digests": {each.algorithm: each.value.hex() for each in upload.declared},
+        "hashes": None if upload.proof is None else {"md5": upload.proof.md5, "sha512": upload.proof.sha512},
+        "handoff": {
+            "attempts": upload.attempts,
+            "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
+            "next_attempt_at": _iso(upload.next_attempt_at) if upload.trouble and upload.next_attempt_at else None,
+            "trouble": None if upload.trouble is None
+            else {"reason": upload.trouble.reason, "detail": upload.trouble.detail},
+        },
+    }  # fmt: skip
+
+
+def _summary(upload: Upload, place: Place) -> dict[str, object]:
+    return {
+        "id": upload.id,
+        "href": f"{place.base}{MOUNT}/{upload.id}",
+        "state": upload.state.value,
+        "size": upload.size,
+        "offset": upload.offset,
+        "received": upload.received,
+        "image": {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store},
+        "created_at": _iso(upload.created_at),
+        "updated_at": _iso(upload.updated_at),
+        "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
+    }
+
+
+def _range_set(ranges: Sequence[Range]) -> str:
+    """As in a Range field (RFC 9110, section 14.1.2): bytes=0-1048575,4194304-5242879"""
+    return "bytes=" + ",".join(f"{each.start}-{each.stop - 1}" for each in ranges)
+
+
+def _iso(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _typed(value: object, kind: type[T]) -> T:
+    """`value`, which the schema has found to be of this kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is not {kind}")
+    return value

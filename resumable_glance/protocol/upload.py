@@ -1,0 +1,164 @@
+"""An upload: what it is, what may be asked of it, and which state follows which.
+
+The whole life is one table. Whatever is not in it can't happen:
+
+    receiving --filled--> sealed --started--> delivering --delivered--> verifying --verified--> active
+                            ^                     |                        |
+                            +------postponed------+----------refuted-------+------> failed
+
+An upload can be discarded until it is active, and lapses only while it is receiving.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
+
+
+class State(enum.StrEnum):
+    RECEIVING = "receiving"  # bytes are missing
+    SEALED = "sealed"  # all bytes are durable; nothing can be written any more
+    DELIVERING = "delivering"  # the sink is being given the bytes
+    VERIFYING = "verifying"  # the sink has the bytes; its receipt is being compared with our proof
+    ACTIVE = "active"  # proven equal; scratch is free again
+    FAILED = "failed"  # will not go on by itself; the bytes are kept for a decision
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Event(enum.StrEnum):
+    FILLED = "filled"
+    STARTED = "started"
+    POSTPONED = "postponed"
+    DELIVERED = "delivered"
+    VERIFIED = "verified"
+    REFUTED = "refuted"
+    DISCARDED = "discarded"
+    LAPSED = "lapsed"
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = {
+    (State.RECEIVING, Event.FILLED): State.SEALED,
+    (State.RECEIVING, Event.DISCARDED): State.CANCELLED,
+    (State.RECEIVING, Event.LAPSED): State.EXPIRED,
+    (State.SEALED, Event.STARTED): State.DELIVERING,
+    (State.SEALED, Event.DISCARDED): State.CANCELLED,
+    (State.DELIVERING, Event.STARTED): State.DELIVERING,  # after a crash in the middle
+    (State.DELIVERING, Event.POSTPONED): State.SEALED,
+    (State.DELIVERING, Event.DELIVERED): State.VERIFYING,
+    (State.DELIVERING, Event.REFUTED): State.FAILED,
+    (State.DELIVERING, Event.DISCARDED): State.CANCELLED,
+    (State.VERIFYING, Event.POSTPONED): State.VERIFYING,
+    (State.VERIFYING, Event.VERIFIED): State.ACTIVE,
+    (State.VERIFYING, Event.REFUTED): State.FAILED,
+    (State.VERIFYING, Event.DISCARDED): State.CANCELLED,
+    (State.FAILED, Event.DISCARDED): State.CANCELLED,
+    (State.CANCELLED, Event.DISCARDED): State.CANCELLED,
+}
+WITH_HANDOFF = frozenset({State.SEALED, State.DELIVERING, State.VERIFYING})
+HOLDING_SCRATCH = WITH_HANDOFF | {State.RECEIVING, State.FAILED}
+
+
+class IllegalTransition(Exception):
+    """Our own code asked for what the table does not have."""
+
+
+def follow(state: State, event: Event) -> State:
+    """The state after `event`. IllegalTransition where the table has none."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransition(f"{event} can't happen to an upload that is {state}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose upload it is. Only both together reach it."""
+
+    project_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """The image that is to come: a new one with `properties`, or the queued one `image_id`.
+
+    `properties` are Glance's own (name, disk_format, tags ...). `store` names a Glance store.
+    """
+
+    properties: Mapping[str, object] = field(default_factory=dict)
+    image_id: str | None = None
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The Glance image of an upload. `adopted` means that the client made it, so it is not ours to delete."""
+
+    id: str
+    name: str | None = None
+    store: str | None = None
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What we computed ourselves over all bytes as scratch gave them back: hexadecimal, as Glance shows them."""
+
+    md5: str
+    sha512: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a handoff waits or has failed. `reason` is stable, `detail` is for people."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A durable range and the digest of its bytes."""
+
+    range: Range
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One image on its way. Sizes and offsets in bytes, times in seconds since the epoch."""
+
+    id: str
+    owner: Owner
+    size: int
+    state: State
+    image: Image
+    created_at: float
+    updated_at: float
+    expires_at: float
+    declared: tuple[Digest, ...] = ()
+    offset: int = 0  # the length of the gap-free prefix that is durable
+    received: int = 0  # durable bytes, wherever they lie
+    proof: Proof | None = None
+    trouble: Trouble | None = None
+    attempts: int = 0
+    next_attempt_at: float = 0.0
+
+
+def check_alive(upload: Upload) -> None:
+    """Refused: CANCELLED or EXPIRED where nothing is left to speak about."""
+    if upload.state is State.CANCELLED:
+        raise Refused(Reason.CANCELLED, "This upload was cancelled. Create a new one.")
+    if upload.state is State.EXPIRED:
+        raise Refused(Reason.EXPIRED, "This upload has expired and its bytes are gone. Create a new one.")
+
+
+def lapsed(upload: Upload, now: float) -> bool:
+    """Whether nobody has sent anything for so long that the bytes may go."""
+    return upload.state is State.RECEIVING and upload.expires_at <= now

@@ -1,0 +1,162 @@
+"""Scratch on a local directory: one sparse file an upload, written in threads through aiofiles.
+
+Its one rule: an operation returns when what it promises would survive a power cut. New names are durable
+because their directory is synced too; data is durable after `sync()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import aiofiles.os
+
+from resumable_glance.scratch import checked
+
+T = TypeVar("T")
+_SUFFIX = ".upload"
+
+
+class InUse(Exception):
+    """Another process owns this scratch directory."""
+
+
+class LocalFile:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    async def write(self, position: int, data: bytes | memoryview) -> None:
+        await _to_its_end(_write_all(self._descriptor, data, position))
+
+    async def sync(self) -> None:
+        await _to_its_end(_fdatasync(self._descriptor))
+
+    async def read(self, position: int, length: int) -> bytes:
+        data = await _to_its_end(_pread(self._descriptor, length, position))
+        if len(data) < length:
+            raise EOFError(f"{length} bytes wanted at {position}, {len(data)} there")
+        return data
+
+
+class LocalScratch:
+    """A scratch directory, locked for this process as long as the object is open.
+
+    Raises InUse if another process has it, OSError if it can't be made or written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._made(directory)
+        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise InUse(
+                f"{directory} is in use by another resumable-glance. Give each instance a scratch directory of its own."
+            ) from None
+        self._uploads = directory / "uploads"
+        self._made(self._uploads)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    async def create(self, upload_id: str, size: int) -> None:
+        await _create(self._path(upload_id), size)
+
+    @contextlib.asynccontextmanager
+    async def open(self, upload_id: str) -> AsyncIterator[LocalFile]:
+        descriptor = await _open(self._path(upload_id), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            yield LocalFile(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def reader(self, upload_id: str) -> BinaryIO:
+        return self._path(upload_id).open("rb", buffering=0)
+
+    async def remove(self, upload_id: str) -> None:
+        await _remove(self._path(upload_id))
+
+    async def uploads(self) -> AsyncIterator[str]:
+        for name in await aiofiles.os.listdir(self._uploads):
+            if name.endswith(_SUFFIX):
+                yield name.removesuffix(_SUFFIX)
+
+    async def free(self) -> int:
+        return await _free(self._uploads)
+
+    def _path(self, upload_id: str) -> Path:
+        return self._uploads / (checked(upload_id) + _SUFFIX)
+
+    @staticmethod
+    def _made(directory: Path) -> None:
+        if not directory.is_dir():
+            directory.mkdir(parents=True, mode=0o700)
+            _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _to_its_end(call: Awaitable[T]) -> T:
+    """Await a call in a thread even if we are cancelled meanwhile.
+
+    The thread can't be stopped. If it went on after its descriptor was closed, its bytes could land late, or in
+    whatever file has the same number by then.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+# One hop to a thread each: a hop costs more than most of the calls within.
+_open = aiofiles.os.wrap(os.open)
+_pread = aiofiles.os.wrap(os.pread)
+_fdatasync = aiofiles.os.wrap(os.fdatasync)
+
+
+@aiofiles.os.wrap
+def _write_all(descriptor: int, data: bytes | memoryview, position: int) -> None:
+    rest = memoryview(data)
+    while rest:  # a nearly full disk takes a part first, and only then says ENOSPC
+        written = os.pwrite(descriptor, rest, position)
+        position += written
+        rest = rest[written:]
+
+
+@aiofiles.os.wrap
+def _create(path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_directory(path.parent)
+
+
+@aiofiles.os.wrap
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_directory(path.parent)
+
+
+@aiofiles.os.wrap
+def _free(directory: Path) -> int:
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize

@@ -1,0 +1,202 @@
+"""HTTP: the one endpoint that all uploads go through, and what is around it.
+
+request head -> dialect.parse -> gate.admit -> uploads.perform(command, body) -> dialect.render
+                          any refusal: Refused(reason) -> dialect.refuse
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+
+from resumable_glance import __version__, logs
+from resumable_glance.auth import Gate
+from resumable_glance.config import Settings
+from resumable_glance.dialects import Head, Place, Reply, native
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Append
+from resumable_glance.uploads import Uploads
+
+LOG = logging.getLogger(__name__)
+EXPOSED = [
+    "Accept-Patch",
+    "Allow",
+    "Location",
+    "Retry-After",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Ranges",
+    "Upload-State",
+    "X-Openstack-Request-Id",
+]
+
+
+class RequestBody:
+    """A request's body as uploads read it."""
+
+    def __init__(self, request: Request) -> None:
+        self._stream = request.stream()
+
+    async def read(self) -> bytes:
+        try:
+            async for piece in self._stream:
+                if piece:
+                    return piece
+        except ClientDisconnect:
+            raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
+        return b""
+
+    async def whole(self, limit: int) -> bytes:
+        """All of it, if it has at most `limit` bytes. Refused: BODY_TOO_LONG."""
+        document = bytearray()
+        while piece := await self.read():
+            document += piece
+            if len(document) > limit:
+                raise Refused(Reason.BODY_TOO_LONG, f"A description has at most {limit} bytes.", limit=limit)
+        return bytes(document)
+
+
+class Endpoint:
+    """Carries requests from a dialect to the uploads and back."""
+
+    def __init__(self, settings: Settings, gate: Gate, uploads: Uploads) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._uploads = uploads
+
+    async def uploads(self, request: Request) -> Response:
+        place = self.place(request)
+        try:
+            return _response(await self._answer(request, place))
+        except Refused as refusal:
+            if refusal.reason is Reason.DISCONNECTED:
+                LOG.info("the client went away in the middle of a body")
+            return _response(native.refuse(refusal, place))
+        except Exception:
+            LOG.exception("%s %s met a defect of ours", request.method, request.url.path)
+            sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
+            return _response(native.refuse(Refused(Reason.INTERNAL, sorry), place))
+
+    async def root(self, request: Request) -> Response:
+        """What this service is and can do."""
+        described = {"name": "resumable-glance", "version": __version__}
+        return JSONResponse({**described, "dialects": {"native": native.capabilities(self.place(request))}})
+
+    def place(self, request: Request) -> Place:
+        settings = self._settings
+        return Place(
+            base=settings.public_endpoint or str(request.base_url).rstrip("/"),
+            request_id=logs.request_id.get(),
+            max_upload_size=settings.max_upload_size,
+            max_chunk_size=settings.max_chunk_size,
+            record_retention=settings.record_retention,
+            upload_expiry=settings.upload_expiry,
+        )
+
+    async def _answer(self, request: Request, place: Place) -> Reply:
+        head, body = _head(request), RequestBody(request)
+        if head.method == "OPTIONS":
+            allow = ", ".join(native.METHODS[head.upload_id is not None])
+            headers = {"Allow": allow, "Accept-Patch": native.ACCEPTED}
+            return Reply(200, headers, native.capabilities(place))
+        document = await body.whole(native.LARGEST_DOCUMENT) if head.method == "POST" else b""
+        command = native.parse(head, document)
+        identity = await self._gate.admit(request.headers)
+        if isinstance(command, Append):
+            native.check_chunk(command, head, place.max_chunk_size)
+        return native.render(await self._uploads.perform(command, identity, body, place.request_id), place)
+
+
+class RequestId:
+    """Gives every request an id of its own, in the log and in X-Openstack-Request-Id of the answer.
+
+    An id that came with the request (the caller's, also `req-` and a UUID) is logged next to ours.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req-{uuid.uuid4()}"
+        logs.bind(request_id, dict(scope["headers"]).get(b"x-openstack-request-id", b"").decode("latin-1"))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-openstack-request-id", request_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Lifespan[Starlette] | None) -> Starlette:
+    """The ASGI application."""
+    endpoint = Endpoint(settings, gate, uploads)
+    middleware = [Middleware(RequestId)]
+    if settings.allowed_origins:
+        middleware.append(_cors(settings.allowed_origins, settings.cors_max_age))
+
+    async def nothing_here(request: Request, _: Exception) -> Response:
+        refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")
+        return _response(native.refuse(refusal, endpoint.place(request)))
+
+    return Starlette(
+        routes=[
+            Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
+            Route(native.MOUNT, _AnyMethod(endpoint)),
+            Route(native.MOUNT + "/{upload_id}", _AnyMethod(endpoint)),
+        ],
+        middleware=middleware,
+        exception_handlers={404: nothing_here},
+        lifespan=lifespan,
+    )
+
+
+class _AnyMethod:
+    """An ASGI application, since Starlette gives functions only the methods that it is told; ours the dialect knows."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint.uploads(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _cors(origins: Sequence[str], max_age: int) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
+        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "X-Auth-Token",
+                       "X-Openstack-Request-Id"],
+        expose_headers=EXPOSED,
+        max_age=max_age,
+    )  # fmt: skip
+
+
+def _head(request: Request) -> Head:
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, value in request.headers.items():
+        headers[name] = (*headers.get(name, ()), value)
+    return Head(request.method, request.path_params.get("upload_id"), headers, dict(request.query_params))
+
+
+def _response(reply: Reply) -> Response:
+    headers: Mapping[str, str] = reply.headers
+    if reply.document is None:
+        return Response(status_code=reply.status, headers=headers)
+    media_type = headers.get("Content-Type", "application/json")
+    return JSONResponse(dict(reply.document), reply.status, headers, media_type)

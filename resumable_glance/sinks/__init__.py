@@ -1,0 +1,63 @@
+"""Where a handoff goes. The contract that every sink keeps (testing.check_sink holds them to it).
+
+DO    make the image known before any byte moves, so that policy and quota have their say first.
+DO    leave an image that got half of its bytes waiting for them again, never complete.
+DON'T read a source ahead of the bytes that were asked for, or twice: it is a stream that checks itself,
+      and raises in the middle when scratch does not give back what was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from resumable_glance.protocol.delivery import Receipt
+from resumable_glance.protocol.upload import Image, ImageRequest, Owner, Trouble
+
+PIECE = 256 * 1024  # bytes: the most that one read gives (see sinks/glance.py)
+
+
+class Source(Protocol):
+    """The bytes of a sealed upload, once, in order. Blocking: it is read in a thread."""
+
+    def read(self, size: int = PIECE, /) -> bytes:
+        """The next bytes, at most PIECE of them; empty at the end."""
+
+
+class DeliveryFailed(Exception):
+    """The sink did not take the bytes. `final`: it never will, however often it is asked."""
+
+    def __init__(self, reason: str, detail: str, *, final: bool = False) -> None:
+        super().__init__(detail)
+        self.trouble = Trouble(reason, detail)
+        self.final = final
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """On whose behalf a sink acts: with the owner's token, if it needs one, and a request id for the logs."""
+
+    owner: Owner
+    token: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+
+
+class Sink(Protocol):
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        """Make the image, or check that the one that the client made waits for bytes and is the caller's.
+
+        Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the sink's
+        words are in the detail), UNAUTHENTICATED, SINK_UNAVAILABLE.
+        """
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        """Give the image all `size` bytes of `source`. DeliveryFailed, or what `source` itself raises."""
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        """What the sink has by now. DeliveryFailed if it can't be asked."""
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        """Remove the image; it is no error if it is gone. DeliveryFailed if that can't be done."""
+
+    async def check(self) -> str:
+        """A sentence on where images go, for `resumable-glance check`. DeliveryFailed if they can't."""

@@ -1,0 +1,108 @@
+"""Images as files in a directory: the sink of the development mode, and the plainest member of the family.
+
+`<id>` holds the bytes, `<id>.json` what Glance would show of the image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.upload import Image, ImageRequest
+from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
+
+_IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class DirectorySink:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        if request.image_id is not None:
+            return self._adopted(request.image_id, request.store)
+        image_id = str(uuid.uuid4())
+        self._describe(image_id, {**request.properties, "id": image_id, "status": "queued"})
+        name = request.properties.get("name")
+        return Image(image_id, None if name is None else str(name), request.store)
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        await asyncio.to_thread(self._write, image.id, size, source)
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        described = self._described(image.id)
+        if described is None:
+            return Receipt(Presence.GONE)
+        if described["status"] != "active":
+            return Receipt(Presence.AWAITED)
+        return Receipt(Presence.COMPLETE, described["size"], described["checksum"], described["os_hash_value"])
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        for path in (self._bytes(image.id), self._description(image.id)):
+            path.unlink(missing_ok=True)
+
+    async def check(self) -> str:
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            raise DeliveryFailed("sink-unavailable", f"{self._directory} can't be written by this user.")
+        return f"images land in {self._directory}"
+
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        described = self._described(image_id)
+        if described is None:
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
+        if described["status"] != "queued":
+            raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {described['status']}; it must be queued.")
+        return Image(image_id, described.get("name"), store, adopted=True)
+
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        described = self._described(image_id)
+        if described is None:
+            raise DeliveryFailed("image-gone", "The image was deleted.", final=True)
+        md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
+        partial = self._bytes(image_id).with_suffix(".partial")
+        with partial.open("wb") as file:
+            while piece := source.read(PIECE):
+                md5.update(piece)
+                sha512.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            written = file.tell()
+        if written != size:
+            raise DeliveryFailed("sink-refused", f"{size} bytes were announced and {written} came.")
+        partial.replace(self._bytes(image_id))
+        result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
+        self._describe(image_id, {**described, **result, "status": "active"})
+
+    def _describe(self, image_id: str, described: dict[str, Any]) -> None:
+        path = self._description(image_id)
+        partial = path.with_suffix(".partial")
+        with partial.open("w") as file:
+            json.dump(described, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def _described(self, image_id: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = json.loads(self._description(image_id).read_text())
+        except FileNotFoundError:
+            return None
+        return described
+
+    def _bytes(self, image_id: str) -> Path:
+        if not _IMAGE_ID.fullmatch(image_id):
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
+        return self._directory / image_id
+
+    def _description(self, image_id: str) -> Path:
+        return self._bytes(image_id).with_suffix(".json")

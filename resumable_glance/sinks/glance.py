@@ -1,0 +1,213 @@
+"""The sink that the project is for: an image in Glance, made and filled as its owner.
+
+Its one rule: a request that carries image data is sent once and never again by anybody below us. A stream
+that was half read can't be sent again, and Glance takes what is left of it for the whole image.
+glanceclient and keystoneauth1 block, and take 400 ms to import: they run in threads and are imported late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from oslo_config import cfg
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.upload import Image, ImageRequest
+from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+
+LOG = logging.getLogger(__name__)
+GROUP = "glance"
+_PRESENCE = {
+    "queued": Presence.AWAITED,
+    "saving": Presence.BUSY,
+    "uploading": Presence.BUSY,
+    "importing": Presence.BUSY,
+    "active": Presence.COMPLETE,
+    "deactivated": Presence.COMPLETE,
+}
+_REFUSALS = {
+    400: Reason.IMAGE_REFUSED,
+    401: Reason.UNAUTHENTICATED,
+    403: Reason.FORBIDDEN,
+    404: Reason.IMAGE_UNKNOWN,
+    409: Reason.IMAGE_REFUSED,
+    413: Reason.OVER_QUOTA,
+}
+# What Glance answers to image data that it will never take (glance/api/v2/image_data.py).
+_FINAL = {400: "image-refused", 403: "image-refused", 404: "image-gone", 410: "image-gone",
+          413: "over-quota", 415: "image-refused"}  # fmt: skip
+
+
+class _Pieces:
+    """The source as glanceclient must be given it: an object that has read() and nothing else.
+
+    It measures, serializes or iterates whatever it can, and uWSGI in front of Glance refuses a chunk of its
+    1 MiB reads, framing included, as larger than its limit of 1 MiB.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def read(self, size: int = PIECE, /) -> bytes:
+        return self._source.read(min(size, PIECE))
+
+
+class GlanceSink:
+    """Glance as [glance] describes it; `service` is a session of our own service user.
+
+    The service user's token goes along with the owner's, so that Glance takes an owner's token that has
+    expired since (`[keystone_authtoken] service_token_roles` of Glance). `workers` is how many images are
+    delivered at a time.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, service: Session, workers: int) -> None:
+        from keystoneauth1 import loading
+
+        loading.register_session_conf_options(conf, GROUP)
+        loading.register_adapter_conf_options(conf, GROUP, include_deprecated=False)
+        self._conf = conf
+        self._service = service
+        self._adapter = loading.load_adapter_from_conf_options(conf, GROUP, session=service)
+        if self._adapter.service_type is None and self._adapter.endpoint_override is None:
+            self._adapter.service_type = "image"
+        self._deliveries = ThreadPoolExecutor(workers, thread_name_prefix="deliver")
+
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        work = self._adopt if request.image_id is not None else self._create
+        return await asyncio.to_thread(work, request, actor)
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        def work() -> None:
+            with _failures():
+                # Always the size: without it Glance makes an empty body into an active image of no bytes.
+                self._client(actor).images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
+
+        await asyncio.get_running_loop().run_in_executor(self._deliveries, work)
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        return await asyncio.to_thread(self._receipt, image.id, actor)
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        await asyncio.to_thread(self._discard, image.id, actor)
+
+    async def check(self) -> str:
+        def work() -> str:
+            with _failures():
+                endpoint = self._endpoint()
+                answer = self._service.get(endpoint + "/v2/schemas/image", raise_exc=False)
+            if answer.status_code != 200:
+                raise DeliveryFailed("sink-unavailable", f"Glance at {endpoint} answered {answer.status_code}.")
+            return f"images go into Glance at {endpoint}"
+
+        return await asyncio.to_thread(work)
+
+    def _create(self, request: ImageRequest, actor: Actor) -> Image:
+        with _refusals():
+            created = self._client(actor).images.create(**request.properties)
+        return Image(created["id"], created.get("name"), request.store)
+
+    def _adopt(self, request: ImageRequest, actor: Actor) -> Image:
+        with _refusals():
+            found = self._client(actor).images.get(request.image_id)
+        if found["owner"] != actor.owner.project_id:  # shared or public: visible, but not theirs to fill
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image in your project.")
+        if found["status"] != "queued":
+            raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {found['status']}; it must be queued.")
+        if not found.get("disk_format") or not found.get("container_format"):
+            raise Refused(
+                Reason.IMAGE_REFUSED,
+                "Set the image's disk_format and container_format first: Glance takes no data before.",
+            )
+        return Image(found["id"], found.get("name"), request.store, adopted=True)
+
+    def _receipt(self, image_id: str, actor: Actor) -> Receipt:
+        from glanceclient import exc
+
+        try:
+            with _failures():
+                found = self._client(actor).images.get(image_id)
+        except DeliveryFailed as failed:
+            if isinstance(failed.__cause__, exc.HTTPNotFound):
+                return Receipt(Presence.GONE)
+            raise
+        sha512 = found.get("os_hash_value") if found.get("os_hash_algo") == "sha512" else None
+        presence = _PRESENCE.get(found["status"], Presence.GONE)
+        return Receipt(presence, found.get("size"), found.get("checksum"), sha512)
+
+    def _discard(self, image_id: str, actor: Actor) -> None:
+        from glanceclient import exc
+
+        try:
+            with _failures():
+                client = self._client(actor)
+                if client.images.get(image_id).get("protected"):
+                    client.images.update(image_id, protected=False)
+                client.images.delete(image_id)
+        except DeliveryFailed as failed:
+            if not isinstance(failed.__cause__, exc.HTTPNotFound):
+                raise
+
+    def _client(self, actor: Actor) -> Any:
+        import glanceclient
+
+        from resumable_glance.sinks.once import as_owner
+
+        session = as_owner(self._service, self._endpoint(), actor.token)
+        return glanceclient.Client("2", session=session, global_request_id=actor.request_id)
+
+    def _endpoint(self) -> str:
+        endpoint = self._adapter.get_endpoint()
+        if endpoint is None:
+            raise DeliveryFailed("sink-unavailable", "Keystone's catalog has no image service that [glance] describes.")
+        return str(endpoint).rstrip("/").removesuffix("/v2")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """While an image is made: what Glance says goes to the client, as our refusal."""
+    from glanceclient import exc
+    from keystoneauth1 import exceptions
+
+    try:
+        yield
+    except (TypeError, exc.HTTPException) as problem:
+        code = getattr(problem, "code", 400)
+        if code not in _REFUSALS:
+            raise _unavailable(problem) from problem
+        raise Refused(_REFUSALS[code], f"Glance says: {problem}") from problem
+    except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, DeliveryFailed) as problem:
+        raise _unavailable(problem) from problem
+
+
+def _unavailable(problem: Exception) -> Refused:
+    LOG.error("Glance can't make an image: %s", problem)
+    return Refused(Reason.SINK_UNAVAILABLE, "The image service can't be used right now. Try again soon.", retry_after=5)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """During a handoff: whether it is worth another attempt."""
+    from glanceclient import exc
+    from keystoneauth1 import exceptions
+
+    try:
+        yield
+    except exc.HTTPUnauthorized as problem:
+        raise DeliveryFailed(
+            "token-expired", "Glance does not take the owner's token any more. Show a fresh one: ask for this upload."
+        ) from problem
+    except exc.HTTPException as problem:
+        final = problem.code in _FINAL
+        reason = _FINAL.get(problem.code, "sink-unavailable")
+        raise DeliveryFailed(reason, f"Glance says: {problem}", final=final) from problem
+    except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
+        raise DeliveryFailed("sink-unavailable", f"Glance can't be reached: {problem}") from problem

@@ -1,0 +1,30 @@
+"""A keystoneauth1 session whose requests with image data happen once (imported late, see sinks/glance.py).
+
+By itself keystoneauth1 sends a request again after a 401 (with a new token), after a redirect, and after a
+failed connect. The data is a stream; the second time it is empty, Glance answers 204 and the image is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from keystoneauth1 import plugin, service_token, session, token_endpoint
+
+
+class OnceSession(session.Session):
+    """Refuses to repeat whatever carries a stream; everything else as keystoneauth1 does it."""
+
+    def request(self, url: str, method: str, *args: Any, **kwargs: Any) -> requests.Response:
+        data = kwargs.get("data")
+        if data is not None and not isinstance(data, str | bytes):
+            kwargs |= {"allow_reauth": False, "redirect": False, "connect_retries": 0, "status_code_retries": 0}
+        return super().request(url, method, *args, **kwargs)
+
+
+def as_owner(service: session.Session, endpoint: str, token: str | None) -> OnceSession:
+    """A session that acts with the owner's token, vouched for by our service user's."""
+    auth: plugin.BaseAuthPlugin = token_endpoint.Token(endpoint, token)
+    if service.auth is not None:
+        auth = service_token.ServiceTokenAuthWrapper(user_auth=auth, service_auth=service.auth)
+    return OnceSession(auth=auth, verify=service.verify, cert=service.cert, timeout=service.timeout)
