@@ -1,0 +1,167 @@
+"""A real Keystone and a real Glance, for tests and for the demonstration.
+
+    with start() as cloud:
+        cloud.glance(DEMO).images.create(name="empty")
+
+Everything listens on 127.0.0.1 only, and all state lies under one directory.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import glanceclient
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+
+from tests.cloud import configuration, install, pristine
+from tests.cloud.configuration import REGION, Options
+from tests.cloud.server import Server, free_ports
+from tests.cloud.users import ADMIN, DEMO, OTHER, READER, SERVICE, User
+
+__all__ = ["ADMIN", "DEMO", "OTHER", "READER", "SERVICE", "Cloud", "User", "start"]
+
+
+class Cloud:
+    """A running Keystone and Glance; ends with close(), with the `with` block, or with this process."""
+
+    stores = configuration.STORES
+
+    def __init__(self, directory: Path, keystone: Server, glance: Server, *, temporary: bool) -> None:
+        self.directory = directory
+        self.auth_url = configuration.auth_url(keystone.port)
+        self.image_url = configuration.image_url(glance.port)
+        self._keystone = keystone
+        self._glance = glance
+        self._temporary = temporary
+        atexit.register(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def session(self, user: User) -> Session:
+        """Return a new session that logs in as `user` at its first request."""
+        auth = v3.Password(
+            self.auth_url,
+            username=user.name,
+            password=user.password,
+            project_name=user.project,
+            user_domain_name="Default",
+            project_domain_name="Default",
+        )
+        return Session(auth)
+
+    def token(self, user: User) -> str:
+        """Return a new token for `user`."""
+        token = self.session(user).get_token()
+        assert token is not None
+        return token
+
+    def glance(self, user: User) -> Any:
+        """Return a new client for Glance's API version 2 (glanceclient has no types)."""
+        return glanceclient.Client("2", session=self.session(user))
+
+    def environment(self, user: User) -> dict[str, str]:
+        """Return the variables from which OpenStack's programs learn who calls and where."""
+        return {
+            "OS_AUTH_TYPE": "password",
+            "OS_AUTH_URL": self.auth_url,
+            "OS_IDENTITY_API_VERSION": "3",
+            "OS_USERNAME": user.name,
+            "OS_PASSWORD": user.password,
+            "OS_PROJECT_NAME": user.project,
+            "OS_USER_DOMAIN_NAME": "Default",
+            "OS_PROJECT_DOMAIN_NAME": "Default",
+            "OS_REGION_NAME": REGION,
+        }
+
+    def revoke(self, token: str) -> None:
+        """Make `token` invalid at once."""
+        self.session(ADMIN).delete(f"{self.auth_url}/auth/tokens", headers={"X-Subject-Token": token})
+
+    def start_keystone(self) -> None:
+        """Start Keystone again, at the same address; returns when it answers."""
+        self._keystone.start()
+
+    def stop_keystone(self) -> None:
+        """End Keystone in an orderly way; returns when it has ended."""
+        self._keystone.stop()
+
+    def kill_keystone(self) -> None:
+        """End Keystone as a power cut would."""
+        self._keystone.kill()
+
+    def start_glance(self) -> None:
+        """Start Glance again, at the same address; returns when it answers."""
+        self._glance.start()
+
+    def stop_glance(self) -> None:
+        """End Glance in an orderly way; returns when it has ended."""
+        self._glance.stop()
+
+    def kill_glance(self) -> None:
+        """End Glance as a power cut would: an upload that it was receiving stays in `saving`."""
+        self._glance.kill()
+
+    def close(self) -> None:
+        """Stop both, and remove the directory if start() chose it. More than once does no harm."""
+        atexit.unregister(self.close)
+        self._glance.stop()
+        self._keystone.stop()
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def start(
+    *,
+    directory: Path | None = None,
+    token_lifetime: int = 3600,
+    allow_expired_window: int = 172_800,
+    image_size_cap: int | None = None,
+    uwsgi_options: Sequence[str] = (),
+) -> Cloud:
+    """Start a new cloud and return when both services answer.
+
+    `directory` must be empty or absent, and is kept; without it a temporary one is used and removed. Token
+    lifetime and window are in seconds, image_size_cap in bytes. uwsgi_options are for Glance's server, in the
+    form "--name=value". Raises RuntimeError with the end of a log if a service does not start.
+    """
+    environment = install.environment()
+    new_state = pristine.state(environment)
+    if directory is not None and directory.exists() and any(directory.iterdir()):
+        raise FileExistsError(f"{directory} is not empty")
+    place = Path(tempfile.mkdtemp(prefix="cloud-")) if directory is None else directory.absolute()
+    shutil.copytree(new_state, place, dirs_exist_ok=True)
+    keystone_port, glance_port = free_ports(2)
+    options = Options(token_lifetime, allow_expired_window, image_size_cap)
+    configuration.write(place, environment, keystone_port, glance_port, options)
+    pristine.set_endpoints(place, configuration.auth_url(keystone_port), configuration.image_url(glance_port))
+    keystone = pristine.keystone_server(place, environment, keystone_port)
+    glance = Server(
+        "glance.wsgi.api",
+        glance_port,
+        environment=environment,
+        variables={"OS_GLANCE_CONFIG_DIR": str(place)},
+        log=place / "glance.log",
+        probe="/healthcheck",
+        options=uwsgi_options,
+    )
+    cloud = Cloud(place, keystone, glance, temporary=directory is None)
+    try:
+        keystone.launch()
+        glance.launch()
+        keystone.wait_until_ready()
+        glance.wait_until_ready()
+    except BaseException:
+        cloud.close()
+        raise
+    return cloud
