@@ -16,11 +16,13 @@ from typing import Any
 
 from oslo_config import cfg, types
 
+from resumable_glance.errors import CannotStart
+
 GiB = 1024**3
 MiB = 1024**2
 
 
-class BadConfiguration(Exception):
+class BadConfiguration(CannotStart):
     """A sentence that names the option and says what it should be."""
 
 

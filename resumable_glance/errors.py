@@ -1,4 +1,4 @@
-"""The one exception: a request was refused, for a reason, with a sentence that a person can act on.
+"""The one exception of requests: refused, for a reason, with a sentence that a person can act on.
 
 No HTTP status lives here: how a reason looks on the wire is each dialect's business.
 """
@@ -49,6 +49,10 @@ class Reason(enum.StrEnum):
     DISCONNECTED = "disconnected"
     STALLED = "stalled"
     SUPERSEDED = "superseded"
+
+
+class CannotStart(Exception):
+    """The service can't be started like this; the sentence says what an operator can do about it."""
 
 
 class Refused(Exception):

@@ -9,32 +9,34 @@ from __future__ import annotations
 import contextvars
 import logging
 import re
+from collections.abc import Mapping
 
 from oslo_config import cfg
-from oslo_context import context
 from oslo_log import log
 
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
-_context: contextvars.ContextVar[context.RequestContext | None] = contextvars.ContextVar("context", default=None)
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_NO_REQUEST: Mapping[str, str | None] = {}
+_request: contextvars.ContextVar[Mapping[str, str | None]] = contextvars.ContextVar("request", default=_NO_REQUEST)
 
 
 def bind(own: str, came: str) -> None:
     """From here on the log lines of this task belong to the request `own`, part of the caller's request `came`."""
-    request_id.set(own)
-    global_id = came if _GLOBAL_ID.fullmatch(came) else None
-    _context.set(context.RequestContext(request_id=own, global_request_id=global_id, overwrite=False))
+    _request.set({"request_id": own, "global_request_id": came if _GLOBAL_ID.fullmatch(came) else None})
+
+
+def request_id() -> str:
+    """The id of the request that is being answered."""
+    return _request.get()["request_id"] or ""
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
     """Log as the options of oslo.log say."""
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic.runtime.plugins=WARNING"])
     log.setup(conf, "resumable-glance")
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_with_context)
+        handler.addFilter(_with_request)
 
 
-def _with_context(record: logging.LogRecord) -> bool:
-    found = _context.get()
-    if found is not None and not hasattr(record, "context"):
-        record.context = found
+def _with_request(record: logging.LogRecord) -> bool:
+    record.context = dict(_request.get())
     return True

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from resumable_glance.errors import CannotStart
+
 metadata = sa.MetaData()
 
 uploads = sa.Table(
@@ -48,7 +50,7 @@ extents = sa.Table(
 )
 
 
-class NewerCatalog(Exception):
+class NewerCatalog(CannotStart):
     """The database was written by a newer version."""
 
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
-from resumable_glance.dialects import Head, Place, Reply, native
+from resumable_glance.dialects import Head, Place, Reply, native, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append
 from resumable_glance.uploads import Uploads
@@ -81,11 +81,11 @@ class Endpoint:
         except Refused as refusal:
             if refusal.reason is Reason.DISCONNECTED:
                 LOG.info("the client went away in the middle of a body")
-            return _response(native.refuse(refusal, place))
+            return _response(problems.refuse(refusal, place))
         except Exception:
             LOG.exception("%s %s met a defect of ours", request.method, request.url.path)
             sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
-            return _response(native.refuse(Refused(Reason.INTERNAL, sorry), place))
+            return _response(problems.refuse(Refused(Reason.INTERNAL, sorry), place))
 
     async def root(self, request: Request) -> Response:
         """What this service is and can do."""
@@ -96,7 +96,7 @@ class Endpoint:
         settings = self._settings
         return Place(
             base=settings.public_endpoint or str(request.base_url).rstrip("/"),
-            request_id=logs.request_id.get(),
+            request_id=logs.request_id(),
             max_upload_size=settings.max_upload_size,
             max_chunk_size=settings.max_chunk_size,
             record_retention=settings.record_retention,
@@ -150,7 +150,7 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
 
     async def nothing_here(request: Request, _: Exception) -> Response:
         refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")
-        return _response(native.refuse(refusal, endpoint.place(request)))
+        return _response(problems.refuse(refusal, endpoint.place(request)))
 
     return Starlette(
         routes=[

@@ -223,9 +223,7 @@ def running_in(directory: Path) -> list[int]:
     return found
 
 
-def test_an_environment_that_is_not_ours_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_environment_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "precious").touch()
     monkeypatch.setenv(install.LOCATION_VARIABLE, str(tmp_path))
     with pytest.raises(FileExistsError):

@@ -18,7 +18,7 @@ from cachetools import TLRUCache
 from oslo_config import cfg
 
 from resumable_glance.auth import Identity
-from resumable_glance.errors import Reason, Refused
+from resumable_glance.errors import CannotStart, Reason, Refused
 from resumable_glance.protocol.upload import Owner
 
 if TYPE_CHECKING:
@@ -31,12 +31,19 @@ LONGEST_TOKEN = 16 * 1024  # characters
 
 
 def service_session(conf: cfg.ConfigOpts) -> Session:
-    """A session as our own service user, from [keystone_authtoken]."""
-    from keystoneauth1 import loading
+    """A session as our own service user, from [keystone_authtoken]. Raises CannotStart if that is not enough."""
+    from keystoneauth1 import exceptions, loading
 
     loading.register_session_conf_options(conf, GROUP)
     loading.register_auth_conf_options(conf, GROUP)
-    auth = loading.load_auth_from_conf_options(conf, GROUP)
+    try:
+        auth = loading.load_auth_from_conf_options(conf, GROUP)
+    except (exceptions.AuthPluginException, cfg.Error) as problem:
+        raise CannotStart(f"[{GROUP}]: {problem}") from problem
+    if auth is None:
+        raise CannotStart(
+            f"[{GROUP}] auth_type is not set: which user may ask Keystone about tokens? (auth_type = password)"
+        )
     return loading.load_session_from_conf_options(conf, GROUP, auth=auth)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from resumable_glance.errors import CannotStart
 
-class BadKeyFile(Exception):
+
+class BadKeyFile(CannotStart):
     """The key file can't be used; the sentence says why."""
 
 

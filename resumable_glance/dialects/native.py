@@ -33,7 +33,7 @@ from resumable_glance.protocol.commands import (
 )
 from resumable_glance.protocol.digests import LENGTHS, declared_hex
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import ImageRequest, State, Upload
+from resumable_glance.protocol.upload import WITH_HANDOFF, ImageRequest, State, Upload
 
 T = TypeVar("T")
 MOUNT = "/v1/uploads"
@@ -78,69 +78,12 @@ CREATE_SCHEMA: Mapping[str, object] = {
 _VALIDATOR = jsonschema.Draft202012Validator(CREATE_SCHEMA)
 # What Glance sets itself, or takes elsewhere: none of it is a further property.
 _RESERVED = frozenset(
-    [
-        "checksum",
-        "created_at",
-        "direct_url",
-        "file",
-        "id",
-        "locations",
-        "os_hash_algo",
-        "os_hash_value",
-        "os_hidden",
-        "owner",
-        "schema",
-        "self",
-        "size",
-        "status",
-        "stores",
-        "updated_at",
-        "virtual_size",
-        "name",
-        "disk_format",
-        "container_format",
-        "visibility",
-        "min_disk",
-        "min_ram",
-        "protected",
-        "tags",
-        "backend",
-    ]
+    (
+        "checksum created_at direct_url file id locations os_hash_algo os_hash_value os_hidden owner schema self size "
+        "status stores updated_at virtual_size name disk_format container_format visibility min_disk min_ram protected "
+        "tags backend"
+    ).split()
 )
-STATUS: Mapping[Reason, int] = {
-    Reason.MALFORMED: 400,
-    Reason.NOT_FOUND: 404,
-    Reason.METHOD_NOT_ALLOWED: 405,
-    Reason.UNSUPPORTED_MEDIA_TYPE: 415,
-    Reason.UNSUPPORTED_ENCODING: 415,
-    Reason.UNSUPPORTED_DIGEST: 400,
-    Reason.WRONG_TOTAL: 400,
-    Reason.BODY_TOO_LONG: 413,
-    Reason.BODY_TOO_SHORT: 400,
-    Reason.CHUNK_TOO_LARGE: 413,
-    Reason.CHUNK_DIGEST_MISMATCH: 422,
-    Reason.DIFFERENT_BYTES: 409,
-    Reason.UNAUTHENTICATED: 401,
-    Reason.FORBIDDEN: 403,
-    Reason.UNKNOWN_UPLOAD: 404,
-    Reason.CANCELLED: 410,
-    Reason.EXPIRED: 410,
-    Reason.SEALED: 409,
-    Reason.UPLOAD_TOO_LARGE: 413,
-    Reason.IMAGE_UNKNOWN: 404,
-    Reason.IMAGE_NOT_QUEUED: 409,
-    Reason.IMAGE_REFUSED: 400,
-    Reason.OVER_QUOTA: 413,
-    Reason.NO_SPACE: 507,
-    Reason.SCRATCH_FAILED: 500,
-    Reason.GATE_UNAVAILABLE: 503,
-    Reason.SINK_UNAVAILABLE: 503,
-    Reason.CLOSING: 503,
-    Reason.INTERNAL: 500,
-    Reason.DISCONNECTED: 400,  # nobody is there to read it
-    Reason.STALLED: 408,
-    Reason.SUPERSEDED: 409,
-}
 
 
 def parse(head: Head, document: bytes) -> Command:
@@ -201,28 +144,6 @@ def render(outcome: Outcome, place: Place) -> Reply:
             return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
 
 
-def refuse(refusal: Refused, place: Place) -> Reply:
-    """problem+json (RFC 9457), with headers for those who read only these."""
-    status = STATUS[refusal.reason]
-    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
-    names = {"offset": "Upload-Offset", "size": "Upload-Length", "state": "Upload-State", "retry_after": "Retry-After",
-             "allow": "Allow"}  # fmt: skip
-    headers |= {names[fact]: str(value) for fact, value in refusal.facts.items() if fact in names}
-    if refusal.reason is Reason.UNSUPPORTED_MEDIA_TYPE:
-        headers["Accept-Patch"] = ACCEPTED
-    if refusal.reason is Reason.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Keystone"
-    document = {
-        "type": f"urn:problem-type:resumable-glance:{refusal.reason.value}",
-        "title": refusal.reason.value.replace("-", " ").capitalize(),
-        "status": status,
-        "detail": refusal.detail,
-        "request_id": place.request_id,
-        **refusal.facts,
-    }
-    return Reply(status, headers, document)
-
-
 def capabilities(place: Place) -> Mapping[str, object]:
     """What can be done here, for OPTIONS and GET /. Sizes in bytes, times in seconds."""
     return {
@@ -277,11 +198,16 @@ def _append(head: Head, upload_id: str) -> Append:
     if media_type == "multipart/form-data":
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,
-            "A form is not an image: its header lines would become part of it. Send the chunk's bytes alone as the body "
-            f"(in a browser: fetch(url, {{method: 'PATCH', body: file.slice(first, last + 1)}})), as {ACCEPTED}.",
+            "A form is not an image: its header lines would become part of it. Send the chunk's bytes alone as the "
+            f"body (in a browser: fetch(url, {{method: 'PATCH', body: file.slice(first, last + 1)}})), as {ACCEPTED}.",
+            accept_patch=ACCEPTED,
         )
     if media_type != ACCEPTED:
-        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, f"Send the chunk's bytes alone, with Content-Type: {ACCEPTED}.")
+        raise Refused(
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+            f"Send the chunk's bytes alone, with Content-Type: {ACCEPTED}.",
+            accept_patch=ACCEPTED,
+        )
     text = fields.single(head, "content-range")
     if text is None:
         fields.malformed("Say where the chunk belongs: Content-Range: bytes FIRST-LAST/TOTAL.")
@@ -307,6 +233,7 @@ def _headers(upload: Upload) -> dict[str, str]:
 
 def _described(inspected: Inspected, place: Place) -> dict[str, object]:
     upload = inspected.upload
+    waits = upload.trouble is not None and upload.state in WITH_HANDOFF
     return {
         **_summary(upload, place),
         "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
@@ -315,7 +242,7 @@ def _described(inspected: Inspected, place: Place) -> dict[str, object]:
         "handoff": {
             "attempts": upload.attempts,
             "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
-            "next_attempt_at": _iso(upload.next_attempt_at) if upload.trouble and upload.next_attempt_at else None,
+            "next_attempt_at": _iso(upload.next_attempt_at) if waits else None,
             "trouble": None if upload.trouble is None
             else {"reason": upload.trouble.reason, "detail": upload.trouble.detail},
         },

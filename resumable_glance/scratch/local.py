@@ -16,13 +16,14 @@ from typing import BinaryIO, TypeVar
 
 import aiofiles.os
 
+from resumable_glance.errors import CannotStart
 from resumable_glance.scratch import checked
 
 T = TypeVar("T")
 _SUFFIX = ".upload"
 
 
-class InUse(Exception):
+class InUse(CannotStart):
     """Another process owns this scratch directory."""
 
 

@@ -8,6 +8,7 @@ glanceclient and keystoneauth1 block, and take 400 ms to import: they run in thr
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +83,7 @@ class GlanceSink:
         self._deliveries = ThreadPoolExecutor(workers, thread_name_prefix="deliver")
 
     async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
-        work = self._adopt if request.image_id is not None else self._create
-        return await asyncio.to_thread(work, request, actor)
+        return await asyncio.to_thread(self._prepare, request, actor)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         def work() -> None:
@@ -110,14 +110,18 @@ class GlanceSink:
 
         return await asyncio.to_thread(work)
 
-    def _create(self, request: ImageRequest, actor: Actor) -> Image:
+    def _prepare(self, request: ImageRequest, actor: Actor) -> Image:
         with _refusals():
-            created = self._client(actor).images.create(**request.properties)
+            client = self._client(actor)
+            if request.store is not None:
+                _check_store(client, request.store)
+            if request.image_id is not None:
+                return self._adopt(client, request, actor)
+            created = client.images.create(**request.properties)
         return Image(created["id"], created.get("name"), request.store)
 
-    def _adopt(self, request: ImageRequest, actor: Actor) -> Image:
-        with _refusals():
-            found = self._client(actor).images.get(request.image_id)
+    def _adopt(self, client: Any, request: ImageRequest, actor: Actor) -> Image:
+        found = client.images.get(request.image_id)
         if found["owner"] != actor.owner.project_id:  # shared or public: visible, but not theirs to fill
             raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image in your project.")
         if found["status"] != "queued":
@@ -171,6 +175,24 @@ class GlanceSink:
         return str(endpoint).rstrip("/").removesuffix("/v2")
 
 
+def _check_store(client: Any, store: str) -> None:
+    """Glance itself looks at the store only when the data comes. 404 from it: it has one store, without a name."""
+    from glanceclient import exc
+
+    try:
+        stores = [each["id"] for each in client.images.get_stores_info()["stores"] if not each.get("read-only")]
+    except exc.HTTPNotFound:
+        stores = []
+    if store not in stores:
+        raise Refused(
+            Reason.IMAGE_REFUSED, f"There is no such store. There are: {', '.join(stores) or 'none to name'}."
+        )
+
+
+def _said(problem: Exception) -> str:
+    return f"Glance says: {html.unescape(str(problem))}"  # it answers in HTML
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
     """While an image is made: what Glance says goes to the client, as our refusal."""
@@ -183,7 +205,7 @@ def _refusals() -> Iterator[None]:
         code = getattr(problem, "code", 400)
         if code not in _REFUSALS:
             raise _unavailable(problem) from problem
-        raise Refused(_REFUSALS[code], f"Glance says: {problem}") from problem
+        raise Refused(_REFUSALS[code], _said(problem)) from problem
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, DeliveryFailed) as problem:
         raise _unavailable(problem) from problem
 
@@ -208,6 +230,9 @@ def _failures() -> Iterator[None]:
     except exc.HTTPException as problem:
         final = problem.code in _FINAL
         reason = _FINAL.get(problem.code, "sink-unavailable")
-        raise DeliveryFailed(reason, f"Glance says: {problem}", final=final) from problem
+        raise DeliveryFailed(reason, _said(problem), final=final) from problem
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
-        raise DeliveryFailed("sink-unavailable", f"Glance can't be reached: {problem}") from problem
+        LOG.warning("Glance can't be reached: %s", problem)  # addresses inside the cloud: not for clients
+        raise DeliveryFailed(
+            "sink-unavailable", "Glance can't be reached right now. It will be tried again."
+        ) from problem

@@ -20,8 +20,9 @@ from keystoneauth1.session import Session
 
 from tests.cloud import configuration, install, pristine
 from tests.cloud.configuration import REGION, Options
-from tests.cloud.server import Server, free_ports
+from tests.cloud.server import Server
 from tests.cloud.users import ADMIN, DEMO, OTHER, READER, SERVICE, User
+from tests.process import free_ports
 
 __all__ = ["ADMIN", "DEMO", "OTHER", "READER", "SERVICE", "Cloud", "User", "start"]
 

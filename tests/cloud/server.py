@@ -1,22 +1,17 @@
-"""One WSGI application under uWSGI, which can be stopped and started again on the same port.
-
-The rule: a server never outlives the process that started it, and is only ever signalled by its own id.
-"""
+"""One WSGI application under uWSGI, which can be stopped and started again on the same port."""
 
 import contextlib
 import http.client
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests import process
+
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 # uWSGI as operators run it: limits and time-outs are its defaults.
 UWSGI = (
@@ -30,29 +25,6 @@ UWSGI = (
     "--add-header=Connection: close",
     f"--shared-import={Path(__file__).with_name('begin_immediate.py')}",
 )
-
-# The kernel kills the server (signal 9) when its parent dies (prctl 1), however the parent dies.
-DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
-
-# For the kernel the parent is a thread. So all servers are started by this one, which lives until the end;
-# a thread of an asyncio executor, say, would take the server with it.
-_LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="launcher")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports of 127.0.0.1 that nothing listens on.
-
-    They are taken from below the range of outgoing connections, so that a stopped server finds its port free
-    when it starts again.
-    """
-    ports: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 1_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise OSError("there are no free ports")
 
 
 class Server:
@@ -75,7 +47,6 @@ class Server:
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [
-            *(str(environment / "bin" / "python"), "-Sc", DIE_WITH_PARENT),
             *(str(environment / "bin" / "uwsgi"), f"--home={environment}", *UWSGI),
             *(f"--http-socket=127.0.0.1:{port}", f"--module={module}", *options),
         ]
@@ -83,7 +54,9 @@ class Server:
     def launch(self) -> None:
         """Start the process without waiting for it; does nothing if it runs."""
         if self._process is None or self._process.poll() is not None:
-            self._process = _LAUNCHER.submit(self._popen).result()
+            # Only what it needs: no proxies, no Python options, no OS_* variables of whoever runs the tests.
+            variables = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **self._variables}
+            self._process = process.launch(self._command, log=self._log, variables=variables)
 
     def wait_until_ready(self) -> None:
         """Wait until the application answers.
@@ -94,9 +67,9 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None:
-                raise RuntimeError(f"the server ended while it started\n{self._log_tail()}")
+                raise RuntimeError(f"the server ended while it started\n{process.tail(self._log)}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"no answer after {START_SECONDS:.0f} seconds\n{self._log_tail()}")
+                raise RuntimeError(f"no answer after {START_SECONDS:.0f} seconds\n{process.tail(self._log)}")
             time.sleep(0.05)
 
     def start(self) -> None:
@@ -112,19 +85,6 @@ class Server:
         """End the process as a power cut would."""
         self._end(signal.SIGKILL)
 
-    def _popen(self) -> subprocess.Popen[bytes]:
-        # Only what it needs: no proxies, no Python options, no OS_* variables of whoever runs the tests.
-        variables = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **self._variables}
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                self._command,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
@@ -133,17 +93,6 @@ class Server:
         return False
 
     def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        # Once it has been waited for, its id may be another's.
-        if process is None or process.poll() is not None:
-            return
-        os.killpg(process.pid, how)
-        try:
-            # Its port is free only when it has ended.
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def _log_tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
+        running, self._process = self._process, None
+        if running is not None:
+            process.end(running, how)  # its port is free only when it has ended

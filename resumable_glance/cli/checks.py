@@ -1,0 +1,152 @@
+"""Could the service run here? One line a part, and a next step where it could not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from resumable_glance import app, config
+from resumable_glance.auth.vault import Vault
+from resumable_glance.config import Settings
+from resumable_glance.errors import CannotStart
+from resumable_glance.scratch.local import InUse, LocalScratch
+from resumable_glance.sinks import DeliveryFailed
+
+_NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
+
+
+class _Failed(Exception):
+    def __init__(self, problem: object, next_step: str) -> None:
+        super().__init__(str(problem))
+        self.next_step = next_step
+
+
+def run(files: list[str] | None) -> int:
+    """Print what each part says; 0 if all of them are well."""
+    try:
+        settings, conf = config.load(files)
+    except config.BadConfiguration as problem:
+        _say("configuration", "FAIL", str(problem), "Correct the option; docs/configuration tells what each one takes.")
+        return 1
+    read = ", ".join(conf.config_file or []) or "no file: defaults only"
+    _say("configuration", "ok", read)
+    parts: list[tuple[str, Callable[[Settings, cfg.ConfigOpts], str]]] = [
+        ("scratch", _scratch), ("catalog", _catalog), ("credentials", _credentials),
+        ("keystone", _keystone), ("images", _images),
+    ]  # fmt: skip
+    return max([_tried(name, part, settings, conf) for name, part in parts])
+
+
+def _tried(name: str, part: Callable[[Settings, cfg.ConfigOpts], str], settings: Settings, conf: cfg.ConfigOpts) -> int:
+    try:
+        _say(name, "ok", part(settings, conf))
+    except _Failed as failed:
+        _say(name, "FAIL", str(failed), failed.next_step)
+        return 1
+    return 0
+
+
+def _say(part: str, verdict: str, sentence: str, next_step: str = "") -> None:
+    print(f"{verdict:>4}  {part:<13}  {sentence}", file=sys.stdout)
+    if next_step:
+        print(f"      {'':<13}  -> {next_step}", file=sys.stdout)
+
+
+def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
+    directory = settings.scratch_directory
+    note = ""
+    try:
+        LocalScratch(directory).close()
+    except InUse:
+        note = ", in use by a running service"
+    except OSError as problem:
+        raise _Failed(problem, f"Make {directory} and give it to the user that the service runs as.") from problem
+    kind = _file_system(directory)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise _Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free <= settings.headroom:
+        raise _Failed(
+            f"{free / config.GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / config.GiB:.1f}",
+            "Free space or lower [scratch] headroom: every creation would be refused with 507.",
+        )
+    return f"{directory} on {kind}: {(free - settings.headroom) / config.GiB:.1f} GiB for uploads{note}"
+
+
+def _file_system(directory: Path) -> str:
+    """The type of the file system that a directory is on, as /proc/self/mounts calls it."""
+    resolved = directory.resolve()
+    found, kind = Path(), "unknown"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        mounted = Path(line.split()[1].encode().decode("unicode_escape"))
+        if resolved.is_relative_to(mounted) and len(mounted.parts) >= len(found.parts):
+            found, kind = mounted, line.split()[2]
+    return kind
+
+
+def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
+    try:
+        address = sa.make_url(settings.database)
+    except sa.exc.ArgumentError as problem:
+        raise _Failed(
+            problem, "Set [database] connection to an SQLAlchemy URL: sqlite:////path/catalog.sqlite"
+        ) from problem
+    if address.get_backend_name() != "sqlite" or not address.database:
+        return str(address)
+    path = Path(address.database)
+    home = path if path.exists() else next(each for each in path.absolute().parents if each.exists())
+    if not os.access(home, os.W_OK):
+        raise _Failed(f"{home} can't be written", "Give it to the user that the service runs as.")
+    return f"{path}, {'there' if path.exists() else 'to be made at the first start'}"
+
+
+def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
+    try:
+        Vault(settings.key_file)
+    except CannotStart as problem:
+        raise _Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
+    mode = settings.key_file.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise _Failed(f"{settings.key_file} has mode {mode:o}", f"chmod 600 {settings.key_file}: others can read it.")
+    return str(settings.key_file)
+
+
+def _keystone(settings: Settings, conf: cfg.ConfigOpts) -> str:
+    if settings.auth_strategy == "noauth":
+        return "not used: auth_strategy = noauth"
+    from keystoneauth1 import exceptions
+
+    from resumable_glance.auth.keystone import service_session
+
+    hint = "Look at [keystone_authtoken]: auth_url, username, password, project_name and the two domains."
+    try:
+        session = service_session(conf)
+        access = session.auth.get_access(session)  # type: ignore[union-attr]
+    except (exceptions.ClientException, CannotStart) as problem:
+        raise _Failed(problem, hint) from problem
+    roles = set(access.role_names)
+    if not roles & {"service", "admin"}:
+        raise _Failed(
+            f"{access.username} has the roles {', '.join(sorted(roles)) or 'none'}, and may not validate tokens",
+            f"openstack role add --user {access.username} --project {access.project_name} service",
+        )
+    return f"{conf.keystone_authtoken.auth_url} as {access.username} ({', '.join(sorted(roles))})"
+
+
+def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
+    from keystoneauth1 import exceptions
+
+    try:
+        _, sink = app.gate_and_sink(settings, conf)
+        return asyncio.run(sink.check())
+    except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
+        raise _Failed(
+            problem, "Is Glance up and in Keystone's catalog? [glance] can name its endpoint_override."
+        ) from problem

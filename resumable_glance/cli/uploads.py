@@ -1,0 +1,151 @@
+"""`resumable-glance uploads`: which uploads there are, where each one is, and how to let go of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from resumable_glance.cli.upload import add_service_options
+from resumable_glance.client import Failure, cloud, connection, record
+from resumable_glance.client.connection import Service
+from resumable_glance.client.plan import Action, Answer, decide, explain
+from resumable_glance.client.progress import size
+
+_UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")
+_EPILOG = """\
+examples:
+  resumable-glance uploads list --long
+  resumable-glance uploads show a-0123456789abcdef0123456789abcdef
+  resumable-glance uploads cancel a-0123456789abcdef0123456789abcdef
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "uploads",
+        help="list, show and cancel your uploads",
+        description="Your uploads, as the service knows them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="your uploads, newest first", description="Your uploads, newest first.")
+    listing.add_argument("--long", action="store_true", help="more columns")
+    showing = actions.add_parser("show", help="everything about one", description="Everything about one upload.")
+    showing.add_argument("id", type=_upload_id, metavar="ID")
+    cancelling = actions.add_parser(
+        "cancel",
+        help="give up uploads: their bytes and their unfinished images are deleted",
+        description="Give up uploads: their bytes, and the images that were made for them, are deleted.",
+    )
+    cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID")
+    for action, what in ((listing, _list), (showing, _show), (cancelling, _cancel)):
+        if what is not _cancel:
+            action.add_argument("--json", action="store_true", help="for programs, as the service answers")
+        add_service_options(action)
+        action.set_defaults(func=run, action=what)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry the action out; the exit status."""
+    try:
+        service = connection.find(cloud.connect(arguments, 1), arguments.service_url)
+        status: int = arguments.action(service, arguments)
+    except Failure as failure:
+        print(f"resumable-glance: {failure}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _list(service: Service, arguments: argparse.Namespace) -> int:
+    found = list(_all(service))
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    columns = ["ID", "STATE", "RECEIVED", "SIZE", "IMAGE", "NAME"]
+    if arguments.long:
+        columns += ["STORE", "CREATED", "UPDATED", "EXPIRES"]
+    _print_table([columns, *(_row(each, arguments.long) for each in found)])
+    return 0
+
+
+def _show(service: Service, arguments: argparse.Namespace) -> int:
+    document = _done(service.inspect(arguments.id)).document
+    if arguments.json:
+        print(json.dumps(document, indent=1))
+        return 0
+    _print_table([[name, value] for name, value in _flat("", dict(document))])
+    return 0
+
+
+def _cancel(service: Service, arguments: argparse.Namespace) -> int:
+    status = 0
+    for upload_id in arguments.ids:
+        answer = service.cancel(upload_id)
+        action = decide(answer).action
+        if action in {Action.DONE, Action.GONE}:
+            record.forget(upload_id)
+        if action is Action.DONE:
+            print(f"{upload_id} is cancelled")
+        else:
+            print(f"resumable-glance: {upload_id}: {explain(answer)}", file=sys.stderr)
+            status = 1
+    return status
+
+
+def _all(service: Service) -> Iterator[dict[str, Any]]:
+    marker: str | None = None
+    while True:
+        document: Any = _done(service.survey(marker)).document
+        page = document["uploads"]
+        if not page:
+            return
+        yield from page
+        marker = page[-1]["id"]
+
+
+def _done(answer: Answer) -> Answer:
+    """The answer, if it says yes. Failure otherwise."""
+    if answer.status is None:
+        raise Failure(f"The service does not answer: {answer.detail}.")
+    if decide(answer).action is not Action.DONE:
+        raise Failure(explain(answer))
+    return answer
+
+
+def _row(upload: dict[str, Any], long: bool) -> list[str]:
+    image = upload["image"]
+    row = [upload["id"], upload["state"], size(upload["received"]), size(upload["size"]), image["id"],
+           image["name"] or "-"]  # fmt: skip
+    if long:
+        row += [image["store"] or "-", upload["created_at"], upload["updated_at"], upload["expires_at"] or "-"]
+    return row
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A document as names with dots and texts."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else name, each)
+    elif isinstance(value, list):
+        yield prefix, ", ".join("-".join(map(str, each)) if isinstance(each, list) else str(each) for each in value)
+    else:
+        yield prefix, "-" if value is None else str(value)
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    """Columns of plain text: they can be cut and grepped, and nothing in a name is taken for markup."""
+    clean = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    for row in clean:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _upload_id(text: str) -> str:
+    if not _UPLOAD_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an upload")
+    return text

@@ -1,0 +1,31 @@
+"""Fixtures that many tests share. What each kind of test is for, and where a new one goes: CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.cloud import Cloud
+from tests.service import Service, beside, development
+
+pytest_plugins = ["tests.cloud.fixtures"]
+
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Our service without OpenStack."""
+    with development(tmp_path / "service") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def glance_service(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Our service beside the real Keystone and Glance."""
+    with beside(cloud, tmp_path_factory.mktemp("service")) as running:
+        yield running

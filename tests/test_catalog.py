@@ -1,0 +1,430 @@
+"""The catalog: each method is one transaction, and what it says after any sequence of them."""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import alembic.autogenerate
+import alembic.migration
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resumable_glance import schema
+from resumable_glance.catalog import Catalog
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.protocol.upload import (
+    TRANSITIONS,
+    WITH_HANDOFF,
+    Event,
+    Extent,
+    IllegalTransition,
+    Image,
+    Owner,
+    Proof,
+    State,
+    Trouble,
+    Upload,
+)
+from resumable_glance.schema import NewerCatalog
+
+T = TypeVar("T")
+ALICE, BOB = Owner("project", "alice"), Owner("project", "bob")
+NAMES = itertools.count()
+
+
+def upload(**changes: object) -> Upload:
+    number = next(NAMES)
+    made = Upload(
+        id=f"a-{number:032x}",
+        owner=ALICE,
+        size=100,
+        state=State.RECEIVING,
+        image=Image("11111111-2222-3333-4444-555555555555"),
+        created_at=1000.0 + number,
+        updated_at=1000.0,
+        expires_at=2000.0,
+    )
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def extent(start: int, stop: int) -> Extent:
+    return Extent(Range(start, stop), Digest("crc32", start.to_bytes(4, "big")))
+
+
+def address(directory: Path) -> str:
+    return f"sqlite:///{directory / 'catalog' / 'catalog.sqlite'}"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with contextlib.closing(Catalog(address(tmp_path))) as opened:
+        yield opened
+
+
+def wait(awaitable: Awaitable[T]) -> T:
+    async def waiting() -> T:
+        return await awaitable
+
+    return asyncio.run(waiting())
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    engine = sa.create_engine(address(tmp_path))
+    with engine.connect() as connection:
+        context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
+        assert alembic.autogenerate.compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)]
+)
+def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
+    catalog: Catalog, pragma: str, value: object
+) -> None:
+    assert wait(catalog._run(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
+
+
+def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_path: Path) -> None:
+    """Otherwise it reads, somebody else writes, and what it read is not true any more when it writes."""
+    other = sa.create_engine(address(tmp_path), connect_args={"timeout": 0})
+
+    def write_elsewhere(_: sa.Connection) -> None:
+        with other.connect() as connection, pytest.raises(sa.exc.OperationalError):
+            connection.exec_driver_sql("DELETE FROM uploads")
+
+    wait(catalog._run(write_elsewhere))
+    other.dispose()
+
+
+def test_a_transaction_that_fails_changes_nothing(catalog: Catalog) -> None:
+    made = upload()
+
+    def work(db: sa.Connection) -> None:
+        db.execute(schema.uploads.delete())
+        raise ZeroDivisionError
+
+    wait(catalog.add(made, None))
+    with pytest.raises(ZeroDivisionError):
+        wait(catalog._run(work))
+    assert wait(catalog.get(made.id)) == made
+
+
+def test_the_catalogs_directory_is_made_for_nobody_else(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    assert (tmp_path / "catalog").stat().st_mode & 0o777 == 0o700
+
+
+def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    made = upload()
+    with contextlib.closing(Catalog(address(tmp_path))) as catalog:
+        wait(catalog.add(made, b"closed"))
+        grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    with contextlib.closing(Catalog(address(tmp_path))) as catalog:
+        assert wait(catalog.get(made.id)) == grown
+        assert wait(catalog.credential(made.id)) == b"closed"
+        assert wait(catalog.extents(made.id)) == [extent(0, 10)]
+
+
+def test_a_catalog_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    engine = sa.create_engine(address(tmp_path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(NewerCatalog):
+        Catalog(address(tmp_path))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "9999"
+    engine.dispose()
+
+
+def test_other_databases_are_left_to_sqlalchemy() -> None:
+    with pytest.raises(sa.exc.NoSuchModuleError):
+        schema.engine("nosuchdatabase://host/name")
+
+
+def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
+    made = upload(
+        image=Image("11111111-2222-3333-4444-555555555555", "Débian ☃", "fast", adopted=True),
+        size=2**53 - 1,
+        declared=(Digest("md5", bytes(range(16))), Digest("sha512", bytes(64))),
+        proof=Proof("5" * 32, "a" * 128),
+        trouble=Trouble("sink-unavailable", "Later."),
+        attempts=3,
+        next_attempt_at=1_700_000_000.123456,
+        state=State.DELIVERING,
+        offset=2**53 - 1,
+        received=2**53 - 1,
+    )
+    wait(catalog.add(made, None))
+    assert wait(catalog.get(made.id)) == made
+
+
+def test_an_upload_that_is_not_there_is_none(catalog: Catalog) -> None:
+    assert wait(catalog.get("a-" + "f" * 32)) is None
+    assert wait(catalog.credential("a-" + "f" * 32)) is None
+    assert wait(catalog.extents("a-" + "f" * 32)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalog: catalog.commit("a-0", [extent(0, 1)], 1.0, 2.0),
+        lambda catalog: catalog.happen("a-0", Event.DISCARDED, 1.0),
+        lambda catalog: catalog.prove("a-0", Proof("5" * 32, "a" * 128)),
+    ],
+)
+def test_an_upload_that_is_not_there_cannot_be_changed(
+    catalog: Catalog, change: Callable[[Catalog], Awaitable[object]]
+) -> None:
+    with pytest.raises(LookupError):
+        wait(change(catalog))
+
+
+def test_an_upload_is_added_once(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    with pytest.raises(sa.exc.IntegrityError):
+        wait(catalog.add(made, None))
+
+
+# Extents
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[int, list[list[Range]]]:
+    """A size, and its bytes cut into ranges that are committed in any order, some of them together."""
+    size = draw(st.integers(1, 60))
+    cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=10))) if size > 1 else []
+    ranges = draw(st.permutations([Range(*each) for each in itertools.pairwise([0, *cuts, size])]))
+    batches: list[list[Range]] = []
+    for each in ranges:
+        together: bool = draw(st.booleans())
+        if batches and together:
+            batches[-1].append(each)
+        else:
+            batches.append([each])
+    return size, batches
+
+
+@pytest.fixture(scope="module")
+def shared_catalog() -> Iterator[Catalog]:
+    """For Hypothesis, which runs one test many times."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.closing(Catalog(address(Path(directory)))) as opened:
+        yield opened
+
+
+@settings(deadline=None, max_examples=60)
+@given(plans())
+def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_seals(
+    shared_catalog: Catalog, plan: tuple[int, list[list[Range]]]
+) -> None:
+    size, batches = plan
+    made = upload(size=size)
+
+    async def scenario() -> None:
+        await shared_catalog.add(made, None)
+        seen: list[Range] = []
+        before = 0
+        for turn, batch in enumerate(batches):
+            new = [extent(*each) for each in batch]
+            grown = await shared_catalog.commit(made.id, new, 1001.0 + turn, 2001.0 + turn)
+            seen += batch
+            joined = list(merge(seen))
+            assert grown.received == sum(each.length for each in seen)
+            assert grown.offset == (joined[0].stop if joined[0].start == 0 else 0)
+            assert grown.offset >= before
+            assert grown.state is (State.SEALED if grown.received == size else State.RECEIVING)
+            assert (grown.updated_at, grown.expires_at) == (1001.0 + turn, 2001.0 + turn)
+            assert await shared_catalog.get(made.id) == grown
+            assert [each.range for each in await shared_catalog.extents(made.id)] == sorted(seen)
+            before = grown.offset
+        assert grown.state is State.SEALED
+        assert grown.offset == grown.received == size
+
+    asyncio.run(scenario())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(st.integers(0, 19), min_size=1), st.integers(0, 19), st.integers(1, 20))
+def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
+    shared_catalog: Catalog, tens: set[int], start: int, length: int
+) -> None:
+    made, within = upload(size=1000), Range(start * 5, (start + length) * 5)
+    all_of_them = [extent(each * 10, each * 10 + 10) for each in sorted(tens)]
+
+    async def scenario() -> list[Extent]:
+        await shared_catalog.add(made, None)
+        await shared_catalog.commit(made.id, all_of_them, 1001.0, 2001.0)
+        return await shared_catalog.extents(made.id, within)
+
+    assert asyncio.run(scenario()) == [each for each in all_of_them if each.range.overlaps(within)]
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.RECEIVING}))
+def test_an_upload_that_is_not_receiving_does_not_grow(catalog: Catalog, state: State) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, None))
+    with pytest.raises(IllegalTransition):
+        wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    assert wait(catalog.get(made.id)) == made
+    assert wait(catalog.extents(made.id)) == []
+
+
+def test_an_extent_that_begins_where_another_does_is_refused_and_nothing_is_changed(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    with pytest.raises(sa.exc.IntegrityError):
+        wait(catalog.commit(made.id, [extent(20, 30), extent(0, 5)], 1002.0, 2002.0))
+    assert wait(catalog.get(made.id)) == grown
+    assert wait(catalog.extents(made.id)) == [extent(0, 10)]
+
+
+def test_extents_belong_to_one_upload(catalog: Catalog) -> None:
+    one, other = upload(), upload()
+    wait(catalog.add(one, None))
+    wait(catalog.add(other, None))
+    wait(catalog.commit(one.id, [extent(10, 20)], 1001.0, 2001.0))
+    assert wait(catalog.commit(other.id, [extent(0, 10)], 1001.0, 2001.0)).offset == 10
+    assert wait(catalog.extents(other.id)) == [extent(0, 10)]
+
+
+# Events
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
+def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: Event) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, b"closed"))
+    if (state, event) in TRANSITIONS:
+        after = wait(catalog.happen(made.id, event, 1234.0, attempts=7, trouble=Trouble("reason", "Detail.")))
+        assert after.state is TRANSITIONS[state, event]
+        assert (after.updated_at, after.attempts, after.trouble) == (1234.0, 7, Trouble("reason", "Detail."))
+        assert wait(catalog.get(made.id)) == after
+    else:
+        with pytest.raises(IllegalTransition):
+            wait(catalog.happen(made.id, event, 1234.0, attempts=7))
+        assert wait(catalog.get(made.id)) == made
+    assert wait(catalog.credential(made.id)) == b"closed"
+
+
+def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
+    made = upload(state=State.SEALED, trouble=Trouble("reason", "Detail."))
+    wait(catalog.add(made, None))
+    assert wait(catalog.happen(made.id, Event.STARTED, 1001.0, trouble=None)).trouble is None
+    after = wait(catalog.get(made.id))
+    assert after is not None
+    assert after.trouble is None
+
+
+def test_a_proof_is_kept_and_moves_nothing(catalog: Catalog) -> None:
+    made = upload(state=State.DELIVERING)
+    wait(catalog.add(made, None))
+    proven = wait(catalog.prove(made.id, Proof("5" * 32, "a" * 128)))
+    assert proven == wait(catalog.get(made.id)) == dataclasses.replace(made, proof=Proof("5" * 32, "a" * 128))
+
+
+def test_a_fresher_credential_replaces_the_old_one_and_says_when_to_go_on(catalog: Catalog) -> None:
+    made, other = upload(), upload()
+    wait(catalog.add(made, b"old"))
+    wait(catalog.add(other, b"other"))
+    wait(catalog.bind(made.id, b"new", due=1500.0))
+    assert wait(catalog.credential(made.id)) == b"new"
+    assert wait(catalog.credential(other.id)) == b"other"
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+# Questions
+
+
+def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Catalog) -> None:
+    mine = [upload(created_at=float(each // 2)) for each in range(7)]  # some were made at the same moment
+    theirs = [upload(owner=BOB), upload(owner=Owner("other", "alice"))]
+    for each in [*mine, *theirs]:
+        wait(catalog.add(each, None))
+    newest_first = sorted(mine, key=lambda each: (each.created_at, each.id), reverse=True)
+    assert wait(catalog.owned(ALICE, 100, None)) == newest_first
+    for limit in (1, 2, 3, 7):
+        pages: list[Upload] = []
+        marker = None
+        while page := wait(catalog.owned(ALICE, limit, marker)):
+            assert len(page) <= limit
+            pages += page
+            marker = page[-1].id
+        assert pages == newest_first
+
+
+def test_after_a_marker_that_does_not_exist_there_is_nothing(catalog: Catalog) -> None:
+    wait(catalog.add(upload(), None))
+    assert wait(catalog.owned(ALICE, 10, "a-" + "f" * 32)) == []
+
+
+def test_a_limit_of_none_lists_none(catalog: Catalog) -> None:
+    wait(catalog.add(upload(), None))
+    assert wait(catalog.owned(ALICE, 0, None)) == []
+
+
+def test_the_handoff_is_given_what_is_sealed_and_not_yet_active_whose_turn_is_first_first(catalog: Catalog) -> None:
+    for turn, state in enumerate(State):
+        wait(catalog.add(upload(state=state, next_attempt_at=100.0 - turn), None))
+    found = wait(catalog.handoffs())
+    assert {each.state for each in found} == WITH_HANDOFF
+    assert [each.next_attempt_at for each in found] == sorted(each.next_attempt_at for each in found)
+
+
+def test_promised_is_what_receiving_uploads_may_still_fill(catalog: Catalog) -> None:
+    assert wait(catalog.promised()) == 0
+    made = upload(size=100)
+    wait(catalog.add(made, None))
+    wait(catalog.add(upload(size=50), None))
+    assert wait(catalog.promised()) == 150
+    wait(catalog.commit(made.id, [extent(10, 40)], 1001.0, 2001.0))
+    assert wait(catalog.promised()) == 120
+    for state in set(State) - {State.RECEIVING}:
+        wait(catalog.add(upload(size=1000, state=state), None))
+    assert wait(catalog.promised()) == 120
+
+
+def test_an_upload_lapses_at_its_time_if_it_is_still_receiving(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, None))
+    for state in set(State) - {State.RECEIVING}:
+        wait(catalog.add(upload(state=state, expires_at=2000.0), None))
+    assert wait(catalog.lapsed(1999.9)) == []
+    assert wait(catalog.lapsed(2000.0)) == [made]
+
+
+def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, None))
+    wait(catalog.commit(made.id, [extent(0, 1)], 1999.0, 3000.0))
+    assert wait(catalog.lapsed(2500.0)) == []
+
+
+def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catalog) -> None:
+    made = {state: upload(state=state, updated_at=1000.0) for state in State}
+    for each in made.values():
+        wait(catalog.add(each, b"closed"))
+    assert wait(catalog.forget(1000.0)) == 0
+    assert wait(catalog.forget(1000.1)) == 3
+    left = {state for state, each in made.items() if wait(catalog.get(each.id)) is not None}
+    assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
+
+
+def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    wait(catalog.happen(made.id, Event.DISCARDED, 1002.0))
+    assert wait(catalog.forget(2000.0)) == 1
+    assert wait(catalog.extents(made.id)) == []

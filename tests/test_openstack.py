@@ -1,0 +1,331 @@
+"""Beside a real Keystone and a real Glance: who may, what Glance says, and that the image is the file."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resumable_glance import config
+from resumable_glance.auth.keystone import service_session
+from resumable_glance.protocol.upload import ImageRequest, Owner
+from resumable_glance.sinks import Actor
+from resumable_glance.sinks.glance import GlanceSink
+from resumable_glance.testing import check_sink
+from tests.cloud import DEMO, OTHER, READER, Cloud, User, start
+from tests.service import Service, beside
+from tests.wire import RAW, Client, md5, reason
+
+pytestmark = pytest.mark.openstack
+MIB = 1024 * 1024
+CONTENT = random.Random(3).randbytes(6 * MIB + 77)
+SIZE = len(CONTENT)
+
+
+@pytest.fixture
+def demo(cloud: Cloud, glance_service: Service) -> Client:
+    """A member of the project demo, with a fresh token."""
+    return as_user(cloud, glance_service, DEMO)
+
+
+def as_user(cloud: Cloud, service: Service, user: User) -> Client:
+    return Client(service.url, {"X-Auth-Token": cloud.token(user)})
+
+
+def image_of(cloud: Cloud, upload: dict[str, Any]) -> Any:
+    return cloud.glance(DEMO).images.get(upload["image"]["id"])
+
+
+def filled(client: Client, **more: Any) -> str:
+    """An upload that has got all of its bytes."""
+    url = client.created(SIZE, **more)
+    answer = client.send(url, CONTENT, 0, SIZE, md5(CONTENT))
+    assert answer.status_code == 204, answer.text
+    return url
+
+
+# The image is the file
+
+
+def test_glance_has_the_same_size_md5_and_sha512(cloud: Cloud, glance_service: Service, demo: Client) -> None:
+    url = demo.created(SIZE)
+    for start_, stop in [(4 * MIB, SIZE), (0, 2 * MIB), (2 * MIB, 4 * MIB)]:
+        assert demo.send(url, CONTENT, start_, stop, md5(CONTENT[start_:stop])).status_code == 204
+    upload = demo.wait(url, "active")
+    image = image_of(cloud, upload)
+    assert (image.status, image.size) == ("active", SIZE)
+    assert image.checksum == upload["hashes"]["md5"] == hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    assert image.os_hash_value == upload["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
+    assert not list((glance_service.directory / "scratch" / "uploads").glob(f"{upload['id']}*")), "scratch is not freed"
+
+
+def test_the_image_has_the_properties_that_were_asked_for(cloud: Cloud, demo: Client) -> None:
+    described = {
+        "name": "Besançon №1", "disk_format": "raw", "container_format": "bare", "visibility": "private",
+        "min_disk": 3, "min_ram": 512, "protected": True, "tags": ["a", "b"], "properties": {"os_distro": "debian"},
+    }  # fmt: skip
+    upload = demo.wait(demo.created(0, image=described, store="archive"), "active")
+    image = image_of(cloud, upload)
+    assert (image.name, image.min_disk, image.min_ram, image.protected) == ("Besançon №1", 3, 512, True)
+    assert (sorted(image.tags), image.os_distro, image.stores) == (["a", "b"], "debian", "archive")
+
+
+def test_a_queued_image_of_the_callers_own_project_is_adopted(cloud: Cloud, demo: Client) -> None:
+    image = cloud.glance(DEMO).images.create(**RAW)
+    url = filled(demo, image_id=image.id)
+    assert demo.wait(url, "active")["image"]["id"] == image.id
+    assert image_of(cloud, demo.show(url)).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
+    again = demo.create(SIZE, image_id=image.id)
+    assert (again.status_code, reason(again)) == (409, "image-not-queued")
+
+
+def test_cancelling_removes_the_image_that_we_made_but_not_an_adopted_one(cloud: Cloud, demo: Client) -> None:
+    ours = demo.created(SIZE, image={**RAW, "protected": True})
+    ours_id = demo.show(ours)["image"]["id"]
+    adopted = cloud.glance(DEMO).images.create(**RAW)
+    theirs = demo.created(SIZE, image_id=adopted.id)
+    assert demo.request("DELETE", ours).status_code == demo.request("DELETE", theirs).status_code == 204
+    left = {image.id for image in cloud.glance(DEMO).images.list()}
+    assert ours_id not in left
+    assert adopted.id in left
+
+
+def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
+    settings, conf = config.load([str(glance_service.configuration)])
+    session = cloud.session(DEMO)
+    owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
+    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers)
+    asyncio.run(check_sink(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
+
+
+# Who may
+
+
+def test_a_reader_is_refused_by_glance_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:
+    answer = as_user(cloud, glance_service, READER).create(SIZE)
+    assert (answer.status_code, reason(answer)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("user", [OTHER, READER], ids=["another project", "another user of the project"])
+def test_an_upload_is_unknown_to_everybody_else(
+    cloud: Cloud, glance_service: Service, demo: Client, user: User
+) -> None:
+    url = demo.created(SIZE)
+    stranger = as_user(cloud, glance_service, user)
+    nothing = stranger.request("GET", url[:-32] + "0" * 32).json()
+    for method in ("GET", "DELETE"):
+        answer = stranger.request(method, url)
+        assert (answer.status_code, reason(answer)) == (404, "unknown-upload")
+        assert {**answer.json(), "request_id": ""} == {**nothing, "request_id": ""}
+    assert reason(stranger.send(url, CONTENT, 0, SIZE)) == "unknown-upload"
+    assert stranger.request("HEAD", url).status_code == 404
+    assert stranger.request("GET", f"{glance_service.url}/v1/uploads").json() == {"uploads": []}
+    assert demo.show(url)["received"] == 0
+
+
+def test_another_projects_image_can_not_be_adopted(cloud: Cloud, demo: Client) -> None:
+    image = cloud.glance(OTHER).images.create(**RAW)
+    answer = demo.create(SIZE, image_id=image.id)
+    assert (answer.status_code, reason(answer)) == (404, "image-unknown")
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "x" * 20_000])
+def test_a_token_that_is_none_is_refused(glance_service: Service, token: str) -> None:
+    answer = Client(glance_service.url, {"X-Auth-Token": token}).create(SIZE)
+    assert (answer.status_code, reason(answer)) == (401, "unauthenticated")
+    assert answer.headers["WWW-Authenticate"].startswith("Keystone")
+
+
+def test_no_token_is_written_to_disk_or_log_in_clear(cloud: Cloud, glance_service: Service) -> None:
+    client = as_user(cloud, glance_service, DEMO)
+    client.wait(filled(client), "active")
+    client.created(SIZE)
+    token = client.headers["X-Auth-Token"].encode()
+    for path in glance_service.directory.rglob("*"):
+        assert not (path.is_file() and token in path.read_bytes()), path
+
+
+def test_while_keystone_is_away_we_are_unavailable_and_nobody_is_turned_away(
+    cloud: Cloud, glance_service: Service, demo: Client
+) -> None:
+    token = cloud.token(DEMO)
+    cloud.stop_keystone()
+    try:
+        answer = Client(glance_service.url, {"X-Auth-Token": token}).request("GET", f"{glance_service.url}/v1/uploads")
+        assert (answer.status_code, reason(answer)) == (503, "identity-unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+    finally:
+        cloud.start_keystone()
+    demo.created(SIZE)
+
+
+def test_an_expired_or_revoked_token_is_refused_and_the_upload_goes_on_with_a_fresh_one(tmp_path: Path) -> None:
+    lifetime = 6
+    with start(token_lifetime=lifetime) as short, beside(short, tmp_path) as service:
+        client = as_user(short, service, DEMO)
+        url = client.created(SIZE)
+        assert client.send(url, CONTENT, 0, MIB).status_code == 204
+        time.sleep(lifetime + 1)
+        answer = client.send(url, CONTENT, MIB, SIZE)
+        assert (answer.status_code, reason(answer)) == (401, "unauthenticated")
+        fresh = as_user(short, service, DEMO)
+        assert fresh.show(url)["offset"] == MIB
+        assert fresh.send(url, CONTENT, MIB, SIZE).status_code == 204
+        assert (
+            as_user(short, service, DEMO).wait(url, "active")["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
+        )
+
+
+def test_a_handoff_outlives_the_token_that_sealed_it(tmp_path: Path) -> None:
+    lifetime = 6
+    with start(token_lifetime=lifetime) as short, beside(short, tmp_path) as service:
+        client = as_user(short, service, DEMO)
+        url = client.created(SIZE)
+        short.stop_glance()
+        assert client.send(url, CONTENT, 0, SIZE).status_code == 204
+        time.sleep(lifetime + 1)
+        short.start_glance()
+        assert as_user(short, service, DEMO).wait(url, "active")["handoff"]["attempts"] > 1
+
+
+# What Glance says, and when it says nothing
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"store": "cellar"}, "image-refused"),
+        ({"image": {**RAW, "disk_format": "floppy"}}, "image-refused"),
+        ({"image": {**RAW, "visibility": "public"}}, "forbidden"),
+        ({"image_id": "00000000-0000-0000-0000-000000000000"}, "image-unknown"),
+    ],
+)
+def test_what_glance_refuses_is_refused_before_any_byte_moves(
+    demo: Client, more: dict[str, Any], expected: str
+) -> None:
+    answer = demo.create(SIZE, **more)
+    assert answer.status_code in {400, 403, 404}
+    assert reason(answer) == expected
+
+
+def test_an_image_without_a_disk_format_is_not_adopted(cloud: Cloud, demo: Client) -> None:
+    image = cloud.glance(DEMO).images.create(name="no formats yet")
+    answer = demo.create(SIZE, image_id=image.id)
+    assert (answer.status_code, reason(answer)) == (400, "image-refused")
+
+
+def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_back(cloud: Cloud, demo: Client) -> None:
+    url = demo.created(SIZE)
+    cloud.stop_glance()
+    try:
+        creation = demo.create(SIZE)
+        assert (creation.status_code, reason(creation)) == (503, "image-service-unavailable")
+        assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
+        deadline = time.monotonic() + 20
+        while demo.show(url)["handoff"]["trouble"] is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        waiting = demo.show(url)
+        assert waiting["handoff"]["trouble"]["reason"] == "sink-unavailable"
+        assert "127.0.0.1" not in waiting["handoff"]["trouble"]["detail"], "addresses inside the cloud are told"
+        assert waiting["handoff"]["next_attempt_at"] is not None
+    finally:
+        cloud.start_glance()
+    upload = demo.wait(url, "active")
+    assert upload["handoff"]["trouble"] is None
+    assert image_of(cloud, upload).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
+
+
+def test_an_image_that_was_deleted_meanwhile_fails_the_upload_and_says_so(cloud: Cloud, demo: Client) -> None:
+    url = demo.created(SIZE)
+    cloud.glance(DEMO).images.delete(demo.show(url)["image"]["id"])
+    assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
+    assert demo.wait(url, "failed")["handoff"]["trouble"]["reason"] == "image-gone"
+    assert demo.request("DELETE", url).status_code == 204
+
+
+def test_a_digest_that_does_not_hold_keeps_every_byte_from_glance(cloud: Cloud, demo: Client) -> None:
+    url = filled(demo, digests={"sha256": hashlib.sha256(b"something else").hexdigest()})
+    upload = demo.wait(url, "failed")
+    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    image = image_of(cloud, upload)
+    assert (image.status, image.size, image.checksum) == ("queued", None, None)
+    assert demo.request("DELETE", url).status_code == 204
+
+
+def test_a_bit_that_flips_on_scratch_is_seen_before_the_image_is_active(cloud: Cloud, glance_service: Service) -> None:
+    demo = as_user(cloud, glance_service, DEMO)
+    url = demo.created(SIZE)
+    cloud.stop_glance()
+    try:
+        assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
+        file = glance_service.directory / "scratch" / "uploads" / f"{url.rpartition('/')[2]}.upload"
+        with file.open("r+b") as damaged:
+            damaged.seek(5 * MIB)
+            damaged.write(bytes([CONTENT[5 * MIB] ^ 1]))
+    finally:
+        cloud.start_glance()
+    upload = demo.wait(url, "failed")
+    assert upload["handoff"]["trouble"]["reason"] == "scratch-differs"
+    deadline = time.monotonic() + 10
+    while image_of(cloud, upload).status == "saving" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert image_of(cloud, upload).status == "queued"
+
+
+# Crashes of ours
+
+
+@pytest.fixture
+def own_service(cloud: Cloud, tmp_path: Path) -> Iterator[Service]:
+    """A service that a test may kill."""
+    with beside(cloud, tmp_path) as running:
+        yield running
+
+
+def test_a_delivery_that_was_killed_is_done_again_after_the_restart(cloud: Cloud, own_service: Service) -> None:
+    demo = as_user(cloud, own_service, DEMO)
+    content = random.Random(4).randbytes(192 * MIB)
+    url = demo.created(len(content))
+    assert demo.send(url, content, 0, len(content)).status_code == 204
+    deadline = time.monotonic() + 30
+    while demo.show(url)["handoff"]["delivered"] < 32 * MIB and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert demo.show(url)["state"] == "delivering"
+    own_service.kill()
+    own_service.start()
+    upload = demo.wait(url, "active")
+    assert upload["handoff"]["attempts"] >= 2
+    assert image_of(cloud, upload).os_hash_value == hashlib.sha512(content).hexdigest()
+
+
+def test_a_stop_breaks_a_delivery_off_in_time_and_the_next_start_does_it_again(
+    cloud: Cloud, own_service: Service
+) -> None:
+    demo = as_user(cloud, own_service, DEMO)
+    content = random.Random(5).randbytes(192 * MIB)
+    url = demo.created(len(content))
+    assert demo.send(url, content, 0, len(content)).status_code == 204
+    demo.wait(url, "delivering")
+    started = time.monotonic()
+    assert own_service.stop() == 0
+    assert time.monotonic() - started < 10
+    own_service.start()
+    assert image_of(cloud, demo.wait(url, "active")).os_hash_value == hashlib.sha512(content).hexdigest()
+
+
+def test_an_upload_can_be_cancelled_while_it_is_delivered(cloud: Cloud, own_service: Service) -> None:
+    demo = as_user(cloud, own_service, DEMO)
+    content = random.Random(6).randbytes(192 * MIB)
+    url = demo.created(len(content))
+    assert demo.send(url, content, 0, len(content)).status_code == 204
+    image_id = demo.wait(url, "delivering")["image"]["id"]
+    answer = demo.request("DELETE", url)
+    assert answer.status_code == 204, answer.text
+    assert image_id not in {image.id for image in cloud.glance(DEMO).images.list()}
+    assert not list((own_service.directory / "scratch" / "uploads").iterdir())

@@ -1,0 +1,315 @@
+"""Every sink keeps the family's contract, and the check of it notices whoever does not. (Glance itself: test_cloud.py.)"""
+
+import asyncio
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.upload import Image, ImageRequest, Owner
+from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
+from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.testing import BrokenPromise, WatchedSource, check_sink
+
+ACTOR = Actor(Owner("project", "user"), token="secret", request_id="req-1")
+REQUEST = ImageRequest({"name": "debian", "disk_format": "raw", "container_format": "bare"})
+
+
+def test_the_directory_keeps_the_contract(tmp_path: Path) -> None:
+    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, REQUEST))
+
+
+def test_the_directory_keeps_the_contract_for_a_store_and_without_a_name(tmp_path: Path) -> None:
+    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, ImageRequest({"disk_format": "raw"}, store="fast")))
+
+
+def test_after_discard_nothing_is_left_even_of_a_delivery_that_broke(tmp_path: Path) -> None:
+    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, REQUEST))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_actor_never_shows_its_token() -> None:
+    assert "secret" not in f"{ACTOR!r} {ACTOR}"
+
+
+def test_a_failed_delivery_says_why_and_whether_it_is_final() -> None:
+    failed = DeliveryFailed("image-gone", "The image was deleted.", final=True)
+    assert (failed.trouble.reason, failed.trouble.detail, failed.final) == (
+        "image-gone",
+        "The image was deleted.",
+        True,
+    )
+    assert not DeliveryFailed("sink-unavailable", "Later.").final
+
+
+# What the check of the contract must notice
+
+
+class CompleteFromTheStart(DirectorySink):
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        found = await super().receipt(image, actor)
+        return Receipt(Presence.COMPLETE, 0) if found.presence is Presence.AWAITED else found
+
+
+class TakesHalfForTheWhole(DirectorySink):
+    """What Glance does with a body that ends early, if nobody tells it the size."""
+
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        pieces: list[bytes] = []
+        try:
+            pieces += iter(lambda: source.read(PIECE), b"")
+        finally:
+            data = b"".join(pieces)
+            super()._write(image_id, len(data), WatchedSource(data))
+
+
+class TrustsTheSize(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        data = b"".join(iter(lambda: source.read(PIECE), b""))
+        super()._write(image_id, len(data), WatchedSource(data))
+
+
+class StaysBrokenAfterABreak(DirectorySink):
+    broken = False
+
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        if self.broken:
+            raise DeliveryFailed("sink-refused", "Once broken, for ever broken.")
+        self.broken = True
+        super()._write(image_id, size, source)
+        self.broken = False
+
+
+class SwallowsTheBreak(DirectorySink):
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        try:
+            await super().deliver(image, size, source, actor)
+        except DeliveryFailed:
+            raise
+        except Exception:
+            return
+
+
+class DiesOfTheBreak(DirectorySink):
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        try:
+            await super().deliver(image, size, source, actor)
+        except DeliveryFailed:
+            raise
+        except Exception:
+            await self.discard(image, actor)
+            raise
+
+
+class AsksForTooMuch(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        super()._write(image_id, size, WatchedSource(source.read(PIECE + 1)))
+
+
+class AsksForEverything(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        super()._write(image_id, size, WatchedSource(source.read(-1)))
+
+
+class ReadsOnAfterABreak(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        try:
+            super()._write(image_id, size, source)
+        except DeliveryFailed:
+            raise
+        except Exception:
+            super()._write(image_id, size, source)
+
+
+class BlocksTheLoop(DirectorySink):
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        self._write(image.id, size, source)
+
+
+class HashesSomethingElse(DirectorySink):
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        found = await super().receipt(image, actor)
+        return Receipt(found.presence, found.size, found.md5, hashlib.sha512(b"else").hexdigest())
+
+
+class ForgetsTheMd5(DirectorySink):
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        found = await super().receipt(image, actor)
+        return Receipt(found.presence, found.size, None, found.sha512)
+
+
+class MiscountsTheSize(DirectorySink):
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        found = await super().receipt(image, actor)
+        return Receipt(found.presence, None if found.size is None else found.size + 1, found.md5, found.sha512)
+
+
+class RefusesTheEmptyImage(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        if size:
+            super()._write(image_id, size, source)
+
+
+class DiscardsNothing(DirectorySink):
+    async def discard(self, image: Image, actor: Actor) -> None:
+        pass
+
+
+class DiscardsOnlyOnce(DirectorySink):
+    async def discard(self, image: Image, actor: Actor) -> None:
+        if self._described(image.id) is None:
+            raise DeliveryFailed("image-gone", "It is gone.")
+        await super().discard(image, actor)
+
+
+class BringsImagesBack(DirectorySink):
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        if self._described(image_id) is None:
+            self._describe(image_id, {"id": image_id, "status": "queued"})
+        super()._write(image_id, size, source)
+
+
+class AdoptsWhatIsNotThere(DirectorySink):
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        return Image(image_id, None, store, adopted=True)
+
+
+class AdoptsWhatIsActive(DirectorySink):
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        if self._described(image_id) is None:
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
+        return Image(image_id, None, store, adopted=True)
+
+
+class AdoptsByCopying(DirectorySink):
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        image = await super().prepare(request, size, actor)
+        return image if not image.adopted else await super().prepare(REQUEST, size, actor)
+
+
+class TakesTheAdoptedForItsOwn(DirectorySink):
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        found = super()._adopted(image_id, store)
+        return Image(found.id, found.name, found.store)
+
+
+class RefusesForTheWrongReason(DirectorySink):
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        try:
+            return super()._adopted(image_id, store)
+        except Refused:
+            raise Refused(Reason.FORBIDDEN, "No.") from None
+
+
+class MakesOneImageForAll(DirectorySink):
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        image_id = str(uuid.UUID(int=7))
+        self._describe(image_id, {"id": image_id, "status": "queued"})
+        return Image(image_id, "debian")
+
+
+class ForgetsTheName(DirectorySink):
+    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+        image = await super().prepare(request, size, actor)
+        return Image(image.id, None, image.store, image.adopted)
+
+
+class SaysNothing(DirectorySink):
+    async def check(self) -> str:
+        return ""
+
+
+SABOTEURS = [
+    each
+    for each in list(globals().values())
+    if isinstance(each, type) and issubclass(each, DirectorySink) and each is not DirectorySink
+]
+
+
+@pytest.mark.parametrize("saboteur", SABOTEURS)
+def test_the_check_notices_a_sink_that_breaks_its_word(saboteur: type[DirectorySink], tmp_path: Path) -> None:
+    expected = (BrokenPromise, DeliveryFailed) if saboteur in {DiscardsOnlyOnce, StaysBrokenAfterABreak} else None
+    with pytest.raises(expected or BrokenPromise):
+        asyncio.run(check_sink(saboteur(tmp_path), ACTOR, REQUEST))
+
+
+class SlowToNotice(DirectorySink):
+    """Glance shows `saving` for a moment after its client went away: that is no broken promise."""
+
+    busy = 0
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        found = await super().receipt(image, actor)
+        self.busy += 1
+        awaited = found.presence is Presence.AWAITED
+        return Receipt(Presence.BUSY) if awaited and self.busy % 3 == 0 else found
+
+
+def test_the_check_waits_for_a_sink_that_is_busy_for_a_moment(tmp_path: Path) -> None:
+    asyncio.run(check_sink(SlowToNotice(tmp_path), ACTOR, REQUEST))
+
+
+# The directory
+
+
+def test_an_image_is_a_file_and_a_description_as_glance_would_show_it(tmp_path: Path) -> None:
+    data = os.urandom(PIECE + 1)
+
+    async def scenario() -> Image:
+        sink = DirectorySink(tmp_path)
+        image = await sink.prepare(REQUEST, len(data), ACTOR)
+        await sink.deliver(image, len(data), WatchedSource(data), ACTOR)
+        return image
+
+    image = asyncio.run(scenario())
+    assert (tmp_path / image.id).read_bytes() == data
+    assert json.loads((tmp_path / f"{image.id}.json").read_text()) == {
+        "name": "debian",
+        "disk_format": "raw",
+        "container_format": "bare",
+        "id": image.id,
+        "status": "active",
+        "size": len(data),
+        "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        "os_hash_value": hashlib.sha512(data).hexdigest(),
+    }
+
+
+def test_a_delivery_into_an_image_that_is_gone_is_final(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sink = DirectorySink(tmp_path)
+        image = await sink.prepare(REQUEST, 1, ACTOR)
+        await sink.discard(image, ACTOR)
+        await sink.deliver(image, 1, WatchedSource(b"x"), ACTOR)
+
+    with pytest.raises(DeliveryFailed) as failed:
+        asyncio.run(scenario())
+    assert failed.value.final
+
+
+@pytest.mark.parametrize("image_id", ["../../etc/passwd", "", "x", str(uuid.uuid4()).upper(), f"{uuid.uuid4()}\n"])
+def test_what_is_no_image_id_never_becomes_a_path(tmp_path: Path, image_id: str) -> None:
+    with pytest.raises(Refused) as refused:
+        asyncio.run(DirectorySink(tmp_path).prepare(ImageRequest(image_id=image_id), 1, ACTOR))
+    assert refused.value.reason is Reason.IMAGE_UNKNOWN
+
+
+def test_a_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
+    DirectorySink(tmp_path / "one" / "two")
+    assert (tmp_path / "one" / "two").is_dir()
+
+
+def test_a_directory_that_cannot_be_written_is_found_by_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = DirectorySink(tmp_path)
+    assert str(tmp_path) in asyncio.run(sink.check())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DeliveryFailed) as failed:
+        asyncio.run(sink.check())
+    assert failed.value.trouble.reason == "sink-unavailable"
