@@ -134,6 +134,7 @@ class Intake:
         self._begun: int | None = None  # where the extent that is being written began
         self._extents: list[Extent] = []  # complete, but not in the catalog yet
         self._uncommitted = 0  # bytes
+        self._differs = False
 
     async def run(self, body: Body, lease: Lease) -> None:
         """Take the whole body. Refused, or OSError from scratch; what must not be kept is not kept."""
@@ -145,6 +146,8 @@ class Intake:
                 await self._commit()
             raise
         self._check_digests()
+        if self._differs:
+            raise _different_bytes()
         await self._commit()
 
     async def _take(self, body: Body, lease: Lease) -> None:
@@ -179,10 +182,9 @@ class Intake:
 
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:
-            raise Refused(
-                Reason.DIFFERENT_BYTES,
-                "Other bytes were received in this range before. Is it the same file? Nothing was changed.",
-            )
+            if not self._append.declared:
+                raise _different_bytes()
+            self._differs = True  # said at the end, for the digest may tell that it happened on the way here
 
     async def _write(self, data: memoryview) -> None:
         if self._begun is None:
@@ -213,6 +215,13 @@ class Intake:
         if extents:
             await self._file.sync()
             await self._commit_extents(extents)
+
+
+def _different_bytes() -> Refused:
+    return Refused(
+        Reason.DIFFERENT_BYTES,
+        "Other bytes were received in this range before. Is it the same file? Nothing was changed.",
+    )
 
 
 async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes]:

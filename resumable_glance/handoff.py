@@ -18,12 +18,13 @@ from typing import BinaryIO
 
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.protocol.delivery import Receipt, Step, delay, differences, next_step
+from resumable_glance.protocol.delivery import FIRST_DELAY, Receipt, Step, delay, differences, next_step, pause
 from resumable_glance.protocol.digests import Tally, hasher
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    IllegalTransition,
     Proof,
     State,
     Trouble,
@@ -141,9 +142,8 @@ class Handoff:
         try:
             while True:
                 self._woken.clear()
-                pause = await self._start_due()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout(await self._soonest()):
                         await self._woken.wait()
         finally:
             running = list(self._running.values())
@@ -164,37 +164,40 @@ class Handoff:
             self._held.discard(upload_id)
             self.wake()
 
+    async def _soonest(self) -> float | None:
+        try:
+            return await self._start_due()
+        except Exception:
+            LOG.exception("the catalog can't be asked what is to be handed over")
+            return FIRST_DELAY
+
     async def _start_due(self) -> float | None:
         """Start what is due, as far as there are workers; seconds until the next one is, or None."""
-        now = self._clock()
-        waiting = [
-            each
-            for each in await self._catalog.handoffs()
-            if each.id not in self._running and each.id not in self._held
-        ]
-        due = [each for each in waiting if each.next_attempt_at <= now]
+        uploads, now = await self._catalog.handoffs(), self._clock()
+        waiting = [each for each in uploads if each.id not in self._running and each.id not in self._held]
+        due = [each for each in waiting if pause(each, now) == 0]
         for upload in due[: self._workers - len(self._running)]:
             halt = self._halts[upload.id] = threading.Event()
             task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, halt))
             task.add_done_callback(functools.partial(self._done, upload.id))
-        later = [each.next_attempt_at - now for each in waiting if each.next_attempt_at > now]
-        return min(later, default=None)
+        return min((pause(each, now) for each in waiting if each not in due), default=None)
 
-    def _done(self, upload_id: str, _: asyncio.Task[None]) -> None:
+    def _done(self, upload_id: str, task: asyncio.Task[None]) -> None:
         del self._running[upload_id], self._halts[upload_id]
         self.progress.pop(upload_id, None)
-        self.wake()
+        if task.exception() is None:
+            self.wake()
+        else:  # not even its trouble could be written down
+            LOG.error("the handoff of upload %s met a defect of ours", upload_id, exc_info=task.exception())
+            asyncio.get_running_loop().call_later(FIRST_DELAY, self.wake)
 
     async def _attempt(self, upload: Upload, halt: threading.Event) -> None:
-        actor = Actor(upload.owner, self._vault.open(await self._catalog.credential(upload.id)))
-        if upload.state is not State.VERIFYING:
-            upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         try:
-            while upload.state in WITH_HANDOFF:
-                receipt = await self._sink.receipt(upload.image, actor)
-                upload = await self._step(next_step(upload, receipt), upload, receipt, actor, halt)
+            await self._walk(upload, halt)
         except Halted:
             LOG.info("the handoff of upload %s was broken off", upload.id)
+        except IllegalTransition:
+            LOG.info("upload %s was cancelled meanwhile", upload.id)
         except DeliveryFailed as failed:
             await (self._fail if failed.final else self._postpone)(upload, failed.trouble)
         except ScratchDiffers as problem:
@@ -202,8 +205,15 @@ class Handoff:
         except Exception:
             LOG.exception("the handoff of upload %s met a defect of ours", upload.id)
             await self._postpone(upload, Trouble("internal-error", "The service's log says what went wrong."))
-        else:
-            await self._scratch.remove(upload.id)
+
+    async def _walk(self, upload: Upload, halt: threading.Event) -> None:
+        actor = Actor(upload.owner, self._vault.open(await self._catalog.credential(upload.id)))
+        if upload.state is not State.VERIFYING:
+            upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
+        while upload.state in WITH_HANDOFF:
+            receipt = await self._sink.receipt(upload.image, actor)
+            upload = await self._step(next_step(upload, receipt), upload, receipt, actor, halt)
+        await self._scratch.remove(upload.id)
 
     async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
         match step:
@@ -269,9 +279,9 @@ class Handoff:
         return await self._catalog.happen(upload.id, event, self._clock(), **changes)
 
     async def _postpone(self, upload: Upload, trouble: Trouble) -> None:
-        pause = delay(upload.attempts)
-        LOG.warning("upload %s waits %.0f s: %s", upload.id, pause, trouble.detail)
-        await self._happen(upload, Event.POSTPONED, trouble=trouble, next_attempt_at=self._clock() + pause)
+        seconds = delay(upload.attempts + 1)
+        LOG.warning("upload %s waits %.0f s: %s", upload.id, seconds, trouble.detail)
+        await self._happen(upload, Event.POSTPONED, trouble=trouble, next_attempt_at=self._clock() + seconds)
 
     async def _fail(self, upload: Upload, trouble: Trouble) -> None:
         LOG.error("upload %s has failed: %s", upload.id, trouble.detail)

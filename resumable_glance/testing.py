@@ -92,7 +92,7 @@ async def refused(asked: Awaitable[object], reasons: Iterable[Reason], sentence:
 
 
 async def check_scratch(scratch: Scratch) -> None:
-    """Hold a scratch to the contract of resumable_glance.scratch. It may have uploads of others; they are not touched."""
+    """Hold a scratch to the contract of resumable_glance.scratch. What others have there is not touched."""
     for check in (
         _creation_is_exclusive,
         _holes_read_as_zeros,

@@ -32,7 +32,7 @@ def main() -> int:
     file = images.raw_disk(arguments.size * MIB)
     with tempfile.TemporaryDirectory() as directory, development(Path(directory)) as service:
         client = Client(service.url)
-        client.wait(upload(client, images.raw_disk(MIB)), "active")  # what is imported late has been imported
+        client.wait(upload(client, images.raw_disk(64 * MIB)), "active")  # what is imported late has been imported
         before = service.memory()
         watch = Watch(service)
         client.wait(upload(client, file), "active", seconds=600)

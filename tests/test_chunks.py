@@ -71,7 +71,12 @@ class Store:
         self.extents += new
 
     async def take(
-        self, start: int, body: Body, stop: int | None = None, declared: tuple[Digest, ...] = (), commit_size: int = 1 << 20
+        self,
+        start: int,
+        body: Body,
+        stop: int | None = None,
+        declared: tuple[Digest, ...] = (),
+        commit_size: int = 1 << 20,
     ) -> None:
         range_ = Range(start, self.size if stop is None else stop)
         async with self.leases.hold(ID, range_) as lease:
@@ -625,6 +630,7 @@ class Attempt:
     declares: str  # "nothing", "right" or "wrong"
     fault: str | None  # what of scratch fails at its next call
     commit_size: int
+    batch: int
 
 
 @st.composite
@@ -639,6 +645,7 @@ def attempts(draw: st.DrawFn, size: int) -> Attempt:
         draw(st.sampled_from(["nothing", "nothing", "right", "wrong"])),
         draw(st.sampled_from([None, None, None, "write", "sync", "read"])),
         draw(st.sampled_from([1, 16, 1 << 20])),
+        draw(st.sampled_from([1, 8, chunks.BATCH])),
     )
 
 
@@ -655,7 +662,9 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
         made.scratch.faults[attempt.fault] = errno.EIO
     body = Body(pieces, None if attempt.end is None else DISCONNECTED)
     try:
-        await made.take(attempt.start, body, attempt.stop, declared, attempt.commit_size)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunks, "BATCH", attempt.batch)
+            await made.take(attempt.start, body, attempt.stop, declared, attempt.commit_size)
     except (Refused, OSError) as problem:
         return problem
     finally:
@@ -683,7 +692,7 @@ def test_whatever_comes_in_whatever_order_only_the_content_is_committed_and_each
                 assert covered
             elif each.declares != "nothing":
                 assert made.extents == before
-        whole = await attempted(made, content, Attempt(0, SIZE, (), None, "nothing", None, 1 << 20))
+        whole = await attempted(made, content, Attempt(0, SIZE, (), None, "nothing", None, 1 << 20, 8))
         assert whole is None
         assert list(merge(made.ranges)) == [Range(0, SIZE)]
         await made.check(content)
@@ -727,11 +736,8 @@ def test_a_chunk_of_another_file_that_touches_what_is_durable_changes_nothing(
         (errno.EROFS, Reason.SCRATCH_FAILED),
     ],
 )
-def test_a_client_is_told_whether_scratch_is_full_or_broken_and_when_to_come_again(
-    number: int, reason: Reason
-) -> None:
+def test_a_client_is_told_whether_scratch_is_full_or_broken_and_when_to_come_again(number: int, reason: Reason) -> None:
     refusal = scratch_failure(OSError(number, "secret detail", "/a/path"))
     assert refusal.reason is reason
     assert isinstance(refusal.facts["retry_after"], int)
     assert "/a/path" not in refusal.detail
-

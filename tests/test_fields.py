@@ -63,8 +63,33 @@ def test_an_integer_is_a_decimal_number(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "+0", "-0", "-1", "+1", "00", "01", "1_0", "٣", "１", "²", "NaN", "Infinity", "9007199254740992",
-     "9999999999999999", "1" * 5000, "0x10", "1e3", "1.0", " 1", "1 ", "1\n", "\t1", "1\0", "1\r\n 2"],
+    [
+        "",
+        "+0",
+        "-0",
+        "-1",
+        "+1",
+        "00",
+        "01",
+        "1_0",
+        "٣",
+        "１",
+        "²",
+        "NaN",
+        "Infinity",
+        "9007199254740992",
+        "9999999999999999",
+        "1" * 5000,
+        "0x10",
+        "1e3",
+        "1.0",
+        " 1",
+        "1 ",
+        "1\n",
+        "\t1",
+        "1\0",
+        "1\r\n 2",
+    ],
 )
 def test_whatever_else_int_would_take_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refused:

@@ -1,6 +1,7 @@
 """Ranges are compared with the plainest model there is: a set of positions."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -45,7 +46,7 @@ def test_merged_ranges_have_the_same_bytes_in_order_with_a_gap_between_any_two(g
     merged = list(merge(given_))
     assert positions(merged) == positions(given_)
     assert all(each.start < each.stop for each in merged)
-    assert all(left.stop < right.start for left, right in zip(merged, merged[1:], strict=False))
+    assert all(left.stop < right.start for left, right in pairwise(merged))
 
 
 def test_a_range_within_another_does_not_shorten_it() -> None:
@@ -67,7 +68,7 @@ def test_segments_follow_each_other_from_the_first_byte_to_the_last(target: Rang
     assert cut[0].range.start == target.start
     assert cut[-1].range.stop == target.stop
     assert all(each.range.length > 0 for each in cut)
-    for left, right in zip(cut, cut[1:], strict=False):
+    for left, right in pairwise(cut):
         assert left.range.stop == right.range.start
         assert left.durable != right.durable  # otherwise it would be one segment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Mapping
@@ -119,8 +120,7 @@ def request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]
 
 
 def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
-    file = ImageFile(arguments.file)
-    try:
+    with contextlib.closing(ImageFile(arguments.file)) as file:
         wish = Wish(
             request=request(arguments, file),
             chunk_size=arguments.chunk_size,
@@ -129,10 +129,9 @@ def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
             wait=not arguments.no_wait,
             give_up_after=arguments.give_up_after,
         )
-        service = connection.find(cloud.connect(arguments, arguments.parallel), arguments.service_url)
-        result = Uploader(file, service, wish, progress).run()
-    finally:
-        file.close()
+        with contextlib.closing(cloud.connect(arguments, arguments.parallel)) as user:
+            service = connection.find(user, arguments.service_url)
+            result = Uploader(file, service, wish, progress).run()
     progress.close()
     if isinstance(result, Proof):
         print(f"verified: image={result.image_id} size={result.size} md5={result.md5} sha512={result.sha512}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -53,8 +54,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Carry the action out; the exit status."""
     try:
-        service = connection.find(cloud.connect(arguments, 1), arguments.service_url)
-        status: int = arguments.action(service, arguments)
+        with contextlib.closing(cloud.connect(arguments, 1)) as user:
+            service = connection.find(user, arguments.service_url)
+            status: int = arguments.action(service, arguments)
     except Failure as failure:
         print(f"resumable-glance: {failure}", file=sys.stderr)
         return 1

@@ -52,6 +52,10 @@ class Cloud:
     interface: str | list[str] | None = None
     region_name: str | None = None
 
+    def close(self) -> None:
+        """Close the connections that are open."""
+        self.session.session.close()  # keystoneauth1 closes only sessions that it made itself
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The standard options of OpenStack commands. Each can be an OS_* variable or stand in clouds.yaml instead."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import http.client
 import os
 import socket
 import ssl
@@ -235,7 +236,7 @@ def _plainly(problem: BaseException) -> str:
             return each.strerror[0].lower() + each.strerror[1:]
     if any(isinstance(each, TimeoutError) for each in causes):
         return "no answer in time"
-    if any(isinstance(each, ConnectionError) for each in causes):
+    if any(isinstance(each, (ConnectionError, http.client.HTTPException)) for each in causes):
         return "connection closed"
     return str(problem)
 

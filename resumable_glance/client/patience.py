@@ -9,6 +9,8 @@ from collections.abc import Callable
 from resumable_glance.client import Failure
 from resumable_glance.client.plan import Action, Answer, Decision, decide, delay, explain
 
+WORTH_SAYING = 3  # failures in a row; fewer are over before a person has read about them
+
 
 class Gone(Failure):
     """The service knows the upload no more."""
@@ -53,7 +55,7 @@ class Patience:
         reason = decision.detail.rstrip(".")
         if self._give_up_after is not None and now - self._since >= self._give_up_after:
             raise Failure(f"Given up after {now - self._since:.0f} s ({reason}). The same command goes on later.")
-        if self._attempts > 1 and not self._said:  # one failure alone is nothing to tell of
+        if self._attempts >= WORTH_SAYING and not self._said:
             self._said = True
             self._say(f"waiting for the service ({reason}); Ctrl-C pauses, and the same command resumes")
         pause = delay(self._attempts, random.random(), decision.after)

@@ -66,6 +66,15 @@ def differences(size: int, proof: Proof, receipt: Receipt) -> list[str]:
     return [f"{name} is {theirs} there and {ours} here" for name, ours, theirs in pairs if ours != theirs]
 
 
+def pause(upload: Upload, now: float) -> float:
+    """Seconds until a handoff is due; 0 if it is.
+
+    A time further away than any delay was written under a clock that has been set back since.
+    """
+    left = upload.next_attempt_at - now
+    return left if 0 < left <= LONGEST_DELAY else 0.0
+
+
 def delay(attempts: int) -> float:
     """Seconds until the next attempt: doubled each time, up to a minute."""
     return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 16))

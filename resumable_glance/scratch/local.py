@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 import aiofiles.os
 
 from resumable_glance.errors import CannotStart
-from resumable_glance.scratch import checked
+from resumable_glance.scratch import UPLOAD_ID, checked
 
 T = TypeVar("T")
 _SUFFIX = ".upload"
@@ -86,8 +86,9 @@ class LocalScratch:
 
     async def uploads(self) -> AsyncIterator[str]:
         for name in await aiofiles.os.listdir(self._uploads):
-            if name.endswith(_SUFFIX):
-                yield name.removesuffix(_SUFFIX)
+            upload_id = name.removesuffix(_SUFFIX)
+            if upload_id != name and UPLOAD_ID.fullmatch(upload_id):  # whatever else lies there is not ours
+                yield upload_id
 
     async def free(self) -> int:
         return await _free(self._uploads)

@@ -1,0 +1,363 @@
+"""The upload client's parts: what to send next, what answers mean, and what survives a restart."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resumable_glance.cli import upload as command
+from resumable_glance.client import Failure, record
+from resumable_glance.client.imagefile import WIRE_PIECE, ChunkBody, ImageFile, Paused, WholeDigests
+from resumable_glance.client.patience import Gone, Patience
+from resumable_glance.client.plan import (
+    LONGEST_DELAY,
+    LONGEST_RETRY_AFTER,
+    MIB,
+    MOST_MISMATCHES,
+    SLOW,
+    SUCCESSES,
+    Action,
+    Answer,
+    Sending,
+    decide,
+    delay,
+    explain,
+)
+from resumable_glance.client.progress import Lines, Phase
+from resumable_glance.client.record import Record, Shelf
+from resumable_glance.errors import Reason
+from resumable_glance.protocol.ranges import Range
+
+RECORD = Record("a-1", "http://service", "/disk.raw", 5, 7, "abc", {"image": {"name": "disk.raw"}})
+
+
+def problem(status: int, reason: Reason, **members: object) -> Answer:
+    """A refusal of the service itself."""
+    kind = f"urn:problem-type:resumable-glance:{reason.value}"
+    return Answer(status, "A sentence.", {"type": kind, **members}, request_id="req-1")
+
+
+LOST = Answer(None, "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "action"),
+    [
+        (Answer(204), Action.DONE),
+        (LOST, Action.RETRY),
+        (Answer(408), Action.RETRY),
+        (Answer(429), Action.RETRY),
+        (Answer(500), Action.RETRY),
+        (Answer(502), Action.RETRY),
+        (problem(507, Reason.NO_SPACE), Action.RETRY),
+        (problem(409, Reason.SUPERSEDED), Action.RETRY),
+        (problem(422, Reason.CHUNK_DIGEST_MISMATCH), Action.RETRY),
+        (problem(409, Reason.SEALED), Action.ASK),
+        (problem(404, Reason.UNKNOWN_UPLOAD), Action.GONE),
+        (problem(410, Reason.EXPIRED), Action.GONE),
+        (problem(410, Reason.CANCELLED), Action.GONE),
+        (problem(413, Reason.CHUNK_TOO_LARGE), Action.SHRINK),
+        (Answer(413), Action.SHRINK),
+        (Answer(404), Action.GIVE_UP),  # somebody else's: a wrong address is no lost upload
+        (Answer(302), Action.GIVE_UP),
+        (Answer(501), Action.GIVE_UP),
+        (problem(401, Reason.UNAUTHENTICATED), Action.GIVE_UP),
+        (problem(422, Reason.DIFFERENT_BYTES), Action.GIVE_UP),
+        (problem(413, Reason.OVER_QUOTA), Action.GIVE_UP),
+        (problem(409, Reason.IMAGE_NOT_QUEUED), Action.GIVE_UP),
+    ],
+)
+def test_each_answer_has_one_meaning(answer: Answer, action: Action) -> None:
+    assert decide(answer).action is action
+
+
+def test_a_refusal_is_explained_with_the_id_that_the_operator_needs() -> None:
+    assert "req-1" in explain(problem(403, Reason.FORBIDDEN))
+    assert "credentials" in explain(problem(401, Reason.UNAUTHENTICATED))
+    assert "service URL" in explain(Answer(404))
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.none() | st.floats(0, 10_000))
+def test_delays_are_bounded_and_never_shorter_than_the_service_wishes(
+    attempts: int, chance: float, wish: float | None
+) -> None:
+    seconds = delay(attempts, chance, wish)
+    assert 0 < seconds <= max(LONGEST_DELAY, LONGEST_RETRY_AFTER)
+    assert seconds >= min(wish or 0, LONGEST_RETRY_AFTER)
+    assert delay(attempts + 1, chance) >= delay(attempts, chance)
+
+
+@given(st.data())
+def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, 64 * MIB), "size")
+    chunk_size = data.draw(st.integers(64 * 1024, 32 * MIB), "chunk size")
+    stored: list[Range] = []  # what the service has
+    begun = data.draw(st.integers(0, size), "stored before")
+    if begun:
+        stored.append(Range(0, begun))
+    sending = Sending(size, chunk_size, stored)
+    trouble = data.draw(st.integers(0, 40), "how many requests may fail")
+    shown = sending.acknowledged
+    while not sending.complete:
+        while len(sending.in_flight) < 3 and (chunk := sending.next()) is not None:
+            others = sending.in_flight - {chunk}
+            assert not any(each.overlaps(chunk) for each in [*others, *stored])
+            assert 0 < chunk.length <= chunk_size
+        chunk = data.draw(st.sampled_from(sorted(sending.in_flight)), "chunk that ends")
+        fate = data.draw(st.sampled_from(["stored", "lost", "answer lost"]), "fate") if trouble else "stored"
+        if fate == "stored":
+            stored.append(chunk)
+            sending.succeeded(chunk, data.draw(st.sampled_from([0.1, 20.0, 100.0]), "seconds"))
+        else:
+            trouble -= 1
+            assert sending.failed(chunk, LOST).action is Action.RETRY
+            if fate == "answer lost":
+                stored.append(chunk)
+            sending.learn(stored)
+        assert sending.acknowledged >= shown
+        shown = sending.acknowledged
+    assert sum(each.length for each in set(stored)) >= size
+    assert sending.acknowledged == size
+    assert sending.next() is None
+
+
+def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
+    sending = Sending(8192 * MIB, 64 * MIB)
+    chunk = take(sending)
+    assert chunk.length == 64 * MIB
+    sending.failed(chunk, LOST)
+    assert sending.chunk_size == 32 * MIB
+    for _ in range(20):
+        sending.failed(take(sending), LOST)
+    assert sending.chunk_size == 1 * MIB
+    for _ in range(SUCCESSES):
+        sending.succeeded(take(sending), 1.0)
+    assert sending.chunk_size == 2 * MIB
+    for _ in range(10 * SUCCESSES):
+        sending.succeeded(take(sending), 1.0)
+    assert sending.chunk_size == 64 * MIB
+
+
+def test_chunks_shrink_on_a_slow_link_so_that_a_pause_costs_little() -> None:
+    sending = Sending(1024 * MIB, 64 * MIB)
+    sending.succeeded(take(sending), SLOW + 1)
+    assert sending.chunk_size == 32 * MIB
+
+
+def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
+    sending = Sending(1024 * MIB, 64 * MIB)
+    assert sending.failed(take(sending), problem(413, Reason.CHUNK_TOO_LARGE, limit=10 * MIB)).action is Action.SHRINK
+    assert sending.chunk_size == 10 * MIB
+    for _ in range(10 * SUCCESSES):
+        sending.succeeded(take(sending), 1.0)
+    assert sending.chunk_size == 10 * MIB
+
+
+def test_a_proxy_that_takes_no_chunk_at_all_is_given_up_on() -> None:
+    sending = Sending(1024 * MIB, 64 * MIB)
+    actions = [sending.failed(take(sending), Answer(413)).action for _ in range(7)]
+    assert actions == [Action.SHRINK] * 6 + [Action.GIVE_UP]
+
+
+def test_a_chunk_whose_digest_never_holds_is_given_up_on() -> None:
+    sending = Sending(8 * MIB, MIB)
+    mismatch = problem(422, Reason.CHUNK_DIGEST_MISMATCH)
+    actions = [sending.failed(take(sending), mismatch).action for _ in range(MOST_MISMATCHES)]
+    assert actions == [Action.RETRY] * (MOST_MISMATCHES - 1) + [Action.GIVE_UP]
+
+
+def test_patience_asks_until_there_is_an_answer_and_speaks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    said: list[str] = []
+    answers = iter([LOST] * 10 + [Answer(200)])
+    assert Patience(said.append).ask(lambda: next(answers)).status == 200
+    assert len(said) == 2  # that it waits, and that the service is back
+
+
+def test_patience_ends_when_the_user_said_so() -> None:
+    with pytest.raises(Failure, match="Given up"):
+        Patience(lambda sentence: None, give_up_after=0.2).ask(lambda: LOST)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(problem(403, Reason.FORBIDDEN), Failure), (problem(410, Reason.EXPIRED), Gone)]
+)
+def test_patience_does_not_wait_where_waiting_is_no_help(answer: Answer, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        Patience(lambda sentence: None).ask(lambda: answer)
+
+
+def test_a_record_is_found_again_and_only_its_user_can_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    name = record.key("http://service", Path("/disk.raw"), "project/user")
+    assert Shelf(name).load() is None
+    Shelf(name).save(RECORD)
+    assert Shelf(name).load() == RECORD
+    (file,) = record.directory().iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert record.directory().stat().st_mode & 0o777 == 0o700
+    Shelf(name).remove()
+    assert Shelf(name).load() is None
+
+
+def test_a_record_belongs_to_a_service_a_file_and_a_user() -> None:
+    keys = {
+        record.key("http://a", Path("/disk"), "p/u"),
+        record.key("http://b", Path("/disk"), "p/u"),
+        record.key("http://a", Path("/other"), "p/u"),
+        record.key("http://a", Path("/disk"), "p/v"),
+    }
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '"text"', "\x00"])
+def test_a_record_that_is_not_understood_is_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "name.json").write_text(content)
+    assert Shelf("name", tmp_path).load() is None
+
+
+def test_a_record_is_forgotten_with_its_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    Shelf("one").save(RECORD)
+    Shelf("two").save(replace(RECORD, upload_id="a-2"))
+    record.forget("a-1")
+    assert Shelf("one").load() is None
+    assert Shelf("two").load() is not None
+
+
+def test_a_file_is_uploaded_by_one_process_at_a_time(tmp_path: Path) -> None:
+    def hold_it_again() -> None:
+        with Shelf("name", tmp_path).held():
+            pass
+
+    with Shelf("name", tmp_path).held(), pytest.raises(Failure, match="another process"):
+        hold_it_again()
+    hold_it_again()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fingerprint_tells_when_the_beginning_the_middle_or_the_end_changed(tmp_path: Path) -> None:
+    content = bytearray(os.urandom(8 * MIB))
+    prints = {fingerprint(tmp_path, content)}
+    for place in (0, 4 * MIB, 8 * MIB - 1):
+        content[place] ^= 1
+        prints.add(fingerprint(tmp_path, content))
+        content[place] ^= 1
+    assert len(prints) == 4
+    assert fingerprint(tmp_path, content) in prints
+    assert fingerprint(tmp_path, b"") != fingerprint(tmp_path, b"\x00")
+
+
+def test_a_chunk_can_be_sent_twice_in_pieces_that_a_slow_link_can_take(tmp_path: Path) -> None:
+    content = os.urandom(200_000)
+    file = image(tmp_path, content)
+    body = ChunkBody(file, Range(10, 150_010))
+    assert len(body) == 150_000
+    for _ in range(2):
+        assert b"".join(body) == content[10:150_010]
+    assert max(map(len, body)) <= WIRE_PIECE
+    file.close()
+
+
+def test_a_file_that_becomes_shorter_is_a_failure_and_no_broken_connection(tmp_path: Path) -> None:
+    file = image(tmp_path, bytes(100))
+    os.truncate(file.path, 50)
+    assert file.changed()
+    with pytest.raises(Failure, match="shorter"):
+        list(file.pieces(Range(0, 100)))
+    with pytest.raises(Failure, match="shorter"):
+        WholeDigests(file, "md5").wait(lambda done: None)
+    file.close()
+
+
+def test_reading_ends_when_somebody_asks(tmp_path: Path) -> None:
+    file = image(tmp_path, bytes(100))
+    file.stop.set()
+    with pytest.raises(Paused):
+        list(file.pieces(Range(0, 100)))
+    file.close()
+
+
+def test_what_can_not_be_an_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="regular"):
+        ImageFile(tmp_path)
+    with pytest.raises(Failure, match="No such file"):
+        ImageFile(tmp_path / "missing")
+
+
+FORMATS: Mapping[tuple[str, bytes], str | None] = {
+    ("disk.qcow2", b"QFI\xfb\x00\x00\x00\x03"): "qcow2",
+    ("cloud.img", b"QFI\xfb\x00\x00\x00\x03"): "qcow2",  # as Ubuntu names them
+    ("disk.img", b"\xeb\x63"): "raw",
+    ("DISK.RAW", b""): "raw",
+    ("install.iso", b"\x00" * 10): "iso",
+    ("disk.vmdk", b"KDMV"): "vmdk",
+    ("disk.vhd", b"conectix"): "vhd",
+    ("disk", b"vhdxfile"): "vhdx",
+    ("disk.vmdk", b"QFI\xfb"): None,
+    ("disk", b""): None,
+}
+
+
+@pytest.mark.parametrize(("name", "content"), FORMATS)
+def test_the_disk_format_is_told_by_beginning_and_name_or_asked_for(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    file = ImageFile(path)
+    expected = FORMATS[name, content]
+    if expected is None:
+        with pytest.raises(Failure, match="--disk-format"):
+            file.disk_format()
+    else:
+        assert file.disk_format() == expected
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("65536", 65536), ("64K", 65536), ("64M", 64 * MIB), ("1g", 1024 * MIB), ("1MiB", MIB)]
+)
+def test_sizes_are_written_as_people_write_them(text: str, size: int) -> None:
+    assert command.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5M", "M", "64 M", "1T", "٦٤M", "0", "1K"])
+def test_what_is_not_a_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        command.size(text)
+
+
+def test_a_log_gets_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.begin(Phase.UPLOADING, 1000, 0)
+    for done in (*range(1001), 500):
+        lines.at(done)
+    written = capsys.readouterr().err.splitlines()
+    assert len(written) == 2
+    assert "(100 %)" in written[-1]
+
+
+def take(sending: Sending) -> Range:
+    chunk = sending.next()
+    if chunk is None:
+        pytest.fail("nothing is left to send")
+    return chunk
+
+
+def image(directory: Path, content: bytes) -> ImageFile:
+    path = directory / "disk.raw"
+    path.write_bytes(content)
+    return ImageFile(path)
+
+
+def fingerprint(directory: Path, content: bytes) -> str:
+    file = image(directory, content)
+    found = file.fingerprint()
+    file.close()
+    return found

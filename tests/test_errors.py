@@ -1,0 +1,38 @@
+"""The one exception, and the reasons that are part of the wire."""
+
+import re
+
+import pytest
+
+from resumable_glance.errors import Reason, Refused
+
+STABLE = """
+    malformed-request not-found method-not-allowed unsupported-media-type unsupported-content-encoding
+    unsupported-digest wrong-total body-too-long body-too-short chunk-too-large chunk-digest-mismatch different-bytes
+    unauthenticated forbidden unknown-upload
+    upload-cancelled upload-expired upload-sealed
+    upload-too-large image-unknown image-not-queued image-refused over-quota
+    no-scratch-space scratch-failed identity-unavailable image-service-unavailable shutting-down internal-error
+    disconnected stalled superseded
+""".split()
+
+
+@pytest.mark.parametrize("value", STABLE)
+def test_a_reason_that_clients_may_know_keeps_its_value(value: str) -> None:
+    assert Reason(value).value == value
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_can_stand_in_a_urn(reason: Reason) -> None:
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", reason.value)
+
+
+def test_a_refusal_has_a_reason_for_programs_a_detail_for_people_and_facts() -> None:
+    refusal = Refused(Reason.SEALED, "There is nothing left to send.", offset=100, state="active")
+    assert refusal.reason is Reason.SEALED
+    assert refusal.detail == str(refusal) == "There is nothing left to send."
+    assert refusal.facts == {"offset": 100, "state": "active"}
+
+
+def test_a_refusal_shows_its_reason_and_detail() -> None:
+    assert repr(Refused(Reason.SEALED, "Nothing left.")) == "Refused(upload-sealed: Nothing left.)"
