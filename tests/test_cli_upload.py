@@ -137,6 +137,15 @@ def server(tmp_path: Path) -> Iterator[DevelopmentServer]:
     made.kill()
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevelopmentServer]:
+    """For tests that neither kill it nor look at what uploads it has."""
+    made = DevelopmentServer(tmp_path_factory.mktemp("shared") / "service")
+    made.start()
+    yield made
+    made.kill()
+
+
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No OpenStack from outside, and resume records of our own."""
@@ -165,10 +174,10 @@ def test_a_file_becomes_an_image_with_the_same_digests(server: DevelopmentServer
     assert list(record.directory().iterdir()) == []
 
 
-def test_a_file_without_a_byte_becomes_an_image_too(server: DevelopmentServer, tmp_path: Path) -> None:
+def test_a_file_without_a_byte_becomes_an_image_too(shared_server: DevelopmentServer, tmp_path: Path) -> None:
     path = tmp_path / "empty.raw"
     path.touch()
-    assert_verified(upload(server.url, path), path)
+    assert_verified(upload(shared_server.url, path), path)
 
 
 def test_a_declared_digest_is_computed_before_the_upload_is_made(server: DevelopmentServer, disk: Path) -> None:
@@ -268,15 +277,17 @@ def test_giving_up_is_a_failure_that_can_be_resumed(server: DevelopmentServer, d
     assert "Given up" in ended.stderr
 
 
-def test_a_refusal_ends_the_upload_with_its_sentence_and_request_id(server: DevelopmentServer, disk: Path) -> None:
-    ended = upload(server.url, disk, "--image-id", "11111111-1111-1111-1111-111111111111")
+def test_a_refusal_ends_the_upload_with_its_sentence_and_request_id(
+    shared_server: DevelopmentServer, disk: Path
+) -> None:
+    ended = upload(shared_server.url, disk, "--image-id", "11111111-1111-1111-1111-111111111111")
     assert ended.returncode == 1
     assert re.search(r"There is no such image\. \(request id req-", ended.stderr)
     assert ended.stdout == ""
 
 
-def test_an_address_without_the_service_is_no_reason_to_wait(server: DevelopmentServer, disk: Path) -> None:
-    ended = upload(server.url + "/elsewhere", disk)
+def test_an_address_without_the_service_is_no_reason_to_wait(shared_server: DevelopmentServer, disk: Path) -> None:
+    ended = upload(shared_server.url + "/elsewhere", disk)
     assert ended.returncode == 1
     assert "waiting" not in ended.stderr
 
@@ -298,7 +309,7 @@ def test_a_wrong_command_line_is_told_before_anything_is_sent(wrong: list[str], 
 
 
 def test_an_image_that_is_not_the_file_is_never_called_verified(
-    server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared_server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inspect = Service.inspect
 
@@ -310,7 +321,7 @@ def test_an_image_that_is_not_the_file_is_never_called_verified(
         return replace(answer, document={**answer.document, "hashes": {**hashes, "sha512": "0" * 128}})
 
     monkeypatch.setattr(Service, "inspect", lies)
-    assert main(["upload", str(disk), "--service-url", server.url]) == 1
+    assert main(["upload", str(disk), "--service-url", shared_server.url]) == 1
     shown = capsys.readouterr()
     assert "is not this file: its sha512" in shown.err
     assert shown.out == ""
@@ -337,16 +348,16 @@ GLANCE: Mapping[str, Callable[[Mapping[str, Any]], Answer | None]] = {
 def test_what_glance_itself_shows_decides(
     case: str,
     status: int,
-    server: DevelopmentServer,
+    shared_server: DevelopmentServer,
     disk: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def shown(self: Service, image_id: str) -> Answer | None:
-        return GLANCE[case](json.loads((server.images / f"{image_id}.json").read_text()))
+        return GLANCE[case](json.loads((shared_server.images / f"{image_id}.json").read_text()))
 
     monkeypatch.setattr(Service, "image", shown)
-    assert main(["upload", str(disk), "--service-url", server.url, "--no-progress"]) == status
+    assert main(["upload", str(disk), "--service-url", shared_server.url, "--no-progress"]) == status
     assert ("verified:" in capsys.readouterr().out) is (status == 0)
 
 

@@ -17,6 +17,7 @@ from resumable_glance.client import Failure, record
 from resumable_glance.client.imagefile import WIRE_PIECE, ChunkBody, ImageFile, Paused, WholeDigests
 from resumable_glance.client.patience import Gone, Patience
 from resumable_glance.client.plan import (
+    FIRST_CHUNK,
     LONGEST_DELAY,
     LONGEST_RETRY_AFTER,
     MIB,
@@ -128,11 +129,17 @@ def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data:
     assert sending.next() is None
 
 
+def test_chunks_grow_on_a_good_link_up_to_the_size_asked_for() -> None:
+    sending = Sending(8192 * MIB, 64 * MIB)
+    assert take(sending).length == FIRST_CHUNK
+    grow(sending)
+    assert sending.chunk_size == 64 * MIB
+
+
 def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
     sending = Sending(8192 * MIB, 64 * MIB)
-    chunk = take(sending)
-    assert chunk.length == 64 * MIB
-    sending.failed(chunk, LOST)
+    grow(sending)
+    sending.failed(take(sending), LOST)
     assert sending.chunk_size == 32 * MIB
     for _ in range(20):
         sending.failed(take(sending), LOST)
@@ -140,30 +147,34 @@ def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
     for _ in range(SUCCESSES):
         sending.succeeded(take(sending), 1.0)
     assert sending.chunk_size == 2 * MIB
-    for _ in range(10 * SUCCESSES):
-        sending.succeeded(take(sending), 1.0)
-    assert sending.chunk_size == 64 * MIB
+
+
+def test_chunks_that_fail_together_shrink_once() -> None:
+    sending = Sending(8192 * MIB, 64 * MIB)
+    for chunk in [take(sending), take(sending), take(sending)]:
+        sending.failed(chunk, LOST)
+    assert sending.chunk_size == FIRST_CHUNK // 2
 
 
 def test_chunks_shrink_on_a_slow_link_so_that_a_pause_costs_little() -> None:
     sending = Sending(1024 * MIB, 64 * MIB)
     sending.succeeded(take(sending), SLOW + 1)
-    assert sending.chunk_size == 32 * MIB
+    assert sending.chunk_size == FIRST_CHUNK // 2
 
 
 def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
-    sending = Sending(1024 * MIB, 64 * MIB)
+    sending = Sending(8192 * MIB, 64 * MIB)
+    grow(sending)
     assert sending.failed(take(sending), problem(413, Reason.CHUNK_TOO_LARGE, limit=10 * MIB)).action is Action.SHRINK
     assert sending.chunk_size == 10 * MIB
-    for _ in range(10 * SUCCESSES):
-        sending.succeeded(take(sending), 1.0)
+    grow(sending)
     assert sending.chunk_size == 10 * MIB
 
 
 def test_a_proxy_that_takes_no_chunk_at_all_is_given_up_on() -> None:
     sending = Sending(1024 * MIB, 64 * MIB)
-    actions = [sending.failed(take(sending), Answer(413)).action for _ in range(7)]
-    assert actions == [Action.SHRINK] * 6 + [Action.GIVE_UP]
+    actions = [sending.failed(take(sending), Answer(413)).action for _ in range(4)]
+    assert actions == [Action.SHRINK] * 3 + [Action.GIVE_UP]
 
 
 def test_a_chunk_whose_digest_never_holds_is_given_up_on() -> None:
@@ -343,6 +354,12 @@ def test_a_log_gets_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[
     assert "(100 %)" in written[-1]
 
 
+def grow(sending: Sending) -> None:
+    """As much as it may."""
+    for _ in range(4 * SUCCESSES):
+        sending.succeeded(take(sending), 1.0)
+
+
 def take(sending: Sending) -> Range:
     chunk = sending.next()
     if chunk is None:
@@ -350,13 +367,13 @@ def take(sending: Sending) -> Range:
     return chunk
 
 
-def image(directory: Path, content: bytes) -> ImageFile:
+def image(directory: Path, content: bytes | bytearray) -> ImageFile:
     path = directory / "disk.raw"
     path.write_bytes(content)
     return ImageFile(path)
 
 
-def fingerprint(directory: Path, content: bytes) -> str:
+def fingerprint(directory: Path, content: bytes | bytearray) -> str:
     file = image(directory, content)
     found = file.fingerprint()
     file.close()

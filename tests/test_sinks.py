@@ -1,4 +1,4 @@
-"""Every sink keeps the family's contract, and the check of it notices whoever does not. Glance itself: test_cloud.py."""
+"""Every sink keeps the family's contract, and its check notices whoever does not. Glance itself: test_cloud.py."""
 
 import asyncio
 import hashlib

@@ -14,6 +14,7 @@ from resumable_glance.protocol.ranges import Range, merge, missing
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK = MIB  # bytes; a bad link makes chunks shrink down to this
+FIRST_CHUNK = 8 * MIB  # bytes; what the link is tried with
 QUICK, SLOW = 10.0, 30.0  # seconds that a chunk takes: larger ones are tried below, smaller ones above
 FIRST_DELAY = 0.5  # seconds
 LONGEST_DELAY = 15.0  # seconds: a service that is back is found within this
@@ -108,7 +109,7 @@ def delay(attempts: int, chance: float, wish: float | None = None) -> float:
 
 
 class Sending:
-    """Which bytes are durable, which are in flight, and which go next. Sizes in bytes.
+    """Which bytes are durable, which are in flight, and which go next. `chunk_size` is the largest; in bytes.
 
     A chunk with a digest counts as a whole or not at all. So on a link that is cut again and again chunks get
     smaller until they fit between two cuts, and larger again as they succeed. On a slow link they get smaller, too.
@@ -117,7 +118,7 @@ class Sending:
     def __init__(self, size: int, chunk_size: int, durable: Iterable[Range] = ()) -> None:
         self.size = size
         self.in_flight: set[Range] = set()
-        self.chunk_size = chunk_size
+        self.chunk_size = min(chunk_size, FIRST_CHUNK)
         self._largest = chunk_size
         self._smallest = min(chunk_size, SMALLEST_CHUNK)
         self._successes = 0
