@@ -19,9 +19,11 @@ from resumable_glance import schema
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (
+    ENDED,
     WITH_HANDOFF,
     Event,
     Extent,
+    Hitch,
     Image,
     Owner,
     Proof,
@@ -106,6 +108,8 @@ class Catalog:
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
             state = follow(upload.state, event)
+            if state in ENDED:  # nobody will act on the owner's behalf any more
+                db.execute(uploads.update().where(uploads.c.id == upload_id).values(credential=None))
             return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self._run(work)
@@ -142,8 +146,7 @@ class Catalog:
 
     async def forget(self, before: float) -> int:
         """Delete the records of uploads that ended before a time; the number of them."""
-        ended = uploads.c.state.in_([State.ACTIVE, State.CANCELLED, State.EXPIRED])
-        removal = uploads.delete().where(ended, uploads.c.updated_at < before)
+        removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
         return await self._run(lambda db: db.execute(removal).rowcount)
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
@@ -205,7 +208,7 @@ def _row(upload: Upload) -> dict[str, object]:
         "expires_at": upload.expires_at,
         "md5": upload.proof.md5 if upload.proof else None,
         "sha512": upload.proof.sha512 if upload.proof else None,
-        "trouble_reason": upload.trouble.reason if upload.trouble else None,
+        "trouble_hitch": upload.trouble.hitch.value if upload.trouble else None,
         "trouble_detail": upload.trouble.detail if upload.trouble else None,
         "attempts": upload.attempts,
         "next_attempt_at": upload.next_attempt_at,
@@ -226,7 +229,7 @@ def _upload(row: sa.Row[Any]) -> Upload:
         updated_at=row.updated_at,
         expires_at=row.expires_at,
         proof=Proof(row.md5, row.sha512) if row.md5 else None,
-        trouble=Trouble(row.trouble_reason, row.trouble_detail) if row.trouble_reason else None,
+        trouble=Trouble(Hitch(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
     )

@@ -36,6 +36,7 @@ _SENTENCES = {
     Reason.SUPERSEDED: "A newer request has taken over these bytes. Ask where the upload is.",
     Reason.CLOSING: "The service is being restarted. Try again in a moment; what it has acknowledged is safe.",
     Reason.CANCELLED: "This upload was cancelled. Create a new one.",
+    Reason.EXPIRED: "This upload has expired. Create a new one.",
 }
 
 
@@ -71,7 +72,8 @@ class Lease:
             finally:
                 self._timer = None
         reason = self._evicted or Reason.STALLED
-        raise Refused(reason, _SENTENCES[reason], retry_after=1)
+        facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}
+        raise Refused(reason, _SENTENCES[reason], **facts)
 
 
 class Leases:
@@ -95,6 +97,10 @@ class Leases:
             self._held[upload_id].discard(mine)
             if not self._held[upload_id]:
                 del self._held[upload_id]
+
+    def held(self, upload_id: str) -> bool:
+        """Whether anybody writes to an upload."""
+        return upload_id in self._held
 
     async def evict(self, reason: Reason, upload_id: str | None = None) -> None:
         """Stop whoever writes to an upload, or to any; returns when they have."""
@@ -155,13 +161,17 @@ class Intake:
             rest = memoryview(batch)
             while rest:
                 rest = rest[await self._place(rest) :]
-            if not self._append.declared and self._uncommitted >= self._commit_size:
+            if self._uncommitted >= self._commit_size and self._may_commit():
                 await self._commit()
         if self._position < self._append.range.stop:
             raise Refused(
                 Reason.BODY_TOO_SHORT,
                 f"The body ended {self._append.range.stop - self._position} bytes before its range does.",
             )
+
+    def _may_commit(self) -> bool:
+        # Not while there is something left to check: an upload must not become a mixture of two files.
+        return not self._append.declared and not any(each.durable for each in self._segments)
 
     async def _place(self, data: memoryview) -> int:
         """Compare or write as much of `data` as lies in the current segment; the number of bytes used."""
@@ -220,7 +230,7 @@ class Intake:
 def _different_bytes() -> Refused:
     return Refused(
         Reason.DIFFERENT_BYTES,
-        "Other bytes were received in this range before. Is it the same file? Nothing was changed.",
+        "Other bytes were received in this range before. Is it the same file? They stay as they are.",
     )
 
 

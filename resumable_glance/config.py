@@ -184,13 +184,20 @@ def load(
 ) -> tuple[Settings, cfg.ConfigOpts]:
     """Read configuration `files`; None looks in the places where OpenStack services look.
 
+    Variables of the environment (OS_GROUP__OPTION) win over files; an empty list means neither, only the defaults.
     `overrides` are `option` or `group.option` names with values that win over the files. The second result is for what
     keystoneauth1 and oslo.log read themselves. BadConfiguration names the option.
     """
     conf = cfg.ConfigOpts()
     register(conf)
     try:
-        conf([], project="resumable-glance", default_config_files=None if files is None else list(files))
+        conf(
+            [],
+            project="resumable-glance",
+            default_config_files=None if files is None else list(files),
+            default_config_dirs=None if files is None else [],
+            use_env=files != [],
+        )
         for name, value in (overrides or {}).items():
             _override(conf, name, value)
         return _settings(conf), conf

@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     CANCELLED = "upload-cancelled"
     EXPIRED = "upload-expired"
     SEALED = "upload-sealed"
+    LOST = "upload-lost"
     # What the image allows
     UPLOAD_TOO_LARGE = "upload-too-large"
     IMAGE_UNKNOWN = "image-unknown"

@@ -24,9 +24,9 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    Hitch,
     IllegalTransition,
     Proof,
-    State,
     Trouble,
     Upload,
 )
@@ -201,15 +201,14 @@ class Handoff:
         except DeliveryFailed as failed:
             await (self._fail if failed.final else self._postpone)(upload, failed.trouble)
         except ScratchDiffers as problem:
-            await self._fail(upload, Trouble("scratch-differs", f"{problem}. Upload the image again."))
+            await self._fail(upload, Trouble(Hitch.SCRATCH_DIFFERS, f"{problem}. Upload the image again."))
         except Exception:
             LOG.exception("the handoff of upload %s met a defect of ours", upload.id)
-            await self._postpone(upload, Trouble("internal-error", "The service's log says what went wrong."))
+            await self._postpone(upload, Trouble(Hitch.INTERNAL_ERROR, "The service's log says what went wrong."))
 
     async def _walk(self, upload: Upload, halt: threading.Event) -> None:
         actor = Actor(upload.owner, self._vault.open(await self._catalog.credential(upload.id)))
-        if upload.state is not State.VERIFYING:
-            upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
+        upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         while upload.state in WITH_HANDOFF:
             receipt = await self._sink.receipt(upload.image, actor)
             upload = await self._step(next_step(upload, receipt), upload, receipt, actor, halt)
@@ -226,9 +225,9 @@ class Handoff:
             case Step.VERIFY:
                 return await self._verify(upload, receipt, actor)
             case Step.WAIT:
-                raise DeliveryFailed("image-busy", "Glance is still busy with an earlier attempt.")
+                raise DeliveryFailed(Hitch.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
             case Step.GIVE_UP:
-                raise DeliveryFailed("image-gone", "The image was deleted, or can't be used any more.", final=True)
+                raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted, or can't be used any more.", final=True)
 
     async def _prove(self, upload: Upload, halt: threading.Event) -> Upload:
         def read_all(source: ScratchSource) -> None:
@@ -239,7 +238,7 @@ class Handoff:
             await asyncio.to_thread(read_all, source)
         if broken := source.broken_promises():
             raise DeliveryFailed(
-                "digest-mismatch",
+                Hitch.DIGEST_MISMATCH,
                 f"The {' and '.join(broken)} of the bytes that came is not the declared one. Nothing went to Glance; "
                 "the bytes are kept until this upload is cancelled.",
                 final=True,
@@ -260,7 +259,7 @@ class Handoff:
             return await self._happen(upload, Event.VERIFIED, trouble=None)
         if not upload.image.adopted:
             await self._sink.discard(upload.image, actor)  # nobody may boot from what is not the file
-        raise DeliveryFailed("receipt-differs", f"Glance has something else: {'; '.join(wrong)}.", final=True)
+        raise DeliveryFailed(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.", final=True)
 
     @contextlib.asynccontextmanager
     async def _source(self, upload: Upload, halt: threading.Event) -> AsyncIterator[ScratchSource]:

@@ -31,7 +31,7 @@ uploads = sa.Table(
     sa.Column("expires_at", sa.Float(53), nullable=False),
     sa.Column("md5", sa.String(32)),
     sa.Column("sha512", sa.String(128)),
-    sa.Column("trouble_reason", sa.String(64)),
+    sa.Column("trouble_hitch", sa.String(64)),
     sa.Column("trouble_detail", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
@@ -60,8 +60,9 @@ def engine(url: str) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         return sa.create_engine(address)
     if address.database:
-        directory = Path(address.database).parent
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = Path(address.database)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
     created = sa.create_engine(address, poolclass=sa.pool.SingletonThreadPool)
 
     @sa.event.listens_for(created, "connect")

@@ -152,6 +152,10 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
         refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")
         return _response(problems.refuse(refusal, endpoint.place(request)))
 
+    async def nothing_of_that_kind(request: Request, _: Exception) -> Response:
+        refusal = Refused(Reason.METHOD_NOT_ALLOWED, "Use GET, HEAD or OPTIONS here.", allow="GET, HEAD, OPTIONS")
+        return _response(problems.refuse(refusal, endpoint.place(request)))
+
     return Starlette(
         routes=[
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
@@ -159,7 +163,7 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
             Route(native.MOUNT + "/{upload_id}", _AnyMethod(endpoint)),
         ],
         middleware=middleware,
-        exception_handlers={404: nothing_here},
+        exception_handlers={404: nothing_here, 405: nothing_of_that_kind},
         lifespan=lifespan,
     )
 

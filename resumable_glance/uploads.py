@@ -41,8 +41,10 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    Hitch,
     IllegalTransition,
     State,
+    Trouble,
     Upload,
     check_alive,
     lapsed,
@@ -121,7 +123,8 @@ class Uploads:
         """Let go of uploads that nobody continued, and of records that nobody will ask for."""
         now = self._clock()
         for upload in await self._catalog.lapsed(now):
-            await self._leases.evict(Reason.EXPIRED, upload.id)
+            if self._leases.held(upload.id):
+                continue  # somebody is sending right now
             await self._end(upload, Event.LAPSED, Actor(upload.owner, await self._token(upload.id)))
             LOG.info("upload %s expired after %d of %d bytes", upload.id, upload.received, upload.size)
         await self._catalog.forget(now - self._settings.record_retention)
@@ -198,12 +201,21 @@ class Uploads:
         """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
         upload = await self._owned(append.upload_id, identity)
         check_alive(upload)
+        if upload.state is State.RECEIVING:
+            await self._lost(upload)
         if any(Extent(append.range, each) in known for each in append.declared):
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
             offset=upload.offset, state=upload.state,
         )  # fmt: skip
+
+    async def _lost(self, upload: Upload) -> None:
+        LOG.error("the scratch file of upload %s is gone: was the disk replaced, or tidied by hand?", upload.id)
+        sentence = "The service has lost the bytes of this upload. Create a new one."
+        trouble = Trouble(Hitch.SCRATCH_LOST, sentence)
+        await self._catalog.happen(upload.id, Event.REFUTED, self._clock(), trouble=trouble)
+        raise Refused(Reason.LOST, sentence)
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         # The token that sealed it is the freshest there is: the handoff goes on with it after a restart.
@@ -214,7 +226,7 @@ class Uploads:
     async def _inspect(self, upload_id: str, identity: Identity) -> Inspected:
         upload = await self._owned(upload_id, identity)
         check_alive(upload)
-        if upload.trouble is not None and upload.trouble.reason == "token-expired" and upload.state in WITH_HANDOFF:
+        if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
             await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
         extents = await self._catalog.extents(upload_id)
         durable = tuple(merge(each.range for each in extents))
@@ -225,7 +237,8 @@ class Uploads:
         async with self._handoff.halted(upload_id):
             upload = await self._owned(upload_id, identity)
             if upload.state is State.ACTIVE:
-                raise Refused(Reason.SEALED, "The image is active. Delete it in Glance if it is not wanted any more.")
+                sentence = "The image is active. Delete it in Glance if it is not wanted any more."
+                raise Refused(Reason.SEALED, sentence, state=upload.state)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
             await self._end(upload, Event.DISCARDED, Actor(identity.owner, identity.token, request_id))

@@ -75,7 +75,7 @@ EVENTS: Mapping[Event, str] = {
     Event.POSTPONED: "the attempt did not succeed; there will be another",
     Event.DELIVERED: "the sink has taken all bytes",
     Event.VERIFIED: "the receipt is our proof",
-    Event.REFUTED: "a digest, the receipt or the sink's refusal says that another attempt would not help",
+    Event.REFUTED: "a digest, the receipt, the sink or scratch says that another attempt would not help",
     Event.DISCARDED: "its owner cancels it",
     Event.LAPSED: "no byte came for `upload_expiry` seconds",
 }
@@ -128,6 +128,7 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.CANCELLED: ("The upload was cancelled.", "Create a new one if it is still wanted."),
     Reason.EXPIRED: ("Nobody has continued the upload for too long.", "Create a new one."),
+    Reason.LOST: ("The service's scratch disk has lost the bytes; the upload is `failed`.", "Create a new one."),
     Reason.SEALED: (
         "The upload is past what was asked for: all bytes are there, or its image is active.",
         "Ask which state it is in.",

@@ -6,9 +6,9 @@ import dataclasses
 import errno
 import hashlib
 import itertools
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -108,7 +108,12 @@ async def store(size: int, **options: object) -> Store:
     return made
 
 
-def md5(data: bytes) -> Digest:
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """What waits for ever fails, rather than wait for ever."""
+    return asyncio.run(asyncio.wait_for(scenario, timeout=30))
+
+
+def md5(data: bytes | bytearray) -> Digest:
     return Digest("md5", hashlib.md5(data, usedforsecurity=False).digest())
 
 
@@ -141,7 +146,7 @@ def test_a_chunk_becomes_one_extent_with_a_mark_of_its_own() -> None:
         assert made.extents[0].digest.algorithm == chunks.MARK
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_declared_digest_becomes_that_of_the_extent() -> None:
@@ -150,7 +155,7 @@ def test_a_declared_digest_becomes_that_of_the_extent() -> None:
         await made.take(0, Body([CONTENT]), declared=(sha256(CONTENT), md5(CONTENT)))
         assert made.extents == [Extent(Range(0, 100), sha256(CONTENT))]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the_new_extent() -> None:
@@ -161,7 +166,7 @@ def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the
         assert made.ranges == [Range(0, 40), Range(40, 100)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_chunk_around_what_is_durable_fills_the_gaps_and_writes_nothing_twice() -> None:
@@ -175,7 +180,7 @@ def test_a_chunk_around_what_is_durable_fills_the_gaps_and_writes_nothing_twice(
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
@@ -187,7 +192,7 @@ def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
         await made.take(0, Body([CONTENT]))
         assert (made.extents, made.scratch.used) == (before, used)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("place", [20, 29])
@@ -203,7 +208,7 @@ def test_other_bytes_than_before_are_refused_and_nothing_is_changed(place: int) 
         assert made.extents == before
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_other_bytes_than_before_change_nothing_even_if_a_commit_was_due_before_them(
@@ -220,7 +225,7 @@ def test_other_bytes_than_before_change_nothing_even_if_a_commit_was_due_before_
             await made.take(0, Body([b"\xff" * 10 for _ in range(10)]), commit_size=20)
         assert made.extents == before
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("wrong", [(md5(b""),), (md5(CONTENT), sha256(b"")), (md5(CONTENT), md5(b""))])
@@ -233,7 +238,7 @@ def test_a_chunk_with_a_wrong_digest_commits_nothing(wrong: tuple[Digest, ...]) 
         await made.take(0, Body([CONTENT]), declared=(md5(CONTENT),))
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_the_same_bytes_with_a_wrong_digest_are_refused_too() -> None:
@@ -243,7 +248,34 @@ def test_the_same_bytes_with_a_wrong_digest_are_refused_too() -> None:
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
             await made.take(0, Body([CONTENT]), declared=(md5(b""),))
 
-    asyncio.run(scenario())
+    run(scenario())
+
+
+@pytest.mark.parametrize(("honest", "reason"), [(True, Reason.DIFFERENT_BYTES), (False, Reason.CHUNK_DIGEST_MISMATCH)])
+def test_a_digest_tells_another_file_from_a_repeat_that_was_spoilt_on_its_way(honest: bool, reason: Reason) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        await made.take(20, Body([CONTENT[20:30]]), 30)
+        other = bytearray(CONTENT)
+        other[25] ^= 1
+        before = list(made.extents)
+        with refused(reason):
+            await made.take(0, Body([bytes(other)]), declared=(md5(other if honest else CONTENT),))
+        assert made.extents == before
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+def test_leases_know_who_writes() -> None:
+    async def scenario() -> None:
+        leases = Leases(NEVER)
+        async with leases.hold(ID, Range(0, 10)):
+            assert leases.held(ID)
+            assert not leases.held("another")
+        assert not leases.held(ID)
+
+    run(scenario())
 
 
 ENDINGS = [(DISCONNECTED, Reason.DISCONNECTED), (None, Reason.BODY_TOO_SHORT)]
@@ -258,7 +290,7 @@ def test_a_body_that_is_cut_keeps_what_came(end: Refused | None, reason: Reason)
         assert list(merge(made.ranges)) == [Range(0, 33)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("end", "reason"), ENDINGS)
@@ -269,7 +301,7 @@ def test_a_body_that_is_cut_keeps_nothing_if_its_digest_can_not_be_checked(end: 
             await made.take(0, Body([CONTENT[:33]], end), declared=(md5(CONTENT),), commit_size=1)
         assert made.commits == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_body_that_is_too_long_is_cut_at_the_end_of_its_range() -> None:
@@ -281,7 +313,7 @@ def test_a_body_that_is_too_long_is_cut_at_the_end_of_its_range() -> None:
         assert await made.durable(Range(50, 100)) == bytes(50)
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_body_that_is_too_long_keeps_nothing_if_it_declared_a_digest() -> None:
@@ -291,7 +323,7 @@ def test_a_body_that_is_too_long_keeps_nothing_if_it_declared_a_digest() -> None
             await made.take(0, Body([CONTENT]), 50, declared=(md5(CONTENT[:50]),))
         assert made.commits == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_an_empty_body_is_too_short_and_commits_nothing() -> None:
@@ -301,7 +333,7 @@ def test_an_empty_body_is_too_short_and_commits_nothing() -> None:
             await made.take(0, Body([]))
         assert made.commits == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("operation", ["write", "sync"])
@@ -320,7 +352,7 @@ def test_a_scratch_that_fails_commits_nothing_and_the_chunk_can_come_again(
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_sync_that_fails_after_a_cut_is_not_hidden_by_the_cut() -> None:
@@ -331,7 +363,7 @@ def test_a_sync_that_fails_after_a_cut_is_not_hidden_by_the_cut() -> None:
             await made.take(0, Body([CONTENT[:50]], DISCONNECTED))
         assert made.commits == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_catalog_that_fails_is_not_hidden() -> None:
@@ -341,7 +373,7 @@ def test_a_catalog_that_fails_is_not_hidden() -> None:
             await made.take(0, Body([CONTENT]))
         assert made.extents == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("declared", [False, True])
@@ -358,7 +390,7 @@ def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
         assert ends == ([[100]] if declared else [[30], [60], [90], [100]])
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,8 +408,8 @@ def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: 
         assert list(merge(made.ranges)) == [Range(0, 40)]
         await made.check(CONTENT)
 
-    made = asyncio.run(store(100))
-    asyncio.run(scenario())
+    made = run(store(100))
+    run(scenario())
 
 
 # Batches
@@ -393,7 +425,7 @@ def batches(body: Body, length: int) -> tuple[list[bytes], Reason | None]:
             return found, refusal.reason
         return found, None
 
-    return asyncio.run(scenario())
+    return run(scenario())
 
 
 def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> None:
@@ -442,7 +474,7 @@ def test_a_newer_request_takes_over_from_a_stalled_one_at_once_and_keeps_its_byt
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all() -> None:
@@ -456,7 +488,7 @@ def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_ha
             await stalled
         assert made.extents == [Extent(Range(0, 100), md5(CONTENT))]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
@@ -471,7 +503,7 @@ def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
             await stalled
         assert made.ranges == [Range(0, 37), Range(50, 100)]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ever() -> None:
@@ -485,7 +517,7 @@ def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ev
                 await each
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
@@ -506,7 +538,7 @@ def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
         await task
         assert steps == ["older has stopped", "newer begins"]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_whoever_was_evicted_while_not_waiting_for_bytes_is_told_at_the_next_read() -> None:
@@ -520,7 +552,7 @@ def test_whoever_was_evicted_while_not_waiting_for_bytes_is_told_at_the_next_rea
             await lease.read(body)
         assert body.reads == 0
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -535,7 +567,7 @@ def test_an_evicted_request_is_told_why(reason: Reason) -> None:
         with refused(reason):
             await stalled
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("reason", [Reason.CANCELLED, Reason.EXPIRED])
@@ -549,7 +581,7 @@ def test_nothing_is_committed_to_an_upload_that_has_ended(reason: Reason) -> Non
         stalled.exception()
         return made.commits
 
-    assert asyncio.run(scenario()) == []
+    assert run(scenario()) == []
 
 
 def test_an_eviction_of_one_upload_leaves_others_alone() -> None:
@@ -560,7 +592,7 @@ def test_an_eviction_of_one_upload_leaves_others_alone() -> None:
             await soon(leases.evict(Reason.CANCELLED, "nobody's"))
             assert await lease.read(Body([b"x"])) == b"x"
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_lease_that_is_not_held_any_more_is_forgotten() -> None:
@@ -570,7 +602,7 @@ def test_a_lease_that_is_not_held_any_more_is_forgotten() -> None:
             assert len(leases._held[ID]) == 2
         assert leases._held == {}
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_whoever_is_cancelled_while_waiting_for_an_older_request_holds_nothing_up() -> None:
@@ -590,7 +622,7 @@ def test_whoever_is_cancelled_while_waiting_for_an_older_request_holds_nothing_u
             pass
         assert leases._held == {}
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
@@ -601,7 +633,7 @@ def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
         assert made.ranges == [Range(0, 37)]
         await made.check(CONTENT)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_slow_body_is_not_a_stalled_one() -> None:
@@ -615,7 +647,7 @@ def test_a_slow_body_is_not_a_stalled_one() -> None:
         await made.take(0, Slow([CONTENT[each : each + 1] for each in range(10)]))
         assert list(merge(made.ranges)) == [Range(0, 10)]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 # Everything at once
@@ -697,7 +729,7 @@ def test_whatever_comes_in_whatever_order_only_the_content_is_committed_and_each
         assert list(merge(made.ranges)) == [Range(0, SIZE)]
         await made.check(content)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @settings(deadline=None, max_examples=60)
@@ -724,7 +756,7 @@ def test_a_chunk_of_another_file_that_touches_what_is_durable_changes_nothing(
         else:
             assert problem is None
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize(

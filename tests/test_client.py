@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keystoneauth1.plugin import FixedEndpointPlugin
+from keystoneauth1.session import Session
 
 from resumable_glance.cli import upload as command
 from resumable_glance.client import Failure, record
+from resumable_glance.client.cloud import Cloud
+from resumable_glance.client.connection import Service
 from resumable_glance.client.imagefile import WIRE_PIECE, ChunkBody, ImageFile, Paused, WholeDigests
 from resumable_glance.client.patience import Gone, Patience
 from resumable_glance.client.plan import (
@@ -329,6 +336,58 @@ def test_the_disk_format_is_told_by_beginning_and_name_or_asked_for(name: str, c
     else:
         assert file.disk_format() == expected
     file.close()
+
+
+class Renewing(FixedEndpointPlugin):
+    """Credentials whose first token has been revoked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = "old"
+
+    def get_token(self, session: Session) -> str:
+        return self.token
+
+    def invalidate(self) -> bool:
+        self.token = "new"
+        return True
+
+
+class Picky(BaseHTTPRequestHandler):
+    """Takes the new token only; remembers bodies that came with it."""
+
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_PATCH(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        fresh = self.headers["X-Auth-Token"] == "new"
+        if fresh:
+            self.bodies.append(body)
+        self.send_response(204 if fresh else 401)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_chunk_that_met_an_expired_token_is_sent_again_as_a_whole(tmp_path: Path) -> None:
+    content = os.urandom(300_000)
+    file = image(tmp_path, content)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Picky) as server:
+        threading.Thread(target=server.serve_forever).start()
+        cloud = Cloud(Session(Renewing()), authenticated=True)
+        service = Service(cloud, f"http://127.0.0.1:{server.server_port}")
+        assert service.send("a-1", file, Range(0, 300_000)).status == 204
+        cloud.close()
+        server.shutdown()
+    assert Picky.bodies == [content]
+    file.close()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8970", "ftp://host", "http://", "file:///etc/passwd"])
+def test_what_is_not_the_url_of_a_service_is_refused(url: str) -> None:
+    with pytest.raises(Failure, match="URL"):
+        Service(Cloud(Session(), authenticated=False), url)
 
 
 @pytest.mark.parametrize(

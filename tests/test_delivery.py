@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.protocol.delivery import LONGEST_DELAY, Presence, Receipt, Step, delay, differences, next_step
+from resumable_glance.protocol.delivery import (
+    LONGEST_DELAY,
+    Presence,
+    Receipt,
+    Step,
+    delay,
+    differences,
+    next_step,
+    pause,
+)
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import Image, Owner, Proof, State, Upload
 
@@ -159,3 +168,19 @@ def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
 @given(st.integers(1, 10**9))
 def test_no_delay_is_longer_than_a_minute_however_many_attempts_there_were(attempts: int) -> None:
     assert 1.0 <= delay(attempts) <= delay(attempts + 1) <= LONGEST_DELAY
+
+
+@many
+@given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
+def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
+    upload = dataclasses.replace(UPLOAD, next_attempt_at=now + delay(attempts))
+    left = pause(upload, now + later)
+    assert left == pytest.approx(max(0.0, delay(attempts) - later), abs=1e-5)
+
+
+def test_a_handoff_without_a_time_is_due() -> None:
+    assert pause(UPLOAD, 1000.0) == 0.0
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
+    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1e9), 1000.0) == 0.0

@@ -10,7 +10,7 @@ STABLE = """
     malformed-request not-found method-not-allowed unsupported-media-type unsupported-content-encoding
     unsupported-digest wrong-total body-too-long body-too-short chunk-too-large chunk-digest-mismatch different-bytes
     unauthenticated forbidden unknown-upload
-    upload-cancelled upload-expired upload-sealed
+    upload-cancelled upload-expired upload-lost upload-sealed
     upload-too-large image-unknown image-not-queued image-refused over-quota
     no-scratch-space scratch-failed identity-unavailable image-service-unavailable shutting-down internal-error
     disconnected stalled superseded

@@ -32,7 +32,7 @@ from resumable_glance.protocol.commands import (
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Image, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
 
 Vector = dict[str, Any]
 VECTORS: Vector = json.loads((Path(__file__).parent / "vectors" / "native.json").read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def upload(described: Vector) -> Upload:
             "image": Image(**described["image"]),
             "declared": tuple(Digest.parse(each) for each in described["declared"]),
             "proof": Proof(**proof) if proof else None,
-            "trouble": Trouble(**trouble) if trouble else None,
+            "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
         }
     )
 

@@ -427,6 +427,11 @@ def test_the_log_has_both_request_ids(shared: Service, client: Client) -> None:
     assert f"[{theirs} {ours}" in shared.log.read_text()
 
 
+def test_the_root_refuses_as_everything_else_does(client: Client) -> None:
+    answer = client.request("POST", client.url)
+    assert (answer.status_code, reason(answer)) == (405, "method-not-allowed")
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "TRACE"])
 def test_a_method_that_does_not_belong_here_is_refused_with_those_that_do(client: Client, method: str) -> None:
     answer = client.request(method, client.created(1), json={} if method == "POST" else None)

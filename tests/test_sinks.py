@@ -11,7 +11,7 @@ import pytest
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.delivery import Presence, Receipt
-from resumable_glance.protocol.upload import Image, ImageRequest, Owner
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 from resumable_glance.sinks.directory import DirectorySink
 from resumable_glance.testing import BrokenPromise, WatchedSource, check_sink
@@ -38,13 +38,13 @@ def test_an_actor_never_shows_its_token() -> None:
 
 
 def test_a_failed_delivery_says_why_and_whether_it_is_final() -> None:
-    failed = DeliveryFailed("image-gone", "The image was deleted.", final=True)
-    assert (failed.trouble.reason, failed.trouble.detail, failed.final) == (
-        "image-gone",
+    failed = DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
+    assert (failed.trouble.hitch, failed.trouble.detail, failed.final) == (
+        Hitch.IMAGE_GONE,
         "The image was deleted.",
         True,
     )
-    assert not DeliveryFailed("sink-unavailable", "Later.").final
+    assert not DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Later.").final
 
 
 # What the check of the contract must notice
@@ -79,7 +79,7 @@ class StaysBrokenAfterABreak(DirectorySink):
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
         if self.broken:
-            raise DeliveryFailed("sink-refused", "Once broken, for ever broken.")
+            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Once broken, for ever broken.")
         self.broken = True
         super()._write(image_id, size, source)
         self.broken = False
@@ -163,7 +163,7 @@ class DiscardsNothing(DirectorySink):
 class DiscardsOnlyOnce(DirectorySink):
     async def discard(self, image: Image, actor: Actor) -> None:
         if self._described(image.id) is None:
-            raise DeliveryFailed("image-gone", "It is gone.")
+            raise DeliveryFailed(Hitch.IMAGE_GONE, "It is gone.")
         await super().discard(image, actor)
 
 
@@ -312,4 +312,4 @@ def test_a_directory_that_cannot_be_written_is_found_by_the_check(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DeliveryFailed) as failed:
         asyncio.run(sink.check())
-    assert failed.value.trouble.reason == "sink-unavailable"
+    assert failed.value.trouble.hitch is Hitch.SINK_UNAVAILABLE

@@ -9,10 +9,12 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, check_append
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (
+    ENDED,
     HOLDING_SCRATCH,
     TRANSITIONS,
     WITH_HANDOFF,
     Event,
+    Hitch,
     IllegalTransition,
     Image,
     Owner,
@@ -101,6 +103,17 @@ def test_a_failed_upload_becomes_nothing_but_cancelled() -> None:
 
 def test_every_state_can_be_reached() -> None:
     assert reachable(State.RECEIVING) == set(State)
+
+
+def test_active_cancelled_and_expired_are_the_ends() -> None:
+    assert ENDED == ENDS
+
+
+def test_what_clients_are_told_of_troubles_keeps_its_values() -> None:
+    assert {each.value for each in Hitch} >= set(
+        "sink-unavailable token-expired image-busy image-gone image-refused over-quota digest-mismatch receipt-differs "
+        "scratch-differs scratch-lost internal-error".split()
+    )
 
 
 def test_an_upload_expires_only_while_it_is_receiving() -> None:

@@ -32,7 +32,7 @@ from resumable_glance.protocol.commands import (
     Surveyed,
 )
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import ImageRequest, Owner, State
+from resumable_glance.protocol.upload import Hitch, ImageRequest, Owner, State
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks.directory import DirectorySink
 from resumable_glance.uploads import Uploads
@@ -136,6 +136,69 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
             assert await refusal(here.uploads.perform(Discard(upload_id), ME, Pieces())) is Reason.EXPIRED
             assert await here.files() == set()
             assert list(here.images.iterdir()) == [], "the queued image is left behind"
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tmp_path: Path) -> None:
+    class SlowBody:
+        def __init__(self, here: Rig) -> None:
+            self._here = here
+            self._content = [CONTENT, b""]
+
+        async def read(self) -> bytes:
+            self._here.now += 8 * DAY
+            await self._here.uploads.tidy()
+            return self._content.pop(0)
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.uploads.perform(Append(upload_id, Range(0, SIZE), SIZE), ME, SlowBody(here))
+            assert (await here.inspect(upload_id)).upload.state is State.SEALED
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 10)
+            await here.scratch.remove(upload_id)
+            assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST
+            upload = (await here.inspect(upload_id)).upload
+            assert upload.state is State.FAILED
+            assert upload.trouble is not None
+            assert upload.trouble.hitch is Hitch.SCRATCH_LOST
+            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+
+    asyncio.run(scenario())
+
+
+def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            me = Identity(ME.owner, token="secret")
+            outcome = await here.uploads.perform(Create(0, IMAGE), me, Pieces())
+            assert isinstance(outcome, Created)
+            kept = await here.catalog.credential(outcome.upload.id)
+            assert kept is not None
+            assert b"secret" not in kept
+            assert here.vault.open(kept) == "secret"
+            await here.reaches(outcome.upload.id, State.ACTIVE)
+            assert await here.catalog.credential(outcome.upload.id) is None
+
+    asyncio.run(scenario())
+
+
+def test_only_its_owner_can_read_the_catalog(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            await here.create()
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("catalog.sqlite*")}
+            assert len(modes) > 1
+            assert set(modes.values()) == {0o600}
 
     asyncio.run(scenario())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,9 +102,13 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
     if address.get_backend_name() != "sqlite" or not address.database:
         return str(address)
     path = Path(address.database)
-    home = path if path.exists() else next(each for each in path.absolute().parents if each.exists())
-    if not os.access(home, os.W_OK):
-        raise _Failed(f"{home} can't be written", "Give it to the user that the service runs as.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=path.parent).close()  # SQLite makes files beside its own
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(f"{path} can't be written")
+    except OSError as problem:
+        raise _Failed(problem, f"Give {path.parent} to the user that the service runs as.") from problem
     return f"{path}, {'there' if path.exists() else 'to be made at the first start'}"
 
 

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = development(arguments.state_dir) if arguments.dev else {}
     if arguments.listen:
         overrides |= address(arguments.listen)
-    # In development nothing but the command line counts: no file that happens to lie in /etc.
+    # In development no file that happens to lie in /etc, and no variable, counts.
     files = (arguments.config_file or []) if arguments.dev else arguments.config_file
     settings, conf = config.load(files, overrides)
     logs.setup(conf)

@@ -12,6 +12,7 @@ from pathlib import Path
 from resumable_glance.client import Failure, cloud, connection
 from resumable_glance.client.connection import SERVICE_TYPE, URL_VARIABLE
 from resumable_glance.client.imagefile import ImageFile
+from resumable_glance.client.patience import Patience
 from resumable_glance.client.progress import Bar, Lines, Progress, Sentences
 from resumable_glance.client.upload import Proof, Uploader, Wish
 
@@ -130,7 +131,8 @@ def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
             give_up_after=arguments.give_up_after,
         )
         with contextlib.closing(cloud.connect(arguments, arguments.parallel)) as user:
-            service = connection.find(user, arguments.service_url)
+            patience = Patience(progress.say, arguments.give_up_after)
+            service = connection.find(user, arguments.service_url, patience)
             result = Uploader(file, service, wish, progress).run()
     progress.close()
     if isinstance(result, Proof):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 from resumable_glance.cli.upload import add_service_options
 from resumable_glance.client import Failure, cloud, connection, record
 from resumable_glance.client.connection import Service
+from resumable_glance.client.patience import Patience
 from resumable_glance.client.plan import Action, Answer, decide, explain
 from resumable_glance.client.progress import size
 
@@ -55,10 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry the action out; the exit status."""
     try:
         with contextlib.closing(cloud.connect(arguments, 1)) as user:
-            service = connection.find(user, arguments.service_url)
+            service = connection.find(user, arguments.service_url, Patience(_complain, give_up_after=0))
             status: int = arguments.action(service, arguments)
+        sys.stdout.flush()
     except Failure as failure:
         print(f"resumable-glance: {failure}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `uploads list | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
@@ -117,6 +123,10 @@ def _done(answer: Answer) -> Answer:
     if decide(answer).action is not Action.DONE:
         raise Failure(explain(answer))
     return answer
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _row(upload: dict[str, Any], long: bool) -> list[str]:

@@ -6,6 +6,7 @@ keystoneauth1 and openstacksdk take up to two seconds to import: only here, and 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import pathlib
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def connect(arguments: argparse.Namespace, connections: int) -> Cloud:
     """A session for up to `connections` requests at once. Failure names what is missing in the configuration."""
+    # What it warns of (Keystone does not answer) is said by us, once, and in other words.
+    logging.getLogger("keystoneauth").setLevel(logging.ERROR)
     region = _region(arguments) if _is_configured(arguments) else None
     if region is None:
         from keystoneauth1.noauth import NoAuth

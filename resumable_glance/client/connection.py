@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from resumable_glance.client import Failure
 from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.imagefile import ChunkBody, ImageFile
-from resumable_glance.client.plan import Answer
+from resumable_glance.client.patience import Patience
+from resumable_glance.client.plan import Action, Answer, decide
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import State
 
@@ -136,30 +137,24 @@ class Service:
         options.setdefault("headers", {})["Accept"] = "application/json"
         session = self._cloud.session
         # On a 401 the session gets a fresh token and sends once more by itself; ChunkBody can be sent again.
-        return _answered(
+        answer = _answered(
             lambda: _parsed(session.request(self.url + path, method, raise_exc=False, timeout=TIMEOUT, **options))
         )
+        if answer.status == 401 and not self._cloud.authenticated:
+            raise Failure("The service wants to know who you are, and there are no credentials (--os-cloud, OS_*).")
+        return answer
 
 
-def find(cloud: Cloud, given: str | None) -> Service:
+def find(cloud: Cloud, given: str | None, patience: Patience) -> Service:
     """The service: as given, as in the environment, as in the catalogue, or the one of the development mode.
 
-    Failure if the catalogue has none.
+    Failure if the catalogue has none. `patience` waits for Keystone.
     """
     url = given or os.environ.get(URL_VARIABLE)
     if not url and not cloud.authenticated:
         url = DEVELOPMENT_URL
     if not url:
-        found: list[str | None] = []
-
-        def ask() -> Answer:
-            found.append(_endpoint(cloud, SERVICE_TYPE))
-            return Answer(200)
-
-        answer = _answered(ask)
-        if answer.status != 200:
-            raise Failure(f"Keystone could not be asked where the service is: {answer.detail}.")
-        url = found[0]
+        url = _from_catalogue(cloud, patience)
     if not url:
         raise Failure(
             f"The catalogue has no service of type {SERVICE_TYPE}. Ask the operator for its URL and give it with "
@@ -168,10 +163,26 @@ def find(cloud: Cloud, given: str | None) -> Service:
     return Service(cloud, url)
 
 
+def _from_catalogue(cloud: Cloud, patience: Patience) -> str | None:
+    found: list[str | None] = []
+
+    def ask() -> Answer:
+        found.append(_endpoint(cloud, SERVICE_TYPE))
+        return Answer(200)
+
+    patience.ask(lambda: _answered(ask))
+    return found[-1]
+
+
 def _endpoint(cloud: Cloud, service_type: str) -> str | None:
-    return cloud.session.get_endpoint(
-        service_type=service_type, interface=cloud.interface or "public", region_name=cloud.region_name
-    )
+    from keystoneauth1.exceptions import CatalogException
+
+    try:
+        return cloud.session.get_endpoint(
+            service_type=service_type, interface=cloud.interface or "public", region_name=cloud.region_name
+        )
+    except CatalogException:
+        return None
 
 
 def _answered(ask: Callable[[], Answer]) -> Answer:
@@ -181,7 +192,10 @@ def _answered(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except exceptions.HttpError as problem:  # only Keystone's: ours and Glance's do not raise
-        return Answer(problem.http_status, f"Keystone says: {problem.message}", request_id=problem.request_id)
+        answer = Answer(problem.http_status, f"Keystone: {problem.message}", request_id=problem.request_id)
+        if decide(answer).action is Action.RETRY:
+            return answer
+        raise Failure(f"Keystone does not accept the credentials (--os-cloud, OS_*): {problem}") from None
     except exceptions.SSLError as problem:
         if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(problem)):
             raise Failure(

@@ -22,7 +22,7 @@ LONGEST_RETRY_AFTER = 300.0  # seconds; a longer wish of the service is not beli
 SUCCESSES = 4  # quick ones, before larger chunks are tried
 MOST_MISMATCHES = 5  # times in a row that a chunk's digest may not hold before it is no accident any more
 _PREFIX = "urn:problem-type:resumable-glance:"
-_GONE = {Reason.UNKNOWN_UPLOAD, Reason.CANCELLED, Reason.EXPIRED}
+_GONE = {Reason.UNKNOWN_UPLOAD, Reason.CANCELLED, Reason.EXPIRED, Reason.LOST}
 _RETRIABLE_STATUS = {408, 425, 429}
 _RETRIABLE = {Reason.CHUNK_DIGEST_MISMATCH, Reason.SUPERSEDED}
 

@@ -82,7 +82,10 @@ def structured_digests(text: str, name: str) -> list[Digest]:
         value = member[0] if isinstance(member, tuple) else member
         if not isinstance(value, bytes):
             malformed(f"{name} must give a byte sequence between colons: {algorithm}=:...:")
-        found.append(declared(RFC9530.get(algorithm, algorithm), value))
+        if algorithm not in RFC9530:
+            known = ", ".join(RFC9530)
+            raise Refused(Reason.UNSUPPORTED_DIGEST, f"{name} names an algorithm that is not known here. Use: {known}.")
+        found.append(declared(RFC9530[algorithm], value))
     return found
 
 

@@ -42,7 +42,8 @@ METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
 MOST_LISTED = 1000
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
+_PRINTABLE = {"type": "string", "maxLength": 255, "not": {"pattern": "[\\u0000-\\u001f\\u007f]"}}
+_TEXT = {**_PRINTABLE, "minLength": 1}
 CREATE_SCHEMA: Mapping[str, object] = {
     "type": "object",
     "properties": {
@@ -50,7 +51,7 @@ CREATE_SCHEMA: Mapping[str, object] = {
         "image": {
             "type": "object",
             "properties": {
-                "name": {"type": "string", "maxLength": 255},
+                "name": _PRINTABLE,
                 "disk_format": _TEXT,
                 "container_format": _TEXT,
                 "visibility": {"enum": ["private", "shared", "community", "public"]},
@@ -63,7 +64,7 @@ CREATE_SCHEMA: Mapping[str, object] = {
             "required": ["disk_format", "container_format"],
             "additionalProperties": False,
         },
-        "image_id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
+        "image_id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "maxLength": 36},
         "store": _TEXT,
         "digests": {
             "type": "object",
@@ -244,7 +245,7 @@ def _described(inspected: Inspected, place: Place) -> dict[str, object]:
             "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
             "next_attempt_at": _iso(upload.next_attempt_at) if waits else None,
             "trouble": None if upload.trouble is None
-            else {"reason": upload.trouble.reason, "detail": upload.trouble.detail},
+            else {"reason": upload.trouble.hitch.value, "detail": upload.trouble.detail},
         },
     }  # fmt: skip
 

@@ -26,6 +26,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.CANCELLED: 410,
     Reason.EXPIRED: 410,
     Reason.SEALED: 409,
+    Reason.LOST: 410,
     Reason.UPLOAD_TOO_LARGE: 413,
     Reason.IMAGE_UNKNOWN: 404,
     Reason.IMAGE_NOT_QUEUED: 409,

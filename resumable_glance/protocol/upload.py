@@ -46,6 +46,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RECEIVING, Event.FILLED): State.SEALED,
     (State.RECEIVING, Event.DISCARDED): State.CANCELLED,
     (State.RECEIVING, Event.LAPSED): State.EXPIRED,
+    (State.RECEIVING, Event.REFUTED): State.FAILED,  # scratch has lost what was received
     (State.SEALED, Event.STARTED): State.DELIVERING,
     (State.SEALED, Event.DISCARDED): State.CANCELLED,
     (State.DELIVERING, Event.STARTED): State.DELIVERING,  # after a crash in the middle
@@ -53,6 +54,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.DELIVERING, Event.DELIVERED): State.VERIFYING,
     (State.DELIVERING, Event.REFUTED): State.FAILED,
     (State.DELIVERING, Event.DISCARDED): State.CANCELLED,
+    (State.VERIFYING, Event.STARTED): State.VERIFYING,
     (State.VERIFYING, Event.POSTPONED): State.VERIFYING,
     (State.VERIFYING, Event.VERIFIED): State.ACTIVE,
     (State.VERIFYING, Event.REFUTED): State.FAILED,
@@ -62,6 +64,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 }
 WITH_HANDOFF = frozenset({State.SEALED, State.DELIVERING, State.VERIFYING})
 HOLDING_SCRATCH = WITH_HANDOFF | {State.RECEIVING, State.FAILED}
+ENDED = frozenset({State.ACTIVE, State.CANCELLED, State.EXPIRED})
 
 
 class IllegalTransition(Exception):
@@ -114,11 +117,27 @@ class Proof:
     sha512: str
 
 
+class Hitch(enum.StrEnum):
+    """What keeps an upload from becoming active. The values are stable: clients see them."""
+
+    SINK_UNAVAILABLE = "sink-unavailable"
+    TOKEN_EXPIRED = "token-expired"
+    IMAGE_BUSY = "image-busy"
+    IMAGE_GONE = "image-gone"
+    IMAGE_REFUSED = "image-refused"
+    OVER_QUOTA = "over-quota"
+    DIGEST_MISMATCH = "digest-mismatch"
+    RECEIPT_DIFFERS = "receipt-differs"
+    SCRATCH_DIFFERS = "scratch-differs"
+    SCRATCH_LOST = "scratch-lost"
+    INTERNAL_ERROR = "internal-error"
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a handoff waits or has failed. `reason` is stable, `detail` is for people."""
+    """Why an upload waits or has failed; `detail` is for people."""
 
-    reason: str
+    hitch: Hitch
     detail: str
 
 

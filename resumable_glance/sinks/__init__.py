@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from resumable_glance.protocol.delivery import Receipt
-from resumable_glance.protocol.upload import Image, ImageRequest, Owner, Trouble
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner, Trouble
 
 PIECE = 256 * 1024  # bytes: the most that one read gives (see sinks/glance.py)
 
@@ -27,9 +27,9 @@ class Source(Protocol):
 class DeliveryFailed(Exception):
     """The sink did not take the bytes. `final`: it never will, however often it is asked."""
 
-    def __init__(self, reason: str, detail: str, *, final: bool = False) -> None:
+    def __init__(self, hitch: Hitch, detail: str, *, final: bool = False) -> None:
         super().__init__(detail)
-        self.trouble = Trouble(reason, detail)
+        self.trouble = Trouble(hitch, detail)
         self.final = final
 
 

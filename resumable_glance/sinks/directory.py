@@ -16,7 +16,7 @@ from typing import Any
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.delivery import Presence, Receipt
-from resumable_glance.protocol.upload import Image, ImageRequest
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,7 +52,7 @@ class DirectorySink:
 
     async def check(self) -> str:
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise DeliveryFailed("sink-unavailable", f"{self._directory} can't be written by this user.")
+            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{self._directory} can't be written by this user.")
         return f"images land in {self._directory}"
 
     def _adopted(self, image_id: str, store: str | None) -> Image:
@@ -66,7 +66,7 @@ class DirectorySink:
     def _write(self, image_id: str, size: int, source: Source) -> None:
         described = self._described(image_id)
         if described is None:
-            raise DeliveryFailed("image-gone", "The image was deleted.", final=True)
+            raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
         md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
         partial = self._bytes(image_id).with_suffix(".partial")
         with partial.open("wb") as file:
@@ -78,7 +78,7 @@ class DirectorySink:
             os.fsync(file.fileno())
             written = file.tell()
         if written != size:
-            raise DeliveryFailed("sink-refused", f"{size} bytes were announced and {written} came.")
+            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{size} bytes were announced and {written} came.")
         partial.replace(self._bytes(image_id))
         result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
         self._describe(image_id, {**described, **result, "status": "active"})

@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.delivery import Presence, Receipt
-from resumable_glance.protocol.upload import Image, ImageRequest
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ _REFUSALS = {
     413: Reason.OVER_QUOTA,
 }
 # What Glance answers to image data that it will never take (glance/api/v2/image_data.py).
-_FINAL = {400: "image-refused", 403: "image-refused", 404: "image-gone", 410: "image-gone",
-          413: "over-quota", 415: "image-refused"}  # fmt: skip
+_FINAL = {400: Hitch.IMAGE_REFUSED, 403: Hitch.IMAGE_REFUSED, 404: Hitch.IMAGE_GONE, 410: Hitch.IMAGE_GONE,
+          413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}  # fmt: skip
 
 
 class _Pieces:
@@ -105,7 +105,7 @@ class GlanceSink:
                 endpoint = self._endpoint()
                 answer = self._service.get(endpoint + "/v2/schemas/image", raise_exc=False)
             if answer.status_code != 200:
-                raise DeliveryFailed("sink-unavailable", f"Glance at {endpoint} answered {answer.status_code}.")
+                raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"Glance at {endpoint} answered {answer.status_code}.")
             return f"images go into Glance at {endpoint}"
 
         return await asyncio.to_thread(work)
@@ -171,7 +171,9 @@ class GlanceSink:
     def _endpoint(self) -> str:
         endpoint = self._adapter.get_endpoint()
         if endpoint is None:
-            raise DeliveryFailed("sink-unavailable", "Keystone's catalog has no image service that [glance] describes.")
+            raise DeliveryFailed(
+                Hitch.SINK_UNAVAILABLE, "Keystone's catalog has no image service that [glance] describes."
+            )
         return str(endpoint).rstrip("/").removesuffix("/v2")
 
 
@@ -225,14 +227,15 @@ def _failures() -> Iterator[None]:
         yield
     except exc.HTTPUnauthorized as problem:
         raise DeliveryFailed(
-            "token-expired", "Glance does not take the owner's token any more. Show a fresh one: ask for this upload."
+            Hitch.TOKEN_EXPIRED,
+            "Glance does not take the owner's token any more. Show a fresh one: ask for this upload.",
         ) from problem
     except exc.HTTPException as problem:
         final = problem.code in _FINAL
-        reason = _FINAL.get(problem.code, "sink-unavailable")
-        raise DeliveryFailed(reason, _said(problem), final=final) from problem
+        hitch = _FINAL.get(problem.code, Hitch.SINK_UNAVAILABLE)
+        raise DeliveryFailed(hitch, _said(problem), final=final) from problem
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
         LOG.warning("Glance can't be reached: %s", problem)  # addresses inside the cloud: not for clients
         raise DeliveryFailed(
-            "sink-unavailable", "Glance can't be reached right now. It will be tried again."
+            Hitch.SINK_UNAVAILABLE, "Glance can't be reached right now. It will be tried again."
         ) from problem

@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(53), nullable=False),
         sa.Column("md5", sa.String(32)),
         sa.Column("sha512", sa.String(128)),
-        sa.Column("trouble_reason", sa.String(64)),
+        sa.Column("trouble_hitch", sa.String(64)),
         sa.Column("trouble_detail", sa.Text),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("next_attempt_at", sa.Float(53), nullable=False),
