@@ -26,14 +26,21 @@ class BadConfiguration(CannotStart):
     """A sentence that names the option and says what it should be."""
 
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
 class Origin(types.String):
     """scheme://host[:port], as browsers send it (RFC 6454). A path never matches, so it is refused."""
 
     def __call__(self, value: object) -> str:
         text = str(super().__call__(value))
         parts = urllib.parse.urlsplit(text)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-            raise ValueError(f"{text!r} is not an origin: write scheme://host[:port]")
+        host = parts.hostname or ""
+        if parts.scheme not in _DEFAULT_PORTS or not re.fullmatch(r"[A-Za-z0-9.:-]+", host) or "@" in parts.netloc:
+            raise ValueError(f"{text!r} is not an origin: write scheme://host[:port], without wildcards")
+        if parts.netloc.endswith(":") or parts.port == _DEFAULT_PORTS[parts.scheme]:
+            shown = f"{parts.scheme}://{parts.netloc.rpartition(':')[0]}"
+            raise ValueError(f"{text!r} never matches, for browsers leave the default port out: write {shown}")
         exact = f"{parts.scheme}://{parts.netloc}"
         if text != exact:
             raise ValueError(f"{text!r} is not an origin, for it has a path, and no browser sends one: write {exact}")

@@ -62,12 +62,10 @@ def upload_over_a_bad_link(cloud: Cloud, service: Service, file: Path, disk_form
         BadLink(service.port, cuts=CUTS, patience=patience, rate=RATE, seed=2) as link,
         crash_at_cut(3, link, service) as crashes,
     ):
-        say(
-            f"Uploading {file.name}, {size / MIB:.0f} MiB, over a link that breaks {CUTS} times; the service is killed once"
-        )
+        say(f"Uploading {file.name}, {size / MIB:.0f} MiB, over a link that breaks {CUTS} times, with one kill -9")
         uploaded = subprocess.run(
-            [sys.executable, "-m", "resumable_glance", "upload", str(file), "--name", "demo", "--disk-format", disk_format,
-             "--service-url", link.url, "--chunk-size", CHUNK],
+            [sys.executable, "-m", "resumable_glance", "upload", str(file), "--name", "demo", "--service-url", link.url,
+             "--disk-format", disk_format, "--chunk-size", CHUNK],
             env={**os.environ, **cloud.environment(DEMO), "XDG_STATE_HOME": str(service.directory / "client")},
             stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
@@ -81,7 +79,7 @@ def upload_over_a_bad_link(cloud: Cloud, service: Service, file: Path, disk_form
 
 @contextlib.contextmanager
 def crash_at_cut(number: int, link: BadLink, service: Service) -> Iterator[list[float]]:
-    """Say each cut; SIGKILL the service at the n-th, and start it again a second later. The times when that was done."""
+    """Say each cut; SIGKILL the service at the n-th, and start it again a second later. Gives the times of that."""
     reached, ended, crashes = threading.Event(), threading.Event(), list[float]()
 
     def cut(made: int) -> None:

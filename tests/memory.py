@@ -37,9 +37,7 @@ def main() -> int:
         watch = Watch(service)
         client.wait(upload(client, file), "active", seconds=600)
         grown = watch.end() - before
-    print(
-        f"{arguments.size} MiB uploaded: RSS was {before / MIB:.1f} MiB before and grew by {grown / MIB:.1f} MiB at most"
-    )
+    print(f"{arguments.size} MiB uploaded: RSS was {before / MIB:.1f} MiB and grew by {grown / MIB:.1f} MiB at most")
     if grown > LIMIT:
         print(f"FAILED: more than {LIMIT / MIB:.0f} MiB", file=sys.stderr)
         return 1

@@ -39,13 +39,13 @@ COMPLETE = Receipt(Presence.COMPLETE, 100, PROOF.md5, PROOF.sha512)
 
 def expected(state: State, presence: Presence, proven: bool, promised: bool) -> Step:
     """The same decision, said as a person would say it."""
-    if state is State.VERIFYING:
-        return Step.VERIFY
     match presence:
         case Presence.GONE:
             return Step.GIVE_UP
         case Presence.BUSY:
             return Step.WAIT
+        case _ if state is State.VERIFYING:
+            return Step.VERIFY
         case Presence.COMPLETE:  # our own proof first: the sink's word is compared with it, not taken for it
             return Step.RECORD if proven else Step.PROVE
         case Presence.AWAITED:  # a promise about the whole image is checked before the sink sees a byte

@@ -84,7 +84,7 @@ def test_an_empty_image_is_active_without_a_chunk(shared: Service, client: Clien
         (b'{"size": 1, "image_id": "00000000-0000-0000-0000-000000000000"}', "image-unknown"),
         (b'{"size": 1, "image_id": "../../../../etc/passwd"}', "malformed-request"),
         (b'{"size": 104857601, "image": {"disk_format": "raw", "container_format": "bare"}}', "upload-too-large"),
-        (b'{"size": 1, "image": {"disk_format": "raw", "container_format": "bare", "owner": "I"}}', "malformed-request"),
+        (b'{"size": 1, "image": {"disk_format": "raw", "container_format": "bare", "own": 1}}', "malformed-request"),
         (b'{"size": 1, "image": {"disk_format": "raw", "container_format": "bare", "properties": {"id": "1"}}}',
          "malformed-request"),
         (b'{"size": 1, "image": {"disk_format": "raw", "container_format": "bare"}, "digests": {"crc32": "00"}}',

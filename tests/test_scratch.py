@@ -417,12 +417,12 @@ def test_whoever_is_cancelled_during_a_write_closes_the_file_only_after_the_thre
 def test_whoever_is_cancelled_while_a_file_is_being_opened_leaves_no_descriptor_open(
     scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, opened = Gate(), []
+    gate, seen = Gate(), list[int]()
 
-    def slow(path: Path, flags: int) -> int:
+    def slow(path: Path, opened: list[int]) -> None:
         with gate:
-            opened.append(os.open(path, flags))
-            return opened[0]
+            opened.append(os.open(path, os.O_RDWR))
+            seen.extend(opened)
 
     async def write() -> None:
         async with scratch.open(ID):
@@ -442,7 +442,7 @@ def test_whoever_is_cancelled_while_a_file_is_being_opened_leaves_no_descriptor_
 
     asyncio.run(cancelled())
     with fails_with(errno.EBADF):
-        os.fstat(opened[0])
+        os.fstat(seen[0])
 
 
 # Memory scratch

@@ -14,7 +14,8 @@ from resumable_glance.protocol.delivery import Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 from resumable_glance.sinks.directory import DirectorySink
-from resumable_glance.testing import BrokenPromise, WatchedSource, check_sink
+from resumable_glance.testing import BrokenPromise, check_sink
+from resumable_glance.testing.sinks import WatchedSource
 
 ACTOR = Actor(Owner("project", "user"), token="secret", request_id="req-1")
 REQUEST = ImageRequest({"name": "debian", "disk_format": "raw", "container_format": "bare"})

@@ -91,7 +91,11 @@ class KeystoneGate:
         if answer.status_code != 200:
             LOG.error("Keystone answered %s about a token; may our service user ask?", answer.status_code)
             raise _unavailable()
-        return _identity(answer.json()["token"], token)
+        try:
+            return _identity(answer.json()["token"], token)
+        except (KeyError, TypeError, ValueError) as problem:
+            LOG.error("what answered about a token is not Keystone: %r", problem)
+            raise _unavailable() from problem
 
 
 def _unavailable() -> Refused:

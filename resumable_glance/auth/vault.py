@@ -50,5 +50,10 @@ def _make(key_file: Path) -> None:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(descriptor)
+        directory = os.open(key_file.parent, os.O_RDONLY | os.O_DIRECTORY)  # the name has to survive, too
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     except OSError as problem:
         raise BadKeyFile(f"{key_file} can't be made: {problem}") from problem

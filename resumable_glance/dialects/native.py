@@ -29,7 +29,6 @@ from resumable_glance.protocol.commands import (
     Inspected,
     Outcome,
     Survey,
-    Surveyed,
 )
 from resumable_glance.protocol.digests import LENGTHS, declared_hex
 from resumable_glance.protocol.ranges import Range
@@ -105,9 +104,10 @@ def parse(head: Head, document: bytes) -> Command:
             return Inspect(upload_id)
         case "DELETE", str(upload_id):
             return Discard(upload_id)
-        case method, upload_id:
-            allowed = ", ".join(METHODS[upload_id is not None])
-            raise Refused(Reason.METHOD_NOT_ALLOWED, f"{method[:20]} can't be used here. Use {allowed}.", allow=allowed)
+        case _:
+            allowed = ", ".join(METHODS[head.upload_id is not None])
+            sentence = f"{head.method[:20]} can't be used here. Use {allowed}."
+            raise Refused(Reason.METHOD_NOT_ALLOWED, sentence, allow=allowed)
 
 
 def check_chunk(append: Append, head: Head, largest: int) -> None:
@@ -140,9 +140,8 @@ def render(outcome: Outcome, place: Place) -> Reply:
             return Reply(200, headers, _described(outcome, place))
         case Discarded():
             return Reply(204)
-        case Surveyed(uploads):
-            listed = [_summary(each, place) for each in uploads]
-            return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
+    listed = [_summary(each, place) for each in outcome.uploads]
+    return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
 
 
 def capabilities(place: Place) -> Mapping[str, object]:

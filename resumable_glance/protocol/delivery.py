@@ -45,12 +45,12 @@ class Step(enum.Enum):
 
 def next_step(upload: Upload, receipt: Receipt) -> Step:
     """The next step of a handoff whose attempt has been recorded (state delivering or verifying)."""
-    if upload.state is State.VERIFYING:
-        return Step.VERIFY
     if receipt.presence is Presence.GONE:
         return Step.GIVE_UP
     if receipt.presence is Presence.BUSY:
         return Step.WAIT
+    if upload.state is State.VERIFYING:
+        return Step.VERIFY
     if upload.proof is None and (upload.declared or receipt.presence is Presence.COMPLETE):
         return Step.PROVE
     return Step.RECORD if receipt.presence is Presence.COMPLETE else Step.DELIVER

@@ -52,7 +52,7 @@ class LocalScratch:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._made(directory)
+        _make(directory)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ class LocalScratch:
                 f"{directory} is in use by another resumable-glance. Give each instance a scratch directory of its own."
             ) from None
         self._uploads = directory / "uploads"
-        self._made(self._uploads)
+        _make(self._uploads)
 
     def close(self) -> None:
         os.close(self._lock)
@@ -72,11 +72,13 @@ class LocalScratch:
 
     @contextlib.asynccontextmanager
     async def open(self, upload_id: str) -> AsyncIterator[LocalFile]:
-        descriptor = await _open(self._path(upload_id), os.O_RDWR | os.O_CLOEXEC)
+        opened: list[int] = []  # filled in the thread: a cancelled opening is closed again, too
         try:
-            yield LocalFile(descriptor)
+            await _to_its_end(_open(self._path(upload_id), opened))
+            yield LocalFile(opened[0])
         finally:
-            os.close(descriptor)
+            for descriptor in opened:
+                os.close(descriptor)
 
     def reader(self, upload_id: str) -> BinaryIO:
         return self._path(upload_id).open("rb", buffering=0)
@@ -96,11 +98,13 @@ class LocalScratch:
     def _path(self, upload_id: str) -> Path:
         return self._uploads / (checked(upload_id) + _SUFFIX)
 
-    @staticmethod
-    def _made(directory: Path) -> None:
-        if not directory.is_dir():
-            directory.mkdir(parents=True, mode=0o700)
-            _sync_directory(directory.parent)
+
+def _make(directory: Path) -> None:
+    """A directory whose name is durable, and those of the ones above it that were missing, too."""
+    if not directory.is_dir():
+        _make(directory.parent)
+        directory.mkdir(mode=0o700)
+        _sync_directory(directory.parent)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -121,14 +125,20 @@ async def _to_its_end(call: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise
 
 
 # One hop to a thread each: a hop costs more than most of the calls within.
-_open = aiofiles.os.wrap(os.open)
 _pread = aiofiles.os.wrap(os.pread)
 _fdatasync = aiofiles.os.wrap(os.fdatasync)
+
+
+@aiofiles.os.wrap
+def _open(path: Path, opened: list[int]) -> None:
+    opened.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
 
 @aiofiles.os.wrap

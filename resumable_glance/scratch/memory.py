@@ -21,6 +21,7 @@ class _Stored:
     size: int
     durable: bytearray
     current: bytearray
+    used: int = 0
 
 
 class MemoryFile:
@@ -34,7 +35,7 @@ class MemoryFile:
         taken = bytes(data)
         if len(taken) > await self._scratch.free():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._scratch.used += len(taken)
+        self._stored.used += len(taken)
         self._stored.current[position : position + len(taken)] = taken
         self._written.append((position, taken))
 
@@ -57,9 +58,13 @@ class MemoryScratch:
 
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
-        self.used = 0
         self.faults: dict[str, int] = {}
         self._stored: dict[str, _Stored] = {}
+
+    @property
+    def used(self) -> int:
+        """Bytes that were written to what is there."""
+        return sum(each.used for each in self._stored.values())
 
     def crash(self) -> None:
         """Lose power: only what was synced is there afterwards."""

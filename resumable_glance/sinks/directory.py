@@ -47,8 +47,8 @@ class DirectorySink:
         return Receipt(Presence.COMPLETE, described["size"], described["checksum"], described["os_hash_value"])
 
     async def discard(self, image: Image, actor: Actor) -> None:
-        for path in (self._bytes(image.id), self._description(image.id)):
-            path.unlink(missing_ok=True)
+        for suffix in ("", ".partial", ".json"):
+            self._bytes(image.id).with_suffix(suffix).unlink(missing_ok=True)
 
     async def check(self) -> str:
         if not os.access(self._directory, os.W_OK | os.X_OK):

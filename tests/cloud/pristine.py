@@ -14,8 +14,8 @@ from keystoneauth1.session import Session
 from tests.cloud import cache, configuration, install, users
 from tests.cloud.configuration import REGION, Options
 from tests.cloud.server import Server
-from tests.process import free_ports
 from tests.cloud.users import ADMIN, User
+from tests.process import free_ports
 
 
 def state(environment: Path) -> Path:
