@@ -54,7 +54,6 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env={"PYTHONUNBUFFERED": "1"})
     if not session.posargs:
-        session.run("coverage", "combine", success_codes=[0, 1], silent=True)
         session.run("coverage", "report", "--include=resumable_glance/protocol/*,resumable_glance/dialects/*",
                     "--fail-under=100", "--skip-covered")  # fmt: skip
 

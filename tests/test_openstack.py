@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from resumable_glance import config
-from resumable_glance.auth.keystone import service_session
+from resumable_glance.auth.keystone import KeystoneGate, service_session
 from resumable_glance.protocol.upload import ImageRequest, Owner
 from resumable_glance.sinks import Actor
 from resumable_glance.sinks.glance import GlanceSink
-from resumable_glance.testing import check_sink
+from resumable_glance.testing import check_gate, check_sink
 from tests.cloud import DEMO, OTHER, READER, Cloud, User, start
 from tests.service import Service, beside
 from tests.wire import RAW, Client, md5, reason
@@ -105,6 +105,15 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
 
 
 # Who may
+
+
+def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
+    settings, conf = config.load([str(glance_service.configuration)])
+    gate = KeystoneGate(service_session(conf), settings.token_cache_time)
+    revoked = cloud.token(DEMO)
+    cloud.revoke(revoked)
+    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]
+    asyncio.run(check_gate(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
 def test_a_reader_is_refused_by_glance_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:
