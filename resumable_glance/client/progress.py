@@ -116,7 +116,7 @@ class Bar:
             TextColumn("{task.description:>12}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            DownloadColumn(binary_units=True),
+            DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
