@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append
+from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, Tally, hasher
 from resumable_glance.protocol.ranges import Range, Segment, segments
 from resumable_glance.protocol.upload import Extent
@@ -121,21 +121,23 @@ Commit = Callable[[list[Extent]], Awaitable[object]]
 class Intake:
     """Takes one chunk in. Bytes that are durable already are compared, all others are written.
 
-    `durable` are the ranges that the catalog has; `commit` names new extents in it; `commit_size` in bytes.
+    `place` is where its bytes belong, `durable` the ranges that the catalog has; `commit` names new extents in it;
+    `commit_size` in bytes.
     """
 
     def __init__(
-        self, append: Append, durable: list[Range], file: ScratchFile, commit: Commit, commit_size: int
+        self, chunk: Chunk, place: Range, durable: list[Range], file: ScratchFile, commit: Commit, commit_size: int
     ) -> None:
-        self._append = append
-        self._segments = list(segments(append.range, durable))
+        self._chunk = chunk
+        self._place = place
+        self._segments = list(segments(place, durable))
         self._file = file
         self._commit_extents = commit
         self._commit_size = commit_size
-        self._position = append.range.start
-        self._tally = Tally(*(each.algorithm for each in append.declared))
+        self._position = place.start
+        self._tally = Tally(*(each.algorithm for each in chunk.declared))
         # A chunk that is one new extent needs no mark of its own: its declared digest becomes the extent's.
-        self._marked = not (append.declared and self._segments == [Segment(append.range, durable=False)])
+        self._marked = not (chunk.declared and self._segments == [Segment(place, durable=False)])
         self._mark = hasher(MARK)
         self._begun: int | None = None  # where the extent that is being written began
         self._extents: list[Extent] = []  # complete, but not in the catalog yet
@@ -148,7 +150,7 @@ class Intake:
             await self._take(body, lease)
         except Refused as refusal:
             # A chunk with a digest is all or nothing; of another one every byte that came is kept.
-            if refusal.reason in _INTERRUPTIONS and not self._append.declared:
+            if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:
                 await self._commit()
             raise
         self._check_digests()
@@ -157,28 +159,28 @@ class Intake:
         await self._commit()
 
     async def _take(self, body: Body, lease: Lease) -> None:
-        async for batch in gathered(body, lease, self._append.range.length):
+        async for batch in gathered(body, lease, self._place.length):
             rest = memoryview(batch)
             while rest:
-                rest = rest[await self._place(rest) :]
+                rest = rest[await self._put(rest) :]
             if self._uncommitted >= self._commit_size and self._may_commit():
                 await self._commit()
-        if self._position < self._append.range.stop:
+        if self._chunk.length is not None and self._position < self._place.stop:
             raise Refused(
                 Reason.BODY_TOO_SHORT,
-                f"The body ended {self._append.range.stop - self._position} bytes before its range does.",
+                f"The body ended {self._place.stop - self._position} bytes before its range does.",
             )
 
     def _may_commit(self) -> bool:
         # Not while there is something left to check: an upload must not become a mixture of two files.
-        return not self._append.declared and not any(each.durable for each in self._segments)
+        return not self._chunk.declared and not any(each.durable for each in self._segments)
 
-    async def _place(self, data: memoryview) -> int:
+    async def _put(self, data: memoryview) -> int:
         """Compare or write as much of `data` as lies in the current segment; the number of bytes used."""
         segment = self._segments[0]
         data = data[: segment.range.stop - self._position]
-        put = self._compare if segment.durable else self._write
-        await asyncio.gather(put(data), asyncio.to_thread(self._hash, data, self._marked and not segment.durable))
+        take = self._compare if segment.durable else self._write
+        await asyncio.gather(take(data), asyncio.to_thread(self._hash, data, self._marked and not segment.durable))
         self._position += len(data)
         if self._position == segment.range.stop:
             self._segments.pop(0)
@@ -192,7 +194,7 @@ class Intake:
 
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:
-            if not self._append.declared:
+            if not self._chunk.declared:
                 raise _different_bytes()
             self._differs = True  # said at the end, for the digest may tell that it happened on the way here
 
@@ -206,12 +208,12 @@ class Intake:
         """What was written since the last extent becomes one."""
         if self._begun is None:
             return
-        digest = Digest(MARK, self._mark.digest()) if self._marked else self._append.declared[0]
+        digest = Digest(MARK, self._mark.digest()) if self._marked else self._chunk.declared[0]
         self._extents.append(Extent(Range(self._begun, self._position), digest))
         self._begun, self._mark = None, hasher(MARK)
 
     def _check_digests(self) -> None:
-        for each in self._append.declared:
+        for each in self._chunk.declared:
             if not self._tally.digest(each.algorithm).matches(each):
                 raise Refused(
                     Reason.CHUNK_DIGEST_MISMATCH,
@@ -249,7 +251,7 @@ async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes
         except Refused as refusal:
             interruption, piece = refusal, b""
         if len(piece) > left:
-            interruption = Refused(Reason.BODY_TOO_LONG, f"The body is longer than its range of {length} bytes.")
+            interruption = Refused(Reason.BODY_TOO_LONG, f"The body is longer than the {length} bytes of its place.")
             piece = piece[:left]
         pieces.append(piece)
         held, left = held + len(piece), left - len(piece)

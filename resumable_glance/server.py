@@ -21,19 +21,25 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
-from resumable_glance.dialects import Head, Place, Reply, native, problems
+from resumable_glance.dialects import Dialect, Head, Place, Reply, native, problems, tus
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append
 from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
+DIALECTS: tuple[Dialect, ...] = (native, tus)
 EXPOSED = [
     "Accept-Patch",
     "Allow",
     "Location",
     "Retry-After",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
     "Upload-Expires",
     "Upload-Length",
+    "Upload-Metadata",
     "Upload-Offset",
     "Upload-Ranges",
     "Upload-State",
@@ -74,23 +80,29 @@ class Endpoint:
         self._gate = gate
         self._uploads = uploads
 
-    async def uploads(self, request: Request) -> Response:
+    async def speak(self, dialect: Dialect, request: Request) -> Response:
+        """Answer a request in a dialect."""
         place = self.place(request)
         try:
-            return _response(await self._answer(request, place))
+            return _response(await self._answer(dialect, request, place))
         except Refused as refusal:
             if refusal.reason is Reason.DISCONNECTED:
                 LOG.info("the client went away in the middle of a body")
-            return _response(problems.refuse(refusal, place))
+            return _response(dialect.refuse(refusal, place))
         except Exception:
             LOG.exception("%s %s met a defect of ours", request.method, request.url.path)
             sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
-            return _response(problems.refuse(Refused(Reason.INTERNAL, sorry), place))
+            return _response(dialect.refuse(Refused(Reason.INTERNAL, sorry), place))
 
     async def root(self, request: Request) -> Response:
         """What this service is and can do."""
         described = {"name": "resumable-glance", "version": __version__}
-        return JSONResponse({**described, "dialects": {"native": native.capabilities(self.place(request))}})
+        place = self.place(request)
+        dialects = {
+            "native": native.capabilities(place),
+            "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
+        }
+        return JSONResponse({**described, "dialects": dialects})
 
     def place(self, request: Request) -> Place:
         settings = self._settings
@@ -103,18 +115,15 @@ class Endpoint:
             upload_expiry=settings.upload_expiry,
         )
 
-    async def _answer(self, request: Request, place: Place) -> Reply:
+    async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Reply:
         head, body = _head(request), RequestBody(request)
         if head.method == "OPTIONS":
-            allow = ", ".join(native.METHODS[head.upload_id is not None])
-            headers = {"Allow": allow, "Accept-Patch": native.ACCEPTED}
-            return Reply(200, headers, native.capabilities(place))
-        document = await body.whole(native.LARGEST_DOCUMENT) if head.method == "POST" else b""
-        command = native.parse(head, document)
+            return dialect.options(head, place)
+        described = head.method == "POST" and dialect.LARGEST_DOCUMENT
+        document = await body.whole(dialect.LARGEST_DOCUMENT) if described else b""
+        command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
-        if isinstance(command, Append):
-            native.check_chunk(command, head, place.max_chunk_size)
-        return native.render(await self._uploads.perform(command, identity, body, place.request_id), place)
+        return dialect.render(await self._uploads.perform(command, identity, body, place.request_id), place)
 
 
 class RequestId:
@@ -159,8 +168,11 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
     return Starlette(
         routes=[
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
-            Route(native.MOUNT, _AnyMethod(endpoint)),
-            Route(native.MOUNT + "/{upload_id}", _AnyMethod(endpoint)),
+            *(
+                Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
+                for dialect in DIALECTS
+                for rest in ("", "/{upload_id}")
+            ),
         ],
         middleware=middleware,
         exception_handlers={404: nothing_here, 405: nothing_of_that_kind},
@@ -171,11 +183,12 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
 class _AnyMethod:
     """An ASGI application, since Starlette gives functions only the methods that it is told; ours the dialect knows."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, dialect: Dialect) -> None:
         self._endpoint = endpoint
+        self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._endpoint.uploads(Request(scope, receive, send))
+        response = await self._endpoint.speak(self._dialect, Request(scope, receive, send))
         await response(scope, receive, send)
 
 
@@ -184,8 +197,9 @@ def _cors(origins: Sequence[str], max_age: int) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "X-Auth-Token",
-                       "X-Openstack-Request-Id"],
+        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "Tus-Resumable",
+                       "Upload-Checksum", "Upload-Length", "Upload-Metadata", "Upload-Offset", "X-Auth-Token",
+                       "X-Http-Method-Override", "X-Openstack-Request-Id", "X-Requested-With"],
         expose_headers=EXPOSED,
         max_age=max_age,
     )  # fmt: skip

@@ -33,9 +33,10 @@ from resumable_glance.protocol.commands import (
     Outcome,
     Survey,
     Surveyed,
-    check_append,
+    check_order,
+    place_of,
 )
-from resumable_glance.protocol.ranges import merge
+from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
     HOLDING_SCRATCH,
     WITH_HANDOFF,
@@ -102,12 +103,15 @@ class Uploads:
 
     async def _perform(self, command: Command, identity: Identity, body: Body, request_id: str | None) -> Outcome:
         match command:
-            case Create():
-                return await self._create(command, identity, request_id)
+            case Create(first=chunk):
+                created = await self._create(command, identity, request_id)
+                if chunk is None:
+                    return created
+                return Created((await self._append(Append(created.upload.id, chunk), identity, body)).upload)
             case Append():
                 return await self._append(command, identity, body)
-            case Inspect():
-                return await self._inspect(command.upload_id, identity)
+            case Inspect(upload_id, taking_over):
+                return await self._inspect(upload_id, taking_over, identity)
             case Discard():
                 return await self._discard(command.upload_id, identity, request_id)
             case Survey():
@@ -151,6 +155,7 @@ class Uploads:
             state=State.RECEIVING if create.size else State.SEALED,
             image=image,
             declared=create.declared,
+            metadata=create.metadata,
             created_at=now,
             updated_at=now,
             expires_at=now + self._settings.upload_expiry,
@@ -177,9 +182,13 @@ class Uploads:
 
     async def _append(self, append: Append, identity: Identity, body: Body) -> Appended:
         self._check_open()
-        check_append(await self._owned(append.upload_id, identity), append)
-        async with self._leases.hold(append.upload_id, append.range) as lease:
-            known = await self._catalog.extents(append.upload_id, append.range)
+        chunk = append.chunk
+        place = place_of(await self._owned(append.upload_id, identity), append)
+        if chunk.in_order:
+            await self._leases.evict(Reason.SUPERSEDED, append.upload_id)
+        async with self._leases.hold(append.upload_id, place) as lease:
+            check_order(await self._owned(append.upload_id, identity), chunk)
+            known = await self._catalog.extents(append.upload_id, place)
 
             async def commit(new: list[Extent]) -> None:
                 now = self._clock()
@@ -189,21 +198,21 @@ class Uploads:
 
             try:
                 async with self._scratch.open(append.upload_id) as file:
-                    intake = Intake(append, [each.range for each in known], file, commit, self._settings.commit_size)
-                    await intake.run(body, lease)
+                    durable = [each.range for each in known]
+                    await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
-                return Appended(await self._repeated(append, known, identity))
+                return Appended(await self._repeated(append, place, known, identity))
             except OSError as problem:
                 raise scratch_failure(problem) from problem
         return Appended(await self._owned(append.upload_id, identity))
 
-    async def _repeated(self, append: Append, known: list[Extent], identity: Identity) -> Upload:
+    async def _repeated(self, append: Append, place: Range, known: list[Extent], identity: Identity) -> Upload:
         """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
         upload = await self._owned(append.upload_id, identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
             await self._lost(upload)
-        if any(Extent(append.range, each) in known for each in append.declared):
+        if place.length == 0 or any(Extent(place, each) in known for each in append.chunk.declared):
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
@@ -223,9 +232,12 @@ class Uploads:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
         self._handoff.wake()
 
-    async def _inspect(self, upload_id: str, identity: Identity) -> Inspected:
+    async def _inspect(self, upload_id: str, taking_over: bool, identity: Identity) -> Inspected:
         upload = await self._owned(upload_id, identity)
         check_alive(upload)
+        if taking_over and self._leases.held(upload_id):
+            await self._leases.evict(Reason.SUPERSEDED, upload_id)
+            upload = await self._owned(upload_id, identity)
         if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
             await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
         extents = await self._catalog.extents(upload_id)

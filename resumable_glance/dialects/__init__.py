@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from resumable_glance.errors import Refused
+from resumable_glance.protocol.commands import Command, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,27 @@ class Place:
     max_chunk_size: int  # bytes
     record_retention: int = 0  # seconds
     upload_expiry: int = 0  # seconds
+
+
+class Dialect(Protocol):
+    """What a module of this room has: a third dialect is one more file with these."""
+
+    @property
+    def MOUNT(self) -> str:
+        """The path under which it is spoken; an upload is one level below."""
+
+    @property
+    def LARGEST_DOCUMENT(self) -> int:
+        """How many bytes of a POST's body are a description, to be read before parse; the rest is a chunk."""
+
+    def parse(self, head: Head, document: bytes, place: Place) -> Command:
+        """The command of a request. Refused if it is none."""
+
+    def options(self, head: Head, place: Place) -> Reply:
+        """The reply to OPTIONS: what can be done here."""
+
+    def render(self, outcome: Outcome, place: Place) -> Reply:
+        """The reply to a command that was carried out."""
+
+    def refuse(self, refusal: Refused, place: Place) -> Reply:
+        """The reply to a request that was refused."""

@@ -26,6 +26,15 @@ _SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
 # RFC 9530, section 5, and the names that people know from md5sum and sha256sum
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
 
+# What Glance sets itself, or takes elsewhere: none of it is a further property.
+_RESERVED = frozenset(
+    (
+        "checksum created_at direct_url file id locations os_hash_algo os_hash_value os_hidden owner schema self size "
+        "status stores updated_at virtual_size name disk_format container_format visibility min_disk min_ram protected "
+        "tags backend"
+    ).split()
+)
+
 
 def malformed(detail: str) -> NoReturn:
     raise Refused(Reason.MALFORMED, detail)
@@ -122,3 +131,10 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) < len(pairs):
         malformed("The body has two members of the same name.")
     return members
+
+
+def further_property(name: str) -> str:
+    """The name of a further property of an image, as it is. Refused: MALFORMED for what Glance has as its own."""
+    if not name or name in _RESERVED:
+        malformed(f"{name!r} can't be given as a further property of an image.")
+    return name

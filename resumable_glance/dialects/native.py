@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import jsonschema
 
-from resumable_glance.dialects import Head, Place, Reply, fields
+from resumable_glance.dialects import Head, Place, Reply, fields, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Chunk,
     Command,
     Create,
     Created,
@@ -30,7 +31,7 @@ from resumable_glance.protocol.commands import (
     Outcome,
     Survey,
 )
-from resumable_glance.protocol.digests import LENGTHS, declared_hex
+from resumable_glance.protocol.digests import OF_IMAGES, declared_hex
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import WITH_HANDOFF, ImageRequest, State, Upload
 
@@ -67,7 +68,7 @@ CREATE_SCHEMA: Mapping[str, object] = {
         "store": _TEXT,
         "digests": {
             "type": "object",
-            "properties": {name: {"type": "string"} for name in LENGTHS},
+            "properties": {name: {"type": "string"} for name in OF_IMAGES},
             "additionalProperties": False,
         },
     },
@@ -76,20 +77,13 @@ CREATE_SCHEMA: Mapping[str, object] = {
     "additionalProperties": False,
 }
 _VALIDATOR = jsonschema.Draft202012Validator(CREATE_SCHEMA)
-# What Glance sets itself, or takes elsewhere: none of it is a further property.
-_RESERVED = frozenset(
-    (
-        "checksum created_at direct_url file id locations os_hash_algo os_hash_value os_hidden owner schema self size "
-        "status stores updated_at virtual_size name disk_format container_format visibility min_disk min_ram protected "
-        "tags backend"
-    ).split()
-)
 
 
-def parse(head: Head, document: bytes) -> Command:
+def parse(head: Head, document: bytes, place: Place) -> Command:
     """The command of a request. `document` is the body of a POST, empty otherwise.
 
-    Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST.
+    Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST, and of a
+    body that its head already shows to be too large CHUNK_TOO_LARGE, BODY_TOO_LONG.
     """
     if (fields.single(head, "content-encoding") or "identity").lower() != "identity":
         raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
@@ -99,7 +93,7 @@ def parse(head: Head, document: bytes) -> Command:
         case "GET" | "HEAD", None:
             return _survey(head.query)
         case "PATCH", str(upload_id):
-            return _append(head, upload_id)
+            return _append(head, upload_id, place.max_chunk_size)
         case "GET" | "HEAD", str(upload_id):
             return Inspect(upload_id)
         case "DELETE", str(upload_id):
@@ -108,22 +102,6 @@ def parse(head: Head, document: bytes) -> Command:
             allowed = ", ".join(METHODS[head.upload_id is not None])
             sentence = f"{head.method[:20]} can't be used here. Use {allowed}."
             raise Refused(Reason.METHOD_NOT_ALLOWED, sentence, allow=allowed)
-
-
-def check_chunk(append: Append, head: Head, largest: int) -> None:
-    """Before a byte is read: whether the body that the head announces can be the chunk. `largest` in bytes.
-
-    Refused: CHUNK_TOO_LARGE, BODY_TOO_LONG.
-    """
-    if append.range.length > largest:
-        raise Refused(
-            Reason.CHUNK_TOO_LARGE,
-            f"A chunk may have at most {largest} bytes. Cut it into smaller ones.",
-            limit=largest,
-        )
-    length = fields.single(head, "content-length")
-    if length is not None and fields.integer(length, "Content-Length") > append.range.length:
-        raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, its range only {append.range.length}.")
 
 
 def render(outcome: Outcome, place: Place) -> Reply:
@@ -144,6 +122,15 @@ def render(outcome: Outcome, place: Place) -> Reply:
     return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
 
 
+def options(head: Head, place: Place) -> Reply:
+    allow = ", ".join(METHODS[head.upload_id is not None])
+    return Reply(200, {"Allow": allow, "Accept-Patch": ACCEPTED}, capabilities(place))
+
+
+def refuse(refusal: Refused, place: Place) -> Reply:
+    return problems.refuse(refusal, place)
+
+
 def capabilities(place: Place) -> Mapping[str, object]:
     """What can be done here, for OPTIONS and GET /. Sizes in bytes, times in seconds."""
     return {
@@ -156,7 +143,7 @@ def capabilities(place: Place) -> Mapping[str, object]:
             "digests": {"Content-Digest": list(fields.RFC9530), "Content-MD5": ["md5"]},
         },
         "max_size": place.max_upload_size,
-        "whole_image_digests": list(LENGTHS),
+        "whole_image_digests": list(OF_IMAGES),
         "expiry": place.upload_expiry,
         "record_retention": place.record_retention,
     }
@@ -184,16 +171,14 @@ def _image(described: Mapping[str, object]) -> ImageRequest:
     store = described.get("store")
     properties = dict(_typed(described.get("image", {}), dict))
     further = properties.pop("properties", {})
-    if taken := sorted(further.keys() & _RESERVED):
-        fields.malformed(f"In image/properties: {', '.join(taken)} can't be given there.")
     return ImageRequest(
-        properties | further,
+        properties | {fields.further_property(name): value for name, value in further.items()},
         None if "image_id" not in described else str(described["image_id"]),
         None if store is None else str(store),
     )
 
 
-def _append(head: Head, upload_id: str) -> Append:
+def _append(head: Head, upload_id: str, largest: int) -> Append:
     media_type = (fields.single(head, "content-type") or ACCEPTED).partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         raise Refused(
@@ -212,7 +197,16 @@ def _append(head: Head, upload_id: str) -> Append:
     if text is None:
         fields.malformed("Say where the chunk belongs: Content-Range: bytes FIRST-LAST/TOTAL.")
     range_, total = fields.content_range(text)
-    return Append(upload_id, range_, total, fields.chunk_digests(head))
+    if range_.length > largest:
+        raise Refused(
+            Reason.CHUNK_TOO_LARGE,
+            f"A chunk may have at most {largest} bytes. Cut it into smaller ones.",
+            limit=largest,
+        )
+    length = fields.single(head, "content-length")
+    if length is not None and fields.integer(length, "Content-Length") > range_.length:
+        raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, its range only {range_.length}.")
+    return Append(upload_id, Chunk(range_.start, range_.length, fields.chunk_digests(head)), total)
 
 
 def _survey(query: Mapping[str, str]) -> Survey:

@@ -14,27 +14,48 @@ from resumable_glance.protocol.upload import ImageRequest, Upload, check_alive
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """A body and where it belongs.
+
+    `length` is None where only the end of the body tells. `in_order` bodies must begin at the offset, and whoever
+    else writes to the upload then is told to stop. `declared` are digests of this body.
+    """
+
+    start: int
+    length: int | None
+    declared: tuple[Digest, ...] = ()
+    in_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
-    """A new upload of `size` bytes; `declared` are digests of the whole image."""
+    """A new upload of `size` bytes; `declared` are digests of the whole image.
+
+    `metadata` is what the client wants to be shown again, as it wrote it. `first` is a chunk that comes along.
+    """
 
     size: int
     image: ImageRequest
     declared: tuple[Digest, ...] = ()
+    metadata: str | None = None
+    first: Chunk | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """The body is the bytes `range` of an upload of `total` bytes; `declared` are digests of this body."""
+    """One more chunk of an upload, which the client believes to have `total` bytes (None: it did not say)."""
 
     upload_id: str
-    range: Range
-    total: int
-    declared: tuple[Digest, ...] = ()
+    chunk: Chunk
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
+    """Where an upload is. `taking_over`: whoever writes to it is told to stop first, so that the answer stays true."""
+
     upload_id: str
+    taking_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +106,35 @@ class Surveyed:
 Outcome = Created | Appended | Inspected | Discarded | Surveyed
 
 
-def check_append(upload: Upload, append: Append) -> None:
-    """Whether a chunk can belong to its upload at all. Refused: WRONG_TOTAL, CANCELLED or EXPIRED."""
+def place_of(upload: Upload, append: Append) -> Range:
+    """The bytes that a chunk may fill, up to the upload's end where it does not say its length.
+
+    Refused: WRONG_TOTAL, BODY_TOO_LONG, CANCELLED or EXPIRED.
+    """
     check_alive(upload)
-    if append.total != upload.size:
+    chunk = append.chunk
+    if append.total is not None and append.total != upload.size:
         raise Refused(
             Reason.WRONG_TOTAL,
             f"This upload has {upload.size} bytes, not {append.total}. Is it the same file?",
             size=upload.size,
+        )
+    stop = upload.size if chunk.length is None else chunk.start + chunk.length
+    if stop > upload.size:
+        raise Refused(
+            Reason.BODY_TOO_LONG,
+            f"The body would end {stop - upload.size} bytes after the upload's end.",
+            offset=upload.offset,
+            size=upload.size,
+        )
+    return Range(min(chunk.start, stop), stop)
+
+
+def check_order(upload: Upload, chunk: Chunk) -> None:
+    """Refused: WRONG_OFFSET where a chunk that must begin at the offset does not."""
+    if chunk.in_order and chunk.start != upload.offset:
+        raise Refused(
+            Reason.WRONG_OFFSET,
+            f"The offset is {upload.offset}, not {chunk.start}. Go on from there.",
+            offset=upload.offset,
         )

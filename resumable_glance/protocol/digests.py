@@ -42,13 +42,20 @@ def _md5() -> Hasher:
     return hashlib.md5(usedforsecurity=False)
 
 
+def _sha1() -> Hasher:
+    # The tus protocol demands it. Like md5, against accidents only.
+    return hashlib.sha1(usedforsecurity=False)
+
+
 _HASHERS: Mapping[str, Callable[[], Hasher]] = {
     "crc32": _Crc32,
     "md5": _md5,
+    "sha1": _sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
 }
-LENGTHS: Mapping[str, int] = {"md5": 16, "sha256": 32, "sha512": 64}  # bytes; what a client may declare
+LENGTHS: Mapping[str, int] = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}  # bytes; what a client may declare
+OF_IMAGES = ("md5", "sha256", "sha512")  # what a client may declare of a whole image
 
 
 def hasher(algorithm: str) -> Hasher:

@@ -162,6 +162,7 @@ class Upload:
     updated_at: float
     expires_at: float
     declared: tuple[Digest, ...] = ()
+    metadata: str | None = None  # the client's own, as it wrote it
     offset: int = 0  # the length of the gap-free prefix that is durable
     received: int = 0  # durable bytes, wherever they lie
     proof: Proof | None = None

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("image_adopted", sa.Boolean, nullable=False),
         sa.Column("store", sa.String(255)),
         sa.Column("declared", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text),
         sa.Column("received_offset", sa.BigInteger, nullable=False),
         sa.Column("received", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),

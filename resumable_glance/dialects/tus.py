@@ -1,0 +1,202 @@
+"""The tus resumable upload protocol, version 1.0.0 (https://tus.io/protocols/resumable-upload).
+
+Core, and the extensions creation, creation-with-upload, expiration, checksum and termination. Chunks come in order;
+whoever asks or sends takes over from an older request of the same upload.
+
+    POST  /v1/tus -> Create    HEAD /v1/tus/{id} -> Inspect    PATCH -> Append    DELETE -> Discard
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Mapping
+
+from resumable_glance.dialects import Head, Place, Reply, fields, problems
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import (
+    Append,
+    Appended,
+    Chunk,
+    Command,
+    Create,
+    Created,
+    Discard,
+    Inspect,
+    Inspected,
+    Outcome,
+)
+from resumable_glance.protocol.digests import Digest, declared
+from resumable_glance.protocol.upload import ImageRequest, State, Upload
+
+MOUNT = "/v1/tus"
+LARGEST_DOCUMENT = 0  # a POST's body is the first chunk
+VERSION = "1.0.0"
+EXTENSIONS = ("creation", "creation-with-upload", "expiration", "checksum", "termination")
+ALGORITHMS = ("sha1", "md5", "sha256", "sha512")  # the specification demands sha1
+CONTENT = "application/offset+octet-stream"
+METHODS = {True: ("HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
+LARGEST_METADATA = 4096  # bytes of the header
+# Keys of Upload-Metadata that mean a property of the image; tus clients by themselves send `filename`.
+TEXTS = {"filename": "name", "name": "name", "disk_format": "disk_format", "container_format": "container_format",
+         "visibility": "visibility"}  # fmt: skip
+NUMBERS = ("min_disk", "min_ram")
+_PROPERTY = "property."
+_KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
+_DISK_FORMATS = {"qcow2": "qcow2", "iso": "iso", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vhd", "vhdx": "vhdx",
+                 "raw": "raw", "img": "raw"}  # fmt: skip
+
+
+def parse(head: Head, document: bytes, place: Place) -> Command:
+    """The command of a request.
+
+    Refused: UNSUPPORTED_VERSION, MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING,
+    UNSUPPORTED_DIGEST.
+    """
+    method = fields.single(head, "x-http-method-override") or head.method
+    if fields.single(head, "tus-resumable") != VERSION:
+        raise Refused(
+            Reason.UNSUPPORTED_VERSION, f"Say which tus this is: Tus-Resumable: {VERSION}. No other is spoken."
+        )
+    if (fields.single(head, "content-encoding") or "identity").lower() != "identity":
+        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+    match method, head.upload_id:
+        case "POST", None:
+            return _create(head)
+        case "PATCH", str(upload_id):
+            return _append(head, upload_id)
+        case "HEAD", str(upload_id):
+            return Inspect(upload_id, taking_over=True)
+        case "DELETE", str(upload_id):
+            return Discard(upload_id)
+        case _:
+            allowed = ", ".join(METHODS[head.upload_id is not None])
+            sentence = f"{method[:20]} can't be used here. Use {allowed}."
+            raise Refused(Reason.METHOD_NOT_ALLOWED, sentence, allow=allowed)
+
+
+def options(head: Head, place: Place) -> Reply:
+    announced = {
+        "Tus-Version": VERSION,
+        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Max-Size": str(place.max_upload_size),
+        "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
+        "Allow": ", ".join(METHODS[head.upload_id is not None]),
+    }
+    return Reply(204, {"Tus-Resumable": VERSION, **announced})
+
+
+def render(outcome: Outcome, place: Place) -> Reply:
+    match outcome:
+        case Created(upload):
+            headers = _headers(upload) | {"Location": f"{place.base}{MOUNT}/{upload.id}"}
+            return Reply(201, headers)
+        case Appended(upload):
+            return Reply(204, _headers(upload))
+        case Inspected(upload):
+            headers = _headers(upload) | {"Upload-Length": str(upload.size), "Cache-Control": "no-store"}
+            if upload.metadata is not None:
+                headers["Upload-Metadata"] = upload.metadata
+            return Reply(200, headers)
+        case _:
+            return Reply(204, {"Tus-Resumable": VERSION})
+
+
+def refuse(refusal: Refused, place: Place) -> Reply:
+    """As everywhere, but for 460, which the specification has for a checksum that does not hold."""
+    reply = problems.refuse(refusal, place)
+    status = 460 if refusal.reason is Reason.CHUNK_DIGEST_MISMATCH else reply.status
+    headers = {"Tus-Resumable": VERSION}
+    if refusal.reason is Reason.UNSUPPORTED_VERSION:
+        headers["Tus-Version"] = VERSION
+    return Reply(status, {**reply.headers, **headers}, {**(reply.document or {}), "status": status})
+
+
+def _create(head: Head) -> Create:
+    length = fields.single(head, "upload-length")
+    if length is None:
+        fields.malformed("Say how many bytes the upload will have: Upload-Length. It can't be told later.")
+    metadata = fields.single(head, "upload-metadata")
+    first = None
+    if fields.single(head, "content-type") is not None or _content_length(head):
+        first = _chunk(head, 0)
+    size = fields.integer(length, "Upload-Length")
+    return Create(size, _image(_metadata(metadata or "")), metadata=metadata or None, first=first)
+
+
+def _append(head: Head, upload_id: str) -> Append:
+    offset = fields.single(head, "upload-offset")
+    if offset is None:
+        fields.malformed("Say where the bytes belong: Upload-Offset.")
+    return Append(upload_id, _chunk(head, fields.integer(offset, "Upload-Offset")))
+
+
+def _chunk(head: Head, start: int) -> Chunk:
+    if fields.single(head, "content-type") != CONTENT:
+        raise Refused(
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+            f"Send the bytes alone, with Content-Type: {CONTENT}.",
+            accept_patch=CONTENT,
+        )
+    return Chunk(start, _content_length(head), _checksum(fields.single(head, "upload-checksum")), in_order=True)
+
+
+def _content_length(head: Head) -> int | None:
+    length = fields.single(head, "content-length")
+    return None if length is None else fields.integer(length, "Content-Length")
+
+
+def _checksum(text: str | None) -> tuple[Digest, ...]:
+    if text is None:
+        return ()
+    algorithm, _, value = text.partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise Refused(Reason.UNSUPPORTED_DIGEST, f"Upload-Checksum can be one of: {', '.join(ALGORITHMS)}.")
+    return (declared(algorithm, fields.strict_base64(value, "Upload-Checksum")),)
+
+
+def _metadata(text: str) -> dict[str, str]:
+    """Upload-Metadata: `key base64,key base64`; a value may be missing. Refused: MALFORMED."""
+    if len(text) > LARGEST_METADATA:
+        fields.malformed(f"Upload-Metadata has more than {LARGEST_METADATA} bytes.")
+    found: dict[str, str] = {}
+    for pair in text.split(",") if text else ():
+        key, _, value = pair.strip(" ").partition(" ")
+        if not _KEY.fullmatch(key) or key in found:
+            fields.malformed("Upload-Metadata is not 'key base64,key base64' with each key once.")
+        try:
+            found[key] = fields.strict_base64(value, "A value of Upload-Metadata").decode("utf-8")
+        except UnicodeDecodeError:
+            fields.malformed("A value of Upload-Metadata is not UTF-8.")
+        if not found[key].isprintable() or len(found[key]) > 255:
+            fields.malformed("A value of Upload-Metadata has control characters, or more than 255 characters.")
+    return found
+
+
+def _image(metadata: Mapping[str, str]) -> ImageRequest:
+    """The image that metadata asks for; what says nothing of a disk format is raw, in a bare container.
+
+    Keys that mean nothing here are the client's own business: tus lets it send what it likes, and shows it again.
+    """
+    properties: dict[str, object] = {"container_format": "bare"}
+    store = None
+    for key, value in metadata.items():
+        if key in TEXTS:
+            if value:
+                properties[TEXTS[key]] = value
+        elif key in NUMBERS:
+            properties[key] = fields.integer(value, f"{key} in Upload-Metadata")
+        elif key == "store":
+            store = value or None
+        elif key.startswith(_PROPERTY):
+            properties[fields.further_property(key.removeprefix(_PROPERTY))] = value
+    name = str(properties.get("name", ""))
+    properties.setdefault("disk_format", _DISK_FORMATS.get(name.rpartition(".")[2].lower(), "raw"))
+    return ImageRequest(properties, store=store)
+
+
+def _headers(upload: Upload) -> dict[str, str]:
+    headers = {"Tus-Resumable": VERSION, "Upload-Offset": str(upload.offset)}
+    if upload.state is State.RECEIVING:
+        headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
+    return headers
