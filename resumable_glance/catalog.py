@@ -120,8 +120,8 @@ class Catalog:
 
     async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
         """Keep a fresher (encrypted) credential of the owner; a handoff that waits may go on from `due`."""
-        where = uploads.c.id == upload_id
-        change = uploads.update().where(where).values(credential=credential, next_attempt_at=due)
+        wanted = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
+        change = uploads.update().where(wanted).values(credential=credential, next_attempt_at=due)
         await self._run(lambda db: db.execute(change))
 
     async def credential(self, upload_id: str) -> bytes | None:

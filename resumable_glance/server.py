@@ -88,11 +88,11 @@ class Endpoint:
         except Refused as refusal:
             if refusal.reason is Reason.DISCONNECTED:
                 LOG.info("the client went away in the middle of a body")
-            return _response(dialect.refuse(refusal, place))
+            return _response(dialect.refuse(refusal, request.method, place))
         except Exception:
             LOG.exception("%s %s met a defect of ours", request.method, request.url.path)
             sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
-            return _response(dialect.refuse(Refused(Reason.INTERNAL, sorry), place))
+            return _response(dialect.refuse(Refused(Reason.INTERNAL, sorry), request.method, place))
 
     async def root(self, request: Request) -> Response:
         """What this service is and can do."""

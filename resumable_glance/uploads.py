@@ -7,6 +7,7 @@ HTTP, dialects and the handoff are not known here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -23,6 +24,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Chunk,
     Command,
     Create,
     Created,
@@ -105,9 +107,7 @@ class Uploads:
         match command:
             case Create(first=chunk):
                 created = await self._create(command, identity, request_id)
-                if chunk is None:
-                    return created
-                return Created((await self._append(Append(created.upload.id, chunk), identity, body)).upload)
+                return created if chunk is None else await self._begun(created.upload.id, chunk, identity, body)
             case Append():
                 return await self._append(command, identity, body)
             case Inspect(upload_id, taking_over):
@@ -170,6 +170,15 @@ class Uploads:
         if upload.state is State.SEALED:
             self._handoff.wake()
         return Created(upload)
+
+    async def _begun(self, upload_id: str, chunk: Chunk, identity: Identity, body: Body) -> Created:
+        """The first chunk of an upload whose address the client does not know yet: if it fails, both are gone."""
+        try:
+            return Created((await self._append(Append(upload_id, chunk), identity, body)).upload)
+        except Refused:
+            with contextlib.suppress(Refused):
+                await self._discard(upload_id, identity, None)
+            raise
 
     async def _admit(self, upload: Upload, credential: bytes | None) -> None:
         async with self._admission:  # two creations must not be promised the same space

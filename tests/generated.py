@@ -93,6 +93,14 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.UNSUPPORTED_ENCODING: ("The body came with a `Content-Encoding`.", "Send the bytes as they are."),
     Reason.UNSUPPORTED_DIGEST: ("The digest algorithm is not known here.", "Use one that `OPTIONS` names."),
+    Reason.UNSUPPORTED_VERSION: (
+        "tus: `Tus-Resumable` is missing or names another version.",
+        "Send `Tus-Resumable: 1.0.0`.",
+    ),
+    Reason.WRONG_OFFSET: (
+        "tus: the chunk does not begin at the offset, which `offset` tells.",
+        "Go on from there.",
+    ),
     Reason.WRONG_TOTAL: (
         "The total in `Content-Range` is not the upload's size, which is in `size`.",
         "Stop: it is another file, or the file has changed.",

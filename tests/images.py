@@ -90,7 +90,7 @@ def qemu_img() -> Path:
     """
     found = shutil.which("qemu-img")
     if not found and os.getuid() == 0 and shutil.which("apt-get"):
-        _apt_get("install", "--yes", "--no-install-recommends", "qemu-utils")
+        apt_get("install", "--yes", "--no-install-recommends", "qemu-utils")
         found = shutil.which("qemu-img")
     if not found:
         raise RuntimeError("qemu-img is missing: install qemu-utils (Debian) or qemu-img (Fedora)")
@@ -121,7 +121,7 @@ def _unpack_ipxe_iso(path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         # As root, apt would otherwise complain that its own user can't write here.
-        _apt_get("download", "--option=APT::Sandbox::User=root", "ipxe", directory=directory)
+        apt_get("download", "--option=APT::Sandbox::User=root", "ipxe", directory=directory)
         (package,) = directory.glob("ipxe_*.deb")
         subprocess.run(["dpkg-deb", "--extract", package, directory / "ipxe"], check=True)
         shutil.copyfile(directory / "ipxe/usr/lib/ipxe/ipxe.iso", path)
@@ -139,7 +139,7 @@ def _make_iso(path: Path) -> None:
     iso.close()
 
 
-def _apt_get(*arguments: str, directory: Path | None = None) -> None:
+def apt_get(*arguments: str, directory: Path | None = None) -> None:
     """Run apt-get. If that fails its lists may be missing or old: then root gets new ones and tries again."""
     variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from resumable_glance import schema
 from resumable_glance.catalog import Catalog
-from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.digests import LENGTHS, Digest
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
     ENDED,
@@ -159,6 +159,7 @@ def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
         image=Image("11111111-2222-3333-4444-555555555555", "Débian ☃", "fast", adopted=True),
         size=2**53 - 1,
         declared=(Digest("md5", bytes(range(16))), Digest("sha512", bytes(64))),
+        metadata="filename ZGViaWFuLnFjb3cy, property.x",
         proof=Proof("5" * 32, "a" * 128),
         trouble=Trouble(Hitch.SINK_UNAVAILABLE, "Later."),
         attempts=3,
@@ -169,6 +170,26 @@ def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
     )
     wait(catalog.add(made, None))
     assert wait(catalog.get(made.id)) == made
+
+
+@pytest.mark.parametrize("metadata", [None, "", "x" * 4096, " name  YQ==,caption\u00e9"])
+def test_a_clients_metadata_is_kept_as_it_was_written(catalog: Catalog, metadata: str | None) -> None:
+    made = upload(metadata=metadata)
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    assert grown.metadata == metadata
+    assert [each.metadata for each in wait(catalog.owned(ALICE, 10, None))] == [metadata]
+
+
+def test_a_digest_of_any_algorithm_can_be_that_of_an_extent(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    extents = [
+        Extent(Range(number, number + 1), Digest(name, bytes(length)))
+        for number, (name, length) in enumerate(LENGTHS.items())
+    ]
+    wait(catalog.commit(made.id, extents, 1001.0, 2001.0))
+    assert wait(catalog.extents(made.id)) == extents
 
 
 def test_an_upload_that_is_not_there_is_none(catalog: Catalog) -> None:
@@ -346,6 +367,14 @@ def test_a_fresher_credential_replaces_the_old_one_and_says_when_to_go_on(catalo
     assert wait(catalog.credential(made.id)) == b"new"
     assert wait(catalog.credential(other.id)) == b"other"
     assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_credential_is_not_kept_for_an_upload_that_has_ended_meanwhile(catalog: Catalog, state: State) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, None))
+    wait(catalog.bind(made.id, b"new", due=1500.0))
+    assert wait(catalog.credential(made.id)) == (None if state in ENDED else b"new")
 
 
 # Questions

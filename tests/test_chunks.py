@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from resumable_glance import chunks
 from resumable_glance.chunks import Intake, Lease, Leases, gathered, scratch_failure
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append
+from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, hasher
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import Extent
@@ -77,13 +77,16 @@ class Store:
         stop: int | None = None,
         declared: tuple[Digest, ...] = (),
         commit_size: int = 1 << 20,
+        *,
+        until_its_end: bool = False,
     ) -> None:
+        """One chunk; with `until_its_end` only the end of the body tells how long it is."""
         range_ = Range(start, self.size if stop is None else stop)
         async with self.leases.hold(ID, range_) as lease:
             known = [each.range for each in self.extents if each.range.overlaps(range_)]
             async with self.scratch.open(ID) as file:
-                append = Append(ID, range_, self.size, declared)
-                await Intake(append, known, file, self.commit, commit_size).run(body, lease)
+                chunk = Chunk(start, None if until_its_end else range_.length, declared)
+                await Intake(chunk, range_, known, file, self.commit, commit_size).run(body, lease)
 
     async def durable(self, range_: Range) -> bytes:
         """What would be there after a power cut."""
@@ -332,6 +335,96 @@ def test_an_empty_body_is_too_short_and_commits_nothing() -> None:
         with refused(Reason.BODY_TOO_SHORT):
             await made.take(0, Body([]))
         assert made.commits == []
+
+    run(scenario())
+
+
+# Bodies of which only their end tells the length
+
+
+@pytest.mark.parametrize("length", [0, 1, 33, 100])
+def test_a_body_of_unknown_length_may_end_wherever_it_does(length: int) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        await made.take(0, Body([CONTENT[:length]] if length else []), until_its_end=True)
+        assert made.ranges == ([Range(0, length)] if length else [])
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("length", [0, 33, 100])
+def test_the_digest_of_a_body_of_unknown_length_is_that_of_what_came(length: int) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        sent = CONTENT[:length]
+        await made.take(0, Body([sent] if sent else []), declared=(sha256(sent),), until_its_end=True)
+        assert made.extents == ([Extent(Range(0, length), sha256(sent))] if sent else [])
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("length", [0, 33, 99])
+def test_a_body_of_unknown_length_whose_digest_does_not_hold_commits_nothing(length: int) -> None:
+    """It was cut by somebody who ended it properly, which only the digest can tell."""
+
+    async def scenario() -> None:
+        made = await store(100)
+        with refused(Reason.CHUNK_DIGEST_MISMATCH):
+            body = Body([CONTENT[:length]] if length else [])
+            await made.take(0, body, declared=(md5(CONTENT),), commit_size=1, until_its_end=True)
+        assert made.commits == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("declared", [(), (md5(CONTENT),)])
+def test_a_body_of_unknown_length_that_is_cut_is_treated_as_any_other(declared: tuple[Digest, ...]) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        with refused(Reason.DISCONNECTED):
+            await made.take(0, Body([CONTENT[:33]], DISCONNECTED), declared=declared, until_its_end=True)
+        assert made.ranges == ([] if declared else [Range(0, 33)])
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+def test_a_body_of_unknown_length_ends_at_the_uploads_end_at_the_latest() -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        with refused(Reason.BODY_TOO_LONG):
+            await made.take(60, Body([CONTENT[60:], b"!"]), until_its_end=True)
+        assert made.ranges == [Range(60, 100)]
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("stop", [15, 25, 30, 70, 100])
+@pytest.mark.parametrize("declares", [False, True])
+def test_a_body_of_unknown_length_goes_over_what_is_durable_and_stops_anywhere(stop: int, declares: bool) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        await made.take(20, Body([CONTENT[20:30]]), 30)
+        sent = CONTENT[10:stop]
+        await made.take(10, Body([sent]), declared=(md5(sent),) if declares else (), until_its_end=True)
+        assert list(merge([*made.ranges, Range(20, 30)])) == list(merge([Range(10, stop), Range(20, 30)]))
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("body", [b"", b"!"])
+def test_a_place_of_no_bytes_takes_none(body: bytes) -> None:
+    async def scenario() -> None:
+        made = await store(100)
+        await made.take(0, Body([CONTENT]))
+        before = list(made.extents)
+        with refused(Reason.BODY_TOO_LONG) if body else contextlib.nullcontext():
+            await made.take(100, Body([body] if body else []))
+        assert made.extents == before
 
     run(scenario())
 

@@ -276,3 +276,15 @@ def test_refusals_never_repeat_a_long_number() -> None:
     with pytest.raises(Refused) as refused:
         fields.json_object(b'{"a": ' + b"9" * 5000 + b"}")
     assert not re.search("9{100}", refused.value.detail)
+
+
+@pytest.mark.parametrize("name", ["hw_machine_type", "os_distro", "Owner", "é", "names", " "])
+def test_a_further_property_has_any_name_that_is_not_one_of_glances_own(name: str) -> None:
+    assert fields.further_property(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "owner", "id", "visibility", "disk_format", "os_hash_value", "tags", "backend"])
+def test_a_further_property_can_not_be_what_glance_has_as_its_own(name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        fields.further_property(name)
+    assert_malformed(refused)

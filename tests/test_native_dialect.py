@@ -1,139 +1,41 @@
-"""The native dialect: its wire vectors (tests/vectors/native.json, for other clients too), and what they can't say.
-
-A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
-Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
-unlike on the wire), a digest as `algorithm:hexadecimal`.
-"""
+"""The native dialect: its wire vectors (tests/vectors/native.json), and what they can't say."""
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.dialects import Head, Place, Reply, native, problems
+from resumable_glance.dialects import Head, native, problems
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import (
-    Append,
-    Appended,
-    Command,
-    Create,
-    Created,
-    Discard,
-    Discarded,
-    Inspect,
-    Inspected,
-    Outcome,
-    Survey,
-    Surveyed,
-)
-from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.commands import Append, Chunk, Inspected
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
+from tests.dialect_vectors import Vector, Vectors, head, upload, written
 
-Vector = dict[str, Any]
-VECTORS: Vector = json.loads((Path(__file__).parent / "vectors" / "native.json").read_text(encoding="utf-8"))
-PLACE = Place(**VECTORS["place"])
+VECTORS = Vectors("native.json", native)
+PLACE = VECTORS.place
 many = settings(deadline=None, max_examples=200)
 
 
-def each_of(kind: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("vector", [pytest.param(each, id=each["name"]) for each in VECTORS[kind]])
-
-
-def head(method: str, upload_id: str | None, *headers: list[str], query: dict[str, str] | None = None) -> Head:
-    found: dict[str, tuple[str, ...]] = {}
-    for name, value in headers:
-        found[name.lower()] = (*found.get(name.lower(), ()), value)
-    return Head(method, upload_id, found, query or {})
-
-
-def written(command: Command) -> Vector:
-    """A command as vectors write it."""
-    match command:
-        case Create(size, image, declared):
-            described = {**dataclasses.asdict(image), "properties": dict(image.properties)}
-            return {"kind": "create", "size": size, "image": described, "declared": [str(each) for each in declared]}
-        case Append(upload_id, range_, total, declared):
-            texts = [str(each) for each in declared]
-            return {"kind": "append", "upload_id": upload_id, "range": [*range_], "total": total, "declared": texts}
-        case Inspect(upload_id):
-            return {"kind": "inspect", "upload_id": upload_id}
-        case Discard(upload_id):
-            return {"kind": "discard", "upload_id": upload_id}
-        case Survey(limit, marker):
-            return {"kind": "survey", "limit": limit, "marker": marker}
-
-
-def upload(described: Vector) -> Upload:
-    proof, trouble = described["proof"], described["trouble"]
-    return Upload(
-        **described
-        | {
-            "owner": Owner("project", "user"),
-            "state": State(described["state"]),
-            "image": Image(**described["image"]),
-            "declared": tuple(Digest.parse(each) for each in described["declared"]),
-            "proof": Proof(**proof) if proof else None,
-            "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
-        }
-    )
-
-
-def outcome(described: Vector) -> Outcome:
-    match described["kind"]:
-        case "created":
-            return Created(upload(described["upload"]))
-        case "appended":
-            return Appended(upload(described["upload"]))
-        case "inspected":
-            durable = tuple(Range(*each) for each in described["durable"])
-            return Inspected(upload(described["upload"]), durable, described["delivered"])
-        case "discarded":
-            return Discarded(described["upload_id"])
-        case "surveyed":
-            return Surveyed(tuple(upload(each) for each in described["uploads"]))
-        case other:
-            raise ValueError(other)
-
-
-def shown(reply: Reply) -> Vector:
-    """A reply as vectors write it, after the same way through JSON as on the wire."""
-    document = None if reply.document is None else json.loads(json.dumps(dict(reply.document)))
-    return {"status": reply.status, "headers": dict(reply.headers), "document": document}
-
-
-@each_of("requests")
+@VECTORS.each_of("requests")
 def test_a_request_becomes_a_command_or_is_refused(vector: Vector) -> None:
-    request = vector["request"]
-    asked = head(request["method"], request["upload_id"], *request["headers"], query=request["query"])
-    body = request["body"].encode()
-    if "refused" in vector:
-        with pytest.raises(Refused) as refused:
-            native.parse(asked, body)
-        assert refused.value.reason.value == vector["refused"]
-    else:
-        assert written(native.parse(asked, body)) == vector["command"]
+    VECTORS.check_request(vector)
 
 
-@each_of("outcomes")
+@VECTORS.each_of("outcomes")
 def test_an_outcome_becomes_a_reply(vector: Vector) -> None:
-    assert shown(native.render(outcome(vector["outcome"]), PLACE)) == vector["reply"]
+    VECTORS.check_outcome(vector)
 
 
-@each_of("refusals")
+@VECTORS.each_of("refusals")
 def test_a_refusal_becomes_a_problem(vector: Vector) -> None:
-    refusal = vector["refusal"]
-    refused = Refused(Reason(refusal["reason"]), refusal["detail"], **refusal["facts"])
-    assert shown(problems.refuse(refused, PLACE)) == vector["reply"]
+    VECTORS.check_refusal(vector)
 
 
 def test_every_vector_has_a_name_of_its_own() -> None:
-    names = [each["name"] for kind in ("requests", "outcomes", "refusals") for each in VECTORS[kind]]
-    assert len(set(names)) == len(names)
+    assert len(set(VECTORS.names())) == len(VECTORS.names())
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -155,52 +57,63 @@ def test_what_passes_by_itself_has_a_status_that_clients_try_again(reason: Reaso
 def test_what_is_allowed_depends_on_what_is_asked() -> None:
     for upload_id, allowed in ((None, native.METHODS[False]), ("id", native.METHODS[True])):
         with pytest.raises(Refused) as refused:
-            native.parse(head("PUT", upload_id), b"")
+            native.parse(head("PUT", upload_id), b"", PLACE)
         assert refused.value.facts == {"allow": ", ".join(allowed)}
 
 
 def test_a_form_is_told_what_to_send_instead() -> None:
     with pytest.raises(Refused) as refused:
-        native.parse(head("PATCH", "id", ["Content-Type", "multipart/form-data; boundary=x"]), b"")
+        native.parse(head("PATCH", "id", ["Content-Type", "multipart/form-data; boundary=x"]), b"", PLACE)
     assert refused.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
     assert refused.value.facts["accept_patch"] == native.ACCEPTED
 
 
-APPEND = Append("id", Range(10, 20), 100)
+def of_ten_bytes(*lengths: str) -> Head:
+    """A chunk's head, with these values of Content-Length."""
+    return head("PATCH", "id", ["Content-Range", "bytes 10-19/100"], *(["Content-Length", each] for each in lengths))
 
 
-@pytest.mark.parametrize("length", [[], [["Content-Length", "0"]], [["Content-Length", "10"]]])
-def test_a_body_that_can_be_the_chunk_is_read(length: list[list[str]]) -> None:
-    native.check_chunk(APPEND, head("PATCH", "id", *length), largest=10)
+@pytest.mark.parametrize("lengths", [[], ["0"], ["10"]])
+def test_a_body_that_can_be_the_chunk_is_read(lengths: list[str]) -> None:
+    """Also one that is shorter than its range: what came of it is kept."""
+    smallest = dataclasses.replace(PLACE, max_chunk_size=10)
+    assert native.parse(of_ten_bytes(*lengths), b"", smallest) == Append("id", Chunk(10, 10), 100)
 
 
 def test_a_chunk_larger_than_the_limit_is_refused_with_the_limit() -> None:
     with pytest.raises(Refused) as refused:
-        native.check_chunk(APPEND, head("PATCH", "id"), largest=9)
+        native.parse(of_ten_bytes(), b"", dataclasses.replace(PLACE, max_chunk_size=9))
     assert refused.value.reason is Reason.CHUNK_TOO_LARGE
     assert refused.value.facts == {"limit": 9}
 
 
 def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read() -> None:
     with pytest.raises(Refused) as refused:
-        native.check_chunk(APPEND, head("PATCH", "id", ["Content-Length", "11"]), largest=100)
+        native.parse(of_ten_bytes("11"), b"", PLACE)
     assert refused.value.reason is Reason.BODY_TOO_LONG
 
 
 @pytest.mark.parametrize("lengths", [["+10"], ["1_0"], ["٣"], [""], ["10", "10"]])
 def test_a_content_length_that_is_none_is_refused(lengths: list[str]) -> None:
     with pytest.raises(Refused) as refused:
-        native.check_chunk(APPEND, head("PATCH", "id", *(["Content-Length", each] for each in lengths)), largest=100)
+        native.parse(of_ten_bytes(*lengths), b"", PLACE)
     assert refused.value.reason is Reason.MALFORMED
 
 
 def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
-    vector = next(each for each in VECTORS["outcomes"] if each["outcome"]["kind"] == "inspected")
+    vector = next(each for each in VECTORS.all["outcomes"] if each["outcome"]["kind"] == "inspected")
     durable = tuple(Range(start, start + 1) for start in range(0, 1000, 2))
     reply = native.render(Inspected(upload(vector["outcome"]["upload"]), durable, 0), PLACE)
     assert reply.headers["Upload-Ranges"].count(",") + 1 == native.MOST_RANGES_IN_HEADER
     assert reply.document is not None
     assert len(cast(list[object], reply.document["ranges"])) == len(durable)
+
+
+def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
+    for upload_id, allowed in ((None, "GET, HEAD, POST, OPTIONS"), ("id", "GET, HEAD, PATCH, DELETE, OPTIONS")):
+        reply = native.options(head("OPTIONS", upload_id), PLACE)
+        assert (reply.status, reply.document) == (200, native.capabilities(PLACE))
+        assert reply.headers == {"Allow": allowed, "Accept-Patch": "application/octet-stream"}
 
 
 def test_what_can_be_done_is_told_with_its_limits() -> None:
@@ -249,7 +162,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]], query: dict[str, str], body: bytes
 ) -> None:
     try:
-        command = native.parse(Head(method, upload_id, headers, query), body)
+        command = native.parse(Head(method, upload_id, headers, query), body, PLACE)
     except Refused as refusal:
         assert refusal.reason in problems.STATUS
     else:

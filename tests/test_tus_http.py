@@ -109,6 +109,21 @@ def test_a_whole_image_may_come_with_the_creation(client: Client) -> None:
     assert client.wait(native(client, answer.headers["Location"]), "active")
 
 
+def test_a_first_chunk_that_is_refused_leaves_no_upload_behind(client: Client) -> None:
+    def uploads() -> int:
+        listed = client.request("GET", f"{client.url}/v1/uploads").json()["uploads"]
+        return sum(each["state"] != "cancelled" for each in listed)
+
+    before = uploads()
+    headers = {**BYTES, "Upload-Length": str(SIZE), **checksum("sha1", b"else")}
+    assert client.request("POST", f"{client.url}/v1/tus", headers, data=CONTENT[:10]).status_code == 460
+    assert uploads() == before
+
+
+def test_a_creation_without_a_body_may_name_a_type_for_it(client: Client) -> None:
+    created(client, headers={"Content-Type": "application/octet-stream", "Content-Length": "0"})
+
+
 def test_a_body_without_a_length_ends_where_it_ends(client: Client) -> None:
     url = created(client)
     answer = send(client, url, 0, iter([CONTENT[:1000], CONTENT[1000:MIB]]))

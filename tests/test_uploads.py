@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,21 +19,25 @@ from resumable_glance import config
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
+from resumable_glance.chunks import Body
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import Handoff
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Chunk,
     Create,
     Created,
     Discard,
     Inspect,
     Inspected,
+    Outcome,
     Survey,
     Surveyed,
 )
+from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Hitch, ImageRequest, Owner, State
+from resumable_glance.protocol.upload import Hitch, ImageRequest, Owner, State, Upload
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks.directory import DirectorySink
 from resumable_glance.uploads import Uploads
@@ -41,6 +46,7 @@ DAY = 24 * 3600.0
 CONTENT = random.Random(7).randbytes(100_000)
 SIZE = len(CONTENT)
 ME = Identity(Owner("project", "user"))
+NOBODYS = Digest("sha1", bytes(20))  # a digest that nothing has
 IMAGE = ImageRequest({"name": "test", "disk_format": "raw", "container_format": "bare"})
 
 
@@ -52,6 +58,21 @@ class Pieces:
 
     async def read(self) -> bytes:
         return self._pieces.pop(0) if self._pieces else b""
+
+
+class Waiting:
+    """A body that gives its first bytes and then nothing, until somebody ends it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.waits = asyncio.Event()
+
+    async def read(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            self.waits.set()
+            await asyncio.Event().wait()
+        return content
 
 
 class Rig:
@@ -84,11 +105,26 @@ class Rig:
         return outcome.upload.id
 
     async def send(self, upload_id: str, start: int, stop: int) -> None:
-        append = Append(upload_id, Range(start, stop), SIZE)
+        append = Append(upload_id, Chunk(start, stop - start), SIZE)
         assert isinstance(await self.uploads.perform(append, ME, Pieces(CONTENT[start:stop])), Appended)
 
-    async def inspect(self, upload_id: str) -> Inspected:
-        outcome = await self.uploads.perform(Inspect(upload_id), ME, Pieces())
+    async def send_in_order(
+        self, upload_id: str, start: int, body: Body, length: int | None = None, declared: tuple[Digest, ...] = ()
+    ) -> Upload:
+        append = Append(upload_id, Chunk(start, length, declared, in_order=True))
+        outcome = await self.uploads.perform(append, ME, body)
+        assert isinstance(outcome, Appended)
+        return outcome.upload
+
+    async def begun(self, upload_id: str, chunk: Chunk, sent: int = 1000) -> asyncio.Task[Outcome]:
+        """A request that has sent so many bytes of its chunk, and no more."""
+        body = Waiting(CONTENT[chunk.start : chunk.start + sent])
+        task = asyncio.create_task(self.uploads.perform(Append(upload_id, chunk), ME, body))
+        await asyncio.wait_for(body.waits.wait(), 10)
+        return task
+
+    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> Inspected:
+        outcome = await self.uploads.perform(Inspect(upload_id, taking_over), ME, Pieces())
         assert isinstance(outcome, Inspected)
         return outcome
 
@@ -154,7 +190,7 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            await here.uploads.perform(Append(upload_id, Range(0, SIZE), SIZE), ME, SlowBody(here))
+            await here.uploads.perform(Append(upload_id, Chunk(0, SIZE), SIZE), ME, SlowBody(here))
             assert (await here.inspect(upload_id)).upload.state is State.SEALED
 
     asyncio.run(scenario())
@@ -280,7 +316,7 @@ def test_another_owner_can_not_tell_an_upload_from_one_that_does_not_exist(tmp_p
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             for other in (Owner("project", "other"), Owner("other", "user")):
-                for command in (Inspect(upload_id), Discard(upload_id), Append(upload_id, Range(0, 10), SIZE)):
+                for command in (Inspect(upload_id), Discard(upload_id), Append(upload_id, Chunk(0, 10), SIZE)):
                     work = here.uploads.perform(command, Identity(other), Pieces(b"x" * 10))
                     assert await refusal(work) is Reason.UNKNOWN_UPLOAD
                 assert await here.uploads.perform(Survey(10), Identity(other), Pieces()) == Surveyed(())
@@ -336,5 +372,282 @@ def test_after_the_stop_has_begun_nothing_new_is_taken(tmp_path: Path) -> None:
             assert await refusal(here.create()) is Reason.CLOSING
             assert await refusal(here.send(upload_id, 0, 10)) is Reason.CLOSING
             assert (await here.inspect(upload_id)).upload.offset == 0
+
+    asyncio.run(scenario())
+
+
+# Bytes that come in order, and whoever takes over
+
+
+@pytest.mark.parametrize("length", [None, 0, 500, SIZE - 1000])
+def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path, length: int | None) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            running = await here.begun(upload_id, Chunk(90_000, 10_000), sent=10)
+            content = CONTENT[1000:] if length is None else CONTENT[1000 : 1000 + length]
+            upload = await here.send_in_order(upload_id, 1000, Pieces(content), length)
+            assert await refusal(running) is Reason.SUPERSEDED
+            assert upload.offset == 1000 + len(content)
+            if upload.state is State.RECEIVING:
+                assert (await here.inspect(upload_id)).durable == (Range(0, upload.offset), Range(90_000, 90_010))
+                await here.send(upload_id, upload.offset, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
+            assert (here.images / upload.image.id).read_bytes() == CONTENT
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("older", [Chunk(1000, None, in_order=True), Chunk(1000, SIZE - 1000)])
+def test_a_chunk_in_order_that_comes_after_a_stalled_one_finds_the_offset_behind_what_that_one_had(
+    tmp_path: Path, older: Chunk
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            running = await here.begun(upload_id, older, sent=10)
+            with pytest.raises(Refused) as refused:
+                await here.send_in_order(upload_id, 1000, Pieces(CONTENT[1000:]))
+            assert refused.value.reason is Reason.WRONG_OFFSET
+            assert refused.value.facts == {"offset": 1010}
+            assert await refusal(running) is Reason.SUPERSEDED
+            await here.send_in_order(upload_id, 1010, Pieces(CONTENT[1010:]))
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_a_stalled_chunk_in_order_with_a_digest_leaves_the_offset_where_it_was(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, None, (NOBODYS,), in_order=True))
+            assert (await here.send_in_order(upload_id, 0, Pieces(CONTENT))).state is State.SEALED
+            assert await refusal(running) is Reason.SUPERSEDED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("start", [0, 999, 1001, SIZE - 1])
+@pytest.mark.parametrize("length", [None, 1])
+def test_a_chunk_in_order_that_does_not_begin_at_the_offset_changes_nothing(
+    tmp_path: Path, start: int, length: int | None
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            body = Pieces(CONTENT[start : start + 1])
+            assert await refusal(here.send_in_order(upload_id, start, body, length)) is Reason.WRONG_OFFSET
+            assert (await here.inspect(upload_id)).durable == (Range(0, 1000),)
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_that_needs_no_order_leaves_others_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, 10_000))
+            await here.send(upload_id, 10_000, 20_000)
+            assert not running.done()
+            await here.uploads.close()
+            assert await refusal(running) is Reason.CLOSING
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [1, 10_000, SIZE])
+def test_a_chunk_of_unknown_length_ends_where_its_body_does(tmp_path: Path, size: int) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            digest = Digest("sha1", hashlib.sha1(CONTENT[:size], usedforsecurity=False).digest())
+            upload = await here.send_in_order(upload_id, 0, Pieces(CONTENT[:size]), declared=(digest,))
+            assert upload.offset == size
+            if size < SIZE:
+                assert upload.state is State.RECEIVING
+                await here.send_in_order(upload_id, size, Pieces(CONTENT[size:]))
+            await here.reaches(upload_id, State.ACTIVE)
+            assert (here.images / upload.image.id).read_bytes() == CONTENT
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_of_unknown_length_whose_digest_does_not_hold_is_not_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            sent = here.send_in_order(upload_id, 0, Pieces(CONTENT[:10]), declared=(NOBODYS,))
+            assert await refusal(sent) is Reason.CHUNK_DIGEST_MISMATCH
+            assert (await here.inspect(upload_id)).durable == ()
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_in_order_goes_over_what_came_before_its_turn(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 20_000, 30_000)
+            assert (await here.send_in_order(upload_id, 0, Pieces(CONTENT[:25_000]))).offset == 30_000
+            assert (await here.send_in_order(upload_id, 30_000, Pieces(CONTENT[30_000:]))).state is State.SEALED
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_nothing_sent_to_an_upload_that_has_everything_is_no_mistake_even_after_scratch_is_free(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, SIZE)
+            for body_length in (0, None):
+                assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
+            await here.reaches(upload_id, State.ACTIVE)
+            async with asyncio.timeout(10):
+                while await here.files():
+                    await asyncio.sleep(0.01)
+            for body_length in (0, None):
+                assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
+            assert await refusal(here.send(upload_id, 0, 10)) is Reason.SEALED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("taking_over", [False, True])
+def test_whoever_asks_in_order_to_take_over_is_told_an_offset_that_stays_true(
+    tmp_path: Path, taking_over: bool
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, None, in_order=True))
+            told = await here.inspect(upload_id, taking_over=taking_over)
+            assert running.done() is taking_over
+            assert told.upload.offset == (1000 if taking_over else 0)
+            assert told.durable == ((Range(0, 1000),) if taking_over else ())
+            if not taking_over:
+                await here.inspect(upload_id, taking_over=True)
+            assert await refusal(running) is Reason.SUPERSEDED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("taking_over", [False, True])
+def test_whoever_does_not_own_an_upload_takes_nothing_over(tmp_path: Path, taking_over: bool) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, None, in_order=True))
+            other = Identity(Owner("project", "other"))
+            for command in (Inspect(upload_id, taking_over), Append(upload_id, Chunk(0, None, in_order=True))):
+                assert await refusal(here.uploads.perform(command, other, Pieces())) is Reason.UNKNOWN_UPLOAD
+            assert not running.done()
+            await here.uploads.close()
+            assert await refusal(running) is Reason.CLOSING
+
+    asyncio.run(scenario())
+
+
+# Bytes that come with the creation
+
+
+async def created(here: Rig, first: Chunk | None, content: bytes, size: int = SIZE) -> Upload:
+    create = Create(size, IMAGE, metadata="name YQ==", first=first)
+    outcome = await here.uploads.perform(create, ME, Pieces(content))
+    assert isinstance(outcome, Created)
+    return outcome.upload
+
+
+@pytest.mark.parametrize("length", [0, 10, SIZE])
+@pytest.mark.parametrize("known", [False, True])
+def test_bytes_that_come_with_the_creation_are_there_when_it_is_answered(
+    tmp_path: Path, length: int, known: bool
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Chunk(0, length if known else None, in_order=True), CONTENT[:length])
+            assert upload.offset == length
+            assert upload.metadata == "name YQ=="
+            assert (await here.inspect(upload.id)).upload == upload
+            if length < SIZE:
+                await here.send_in_order(upload.id, length, Pieces(CONTENT[length:]))
+            await here.reaches(upload.id, State.ACTIVE)
+            assert (here.images / upload.image.id).read_bytes() == CONTENT
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("length", [0, None])
+def test_an_upload_of_no_bytes_can_have_a_first_chunk_of_none(tmp_path: Path, length: int | None) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Chunk(0, length, in_order=True), b"", size=0)
+            await here.reaches(upload.id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_the_body_of_a_creation_without_a_chunk_is_not_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            assert (await created(here, None, CONTENT)).offset == 0
+
+    asyncio.run(scenario())
+
+
+def test_metadata_is_shown_again_as_it_was_written(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, None, b"")
+            assert (await here.inspect(upload.id)).upload.metadata == "name YQ=="
+            assert (await here.inspect(await here.create())).upload.metadata is None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (Chunk(0, None, (NOBODYS,), in_order=True), Reason.CHUNK_DIGEST_MISMATCH),
+        (Chunk(0, 100, in_order=True), Reason.BODY_TOO_SHORT),
+        (Chunk(0, SIZE + 1, in_order=True), Reason.BODY_TOO_LONG),
+        (Chunk(0, 9, in_order=True), Reason.BODY_TOO_LONG),
+    ],
+)
+def test_a_first_chunk_that_can_not_be_taken_refuses_the_creation_and_leaves_nothing(
+    tmp_path: Path, first: Chunk, reason: Reason
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            assert await refusal(created(here, first, CONTENT[:10])) is reason
+            assert await here.files() == set()
+            assert list(here.images.iterdir()) == [], "nobody has been told its address"
+
+    asyncio.run(scenario())
+
+
+def test_a_creation_whose_first_chunk_scratch_fails_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        scratch = MemoryScratch()
+        async with rig(tmp_path, scratch) as here:
+            scratch.faults["write"] = errno.ENOSPC
+            assert await refusal(created(here, Chunk(0, None, in_order=True), CONTENT)) is Reason.NO_SPACE
+            assert await here.files() == set()
+            assert list(here.images.iterdir()) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_first_chunk_that_is_longer_than_the_upload_says_so_though_it_filled_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            work = created(here, Chunk(0, None, in_order=True), CONTENT + b"!")
+            assert await refusal(work) is Reason.BODY_TOO_LONG
+            assert await here.files() == set()
+            assert list(here.images.iterdir()) == []
 
     asyncio.run(scenario())

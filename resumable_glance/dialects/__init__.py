@@ -67,5 +67,5 @@ class Dialect(Protocol):
     def render(self, outcome: Outcome, place: Place) -> Reply:
         """The reply to a command that was carried out."""
 
-    def refuse(self, refusal: Refused, place: Place) -> Reply:
-        """The reply to a request that was refused."""
+    def refuse(self, refusal: Refused, method: str, place: Place) -> Reply:
+        """The reply to a request with this method that was refused."""

@@ -127,7 +127,7 @@ def options(head: Head, place: Place) -> Reply:
     return Reply(200, {"Allow": allow, "Accept-Patch": ACCEPTED}, capabilities(place))
 
 
-def refuse(refusal: Refused, place: Place) -> Reply:
+def refuse(refusal: Refused, method: str, place: Place) -> Reply:
     return problems.refuse(refusal, place)
 
 

@@ -37,10 +37,10 @@ ALGORITHMS = ("sha1", "md5", "sha256", "sha512")  # the specification demands sh
 CONTENT = "application/offset+octet-stream"
 METHODS = {True: ("HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
 LARGEST_METADATA = 4096  # bytes of the header
-# Keys of Upload-Metadata that mean a property of the image; tus clients by themselves send `filename`.
-TEXTS = {"filename": "name", "name": "name", "disk_format": "disk_format", "container_format": "container_format",
-         "visibility": "visibility"}  # fmt: skip
+# Keys of Upload-Metadata that mean something here, besides property.NAME
+TEXTS = ("disk_format", "container_format", "visibility")
 NUMBERS = ("min_disk", "min_ram")
+_KEYS = frozenset({"filename", "name", "store", *TEXTS, *NUMBERS})
 _PROPERTY = "property."
 _KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
 _DISK_FORMATS = {"qcow2": "qcow2", "iso": "iso", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vhd", "vhdx": "vhdx",
@@ -102,10 +102,18 @@ def render(outcome: Outcome, place: Place) -> Reply:
             return Reply(204, {"Tus-Resumable": VERSION})
 
 
-def refuse(refusal: Refused, place: Place) -> Reply:
-    """As everywhere, but for 460, which the specification has for a checksum that does not hold."""
+def refuse(refusal: Refused, method: str, place: Place) -> Reply:
+    """As everywhere, but for two statuses.
+
+    460 is what the specification has for a checksum that does not hold. And a HEAD that fails for the moment gets
+    423: at any other failure of it clients take the upload for lost, and begin a new one at the first byte.
+    """
     reply = problems.refuse(refusal, place)
-    status = 460 if refusal.reason is Reason.CHUNK_DIGEST_MISMATCH else reply.status
+    status = reply.status
+    if refusal.reason is Reason.CHUNK_DIGEST_MISMATCH:
+        status = 460
+    elif method == "HEAD" and status >= 500:
+        status = 423
     headers = {"Tus-Resumable": VERSION}
     if refusal.reason is Reason.UNSUPPORTED_VERSION:
         headers["Tus-Version"] = VERSION
@@ -117,10 +125,13 @@ def _create(head: Head) -> Create:
     if length is None:
         fields.malformed("Say how many bytes the upload will have: Upload-Length. It can't be told later.")
     metadata = fields.single(head, "upload-metadata")
-    first = None
-    if fields.single(head, "content-type") is not None or _content_length(head):
-        first = _chunk(head, 0)
+    announced = _content_length(head)
+    if announced is None and fields.single(head, "content-type") is None:
+        announced = 0
+    first = None if announced == 0 else _chunk(head, 0)  # some clients name a type for no body at all
     size = fields.integer(length, "Upload-Length")
+    if first is not None and (first.length or 0) > size:
+        raise Refused(Reason.BODY_TOO_LONG, f"The body has {first.length} bytes, the upload only {size}.")
     return Create(size, _image(_metadata(metadata or "")), metadata=metadata or None, first=first)
 
 
@@ -132,7 +143,7 @@ def _append(head: Head, upload_id: str) -> Append:
 
 
 def _chunk(head: Head, start: int) -> Chunk:
-    if fields.single(head, "content-type") != CONTENT:
+    if (fields.single(head, "content-type") or "").partition(";")[0].strip().lower() != CONTENT:
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,
             f"Send the bytes alone, with Content-Type: {CONTENT}.",
@@ -155,44 +166,48 @@ def _checksum(text: str | None) -> tuple[Digest, ...]:
     return (declared(algorithm, fields.strict_base64(value, "Upload-Checksum")),)
 
 
-def _metadata(text: str) -> dict[str, str]:
+def _metadata(text: str) -> dict[str, bytes]:
     """Upload-Metadata: `key base64,key base64`; a value may be missing. Refused: MALFORMED."""
     if len(text) > LARGEST_METADATA:
         fields.malformed(f"Upload-Metadata has more than {LARGEST_METADATA} bytes.")
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     for pair in text.split(",") if text else ():
         key, _, value = pair.strip(" ").partition(" ")
         if not _KEY.fullmatch(key) or key in found:
             fields.malformed("Upload-Metadata is not 'key base64,key base64' with each key once.")
-        try:
-            found[key] = fields.strict_base64(value, "A value of Upload-Metadata").decode("utf-8")
-        except UnicodeDecodeError:
-            fields.malformed("A value of Upload-Metadata is not UTF-8.")
-        if not found[key].isprintable() or len(found[key]) > 255:
-            fields.malformed("A value of Upload-Metadata has control characters, or more than 255 characters.")
+        found[key] = fields.strict_base64(value, "A value of Upload-Metadata")
     return found
 
 
-def _image(metadata: Mapping[str, str]) -> ImageRequest:
+def _image(metadata: Mapping[str, bytes]) -> ImageRequest:
     """The image that metadata asks for; what says nothing of a disk format is raw, in a bare container.
 
     Keys that mean nothing here are the client's own business: tus lets it send what it likes, and shows it again.
     """
-    properties: dict[str, object] = {"container_format": "bare"}
-    store = None
-    for key, value in metadata.items():
-        if key in TEXTS:
-            if value:
-                properties[TEXTS[key]] = value
-        elif key in NUMBERS:
-            properties[key] = fields.integer(value, f"{key} in Upload-Metadata")
-        elif key == "store":
-            store = value or None
-        elif key.startswith(_PROPERTY):
+    known = {key: _text(key, value) for key, value in metadata.items() if key in _KEYS or key.startswith(_PROPERTY)}
+    properties: dict[str, object] = {key: known[key] for key in TEXTS if known.get(key)}
+    properties |= {key: fields.integer(known[key], f"{key} in Upload-Metadata") for key in NUMBERS if key in known}
+    for key, value in known.items():
+        if key.startswith(_PROPERTY):
             properties[fields.further_property(key.removeprefix(_PROPERTY))] = value
-    name = str(properties.get("name", ""))
-    properties.setdefault("disk_format", _DISK_FORMATS.get(name.rpartition(".")[2].lower(), "raw"))
-    return ImageRequest(properties, store=store)
+    filename, name = known.get("filename"), known.get("name")
+    if name or filename:
+        properties["name"] = name or filename
+    _, dot, ending = (filename or name or "").rpartition(".")
+    guessed = _DISK_FORMATS.get(ending.lower(), "raw") if dot else "raw"
+    return ImageRequest(
+        {"disk_format": guessed, "container_format": "bare", **properties}, store=known.get("store") or None
+    )
+
+
+def _text(key: str, value: bytes) -> str:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        fields.malformed(f"{key} in Upload-Metadata is not UTF-8.")
+    if len(text) > 255 or re.search(r"[\x00-\x1f\x7f]", text):
+        fields.malformed(f"{key} in Upload-Metadata has control characters, or more than 255 characters.")
+    return text
 
 
 def _headers(upload: Upload) -> dict[str, str]:

@@ -1,0 +1,143 @@
+"""Vectors of dialects (tests/vectors, for other clients too): how they are read, and how commands are written in them.
+
+A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
+Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
+unlike on the wire), a digest as `algorithm:hexadecimal`. A refusal that names no `method` is that of a PATCH.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resumable_glance.dialects import Dialect, Head, Place, Reply
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import (
+    Append,
+    Appended,
+    Chunk,
+    Command,
+    Create,
+    Created,
+    Discard,
+    Discarded,
+    Inspect,
+    Inspected,
+    Outcome,
+    Survey,
+    Surveyed,
+)
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
+
+Vector = dict[str, Any]
+KINDS = ("requests", "outcomes", "refusals")
+
+
+class Vectors:
+    """All vectors of one dialect, and the place where it is spoken in them."""
+
+    def __init__(self, name: str, dialect: Dialect) -> None:
+        self.all: Vector = json.loads((Path(__file__).parent / "vectors" / name).read_text(encoding="utf-8"))
+        self.place = Place(**self.all["place"])
+        self._dialect = dialect
+
+    def each_of(self, kind: str) -> pytest.MarkDecorator:
+        return pytest.mark.parametrize("vector", [pytest.param(each, id=each["name"]) for each in self.all[kind]])
+
+    def names(self) -> list[str]:
+        return [each["name"] for kind in KINDS for each in self.all[kind]]
+
+    def check_request(self, vector: Vector) -> None:
+        request = vector["request"]
+        asked = head(request["method"], request["upload_id"], *request["headers"], query=request["query"])
+        body = request["body"].encode()
+        if "refused" in vector:
+            with pytest.raises(Refused) as refused:
+                self._dialect.parse(asked, body, self.place)
+            assert refused.value.reason.value == vector["refused"]
+        else:
+            assert written(self._dialect.parse(asked, body, self.place)) == vector["command"]
+
+    def check_outcome(self, vector: Vector) -> None:
+        assert shown(self._dialect.render(outcome(vector["outcome"]), self.place)) == vector["reply"]
+
+    def check_refusal(self, vector: Vector) -> None:
+        refusal = vector["refusal"]
+        refused = Refused(Reason(refusal["reason"]), refusal["detail"], **refusal["facts"])
+        method = refusal.get("method", "PATCH")
+        assert shown(self._dialect.refuse(refused, method, self.place)) == vector["reply"]
+
+
+def head(method: str, upload_id: str | None, *headers: list[str], query: dict[str, str] | None = None) -> Head:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in headers:
+        found[name.lower()] = (*found.get(name.lower(), ()), value)
+    return Head(method, upload_id, found, query or {})
+
+
+def written(command: Command) -> Vector:
+    """A command as vectors write it."""
+    match command:
+        case Create(size, image, declared, metadata, first):
+            return {
+                "kind": "create",
+                "size": size,
+                "image": {**dataclasses.asdict(image), "properties": dict(image.properties)},
+                "declared": [str(each) for each in declared],
+                "metadata": metadata,
+                "first": None if first is None else _chunk(first),
+            }
+        case Append(upload_id, chunk, total):
+            return {"kind": "append", "upload_id": upload_id, "chunk": _chunk(chunk), "total": total}
+        case Inspect(upload_id, taking_over):
+            return {"kind": "inspect", "upload_id": upload_id, "taking_over": taking_over}
+        case Discard(upload_id):
+            return {"kind": "discard", "upload_id": upload_id}
+        case Survey(limit, marker):
+            return {"kind": "survey", "limit": limit, "marker": marker}
+
+
+def _chunk(chunk: Chunk) -> Vector:
+    return {**dataclasses.asdict(chunk), "declared": [str(each) for each in chunk.declared]}
+
+
+def upload(described: Vector) -> Upload:
+    proof, trouble = described["proof"], described["trouble"]
+    return Upload(
+        **described
+        | {
+            "owner": Owner("project", "user"),
+            "state": State(described["state"]),
+            "image": Image(**described["image"]),
+            "declared": tuple(Digest.parse(each) for each in described["declared"]),
+            "proof": Proof(**proof) if proof else None,
+            "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
+        }
+    )
+
+
+def outcome(described: Vector) -> Outcome:
+    match described["kind"]:
+        case "created":
+            return Created(upload(described["upload"]))
+        case "appended":
+            return Appended(upload(described["upload"]))
+        case "inspected":
+            durable = tuple(Range(*each) for each in described["durable"])
+            return Inspected(upload(described["upload"]), durable, described["delivered"])
+        case "discarded":
+            return Discarded(described["upload_id"])
+        case "surveyed":
+            return Surveyed(tuple(upload(each) for each in described["uploads"]))
+        case other:
+            raise ValueError(other)
+
+
+def shown(reply: Reply) -> Vector:
+    """A reply as vectors write it, after the same way through JSON as on the wire."""
+    document = None if reply.document is None else json.loads(json.dumps(dict(reply.document)))
+    return {"status": reply.status, "headers": dict(reply.headers), "document": document}
