@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
+import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -35,10 +38,14 @@ from resumable_glance.protocol.upload import (
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
+_ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 
 
 class Catalog:
-    """The catalog at an SQLAlchemy `url`, migrated to this version's schema when it is opened."""
+    """The catalog at an SQLAlchemy `url`, migrated to this version's schema when it is opened.
+
+    Every method may raise OSError: nothing of it was recorded then.
+    """
 
     def __init__(self, url: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
@@ -151,10 +158,19 @@ class Catalog:
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         def transaction() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.OperationalError as problem:
+                raise _disk_failure(problem) from problem
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+
+def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
+    """A disk that is full or broken is told as by any other file; everything else stays what it is."""
+    number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
+    return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
 
 
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:

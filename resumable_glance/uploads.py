@@ -185,9 +185,10 @@ class Uploads:
             await self._check_space(upload.size)
             try:
                 await self._scratch.create(upload.id, upload.size)
+                await self._catalog.add(upload, credential)
             except OSError as problem:
+                await self._scratch.remove(upload.id)
                 raise scratch_failure(problem) from problem
-            await self._catalog.add(upload, credential)
 
     async def _append(self, append: Append, identity: Identity, body: Body) -> Appended:
         self._check_open()

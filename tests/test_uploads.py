@@ -10,10 +10,11 @@ import contextlib
 import errno
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from resumable_glance import config
 from resumable_glance.auth import Identity
@@ -349,6 +350,43 @@ def test_when_scratch_fails_what_was_acknowledged_stays_and_the_upload_goes_on(
             assert (await here.inspect(upload_id)).durable == (Range(0, 1000),)
             await here.send(upload_id, 1000, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothing_lost(tmp_path: Path) -> None:
+    """SQLite itself says so here: it is forbidden to grow."""
+
+    async def scenario() -> None:
+        scratch = MemoryScratch()
+        async with rig(tmp_path, scratch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            pages = await here.catalog._run(lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one()))
+
+            def grow_to(most: int) -> Callable[[sa.Connection], object]:
+                return lambda db: db.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar_one()
+
+            await here.catalog._run(grow_to(pages))
+            assert await refusal(send_many(here, upload_id)) is Reason.NO_SPACE
+            durable = (await here.inspect(upload_id)).durable
+            assert durable[0] == Range(0, 1000)
+            before = {each.name for each in here.images.iterdir()}
+            assert await refusal(create_many(here)) is Reason.NO_SPACE
+            created = {each.name for each in here.images.iterdir()} - before
+            assert len(created) == len(await here.files()) - 1, "an image or a file without a record is left"
+            await here.catalog._run(grow_to(pages + 1000))
+            assert (await here.inspect(upload_id)).durable == durable
+            await here.send(upload_id, 0, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
+
+    async def send_many(here: Rig, upload_id: str) -> None:
+        for start in range(2000, SIZE, 20):
+            await here.send(upload_id, start, start + 10)
+
+    async def create_many(here: Rig) -> None:
+        for _ in range(200):
+            await here.create()
 
     asyncio.run(scenario())
 
