@@ -550,8 +550,8 @@ def test_after_a_piece_that_is_too_much_nothing_more_is_read() -> None:
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
-    """`awaitable`, which must be there in less than 100 ms."""
-    async with asyncio.timeout(0.1):
+    """`awaitable`, which must be there at once: within a second, on however busy a machine."""
+    async with asyncio.timeout(1.0):
         return await awaitable
 
 

@@ -312,11 +312,9 @@ def test_a_newer_chunk_takes_over_from_a_stalled_one(shared: Service, client: Cl
     url = client.created(SIZE)
     with client.stalled(url, CONTENT, 0, SIZE, sent=MIB) as connection:
         time.sleep(0.3)
-        started = time.monotonic()
         assert client.send(url, CONTENT, 0, SIZE, md5(CONTENT)).status_code == 204
-        assert time.monotonic() - started < 1.5, "it waited for the stalled one's idle time-out"
         answer = connection.getresponse()
-        assert answer.status == 409
+        assert answer.status == 409, "408 would mean that its idle time-out was waited for"
         assert b"superseded" in answer.read()
     assert image_of(shared, client.wait(url, "active")) == CONTENT
 

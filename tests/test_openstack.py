@@ -26,6 +26,7 @@ pytestmark = pytest.mark.openstack
 MIB = 1024 * 1024
 CONTENT = random.Random(3).randbytes(6 * MIB + 77)
 SIZE = len(CONTENT)
+SHORT = 12  # seconds that a token lives; with less, a busy machine lets it expire within one creation
 
 
 @pytest.fixture
@@ -174,36 +175,32 @@ def test_while_keystone_is_away_we_are_unavailable_and_nobody_is_turned_away(
     demo.created(SIZE)
 
 
-def test_an_expired_or_revoked_token_is_refused_and_the_upload_goes_on_with_a_fresh_one(tmp_path: Path) -> None:
-    lifetime = 6
-    with start(token_lifetime=lifetime) as short, beside(short, tmp_path) as service:
+def test_an_expired_token_is_refused_and_the_upload_goes_on_with_a_fresh_one(tmp_path: Path) -> None:
+    with start(token_lifetime=SHORT) as short, beside(short, tmp_path) as service:
+        url = as_user(short, service, DEMO).created(SIZE)
         client = as_user(short, service, DEMO)
-        url = client.created(SIZE)
         assert client.send(url, CONTENT, 0, MIB).status_code == 204
-        time.sleep(lifetime + 1)
+        time.sleep(SHORT + 1)
         answer = client.send(url, CONTENT, MIB, SIZE)
         assert (answer.status_code, reason(answer)) == (401, "unauthenticated")
-        fresh = as_user(short, service, DEMO)
-        assert fresh.show(url)["offset"] == MIB
-        assert fresh.send(url, CONTENT, MIB, SIZE).status_code == 204
+        assert as_user(short, service, DEMO).show(url)["offset"] == MIB
+        assert as_user(short, service, DEMO).send(url, CONTENT, MIB, SIZE).status_code == 204
         assert finished(short, service, url)["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
 
 
 def test_a_handoff_outlives_the_token_that_sealed_it(tmp_path: Path) -> None:
-    lifetime = 6
-    with start(token_lifetime=lifetime) as short, beside(short, tmp_path) as service:
-        client = as_user(short, service, DEMO)
-        url = client.created(SIZE)
+    with start(token_lifetime=SHORT) as short, beside(short, tmp_path) as service:
+        url = as_user(short, service, DEMO).created(SIZE)
         short.stop_glance()
-        assert client.send(url, CONTENT, 0, SIZE).status_code == 204
-        time.sleep(lifetime + 1)
+        assert as_user(short, service, DEMO).send(url, CONTENT, 0, SIZE).status_code == 204
+        time.sleep(SHORT + 1)
         short.start_glance()
         assert finished(short, service, url)["handoff"]["attempts"] > 1
 
 
 def finished(short: Cloud, service: Service, url: str) -> dict[str, Any]:
     """The upload once it is active, asked for with a fresh token each time: these live for seconds only."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (upload := as_user(short, service, DEMO).show(url))["state"] != "active":
         assert time.monotonic() < deadline, upload
         time.sleep(1)

@@ -237,10 +237,8 @@ def test_who_asks_takes_over_from_a_stalled_chunk_and_loses_nothing(client: Clie
     headers = {**BYTES, "Upload-Offset": "0"}
     with Client(client.url, headers).stalled(url, CONTENT, 0, SIZE, sent=MIB) as connection:
         time.sleep(0.3)
-        started = time.monotonic()
         assert offset(client, url) == MIB
-        assert time.monotonic() - started < 1.0
-        assert connection.getresponse().status == 409
+        assert connection.getresponse().status == 409, "408 would mean that its idle time-out was waited for"
     assert send(client, url, MIB, CONTENT[MIB:]).status_code == 204
     assert client.wait(native(client, url), "active")["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
 
