@@ -34,6 +34,7 @@ from resumable_glance.protocol.upload import (
     Trouble,
     Upload,
     follow,
+    lapsed,
 )
 
 T = TypeVar("T")
@@ -115,9 +116,19 @@ class Catalog:
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
             state = follow(upload.state, event)
-            if state in ENDED:  # nobody will act on the owner's behalf any more
-                db.execute(uploads.update().where(uploads.c.id == upload_id).values(credential=None))
             return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+
+        return await self._run(work)
+
+    async def lapse(self, upload_id: str, now: float) -> bool:
+        """Let an upload expire, if nobody has continued it even now; whether that happened."""
+
+        def work(db: sa.Connection) -> bool:
+            upload = _get(db, upload_id)
+            if upload is None or not lapsed(upload, now):
+                return False
+            _save(db, dataclasses.replace(upload, state=follow(upload.state, Event.LAPSED), updated_at=now))
+            return True
 
         return await self._run(work)
 
@@ -186,7 +197,10 @@ def _existing(db: sa.Connection, upload_id: str) -> Upload:
 
 
 def _save(db: sa.Connection, upload: Upload) -> Upload:
-    db.execute(uploads.update().where(uploads.c.id == upload.id).values(_row(upload)))
+    values = _row(upload)
+    if upload.state in ENDED:  # nobody will act on the owner's behalf any more
+        values["credential"] = None
+    db.execute(uploads.update().where(uploads.c.id == upload.id).values(values))
     return upload
 
 

@@ -26,7 +26,7 @@ def bind(own: str, came: str) -> None:
 
 def request_id() -> str:
     """The id of the request that is being answered."""
-    return _request.get()["request_id"] or ""
+    return _request.get().get("request_id") or ""
 
 
 def setup(conf: cfg.ConfigOpts) -> None:

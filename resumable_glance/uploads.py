@@ -129,8 +129,10 @@ class Uploads:
         for upload in await self._catalog.lapsed(now):
             if self._leases.held(upload.id):
                 continue  # somebody is sending right now
-            await self._end(upload, Event.LAPSED, Actor(upload.owner, await self._token(upload.id)))
-            LOG.info("upload %s expired after %d of %d bytes", upload.id, upload.received, upload.size)
+            actor = Actor(upload.owner, await self._token(upload.id))
+            if await self._catalog.lapse(upload.id, now):
+                await self._freed(upload, actor)
+                LOG.info("upload %s expired after %d of %d bytes", upload.id, upload.received, upload.size)
         await self._catalog.forget(now - self._settings.record_retention)
 
     async def sweep(self) -> None:
@@ -221,7 +223,9 @@ class Uploads:
         upload = await self._owned(append.upload_id, identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            await self._lost(upload)
+            upload = await self._lost(upload)
+        if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
+            raise Refused(Reason.LOST, upload.trouble.detail)
         if place.length == 0 or any(Extent(place, each) in known for each in append.chunk.declared):
             return upload
         raise Refused(
@@ -229,12 +233,11 @@ class Uploads:
             offset=upload.offset, state=upload.state,
         )  # fmt: skip
 
-    async def _lost(self, upload: Upload) -> None:
+    async def _lost(self, upload: Upload) -> Upload:
         LOG.error("the scratch file of upload %s is gone: was the disk replaced, or tidied by hand?", upload.id)
         sentence = "The service has lost the bytes of this upload. Create a new one."
         trouble = Trouble(Hitch.SCRATCH_LOST, sentence)
-        await self._catalog.happen(upload.id, Event.REFUTED, self._clock(), trouble=trouble)
-        raise Refused(Reason.LOST, sentence)
+        return await self._catalog.happen(upload.id, Event.REFUTED, self._clock(), trouble=trouble)
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         # The token that sealed it is the freshest there is: the handoff goes on with it after a restart.
@@ -263,12 +266,13 @@ class Uploads:
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
-            await self._end(upload, Event.DISCARDED, Actor(identity.owner, identity.token, request_id))
+            await self._catalog.happen(upload_id, Event.DISCARDED, self._clock())
+            await self._freed(upload, Actor(identity.owner, identity.token, request_id))
         LOG.info("upload %s was cancelled", upload_id)
         return Discarded(upload_id)
 
-    async def _end(self, upload: Upload, event: Event, actor: Actor) -> None:
-        await self._catalog.happen(upload.id, event, self._clock())
+    async def _freed(self, upload: Upload, actor: Actor) -> None:
+        """What an upload that has ended leaves: its scratch, and the image that was made for it."""
         await self._scratch.remove(upload.id)
         if not upload.image.adopted:
             await self._remove_image(upload, actor)

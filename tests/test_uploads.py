@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import random
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -38,8 +39,9 @@ from resumable_glance.protocol.commands import (
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Hitch, ImageRequest, Owner, State, Upload
+from resumable_glance.protocol.upload import Extent, Hitch, Image, ImageRequest, Owner, State, Upload
 from resumable_glance.scratch.memory import MemoryScratch
+from resumable_glance.sinks import Actor
 from resumable_glance.sinks.directory import DirectorySink
 from resumable_glance.uploads import Uploads
 
@@ -197,6 +199,39 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
     asyncio.run(scenario())
 
 
+def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_path: Path) -> None:
+    class SlowSink(DirectorySink):
+        """Takes its time to remove an image, as Glance does."""
+
+        async def discard(self, image: Image, actor: Actor) -> None:
+            await super().discard(image, actor)
+            removing.set()
+            await go_on.wait()
+
+    removing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            here.uploads._sink = SlowSink(here.images)
+            ids = [await here.create(), await here.create()]
+            for upload_id in ids:
+                await here.send(upload_id, 0, 10)
+            here.now += 8 * DAY
+            tidying = asyncio.create_task(here.uploads.tidy())
+            await removing.wait()
+            stored = [await here.catalog.get(each) for each in ids]
+            (other,) = [each.id for each in stored if each is not None and each.state is State.RECEIVING]
+            # Its chunk began in time and is acknowledged now, after it was listed among those that nobody continued.
+            extent = Extent(Range(10, 20), Digest("crc32", zlib.crc32(CONTENT[10:20]).to_bytes(4, "big")))
+            await here.catalog.commit(other, [extent], here.now, here.now + 7 * DAY)
+            go_on.set()
+            await tidying
+            assert (await here.inspect(other)).upload.offset == 20
+            assert await here.files() == {other}
+
+    asyncio.run(scenario())
+
+
 def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
@@ -208,6 +243,7 @@ def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_
             assert upload.state is State.FAILED
             assert upload.trouble is not None
             assert upload.trouble.hitch is Hitch.SCRATCH_LOST
+            assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST, "and not that it has all of its bytes"
             await here.uploads.perform(Discard(upload_id), ME, Pieces())
 
     asyncio.run(scenario())
