@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from resumable_glance.errors import CannotStart
+from resumable_glance.files import make_directory, sync_directory
 
 metadata = sa.MetaData()
 
@@ -62,8 +63,9 @@ def engine(url: str) -> sa.Engine:
         return sa.create_engine(address)
     if address.database:
         path = Path(address.database)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
         path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
+        sync_directory(path.parent)
     created = sa.create_engine(address, poolclass=sa.pool.SingletonThreadPool)
 
     @sa.event.listens_for(created, "connect")

@@ -1,4 +1,4 @@
-"""Every sink keeps the family's contract, and its check notices whoever does not. Glance itself: test_cloud.py."""
+"""Every sink keeps the family's contract, and its check notices whoever does not. Glance itself: test_openstack.py."""
 
 import asyncio
 import hashlib
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from resumable_glance import config
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.delivery import Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.sinks.glance import GlanceSink
 from resumable_glance.testing import BrokenPromise, check_sink
 from resumable_glance.testing.sinks import WatchedSource
 
@@ -314,3 +316,39 @@ def test_a_directory_that_cannot_be_written_is_found_by_the_check(
     with pytest.raises(DeliveryFailed) as failed:
         asyncio.run(sink.check())
     assert failed.value.trouble.hitch is Hitch.SINK_UNAVAILABLE
+
+
+def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Path) -> None:
+    """And not as [keystone_authtoken] says: Glance may have another certificate, and takes longer to answer."""
+    from keystoneauth1.noauth import NoAuth
+    from keystoneauth1.session import Session
+
+    file = tmp_path / "service.conf"
+    file.write_text("[glance]\nendpoint_override = http://127.0.0.1:1\ntimeout = 7\ncafile = /glance.pem\n")
+    _, conf = config.load([str(file)])
+    sink = GlanceSink(conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1)
+    session = sink._client(Actor(Owner("project", "user"), "token")).http_client.session
+    assert (session.timeout, session.verify) == (7.0, "/glance.pem")
+
+
+def test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scratch is freed then: without its name the image would be gone in a power cut."""
+    named: list[set[str]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")) == tmp_path:
+            named.append({each.name for each in tmp_path.iterdir()})
+        fsync(descriptor)
+
+    async def delivered() -> Image:
+        sink = DirectorySink(tmp_path)
+        image = await sink.prepare(REQUEST, 3, ACTOR)
+        await sink.deliver(image, 3, WatchedSource(b"abc"), ACTOR)
+        return image
+
+    monkeypatch.setattr(os, "fsync", watched)
+    image = asyncio.run(delivered())
+    assert {image.id, f"{image.id}.json"} <= named[-1]

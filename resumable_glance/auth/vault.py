@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from resumable_glance.errors import CannotStart
+from resumable_glance.files import make_directory, sync_directory
 
 
 class BadKeyFile(CannotStart):
@@ -44,16 +45,12 @@ class Vault:
 
 def _make(key_file: Path) -> None:
     try:
-        key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(key_file.parent)
         descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(descriptor)
-        directory = os.open(key_file.parent, os.O_RDONLY | os.O_DIRECTORY)  # the name has to survive, too
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(key_file.parent)
     except OSError as problem:
         raise BadKeyFile(f"{key_file} can't be made: {problem}") from problem

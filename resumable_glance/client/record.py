@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from resumable_glance.client import Failure
+from resumable_glance.files import sync_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,13 @@ class Shelf:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, self._path)
-            _sync(self._home)
+            sync_directory(self._home)
         except OSError as problem:
             raise Failure(f"The resume record can't be written: {problem}.") from None
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
-        _sync(self._home)
+        sync_directory(self._home)
 
 
 def forget(upload_id: str) -> None:
@@ -110,11 +111,3 @@ def _parse(path: Path) -> Record | None:
         return Record(**{each.name: document[each.name] for each in fields(Record)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

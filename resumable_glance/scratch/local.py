@@ -17,6 +17,7 @@ from typing import BinaryIO, TypeVar
 import aiofiles.os
 
 from resumable_glance.errors import CannotStart
+from resumable_glance.files import make_directory, sync_directory
 from resumable_glance.scratch import UPLOAD_ID, checked
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class LocalScratch:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        _make(directory)
+        make_directory(directory)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +63,7 @@ class LocalScratch:
                 f"{directory} is in use by another resumable-glance. Give each instance a scratch directory of its own."
             ) from None
         self._uploads = directory / "uploads"
-        _make(self._uploads)
+        make_directory(self._uploads)
 
     def close(self) -> None:
         os.close(self._lock)
@@ -97,22 +98,6 @@ class LocalScratch:
 
     def _path(self, upload_id: str) -> Path:
         return self._uploads / (checked(upload_id) + _SUFFIX)
-
-
-def _make(directory: Path) -> None:
-    """A directory whose name is durable, and those of the ones above it that were missing, too."""
-    if not directory.is_dir():
-        _make(directory.parent)
-        directory.mkdir(mode=0o700)
-        _sync_directory(directory.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 async def _to_its_end(call: Awaitable[T]) -> T:
@@ -158,14 +143,14 @@ def _create(path: Path, size: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 @aiofiles.os.wrap
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 @aiofiles.os.wrap

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.files import sync_directory
 from resumable_glance.protocol.delivery import Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
@@ -29,17 +30,14 @@ class DirectorySink:
 
     async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
         if request.image_id is not None:
-            return self._adopted(request.image_id, request.store)
-        image_id = str(uuid.uuid4())
-        self._describe(image_id, {**request.properties, "id": image_id, "status": "queued"})
-        name = request.properties.get("name")
-        return Image(image_id, None if name is None else str(name), request.store)
+            return await asyncio.to_thread(self._adopted, request.image_id, request.store)
+        return await asyncio.to_thread(self._created, request)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         await asyncio.to_thread(self._write, image.id, size, source)
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
-        described = self._described(image.id)
+        described = await asyncio.to_thread(self._described, image.id)
         if described is None:
             return Receipt(Presence.GONE)
         if described["status"] != "active":
@@ -47,13 +45,18 @@ class DirectorySink:
         return Receipt(Presence.COMPLETE, described["size"], described["checksum"], described["os_hash_value"])
 
     async def discard(self, image: Image, actor: Actor) -> None:
-        for suffix in ("", ".partial", ".json"):
-            self._bytes(image.id).with_suffix(suffix).unlink(missing_ok=True)
+        await asyncio.to_thread(self._discard, image.id)
 
     async def check(self) -> str:
         if not os.access(self._directory, os.W_OK | os.X_OK):
             raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{self._directory} can't be written by this user.")
         return f"images land in {self._directory}"
+
+    def _created(self, request: ImageRequest) -> Image:
+        image_id = str(uuid.uuid4())
+        self._describe(image_id, {**request.properties, "id": image_id, "status": "queued"})
+        name = request.properties.get("name")
+        return Image(image_id, None if name is None else str(name), request.store)
 
     def _adopted(self, image_id: str, store: str | None) -> Image:
         described = self._described(image_id)
@@ -62,6 +65,10 @@ class DirectorySink:
         if described["status"] != "queued":
             raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {described['status']}; it must be queued.")
         return Image(image_id, described.get("name"), store, adopted=True)
+
+    def _discard(self, image_id: str) -> None:
+        for suffix in ("", ".partial", ".json"):
+            self._bytes(image_id).with_suffix(suffix).unlink(missing_ok=True)
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
         described = self._described(image_id)
@@ -80,6 +87,7 @@ class DirectorySink:
         if written != size:
             raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{size} bytes were announced and {written} came.")
         partial.replace(self._bytes(image_id))
+        sync_directory(self._directory)  # the bytes have their name before anybody is told that they are there
         result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
         self._describe(image_id, {**described, **result, "status": "active"})
 
@@ -91,6 +99,7 @@ class DirectorySink:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_directory(self._directory)
 
     def _described(self, image_id: str) -> dict[str, Any] | None:
         try:

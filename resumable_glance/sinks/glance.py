@@ -75,8 +75,8 @@ class GlanceSink:
 
         loading.register_session_conf_options(conf, GROUP)
         loading.register_adapter_conf_options(conf, GROUP, include_deprecated=False)
-        self._conf = conf
-        self._service = service
+        self._service = service  # speaks to Keystone
+        self._plain = loading.load_session_from_conf_options(conf, GROUP, auth=service.auth)  # speaks to Glance
         self._adapter = loading.load_adapter_from_conf_options(conf, GROUP, session=service)
         if self._adapter.service_type is None and self._adapter.endpoint_override is None:
             self._adapter.service_type = "image"
@@ -103,7 +103,8 @@ class GlanceSink:
         def work() -> str:
             with _failures():
                 endpoint = self._endpoint()
-                answer = self._service.get(endpoint + "/v2/schemas/image", raise_exc=False)
+                self._service.get_token()
+                answer = self._plain.get(endpoint + "/v2/schemas/image", raise_exc=False)
             if answer.status_code != 200:
                 raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"Glance at {endpoint} answered {answer.status_code}.")
             return f"images go into Glance at {endpoint}"
@@ -165,7 +166,8 @@ class GlanceSink:
 
         from resumable_glance.sinks.once import as_owner
 
-        session = as_owner(self._service, self._endpoint(), actor.token)
+        self._service.get_token()  # the other session finds it in the plugin, and has not to ask Keystone
+        session = as_owner(self._plain, self._endpoint(), actor.token)
         return glanceclient.Client("2", session=session, global_request_id=actor.request_id)
 
     def _endpoint(self) -> str:

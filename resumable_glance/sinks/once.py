@@ -22,9 +22,9 @@ class OnceSession(session.Session):
         return super().request(url, method, *args, **kwargs)
 
 
-def as_owner(service: session.Session, endpoint: str, token: str | None) -> OnceSession:
-    """A session that acts with the owner's token, vouched for by our service user's."""
+def as_owner(plain: session.Session, endpoint: str, token: str | None) -> OnceSession:
+    """A session like `plain`, but with the owner's token, vouched for by that of `plain`, our service user's."""
     auth: plugin.BaseAuthPlugin = token_endpoint.Token(endpoint, token)
-    if service.auth is not None:
-        auth = service_token.ServiceTokenAuthWrapper(user_auth=auth, service_auth=service.auth)
-    return OnceSession(auth=auth, verify=service.verify, cert=service.cert, timeout=service.timeout)
+    if plain.auth is not None:
+        auth = service_token.ServiceTokenAuthWrapper(user_auth=auth, service_auth=plain.auth)
+    return OnceSession(auth=auth, verify=plain.verify, cert=plain.cert, timeout=plain.timeout)
