@@ -102,6 +102,8 @@ class Uploads:
             return await self._perform(command, identity, body, request_id)
         except IllegalTransition:
             raise Refused(Reason.SEALED, "The upload has moved on meanwhile. Ask where it is.") from None
+        except OSError as problem:  # of scratch or of the catalog, whatever was being done
+            raise scratch_failure(problem) from problem
 
     async def _perform(self, command: Command, identity: Identity, body: Body, request_id: str | None) -> Outcome:
         match command:
@@ -177,8 +179,8 @@ class Uploads:
         """The first chunk of an upload whose address the client does not know yet: if it fails, both are gone."""
         try:
             return Created((await self._append(Append(upload_id, chunk), identity, body)).upload)
-        except Refused:
-            with contextlib.suppress(Refused):
+        except (Refused, OSError):
+            with contextlib.suppress(Refused, OSError):
                 await self._discard(upload_id, identity, None)
             raise
 
@@ -188,9 +190,10 @@ class Uploads:
             try:
                 await self._scratch.create(upload.id, upload.size)
                 await self._catalog.add(upload, credential)
-            except OSError as problem:
-                await self._scratch.remove(upload.id)
-                raise scratch_failure(problem) from problem
+            except OSError:
+                with contextlib.suppress(OSError):  # else the next start does it
+                    await self._scratch.remove(upload.id)
+                raise
 
     async def _append(self, append: Append, identity: Identity, body: Body) -> Appended:
         self._check_open()
@@ -214,8 +217,6 @@ class Uploads:
                     await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
                 return Appended(await self._repeated(append, place, known, identity))
-            except OSError as problem:
-                raise scratch_failure(problem) from problem
         return Appended(await self._owned(append.upload_id, identity))
 
     async def _repeated(self, append: Append, place: Range, known: list[Extent], identity: Identity) -> Upload:
@@ -307,10 +308,7 @@ class Uploads:
             )
 
     async def _check_space(self, size: int) -> None:
-        try:
-            free = await self._scratch.free()
-        except OSError as problem:
-            raise scratch_failure(problem) from problem
+        free = await self._scratch.free()
         if size > free - self._settings.headroom - await self._catalog.promised():
             raise Refused(
                 Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300

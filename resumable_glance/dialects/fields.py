@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import http_sf
@@ -46,6 +46,23 @@ def single(head: Head, name: str) -> str | None:
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
     return values[0] if values else None
+
+
+def media_type(head: Head) -> str | None:
+    """Content-Type without parameters, in lower case (RFC 9110, section 8.3.1)."""
+    text = single(head, "content-type")
+    return None if text is None else text.partition(";")[0].strip().lower()
+
+
+def check_encoding(head: Head) -> None:
+    """Refused: UNSUPPORTED_ENCODING for anything but the bytes as they are."""
+    if (single(head, "content-encoding") or "identity").lower() != "identity":
+        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+
+
+def method_not_allowed(method: str, allowed: Sequence[str]) -> Refused:
+    allow = ", ".join(allowed)
+    return Refused(Reason.METHOD_NOT_ALLOWED, f"{method[:20]} can't be used here. Use {allow}.", allow=allow)
 
 
 def integer(text: str, what: str) -> int:

@@ -85,8 +85,7 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
     Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST, and of a
     body that its head already shows to be too large CHUNK_TOO_LARGE, BODY_TOO_LONG.
     """
-    if (fields.single(head, "content-encoding") or "identity").lower() != "identity":
-        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+    fields.check_encoding(head)
     match head.method, head.upload_id:
         case "POST", None:
             return _create(head, document)
@@ -99,9 +98,7 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
         case "DELETE", str(upload_id):
             return Discard(upload_id)
         case _:
-            allowed = ", ".join(METHODS[head.upload_id is not None])
-            sentence = f"{head.method[:20]} can't be used here. Use {allowed}."
-            raise Refused(Reason.METHOD_NOT_ALLOWED, sentence, allow=allowed)
+            raise fields.method_not_allowed(head.method, METHODS[head.upload_id is not None])
 
 
 def render(outcome: Outcome, place: Place) -> Reply:
@@ -150,8 +147,7 @@ def capabilities(place: Place) -> Mapping[str, object]:
 
 
 def _create(head: Head, document: bytes) -> Create:
-    media_type = (fields.single(head, "content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if fields.media_type(head) != "application/json":
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE, "Describe the upload in JSON, with Content-Type: application/json."
         )
@@ -179,7 +175,7 @@ def _image(described: Mapping[str, object]) -> ImageRequest:
 
 
 def _append(head: Head, upload_id: str, largest: int) -> Append:
-    media_type = (fields.single(head, "content-type") or ACCEPTED).partition(";")[0].strip().lower()
+    media_type = fields.media_type(head) or ACCEPTED
     if media_type == "multipart/form-data":
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,

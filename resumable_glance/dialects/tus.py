@@ -58,8 +58,7 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
         raise Refused(
             Reason.UNSUPPORTED_VERSION, f"Say which tus this is: Tus-Resumable: {VERSION}. No other is spoken."
         )
-    if (fields.single(head, "content-encoding") or "identity").lower() != "identity":
-        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+    fields.check_encoding(head)
     match method, head.upload_id:
         case "POST", None:
             return _create(head)
@@ -70,9 +69,7 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
         case "DELETE", str(upload_id):
             return Discard(upload_id)
         case _:
-            allowed = ", ".join(METHODS[head.upload_id is not None])
-            sentence = f"{method[:20]} can't be used here. Use {allowed}."
-            raise Refused(Reason.METHOD_NOT_ALLOWED, sentence, allow=allowed)
+            raise fields.method_not_allowed(method, METHODS[head.upload_id is not None])
 
 
 def options(head: Head, place: Place) -> Reply:
@@ -143,7 +140,7 @@ def _append(head: Head, upload_id: str) -> Append:
 
 
 def _chunk(head: Head, start: int) -> Chunk:
-    if (fields.single(head, "content-type") or "").partition(";")[0].strip().lower() != CONTENT:
+    if fields.media_type(head) != CONTENT:
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,
             f"Send the bytes alone, with Content-Type: {CONTENT}.",
