@@ -26,16 +26,14 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
-    Hitch,
-    Image,
     Owner,
     Proof,
     State,
-    Trouble,
     Upload,
     follow,
     lapsed,
 )
+from resumable_glance.protocol.welcome import check_parts, declare
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
@@ -62,7 +60,9 @@ class Catalog:
         self._thread.shutdown()
 
     async def add(self, upload: Upload, credential: bytes | None) -> None:
-        await self._run(lambda db: db.execute(uploads.insert().values(_row(upload) | {"credential": credential})))
+        await self._run(
+            lambda db: db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+        )
 
     async def get(self, upload_id: str) -> Upload | None:
         return await self._run(lambda db: _get(db, upload_id))
@@ -78,34 +78,60 @@ class Catalog:
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
-        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
         """The extents of an upload in order; those that touch `within`, if given."""
         query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
         if within is not None:
             query = query.where(extents.c.start < within.stop, extents.c.stop > within.start)
-        return await self._run(lambda db: [_extent(row) for row in db.execute(query)])
+        return await self._run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
 
-    async def commit(self, upload_id: str, new: Sequence[Extent], now: float, expires_at: float) -> Upload:
-        """From now on these bytes count. Seals the upload when no gap is left."""
+    async def commit(
+        self, upload_id: str, new: Sequence[Extent], now: float, expires_at: float, *, seals: bool = True
+    ) -> Upload:
+        """From now on these bytes count. When no gap is left that `seals` the upload."""
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
             follow(upload.state, Event.FILLED)  # only what is still receiving may grow
-            db.execute(extents.insert(), [_extent_row(upload_id, each) for each in new])
+            db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
             received = upload.received + sum(each.range.length for each in new)
             grown = dataclasses.replace(
                 upload,
                 received=received,
                 offset=_advanced(db, upload_id, upload.offset),
-                state=follow(upload.state, Event.FILLED) if received == upload.size else upload.state,
+                state=follow(upload.state, Event.FILLED) if seals and received == upload.size else upload.state,
                 updated_at=now,
                 expires_at=expires_at,
             )
             return _save(db, grown)
 
         return await self._run(work)
+
+    async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
+        """Write down what the client says of the whole. Refused as welcome.declare."""
+        return await self._run(lambda db: _save(db, declare(_existing(db, upload_id), size, digests)))
+
+    async def reserve(self, upload_id: str, stop: int) -> None:
+        """Promise the bytes up to `stop` to an upload whose size is not known."""
+        change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
+        await self._run(lambda db: db.execute(change))
+
+    async def join(self, upload: Upload, credential: bytes | None) -> None:
+        """Record an upload that is made of parts, and that their bytes are its now. Refused as check_parts."""
+
+        def work(db: sa.Connection) -> None:
+            parts = [_existing(db, each) for each in upload.parts]
+            check_parts(parts)
+            db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+            start = 0
+            for part in parts:
+                _save(db, dataclasses.replace(part, state=follow(part.state, Event.JOINED), joined_into=upload.id))
+                db.execute(_moved(part.id, upload.id, start))
+                start += part.received
+
+        await self._run(work)
 
     async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
         """Follow the table of states; `changes` are fields of the upload set in the same transaction.
@@ -115,6 +141,9 @@ class Catalog:
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
+            for each in upload.parts if event is Event.DISCARDED else ():
+                part = _existing(db, each)
+                _save(db, dataclasses.replace(part, state=follow(part.state, event), updated_at=now))
             state = follow(upload.state, event)
             return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
@@ -149,18 +178,18 @@ class Catalog:
     async def handoffs(self) -> list[Upload]:
         """Whatever is between sealed and active, the one whose turn is first first."""
         query = uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
-        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def promised(self) -> int:
         """Bytes of scratch that unfinished uploads may still fill."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.size - uploads.c.received), 0)).where(
+        query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
             uploads.c.state == State.RECEIVING
         )
         return await self._run(lambda db: int(db.execute(query).scalar_one()))
 
     async def lapsed(self, now: float) -> list[Upload]:
         query = uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now)
-        return await self._run(lambda db: [_upload(row) for row in db.execute(query)])
+        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def forget(self, before: float) -> int:
         """Delete the records of uploads that ended before a time; the number of them."""
@@ -186,7 +215,7 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
 
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:
     row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
-    return None if row is None else _upload(row)
+    return None if row is None else schema.upload_of(row)
 
 
 def _existing(db: sa.Connection, upload_id: str) -> Upload:
@@ -197,7 +226,7 @@ def _existing(db: sa.Connection, upload_id: str) -> Upload:
 
 
 def _save(db: sa.Connection, upload: Upload) -> Upload:
-    values = _row(upload)
+    values = schema.upload_row(upload)
     if upload.state in ENDED:  # nobody will act on the owner's behalf any more
         values["credential"] = None
     db.execute(uploads.update().where(uploads.c.id == upload.id).values(values))
@@ -219,58 +248,9 @@ def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
     return offset
 
 
-def _row(upload: Upload) -> dict[str, object]:
-    return {
-        "id": upload.id,
-        "project_id": upload.owner.project_id,
-        "user_id": upload.owner.user_id,
-        "size": upload.size,
-        "state": upload.state.value,
-        "image_id": upload.image.id,
-        "image_name": upload.image.name,
-        "image_adopted": upload.image.adopted,
-        "store": upload.image.store,
-        "declared": " ".join(map(str, upload.declared)),
-        "metadata": upload.metadata,
-        "received_offset": upload.offset,
-        "received": upload.received,
-        "created_at": upload.created_at,
-        "updated_at": upload.updated_at,
-        "expires_at": upload.expires_at,
-        "md5": upload.proof.md5 if upload.proof else None,
-        "sha512": upload.proof.sha512 if upload.proof else None,
-        "trouble_hitch": upload.trouble.hitch.value if upload.trouble else None,
-        "trouble_detail": upload.trouble.detail if upload.trouble else None,
-        "attempts": upload.attempts,
-        "next_attempt_at": upload.next_attempt_at,
-    }
-
-
-def _upload(row: sa.Row[Any]) -> Upload:
-    return Upload(
-        id=row.id,
-        owner=Owner(row.project_id, row.user_id),
-        size=row.size,
-        state=State(row.state),
-        image=Image(row.image_id, row.image_name, row.store, row.image_adopted),
-        declared=tuple(Digest.parse(each) for each in row.declared.split()),
-        metadata=row.metadata,
-        offset=row.received_offset,
-        received=row.received,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        expires_at=row.expires_at,
-        proof=Proof(row.md5, row.sha512) if row.md5 else None,
-        trouble=Trouble(Hitch(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at,
+def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:
+    """A part's extents as those of the upload that it was joined into, from `start` on."""
+    shifted = sa.select(sa.literal(upload_id), extents.c.start + start, extents.c.stop + start, extents.c.digest).where(
+        extents.c.upload_id == part_id
     )
-
-
-def _extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
-    start, stop = extent.range
-    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": str(extent.digest)}
-
-
-def _extent(row: sa.Row[Any]) -> Extent:
-    return Extent(Range(row.start, row.stop), Digest.parse(row.digest))
+    return extents.insert().from_select(["upload_id", "start", "stop", "digest"], shifted)

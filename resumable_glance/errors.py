@@ -20,6 +20,7 @@ class Reason(enum.StrEnum):
     UNSUPPORTED_DIGEST = "unsupported-digest"
     UNSUPPORTED_VERSION = "unsupported-version"
     WRONG_TOTAL = "wrong-total"
+    WRONG_DIGEST = "wrong-digest"
     WRONG_OFFSET = "wrong-offset"
     BODY_TOO_LONG = "body-too-long"
     BODY_TOO_SHORT = "body-too-short"
@@ -33,7 +34,9 @@ class Reason(enum.StrEnum):
     # What the upload is at
     CANCELLED = "upload-cancelled"
     EXPIRED = "upload-expired"
+    UNFINISHED = "upload-unfinished"
     SEALED = "upload-sealed"
+    JOINED = "upload-joined"
     LOST = "upload-lost"
     # What the image allows
     UPLOAD_TOO_LARGE = "upload-too-large"

@@ -13,101 +13,26 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.protocol.delivery import FIRST_DELAY, Receipt, Step, delay, differences, next_step, pause
-from resumable_glance.protocol.digests import Tally, hasher
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
-    Extent,
     Hitch,
     IllegalTransition,
-    Proof,
     Trouble,
     Upload,
+    known,
 )
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
+from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, opened
 
 LOG = logging.getLogger(__name__)
-
-
-class Halted(Exception):
-    """Somebody wants this delivery to end: the service stops, or the upload is cancelled."""
-
-
-class ScratchDiffers(Exception):
-    """Scratch does not give back the bytes that were received."""
-
-
-class ScratchSource:
-    """What a sink reads: an upload's bytes, and each extent's digest checked before its last byte is given.
-
-    So a sink never gets all bytes of something that is not what was received. Raises ScratchDiffers, or Halted
-    once `halt` is set. `told` hears how many bytes were given so far.
-    """
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        upload: Upload,
-        extents: Sequence[Extent],
-        halt: threading.Event,
-        told: Callable[[int], None],
-    ) -> None:
-        self._file = file
-        self._extents = list(reversed(extents))  # the next one last
-        self._halt = halt
-        self._told = told
-        self._position = 0
-        self._tally = Tally("md5", "sha512", *(each.algorithm for each in upload.declared))
-        self._declared = upload.declared
-        self._begin()
-
-    def read(self, size: int = PIECE, /) -> bytes:
-        if self._halt.is_set():
-            raise Halted
-        if not self._extents:
-            return b""
-        extent = self._extents[-1]
-        piece = self._piece(min(size, PIECE, extent.range.stop - self._position))
-        self._hasher.update(piece)
-        self._tally.update(piece)
-        self._position += len(piece)
-        if self._position == extent.range.stop:
-            if self._hasher.digest() != extent.digest.value:
-                raise ScratchDiffers(
-                    f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
-                )
-            self._extents.pop()
-            self._begin()
-        self._told(self._position)
-        return piece
-
-    def proof(self) -> Proof:
-        """Over everything, once everything was read."""
-        return Proof(self._tally.digest("md5").value.hex(), self._tally.digest("sha512").value.hex())
-
-    def broken_promises(self) -> list[str]:
-        """The algorithms whose declared digest of the whole image does not hold."""
-        return [each.algorithm for each in self._declared if not self._tally.digest(each.algorithm).matches(each)]
-
-    def _begin(self) -> None:
-        if self._extents:
-            self._hasher = hasher(self._extents[-1].digest.algorithm)
-
-    def _piece(self, size: int) -> bytes:
-        try:
-            piece = self._file.read(size)
-        except OSError as problem:
-            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
-        if not piece:
-            raise ScratchDiffers(f"scratch ends after {self._position} bytes")
-        return piece
 
 
 class Handoff:
@@ -210,9 +135,10 @@ class Handoff:
         actor = Actor(upload.owner, self._vault.open(await self._catalog.credential(upload.id)))
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         while upload.state in WITH_HANDOFF:
-            receipt = await self._sink.receipt(upload.image, actor)
+            receipt = await self._sink.receipt(known(upload.image), actor)
             upload = await self._step(next_step(upload, receipt), upload, receipt, actor, halt)
-        await self._scratch.remove(upload.id)
+        for each in upload.files:
+            await self._scratch.remove(each)
 
     async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
         match step:
@@ -247,32 +173,26 @@ class Handoff:
 
     async def _deliver(self, upload: Upload, actor: Actor, halt: threading.Event) -> Upload:
         async with self._source(upload, halt) as source:
-            await self._sink.deliver(upload.image, upload.size, source, actor)
+            await self._sink.deliver(known(upload.image), known(upload.size), source, actor)
         return await self._happen(upload, Event.DELIVERED, proof=source.proof())
 
     async def _verify(self, upload: Upload, receipt: Receipt, actor: Actor) -> Upload:
         if upload.proof is None:
             raise LookupError("delivered without a proof")
-        wrong = differences(upload.size, upload.proof, receipt)
+        image = known(upload.image)
+        wrong = differences(known(upload.size), upload.proof, receipt)
         if not wrong:
-            LOG.info("upload %s is active: image %s, sha512 %s", upload.id, upload.image.id, upload.proof.sha512)
+            LOG.info("upload %s is active: image %s, sha512 %s", upload.id, image.id, upload.proof.sha512)
             return await self._happen(upload, Event.VERIFIED, trouble=None)
-        if not upload.image.adopted:
-            await self._sink.discard(upload.image, actor)  # nobody may boot from what is not the file
+        if not image.adopted:
+            await self._sink.discard(image, actor)  # nobody may boot from what is not the file
         raise DeliveryFailed(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.", final=True)
 
-    @contextlib.asynccontextmanager
-    async def _source(self, upload: Upload, halt: threading.Event) -> AsyncIterator[ScratchSource]:
+    def _source(self, upload: Upload, halt: threading.Event) -> AbstractAsyncContextManager[ScratchSource]:
         def told(position: int) -> None:
             self.progress[upload.id] = position
 
-        extents = await self._catalog.extents(upload.id)
-        try:
-            file = await asyncio.to_thread(self._scratch.reader, upload.id)
-        except OSError as problem:
-            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
-        with file:
-            yield ScratchSource(file, upload, extents, halt, told)
+        return opened(self._catalog, self._scratch, upload, halt, told)
 
     async def _happen(self, upload: Upload, event: Event, **changes: object) -> Upload:
         return await self._catalog.happen(upload.id, event, self._clock(), **changes)

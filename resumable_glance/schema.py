@@ -1,7 +1,9 @@
-"""The catalog's tables, how its database is opened, and how an older one is brought up to date."""
+"""The catalog's tables, what stands in their rows, and how a database is opened and brought up to date."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import sqlalchemy as sa
 
 from resumable_glance.errors import CannotStart
 from resumable_glance.files import make_directory, sync_directory
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import Extent, Hitch, Image, Owner, Proof, State, Trouble, Upload
 
 metadata = sa.MetaData()
 
@@ -18,9 +23,9 @@ uploads = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("project_id", sa.String(64), nullable=False),
     sa.Column("user_id", sa.String(64), nullable=False),
-    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.BigInteger),
     sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("image_id", sa.String(36), nullable=False),
+    sa.Column("image_id", sa.String(36)),
     sa.Column("image_name", sa.String(255)),
     sa.Column("image_adopted", sa.Boolean, nullable=False),
     sa.Column("store", sa.String(255)),
@@ -28,6 +33,13 @@ uploads = sa.Table(
     sa.Column("metadata", sa.Text),
     sa.Column("received_offset", sa.BigInteger, nullable=False),
     sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("reserved", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("parts", sa.Text, nullable=False, server_default=""),
+    sa.Column(
+        "joined_into",
+        sa.String(64),
+        sa.ForeignKey("uploads.id", name="joined_into_upload", ondelete="CASCADE"),
+    ),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("updated_at", sa.Float(53), nullable=False),
     sa.Column("expires_at", sa.Float(53), nullable=False),
@@ -40,6 +52,7 @@ uploads = sa.Table(
     sa.Column("credential", sa.LargeBinary),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state"),
+    sa.Index("uploads_by_whole", "joined_into"),
 )
 
 extents = sa.Table(
@@ -89,7 +102,7 @@ def migrate(engine: sa.Engine) -> None:
 
     configuration = alembic.config.Config()
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
+    with _without_foreign_keys(engine), engine.begin() as connection:
         configuration.attributes["connection"] = connection
         try:
             alembic.command.upgrade(configuration, "head")
@@ -98,3 +111,85 @@ def migrate(engine: sa.Engine) -> None:
                 f"The catalog was written by a newer version of resumable-glance ({problem}). Run that version, or "
                 "restore the catalog that belongs to this one."
             ) from problem
+
+
+@contextlib.contextmanager
+def _without_foreign_keys(engine: sa.Engine) -> Iterator[None]:
+    """SQLite changes a table by making a new one and dropping the old; its extents must not be dropped along.
+
+    See "Making Other Kinds Of Table Schema Changes" in its documentation of ALTER TABLE.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    connection = engine.raw_connection()  # the pool has one for each thread: the one that will be used
+    try:
+        connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        yield
+    finally:
+        connection.cursor().execute("PRAGMA foreign_keys = ON")
+        connection.close()
+
+
+def upload_row(upload: Upload) -> dict[str, object]:
+    image = upload.image
+    return {
+        "id": upload.id,
+        "project_id": upload.owner.project_id,
+        "user_id": upload.owner.user_id,
+        "size": upload.size,
+        "state": upload.state.value,
+        "image_id": image and image.id,
+        "image_name": image and image.name,
+        "image_adopted": image is not None and image.adopted,
+        "store": image and image.store,
+        "declared": " ".join(map(str, upload.declared)),
+        "metadata": upload.metadata,
+        "received_offset": upload.offset,
+        "received": upload.received,
+        "reserved": upload.reserved,
+        "parts": " ".join(upload.parts),
+        "joined_into": upload.joined_into,
+        "created_at": upload.created_at,
+        "updated_at": upload.updated_at,
+        "expires_at": upload.expires_at,
+        "md5": upload.proof.md5 if upload.proof else None,
+        "sha512": upload.proof.sha512 if upload.proof else None,
+        "trouble_hitch": upload.trouble.hitch.value if upload.trouble else None,
+        "trouble_detail": upload.trouble.detail if upload.trouble else None,
+        "attempts": upload.attempts,
+        "next_attempt_at": upload.next_attempt_at,
+    }
+
+
+def upload_of(row: sa.Row[Any]) -> Upload:
+    return Upload(
+        id=row.id,
+        owner=Owner(row.project_id, row.user_id),
+        size=row.size,
+        state=State(row.state),
+        image=Image(row.image_id, row.image_name, row.store, row.image_adopted) if row.image_id else None,
+        declared=tuple(Digest.parse(each) for each in row.declared.split()),
+        metadata=row.metadata,
+        offset=row.received_offset,
+        received=row.received,
+        reserved=row.reserved,
+        parts=tuple(row.parts.split()),
+        joined_into=row.joined_into,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        expires_at=row.expires_at,
+        proof=Proof(row.md5, row.sha512) if row.md5 else None,
+        trouble=Trouble(Hitch(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+    )
+
+
+def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
+    start, stop = extent.range
+    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": str(extent.digest)}
+
+
+def extent_of(row: sa.Row[Any]) -> Extent:
+    return Extent(Range(row.start, row.stop), Digest.parse(row.digest))

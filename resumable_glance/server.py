@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
@@ -23,6 +23,7 @@ from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
 from resumable_glance.dialects import Dialect, Head, Place, Reply, native, problems, tus
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Content
 from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ EXPOSED = [
     "Tus-Max-Size",
     "Tus-Resumable",
     "Tus-Version",
+    "Upload-Concat",
+    "Upload-Defer-Length",
     "Upload-Expires",
     "Upload-Length",
     "Upload-Metadata",
@@ -84,7 +87,7 @@ class Endpoint:
         """Answer a request in a dialect."""
         place = self.place(request)
         try:
-            return _response(await self._answer(dialect, request, place))
+            return await self._answer(dialect, request, place)
         except Refused as refusal:
             if refusal.reason is Reason.DISCONNECTED:
                 LOG.info("the client went away in the middle of a body")
@@ -115,15 +118,16 @@ class Endpoint:
             upload_expiry=settings.upload_expiry,
         )
 
-    async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Reply:
+    async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Response:
         head, body = _head(request), RequestBody(request)
         if head.method == "OPTIONS":
-            return dialect.options(head, place)
+            return _response(dialect.options(head, place))
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
         document = await body.whole(dialect.LARGEST_DOCUMENT) if described else b""
         command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
-        return dialect.render(await self._uploads.perform(command, identity, body, place.request_id), place)
+        outcome = await self._uploads.perform(command, identity, body, place.request_id)
+        return _response(dialect.render(outcome, place), outcome.stream if isinstance(outcome, Content) else None)
 
 
 class RequestId:
@@ -197,9 +201,10 @@ def _cors(origins: Sequence[str], max_age: int) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "Tus-Resumable",
-                       "Upload-Checksum", "Upload-Length", "Upload-Metadata", "Upload-Offset", "X-Auth-Token",
-                       "X-Http-Method-Override", "X-Openstack-Request-Id", "X-Requested-With"],
+        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "Repr-Digest",
+                       "Tus-Resumable", "Upload-Checksum", "Upload-Concat", "Upload-Defer-Length", "Upload-Length",
+                       "Upload-Metadata", "Upload-Offset", "X-Auth-Token", "X-Http-Method-Override",
+                       "X-Openstack-Request-Id", "X-Requested-With"],
         expose_headers=EXPOSED,
         max_age=max_age,
     )  # fmt: skip
@@ -212,8 +217,10 @@ def _head(request: Request) -> Head:
     return Head(request.method, request.path_params.get("upload_id"), headers, dict(request.query_params))
 
 
-def _response(reply: Reply) -> Response:
+def _response(reply: Reply, stream: AsyncIterator[bytes] | None = None) -> Response:
     headers: Mapping[str, str] = reply.headers
+    if stream is not None:
+        return StreamingResponse(stream, reply.status, headers)
     if reply.document is None:
         return Response(status_code=reply.status, headers=headers)
     media_type = headers.get("Content-Type", "application/json")

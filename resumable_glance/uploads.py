@@ -6,10 +6,8 @@ HTTP, dialects and the handoff are not known here.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -20,23 +18,24 @@ from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.chunks import Body, Intake, Leases, scratch_failure
 from resumable_glance.config import Settings
+from resumable_glance.creation import Creation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
-    Chunk,
     Command,
+    Content,
     Create,
     Created,
     Discard,
     Discarded,
     Inspect,
     Inspected,
+    Join,
     Outcome,
+    Read,
     Survey,
     Surveyed,
-    check_order,
-    place_of,
 )
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
@@ -52,8 +51,10 @@ from resumable_glance.protocol.upload import (
     check_alive,
     lapsed,
 )
+from resumable_glance.protocol.welcome import check_order, check_writable, declare, place_of, total_of
 from resumable_glance.scratch import Scratch
-from resumable_glance.sinks import Actor, DeliveryFailed, Sink
+from resumable_glance.sinks import Actor, Sink
+from resumable_glance.source import content
 
 LOG = logging.getLogger(__name__)
 
@@ -92,8 +93,8 @@ class Uploads:
         self._vault = vault
         self._handoff = handoff
         self._clock = clock
+        self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
         self._leases = Leases(settings.idle_timeout)
-        self._admission = asyncio.Lock()
         self._closing = False
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
@@ -107,13 +108,16 @@ class Uploads:
 
     async def _perform(self, command: Command, identity: Identity, body: Body, request_id: str | None) -> Outcome:
         match command:
-            case Create(first=chunk):
-                created = await self._create(command, identity, request_id)
-                return created if chunk is None else await self._begun(created.upload.id, chunk, identity, body)
+            case Create():
+                return await self._create(command, identity, body, request_id)
+            case Join():
+                return await self._join(command, identity, request_id)
             case Append():
-                return await self._append(command, identity, body)
-            case Inspect(upload_id, taking_over):
-                return await self._inspect(upload_id, taking_over, identity)
+                return Appended(await self._append(command, identity, body))
+            case Inspect():
+                return await self._inspect(command, identity)
+            case Read():
+                return await self._read(command.upload_id, identity, request_id)
             case Discard():
                 return await self._discard(command.upload_id, identity, request_id)
             case Survey():
@@ -139,87 +143,90 @@ class Uploads:
 
     async def sweep(self) -> None:
         """At the start, before any request: free what a crash left on scratch without an owner."""
-        async for upload_id in self._scratch.uploads():
-            upload = await self._catalog.get(upload_id)
+        async for name in self._scratch.uploads():
+            upload = await self._catalog.get(name)
+            if upload is not None and upload.joined_into is not None:
+                upload = await self._catalog.get(upload.joined_into)
             if upload is None or upload.state not in HOLDING_SCRATCH:
-                LOG.info("removing scratch of %s, which nothing needs any more", upload_id)
-                await self._scratch.remove(upload_id)
+                LOG.info("removing scratch of %s, which nothing needs any more", name)
+                await self._scratch.remove(name)
 
-    async def _create(self, create: Create, identity: Identity, request_id: str | None) -> Created:
+    async def _create(self, create: Create, identity: Identity, body: Body, request_id: str | None) -> Created:
         self._check_open()
-        self._check_size(create.size)
-        await self._check_space(create.size)  # before an image is made in vain
-        actor = Actor(identity.owner, identity.token, request_id)
-        image = await self._sink.prepare(create.image, create.size, actor)
-        now = self._clock()
-        upload = Upload(
-            id=f"{self._settings.instance}-{secrets.token_hex(16)}",
-            owner=identity.owner,
-            size=create.size,
-            state=State.RECEIVING if create.size else State.SEALED,
-            image=image,
-            declared=create.declared,
-            metadata=create.metadata,
-            created_at=now,
-            updated_at=now,
-            expires_at=now + self._settings.upload_expiry,
-        )
-        try:
-            await self._admit(upload, self._vault.close(identity.token))
-        except BaseException:
-            if not image.adopted:
-                await self._remove_image(upload, actor)
-            raise
-        LOG.info("upload %s: %d bytes for image %s", upload.id, upload.size, image.id)
+        upload = await self._creation.create(create, identity, request_id)
+        LOG.info("upload %s: %s bytes for image %s", upload.id, upload.size, upload.image and upload.image.id)
         if upload.state is State.SEALED:
             self._handoff.wake()
-        return Created(upload)
-
-    async def _begun(self, upload_id: str, chunk: Chunk, identity: Identity, body: Body) -> Created:
-        """The first chunk of an upload whose address the client does not know yet: if it fails, both are gone."""
+        if create.first is None:
+            return Created(upload)
         try:
-            return Created((await self._append(Append(upload_id, chunk), identity, body)).upload)
-        except (Refused, OSError):
+            return Created(await self._append(Append(upload.id, create.first), identity, body))
+        except (Refused, OSError):  # the client does not know its address: nobody would ever go on with it
             with contextlib.suppress(Refused, OSError):
-                await self._discard(upload_id, identity, None)
+                await self._discard(upload.id, identity, request_id)
             raise
 
-    async def _admit(self, upload: Upload, credential: bytes | None) -> None:
-        async with self._admission:  # two creations must not be promised the same space
-            await self._check_space(upload.size)
-            try:
-                await self._scratch.create(upload.id, upload.size)
-                await self._catalog.add(upload, credential)
-            except OSError:
-                with contextlib.suppress(OSError):  # else the next start does it
-                    await self._scratch.remove(upload.id)
-                raise
+    async def _join(self, join: Join, identity: Identity, request_id: str | None) -> Created:
+        self._check_open()
+        parts = [await self._owned(each, identity) for each in join.parts]
+        upload = await self._creation.join(join, parts, identity, request_id)
+        LOG.info("upload %s: %d parts with %s bytes", upload.id, len(parts), upload.size)
+        self._handoff.wake()
+        return Created(upload)
 
-    async def _append(self, append: Append, identity: Identity, body: Body) -> Appended:
+    async def _append(self, append: Append, identity: Identity, body: Body) -> Upload:
         self._check_open()
         chunk = append.chunk
-        place = place_of(await self._owned(append.upload_id, identity), append)
+        upload = await self._owned(append.upload_id, identity)
+        check_writable(upload)
+        told = declare(upload, total_of(append), append.declared)
+        place = place_of(told, chunk, self._settings.max_chunk_size)
         if chunk.in_order:
-            await self._leases.evict(Reason.SUPERSEDED, append.upload_id)
-        async with self._leases.hold(append.upload_id, place) as lease:
-            check_order(await self._owned(append.upload_id, identity), chunk)
-            known = await self._catalog.extents(append.upload_id, place)
+            await self._leases.evict(Reason.SUPERSEDED, upload.id)
+        async with self._leases.hold(upload.id, place) as lease:
+            upload = await self._owned(upload.id, identity)
+            check_order(upload, chunk)
+            upload = await self._creation.take(upload, append, place)
+            extents = await self._catalog.extents(upload.id, place)
+            seals = chunk.last is not False and upload.image is not None
 
             async def commit(new: list[Extent]) -> None:
                 now = self._clock()
-                grown = await self._catalog.commit(append.upload_id, new, now, now + self._settings.upload_expiry)
+                expires_at = now + self._settings.upload_expiry
+                grown = await self._catalog.commit(append.upload_id, new, now, expires_at, seals=seals)
                 if grown.state is State.SEALED:
                     await self._sealed(grown, identity)
 
             try:
-                async with self._scratch.open(append.upload_id) as file:
-                    durable = [each.range for each in known]
+                async with self._scratch.open(upload.id) as file:
+                    durable = [each.range for each in extents]
                     await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
-                return Appended(await self._repeated(append, place, known, identity))
-        return Appended(await self._owned(append.upload_id, identity))
+                return await self._repeated(append, place, extents, identity)
+            return await self._concluded(append, identity)
 
-    async def _repeated(self, append: Append, place: Range, known: list[Extent], identity: Identity) -> Upload:
+    async def _concluded(self, append: Append, identity: Identity) -> Upload:
+        """The upload after a chunk that came whole, which may have said that it is the last one."""
+        upload = await self._owned(append.upload_id, identity)
+        if append.chunk.last and upload.size is None:
+            upload = await self._catalog.declare(upload.id, upload.received, ())
+        if append.chunk.last and not upload.filled:
+            raise Refused(
+                Reason.WRONG_TOTAL,
+                f"This was to be the end, but {upload.size} bytes were announced and {upload.received} came.",
+                offset=upload.offset,
+            )
+        return upload if append.chunk.last is False else await self._completed(upload, identity)
+
+    async def _completed(self, upload: Upload, identity: Identity) -> Upload:
+        """Seal an upload that has all of its bytes and was left open."""
+        if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
+            return upload
+        upload = await self._catalog.happen(upload.id, Event.FILLED, self._clock())
+        await self._sealed(upload, identity)
+        return upload
+
+    async def _repeated(self, append: Append, place: Range, extents: list[Extent], identity: Identity) -> Upload:
         """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
         upload = await self._owned(append.upload_id, identity)
         check_alive(upload)
@@ -227,7 +234,7 @@ class Uploads:
             upload = await self._lost(upload)
         if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
             raise Refused(Reason.LOST, upload.trouble.detail)
-        if place.length == 0 or any(Extent(place, each) in known for each in append.chunk.declared):
+        if place.length == 0 or any(Extent(place, each) in extents for each in append.chunk.declared):
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
@@ -246,17 +253,26 @@ class Uploads:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
         self._handoff.wake()
 
-    async def _inspect(self, upload_id: str, taking_over: bool, identity: Identity) -> Inspected:
-        upload = await self._owned(upload_id, identity)
+    async def _inspect(self, inspect: Inspect, identity: Identity) -> Inspected:
+        upload = await self._owned(inspect.upload_id, identity)
         check_alive(upload)
-        if taking_over and self._leases.held(upload_id):
-            await self._leases.evict(Reason.SUPERSEDED, upload_id)
-            upload = await self._owned(upload_id, identity)
+        if inspect.taking_over and self._leases.held(upload.id):
+            await self._leases.evict(Reason.SUPERSEDED, upload.id)
+            upload = await self._owned(upload.id, identity)
+        if inspect.full_is_complete:
+            upload = await self._completed(upload, identity)
         if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
             await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
-        extents = await self._catalog.extents(upload_id)
-        durable = tuple(merge(each.range for each in extents))
-        return Inspected(upload, durable, self._handoff.progress.get(upload_id, 0))
+        durable = tuple(merge(each.range for each in await self._catalog.extents(upload.id)))
+        return Inspected(upload, durable, self._handoff.progress.get(upload.id, 0))
+
+    async def _read(self, upload_id: str, identity: Identity, request_id: str | None) -> Content:
+        upload = await self._owned(upload_id, identity)
+        check_alive(upload)
+        if upload.state in {State.RECEIVING, State.JOINED} or upload.image is None:
+            raise Refused(Reason.UNFINISHED, "This upload is not complete. Its bytes can be read once it is.")
+        actor = Actor(identity.owner, identity.token, request_id)
+        return Content(upload, await content(self._catalog, self._scratch, self._sink, upload, actor))
 
     async def _discard(self, upload_id: str, identity: Identity, request_id: str | None) -> Discarded:
         await self._leases.evict(Reason.CANCELLED, (await self._owned(upload_id, identity)).id)
@@ -265,6 +281,8 @@ class Uploads:
             if upload.state is State.ACTIVE:
                 sentence = "The image is active. Delete it in Glance if it is not wanted any more."
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
+            if upload.state is State.JOINED:
+                check_writable(upload)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
             await self._catalog.happen(upload_id, Event.DISCARDED, self._clock())
@@ -274,15 +292,9 @@ class Uploads:
 
     async def _freed(self, upload: Upload, actor: Actor) -> None:
         """What an upload that has ended leaves: its scratch, and the image that was made for it."""
-        await self._scratch.remove(upload.id)
-        if not upload.image.adopted:
-            await self._remove_image(upload, actor)
-
-    async def _remove_image(self, upload: Upload, actor: Actor) -> None:
-        try:
-            await self._sink.discard(upload.image, actor)
-        except DeliveryFailed as failed:
-            LOG.warning("image %s of upload %s is left behind: %s", upload.image.id, upload.id, failed)
+        for each in upload.files:
+            await self._scratch.remove(each)
+        await self._creation.remove_image(upload.image, actor)
 
     async def _owned(self, upload_id: str, identity: Identity) -> Upload:
         upload = await self._catalog.get(upload_id)
@@ -298,18 +310,3 @@ class Uploads:
     def _check_open(self) -> None:
         if self._closing:
             raise Refused(Reason.CLOSING, "The service is being restarted. Try again in a moment.", retry_after=1)
-
-    def _check_size(self, size: int) -> None:
-        if size > self._settings.max_upload_size:
-            raise Refused(
-                Reason.UPLOAD_TOO_LARGE,
-                f"An upload may have at most {self._settings.max_upload_size} bytes; this one has {size}.",
-                limit=self._settings.max_upload_size,
-            )
-
-    async def _check_space(self, size: int) -> None:
-        free = await self._scratch.free()
-        if size > free - self._settings.headroom - await self._catalog.promised():
-            raise Refused(
-                Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
-            )

@@ -7,6 +7,7 @@ unlike on the wire), a digest as `algorithm:hexadecimal`. A refusal that names n
 
 import dataclasses
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,22 @@ from resumable_glance.protocol.commands import (
     Appended,
     Chunk,
     Command,
+    Content,
     Create,
     Created,
     Discard,
     Discarded,
     Inspect,
     Inspected,
+    Join,
     Outcome,
+    Read,
     Survey,
     Surveyed,
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner, Proof, State, Trouble, Upload
 
 Vector = dict[str, Any]
 KINDS = ("requests", "outcomes", "refusals")
@@ -86,19 +90,28 @@ def written(command: Command) -> Vector:
             return {
                 "kind": "create",
                 "size": size,
-                "image": {**dataclasses.asdict(image), "properties": dict(image.properties)},
+                "image": _image(image),
                 "declared": [str(each) for each in declared],
                 "metadata": metadata,
                 "first": None if first is None else _chunk(first),
             }
-        case Append(upload_id, chunk, total):
-            return {"kind": "append", "upload_id": upload_id, "chunk": _chunk(chunk), "total": total}
-        case Inspect(upload_id, taking_over):
-            return {"kind": "inspect", "upload_id": upload_id, "taking_over": taking_over}
+        case Join(parts, image, metadata):
+            return {"kind": "join", "parts": list(parts), "image": _image(image), "metadata": metadata}
+        case Append(upload_id, chunk, total, declared):
+            said = {"total": total, "declared": [str(each) for each in declared]}
+            return {"kind": "append", "upload_id": upload_id, "chunk": _chunk(chunk), **said}
+        case Inspect():
+            return {"kind": "inspect", **dataclasses.asdict(command)}
+        case Read(upload_id):
+            return {"kind": "read", "upload_id": upload_id}
         case Discard(upload_id):
             return {"kind": "discard", "upload_id": upload_id}
         case Survey(limit, marker):
             return {"kind": "survey", "limit": limit, "marker": marker}
+
+
+def _image(image: ImageRequest | None) -> Vector | None:
+    return None if image is None else {**dataclasses.asdict(image), "properties": dict(image.properties)}
 
 
 def _chunk(chunk: Chunk) -> Vector:
@@ -112,7 +125,8 @@ def upload(described: Vector) -> Upload:
         | {
             "owner": Owner("project", "user"),
             "state": State(described["state"]),
-            "image": Image(**described["image"]),
+            "image": Image(**described["image"]) if described["image"] else None,
+            "parts": tuple(described.get("parts", ())),
             "declared": tuple(Digest.parse(each) for each in described["declared"]),
             "proof": Proof(**proof) if proof else None,
             "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
@@ -129,12 +143,18 @@ def outcome(described: Vector) -> Outcome:
         case "inspected":
             durable = tuple(Range(*each) for each in described["durable"])
             return Inspected(upload(described["upload"]), durable, described["delivered"])
+        case "content":
+            return Content(upload(described["upload"]), _nothing())
         case "discarded":
             return Discarded(described["upload_id"])
         case "surveyed":
             return Surveyed(tuple(upload(each) for each in described["uploads"]))
         case other:
             raise ValueError(other)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
 
 
 def shown(reply: Reply) -> Vector:

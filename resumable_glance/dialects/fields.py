@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ from resumable_glance.dialects import Head
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.digests import Digest, declared
 from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import Upload
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes (0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,15})", re.ASCII)
@@ -123,6 +125,19 @@ def strict_base64(text: str, what: str) -> bytes:
     if base64.b64encode(value).decode() != text:  # unused bits that are not zero: two spellings of one value
         malformed(f"{what} is not base64 in its canonical form.")
     return value
+
+
+def downloaded(upload: Upload) -> dict[str, str]:
+    """The headers of an upload's bytes: a file to be kept, whatever it looks like (RFC 6266, RFC 8187)."""
+    name = (upload.image and upload.image.name) or upload.id
+    return {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(upload.size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{urllib.parse.quote(name, safe='')}",
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
 
 
 def json_object(body: bytes) -> Mapping[str, object]:

@@ -25,11 +25,11 @@ from resumable_glance.protocol.commands import (
     Create,
     Created,
     Discard,
-    Discarded,
     Inspect,
     Inspected,
     Outcome,
     Survey,
+    Surveyed,
 )
 from resumable_glance.protocol.digests import OF_IMAGES, declared_hex
 from resumable_glance.protocol.ranges import Range
@@ -113,10 +113,10 @@ def render(outcome: Outcome, place: Place) -> Reply:
             if durable:
                 headers["Upload-Ranges"] = _range_set(durable[:MOST_RANGES_IN_HEADER])
             return Reply(200, headers, _described(outcome, place))
-        case Discarded():
+        case Surveyed(uploads):
+            return Reply(200, {"Cache-Control": "no-store"}, {"uploads": [_summary(each, place) for each in uploads]})
+        case _:
             return Reply(204)
-    listed = [_summary(each, place) for each in outcome.uploads]
-    return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
 
 
 def options(head: Head, place: Place) -> Reply:
@@ -202,7 +202,9 @@ def _append(head: Head, upload_id: str, largest: int) -> Append:
     length = fields.single(head, "content-length")
     if length is not None and fields.integer(length, "Content-Length") > range_.length:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, its range only {range_.length}.")
-    return Append(upload_id, Chunk(range_.start, range_.length, fields.chunk_digests(head)), total)
+    whole = fields.single(head, "repr-digest")
+    declared = () if whole is None else tuple(fields.structured_digests(whole, "Repr-Digest"))
+    return Append(upload_id, Chunk(range_.start, range_.length, fields.chunk_digests(head)), total, declared)
 
 
 def _survey(query: Mapping[str, str]) -> Survey:
@@ -211,11 +213,9 @@ def _survey(query: Mapping[str, str]) -> Survey:
 
 
 def _headers(upload: Upload) -> dict[str, str]:
-    headers = {
-        "Upload-Offset": str(upload.offset),
-        "Upload-Length": str(upload.size),
-        "Upload-State": upload.state.value,
-    }
+    headers = {"Upload-Offset": str(upload.offset), "Upload-State": upload.state.value}
+    if upload.size is not None:
+        headers["Upload-Length"] = str(upload.size)
     if upload.state is State.RECEIVING:
         headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
     return headers
@@ -227,6 +227,8 @@ def _described(inspected: Inspected, place: Place) -> dict[str, object]:
     return {
         **_summary(upload, place),
         "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
+        "parts": list(upload.parts),
+        "joined_into": upload.joined_into,
         "digests": {each.algorithm: each.value.hex() for each in upload.declared},
         "hashes": None if upload.proof is None else {"md5": upload.proof.md5, "sha512": upload.proof.sha512},
         "handoff": {
@@ -247,11 +249,12 @@ def _summary(upload: Upload, place: Place) -> dict[str, object]:
         "size": upload.size,
         "offset": upload.offset,
         "received": upload.received,
-        "image": {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store},
+        "image": None if upload.image is None
+        else {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store},
         "created_at": _iso(upload.created_at),
         "updated_at": _iso(upload.updated_at),
         "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
-    }
+    }  # fmt: skip
 
 
 def _range_set(ranges: Sequence[Range]) -> str:

@@ -16,6 +16,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.UNSUPPORTED_DIGEST: 400,
     Reason.UNSUPPORTED_VERSION: 412,
     Reason.WRONG_TOTAL: 400,
+    Reason.WRONG_DIGEST: 409,
     Reason.WRONG_OFFSET: 409,
     Reason.BODY_TOO_LONG: 413,
     Reason.BODY_TOO_SHORT: 400,
@@ -27,7 +28,9 @@ STATUS: Mapping[Reason, int] = {
     Reason.UNKNOWN_UPLOAD: 404,
     Reason.CANCELLED: 410,
     Reason.EXPIRED: 410,
+    Reason.UNFINISHED: 409,
     Reason.SEALED: 409,
+    Reason.JOINED: 403,  # tus: concatenation
     Reason.LOST: 410,
     Reason.UPLOAD_TOO_LARGE: 413,
     Reason.IMAGE_UNKNOWN: 404,

@@ -1,9 +1,9 @@
 """The tus resumable upload protocol, version 1.0.0 (https://tus.io/protocols/resumable-upload).
 
-Core, and the extensions creation, creation-with-upload, expiration, checksum and termination. Chunks come in order;
-whoever asks or sends takes over from an older request of the same upload.
+Core, and all extensions but checksum-trailer. Chunks come in order; whoever asks or sends takes over from an older
+request of the same upload.
 
-    POST  /v1/tus -> Create    HEAD /v1/tus/{id} -> Inspect    PATCH -> Append    DELETE -> Discard
+    POST  /v1/tus -> Create, Join    HEAD /v1/tus/{id} -> Inspect    PATCH -> Append    DELETE -> Discard    GET -> Read
 """
 
 from __future__ import annotations
@@ -19,24 +19,30 @@ from resumable_glance.protocol.commands import (
     Appended,
     Chunk,
     Command,
+    Content,
     Create,
     Created,
     Discard,
     Inspect,
     Inspected,
+    Join,
     Outcome,
+    Read,
 )
-from resumable_glance.protocol.digests import Digest, declared
+from resumable_glance.protocol.digests import LENGTHS, Digest, declared
 from resumable_glance.protocol.upload import ImageRequest, State, Upload
 
 MOUNT = "/v1/tus"
 LARGEST_DOCUMENT = 0  # a POST's body is the first chunk
 VERSION = "1.0.0"
-EXTENSIONS = ("creation", "creation-with-upload", "expiration", "checksum", "termination")
-ALGORITHMS = ("sha1", "md5", "sha256", "sha512")  # the specification demands sha1
+EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
+              "concatenation")  # fmt: skip
+ALGORITHMS = tuple(sorted(LENGTHS))  # the specification demands sha1
 CONTENT = "application/offset+octet-stream"
-METHODS = {True: ("HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
+METHODS = {True: ("HEAD", "PATCH", "GET", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
 LARGEST_METADATA = 4096  # bytes of the header
+MOST_PARTS = 1000
+_PART = re.compile(rf"(?:https?://[^/?# ]+(?:/[^?# ]*)?)?{MOUNT}/([^/?# ]+)", re.ASCII)
 # Keys of Upload-Metadata that mean something here, besides property.NAME
 TEXTS = ("disk_format", "container_format", "visibility")
 NUMBERS = ("min_disk", "min_ram")
@@ -54,6 +60,8 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
     UNSUPPORTED_DIGEST.
     """
     method = fields.single(head, "x-http-method-override") or head.method
+    if method == "GET" and head.upload_id is not None:  # tus has no GET: whoever sends one need not know tus
+        return Read(head.upload_id)
     if fields.single(head, "tus-resumable") != VERSION:
         raise Refused(
             Reason.UNSUPPORTED_VERSION, f"Say which tus this is: Tus-Resumable: {VERSION}. No other is spoken."
@@ -86,15 +94,21 @@ def options(head: Head, place: Place) -> Reply:
 def render(outcome: Outcome, place: Place) -> Reply:
     match outcome:
         case Created(upload):
-            headers = _headers(upload) | {"Location": f"{place.base}{MOUNT}/{upload.id}"}
-            return Reply(201, headers)
+            return Reply(201, _headers(upload) | {"Location": _url(upload.id, place)})
         case Appended(upload):
             return Reply(204, _headers(upload))
         case Inspected(upload):
-            headers = _headers(upload) | {"Upload-Length": str(upload.size), "Cache-Control": "no-store"}
+            headers = _headers(upload) | {"Cache-Control": "no-store"}
+            headers |= {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
             if upload.metadata is not None:
                 headers["Upload-Metadata"] = upload.metadata
+            if upload.image is None:
+                headers["Upload-Concat"] = "partial"
+            elif upload.parts:
+                headers["Upload-Concat"] = "final;" + " ".join(_url(each, place) for each in upload.parts)
             return Reply(200, headers)
+        case Content(upload):
+            return Reply(200, _headers(upload) | fields.downloaded(upload))
         case _:
             return Reply(204, {"Tus-Resumable": VERSION})
 
@@ -117,26 +131,56 @@ def refuse(refusal: Refused, method: str, place: Place) -> Reply:
     return Reply(status, {**reply.headers, **headers}, {**(reply.document or {}), "status": status})
 
 
-def _create(head: Head) -> Create:
-    length = fields.single(head, "upload-length")
-    if length is None:
-        fields.malformed("Say how many bytes the upload will have: Upload-Length. It can't be told later.")
+def _create(head: Head) -> Create | Join:
     metadata = fields.single(head, "upload-metadata")
+    image = _image(_metadata(metadata or ""))
+    concat = fields.single(head, "upload-concat")
+    if concat is not None and concat.startswith("final;"):
+        return Join(_parts(head, concat.removeprefix("final;")), image, metadata or None)
+    if concat not in {None, "partial"}:
+        fields.malformed("Upload-Concat is either partial, or final; and the URLs of the parts.")
+    size = _size(head)
     announced = _content_length(head)
     if announced is None and fields.single(head, "content-type") is None:
         announced = 0
     first = None if announced == 0 else _chunk(head, 0)  # some clients name a type for no body at all
-    size = fields.integer(length, "Upload-Length")
-    if first is not None and (first.length or 0) > size:
+    if first is not None and size is not None and (first.length or 0) > size:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {first.length} bytes, the upload only {size}.")
-    return Create(size, _image(_metadata(metadata or "")), metadata=metadata or None, first=first)
+    return Create(size, image if concat is None else None, metadata=metadata or None, first=first)
+
+
+def _size(head: Head) -> int | None:
+    """The size of a new upload; None: it will be told later."""
+    length, deferred = fields.single(head, "upload-length"), fields.single(head, "upload-defer-length")
+    if deferred not in {None, "1"}:
+        fields.malformed("Upload-Defer-Length can only be 1.")
+    if (length is None) == (deferred is None):
+        fields.malformed("Say how many bytes the upload will have: Upload-Length; or Upload-Defer-Length: 1.")
+    return None if length is None else fields.integer(length, "Upload-Length")
+
+
+def _parts(head: Head, urls: str) -> tuple[str, ...]:
+    """The ids in `/v1/tus/a https://host/v1/tus/b`. Refused: MALFORMED."""
+    if fields.single(head, "upload-length") is not None or fields.single(head, "upload-defer-length") is not None:
+        fields.malformed("The parts tell how long the upload is: leave Upload-Length away.")
+    if _content_length(head):
+        fields.malformed("Parts are joined without a body.")
+    found = [_PART.fullmatch(each) for each in urls.split(" ")]
+    if len(found) > MOST_PARTS:
+        fields.malformed(f"At most {MOST_PARTS} parts can be joined.")
+    ids = [each[1] for each in found if each]
+    if len(ids) < len(found):
+        fields.malformed(f"After final; come the URLs of the parts, with one space between: {MOUNT}/...")
+    return tuple(ids)
 
 
 def _append(head: Head, upload_id: str) -> Append:
     offset = fields.single(head, "upload-offset")
     if offset is None:
         fields.malformed("Say where the bytes belong: Upload-Offset.")
-    return Append(upload_id, _chunk(head, fields.integer(offset, "Upload-Offset")))
+    length = fields.single(head, "upload-length")  # of an upload whose length was deferred
+    total = None if length is None else fields.integer(length, "Upload-Length")
+    return Append(upload_id, _chunk(head, fields.integer(offset, "Upload-Offset")), total)
 
 
 def _chunk(head: Head, start: int) -> Chunk:
@@ -212,3 +256,7 @@ def _headers(upload: Upload) -> dict[str, str]:
     if upload.state is State.RECEIVING:
         headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
     return headers
+
+
+def _url(upload_id: str, place: Place) -> str:
+    return f"{place.base}{MOUNT}/{upload_id}"

@@ -5,12 +5,12 @@ A dialect turns a request's head into one command and one outcome into a reply. 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import ImageRequest, Upload, check_alive
+from resumable_glance.protocol.upload import ImageRequest, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,44 +18,72 @@ class Chunk:
     """A body and where it belongs.
 
     `length` is None where only the end of the body tells. `in_order` bodies must begin at the offset, and whoever
-    else writes to the upload then is told to stop. `declared` are digests of this body.
+    else writes to the upload then is told to stop. `declared` are digests of this body. `last` says whether the
+    upload is complete with it; None where the size alone tells.
     """
 
     start: int
     length: int | None
     declared: tuple[Digest, ...] = ()
     in_order: bool = False
+    last: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A new upload of `size` bytes; `declared` are digests of the whole image.
+    """A new upload of `size` bytes (None: told later); `declared` are digests of the whole image.
 
-    `metadata` is what the client wants to be shown again, as it wrote it. `first` is a chunk that comes along.
+    Without an `image` it is a part, to be joined with others. `metadata` is what the client wants to be shown again,
+    as it wrote it. `first` is a chunk that comes along.
     """
 
-    size: int
-    image: ImageRequest
+    size: int | None
+    image: ImageRequest | None
     declared: tuple[Digest, ...] = ()
     metadata: str | None = None
     first: Chunk | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """A new upload out of `parts`, which have all of their bytes, in this order."""
+
+    parts: tuple[str, ...]
+    image: ImageRequest
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
-    """One more chunk of an upload, which the client believes to have `total` bytes (None: it did not say)."""
+    """One more chunk of an upload.
+
+    The client says that the upload has `total` bytes (None: it did not say), and these digests of the whole image.
+    """
 
     upload_id: str
     chunk: Chunk
     total: int | None = None
+    declared: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Where an upload is. `taking_over`: whoever writes to it is told to stop first, so that the answer stays true."""
+    """Where an upload is.
+
+    `taking_over`: whoever writes to it is told to stop first, so that the answer stays true. `full_is_complete`:
+    who asks takes an upload with all bytes for complete, so that it has to be, whoever else has left it open.
+    """
 
     upload_id: str
     taking_over: bool = False
+    full_is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The bytes of a complete upload."""
+
+    upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +99,7 @@ class Survey:
     marker: str | None = None
 
 
-Command = Create | Append | Inspect | Discard | Survey
+Command = Create | Join | Append | Inspect | Read | Discard | Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +122,14 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """All bytes of an upload, to be sent as they come."""
+
+    upload: Upload
+    stream: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Discarded:
     upload_id: str
 
@@ -103,38 +139,4 @@ class Surveyed:
     uploads: tuple[Upload, ...]
 
 
-Outcome = Created | Appended | Inspected | Discarded | Surveyed
-
-
-def place_of(upload: Upload, append: Append) -> Range:
-    """The bytes that a chunk may fill, up to the upload's end where it does not say its length.
-
-    Refused: WRONG_TOTAL, BODY_TOO_LONG, CANCELLED or EXPIRED.
-    """
-    check_alive(upload)
-    chunk = append.chunk
-    if append.total is not None and append.total != upload.size:
-        raise Refused(
-            Reason.WRONG_TOTAL,
-            f"This upload has {upload.size} bytes, not {append.total}. Is it the same file?",
-            size=upload.size,
-        )
-    stop = upload.size if chunk.length is None else chunk.start + chunk.length
-    if stop > upload.size:
-        raise Refused(
-            Reason.BODY_TOO_LONG,
-            f"The body would end {stop - upload.size} bytes after the upload's end.",
-            offset=upload.offset,
-            size=upload.size,
-        )
-    return Range(min(chunk.start, stop), stop)
-
-
-def check_order(upload: Upload, chunk: Chunk) -> None:
-    """Refused: WRONG_OFFSET where a chunk that must begin at the offset does not."""
-    if chunk.in_order and chunk.start != upload.offset:
-        raise Refused(
-            Reason.WRONG_OFFSET,
-            f"The offset is {upload.offset}, not {chunk.start}. Go on from there.",
-            offset=upload.offset,
-        )
+Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed

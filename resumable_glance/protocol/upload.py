@@ -6,7 +6,8 @@ The whole life is one table. Whatever is not in it can't happen:
                             ^                     |                        |
                             +------postponed------+----------refuted-------+------> failed
 
-An upload can be discarded until it is active, and lapses only while it is receiving.
+An upload can be discarded until it is active, and lapses only while it is receiving. A part is never sealed by
+itself: when it has all of its bytes it waits, receiving, until it is joined with others into one that is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
+
+T = TypeVar("T")
 
 
 class State(enum.StrEnum):
@@ -27,6 +31,7 @@ class State(enum.StrEnum):
     VERIFYING = "verifying"  # the sink has the bytes; its receipt is being compared with our proof
     ACTIVE = "active"  # proven equal; scratch is free again
     FAILED = "failed"  # will not go on by itself; the bytes are kept for a decision
+    JOINED = "joined"  # a part whose bytes are another upload's now
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
@@ -38,6 +43,7 @@ class Event(enum.StrEnum):
     DELIVERED = "delivered"
     VERIFIED = "verified"
     REFUTED = "refuted"
+    JOINED = "joined"
     DISCARDED = "discarded"
     LAPSED = "lapsed"
 
@@ -46,6 +52,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RECEIVING, Event.FILLED): State.SEALED,
     (State.RECEIVING, Event.DISCARDED): State.CANCELLED,
     (State.RECEIVING, Event.LAPSED): State.EXPIRED,
+    (State.RECEIVING, Event.JOINED): State.JOINED,
     (State.RECEIVING, Event.REFUTED): State.FAILED,  # scratch has lost what was received
     (State.SEALED, Event.STARTED): State.DELIVERING,
     (State.SEALED, Event.DISCARDED): State.CANCELLED,
@@ -60,6 +67,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.VERIFYING, Event.REFUTED): State.FAILED,
     (State.VERIFYING, Event.DISCARDED): State.CANCELLED,
     (State.FAILED, Event.DISCARDED): State.CANCELLED,
+    (State.JOINED, Event.DISCARDED): State.CANCELLED,  # with the upload that it was joined into
     (State.CANCELLED, Event.DISCARDED): State.CANCELLED,
 }
 WITH_HANDOFF = frozenset({State.SEALED, State.DELIVERING, State.VERIFYING})
@@ -155,9 +163,9 @@ class Upload:
 
     id: str
     owner: Owner
-    size: int
+    size: int | None  # None until its client has said it
     state: State
-    image: Image
+    image: Image | None  # None: a part, which becomes a piece of another upload's image
     created_at: float
     updated_at: float
     expires_at: float
@@ -165,10 +173,30 @@ class Upload:
     metadata: str | None = None  # the client's own, as it wrote it
     offset: int = 0  # the length of the gap-free prefix that is durable
     received: int = 0  # durable bytes, wherever they lie
+    reserved: int = 0  # bytes of scratch that are promised to it: its size, once that is known
+    parts: tuple[str, ...] = ()  # the uploads that were joined into this one, in order
+    joined_into: str | None = None
     proof: Proof | None = None
     trouble: Trouble | None = None
     attempts: int = 0
     next_attempt_at: float = 0.0
+
+    @property
+    def filled(self) -> bool:
+        """Whether every byte is durable. It may still be receiving: a part, or one that waits to be told so."""
+        return self.received == self.size
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that its bytes have on scratch, in order."""
+        return self.parts or (self.id,)
+
+
+def known(value: T | None) -> T:
+    """The size or image of an upload that is sealed. LookupError where the catalog has none."""
+    if value is None:
+        raise LookupError("a sealed upload has a size and an image")
+    return value
 
 
 def check_alive(upload: Upload) -> None:

@@ -35,7 +35,8 @@ class ScratchFile(Protocol):
 
 class Scratch(Protocol):
     async def create(self, upload_id: str, size: int) -> None:
-        """Make an empty file that survives a crash from now on. FileExistsError if there is one."""
+        """Make a file of zeros that survives a crash from now on; writes may make it longer. FileExistsError if there
+        is one."""
 
     def open(self, upload_id: str) -> AbstractAsyncContextManager[ScratchFile]: ...
 

@@ -23,6 +23,11 @@ class _Stored:
     current: bytearray
     used: int = 0
 
+    def grow(self, size: int) -> None:
+        """A file whose size was not known grows with what is written; the new bytes are zeros."""
+        for content in (self.durable, self.current):
+            content.extend(bytes(max(0, size - len(content))))
+
 
 class MemoryFile:
     def __init__(self, scratch: MemoryScratch, stored: _Stored) -> None:
@@ -36,6 +41,7 @@ class MemoryFile:
         if len(taken) > await self._scratch.free():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._stored.used += len(taken)
+        self._stored.grow(position + len(taken))
         self._stored.current[position : position + len(taken)] = taken
         self._written.append((position, taken))
 

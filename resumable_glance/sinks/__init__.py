@@ -8,6 +8,7 @@ DON'T read a source ahead of the bytes that were asked for, or twice: it is a st
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,8 +44,10 @@ class Actor:
 
 
 class Sink(Protocol):
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         """Make the image, or check that the one that the client made waits for bytes and is the caller's.
+
+        `size` in bytes, None while the client has not said it.
 
         Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the sink's
         words are in the detail), UNAUTHENTICATED, SINK_UNAVAILABLE.
@@ -55,6 +58,9 @@ class Sink(Protocol):
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         """What the sink has by now. DeliveryFailed if it can't be asked."""
+
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        """The bytes of a complete image. DeliveryFailed if it can't be read."""
 
     async def discard(self, image: Image, actor: Actor) -> None:
         """Remove the image; it is no error if it is gone. DeliveryFailed if that can't be done."""

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class DirectorySink:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         if request.image_id is not None:
             return await asyncio.to_thread(self._adopted, request.image_id, request.store)
         return await asyncio.to_thread(self._created, request)
@@ -43,6 +44,19 @@ class DirectorySink:
         if described["status"] != "active":
             return Receipt(Presence.AWAITED)
         return Receipt(Presence.COMPLETE, described["size"], described["checksum"], described["os_hash_value"])
+
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        try:
+            file = await asyncio.to_thread(self._bytes(image.id).open, "rb")
+        except FileNotFoundError:
+            raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True) from None
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            with file:
+                while piece := await asyncio.to_thread(file.read, PIECE):
+                    yield piece
+
+        return pieces()
 
     async def discard(self, image: Image, actor: Actor) -> None:
         await asyncio.to_thread(self._discard, image.id)

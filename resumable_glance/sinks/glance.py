@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ class GlanceSink:
             self._adapter.service_type = "image"
         self._deliveries = ThreadPoolExecutor(workers, thread_name_prefix="deliver")
 
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         return await asyncio.to_thread(self._prepare, request, actor)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
@@ -95,6 +95,19 @@ class GlanceSink:
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         return await asyncio.to_thread(self._receipt, image.id, actor)
+
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        def work() -> Iterator[bytes]:
+            with _failures():
+                return iter(self._client(actor).images.data(image.id).iterable)  # it checks Glance's hash at the end
+
+        data = await asyncio.to_thread(work)
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            while piece := await asyncio.to_thread(next, data, b""):
+                yield piece
+
+        return pieces()
 
     async def discard(self, image: Image, actor: Actor) -> None:
         await asyncio.to_thread(self._discard, image.id, actor)

@@ -1,0 +1,178 @@
+"""How uploads come to be, and how they grow: scratch is promised, the image is made, and then there is a record.
+
+Its one rule: what is promised to all uploads together never exceeds the scratch that there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+from resumable_glance.auth import Identity
+from resumable_glance.auth.vault import Vault
+from resumable_glance.catalog import Catalog
+from resumable_glance.config import Settings
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Append, Create, Join
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import Image, ImageRequest, State, Upload, check_alive
+from resumable_glance.protocol.welcome import check_parts, declare, total_of
+from resumable_glance.scratch import Scratch
+from resumable_glance.sinks import Actor, DeliveryFailed, Sink
+
+LOG = logging.getLogger(__name__)
+
+
+class Creation:
+    """`clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        scratch: Scratch,
+        sink: Sink,
+        vault: Vault,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._scratch = scratch
+        self._sink = sink
+        self._vault = vault
+        self._clock = clock
+        self._promising = asyncio.Lock()  # the same space must not be promised twice
+
+    async def create(self, create: Create, identity: Identity, request_id: str | None) -> Upload:
+        """A new upload. Refused: UPLOAD_TOO_LARGE, NO_SPACE, or as Sink.prepare."""
+        reserved = create.size or 0
+        self._check_size(reserved)
+        await self._check_space(reserved)  # before an image is made in vain
+        actor = Actor(identity.owner, identity.token, request_id)
+        async with self._image(create.image, create.size, actor) as image:
+            empty = create.size == 0 and create.first is None and image is not None
+            upload = dataclasses.replace(
+                self._record(identity, create.size, image, create.metadata),
+                state=State.SEALED if empty else State.RECEIVING,
+                declared=create.declared,
+            )
+            async with self._promised(reserved):
+                await self._admit(upload, None if image is None else self._vault.close(identity.token))
+        return upload
+
+    async def join(self, join: Join, parts: list[Upload], identity: Identity, request_id: str | None) -> Upload:
+        """A new upload, sealed, out of these parts; the same one again if it was made of them before.
+
+        Refused: as check_parts and Sink.prepare, UPLOAD_TOO_LARGE.
+        """
+        if len({each.id for each in parts}) < len(parts):
+            raise Refused(Reason.MALFORMED, "A part can be in an upload only once.")
+        if earlier := await self._joined(parts):
+            check_alive(earlier)
+            return earlier
+        size = check_parts(parts)
+        self._check_size(size)
+        async with self._image(join.image, size, Actor(identity.owner, identity.token, request_id)) as image:
+            upload = dataclasses.replace(
+                self._record(identity, size, image, join.metadata),
+                state=State.SEALED,
+                offset=size,
+                received=size,
+                parts=join.parts,
+            )
+            await self._catalog.join(upload, self._vault.close(identity.token))
+        return upload
+
+    async def take(self, upload: Upload, append: Append, place: Range) -> Upload:
+        """Before a chunk is taken: write down what it says of the whole, and promise the scratch that it needs.
+
+        Refused: as welcome.declare, SEALED, UPLOAD_TOO_LARGE, NO_SPACE.
+        """
+        told = declare(upload, total_of(append), append.declared)
+        if told == upload and upload.size is not None:
+            return upload
+        if upload.state is not State.RECEIVING:
+            raise Refused(Reason.SEALED, f"This upload is {upload.state}. Nothing can be said of it any more.")
+        needed = max(place.stop if told.size is None else told.size, upload.reserved)
+        self._check_size(needed)
+        async with self._promised(needed - upload.reserved):
+            if told != upload:
+                return await self._catalog.declare(upload.id, told.size, append.declared)
+            await self._catalog.reserve(upload.id, needed)
+        return upload
+
+    async def remove_image(self, image: Image | None, actor: Actor) -> None:
+        """Remove an image that we made, if that can be done."""
+        if image is None or image.adopted:
+            return
+        try:
+            await self._sink.discard(image, actor)
+        except DeliveryFailed as failed:
+            LOG.warning("image %s is left behind: %s", image.id, failed)
+
+    def _record(self, identity: Identity, size: int | None, image: Image | None, metadata: str | None) -> Upload:
+        now = self._clock()
+        return Upload(
+            id=f"{self._settings.instance}-{secrets.token_hex(16)}",
+            owner=identity.owner,
+            size=size,
+            state=State.RECEIVING,
+            image=image,
+            metadata=metadata,
+            reserved=size or 0,
+            created_at=now,
+            updated_at=now,
+            expires_at=now + self._settings.upload_expiry,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _image(self, request: ImageRequest | None, size: int | None, actor: Actor) -> AsyncIterator[Image | None]:
+        """The image that is asked for; removed again if there will be no upload for it."""
+        image = None if request is None else await self._sink.prepare(request, size, actor)
+        try:
+            yield image
+        except BaseException:
+            await self.remove_image(image, actor)
+            raise
+
+    async def _admit(self, upload: Upload, credential: bytes | None) -> None:
+        try:
+            await self._scratch.create(upload.id, upload.size or 0)
+            await self._catalog.add(upload, credential)
+        except OSError:
+            with contextlib.suppress(OSError):  # else the next start does it
+                await self._scratch.remove(upload.id)
+            raise
+
+    async def _joined(self, parts: list[Upload]) -> Upload | None:
+        """What exactly these parts were joined into before: the answer to that may have been lost."""
+        wholes = {each.joined_into for each in parts}
+        whole = wholes.pop() if len(wholes) == 1 else None
+        upload = None if whole is None else await self._catalog.get(whole)
+        return upload if upload is not None and upload.parts == tuple(each.id for each in parts) else None
+
+    @contextlib.asynccontextmanager
+    async def _promised(self, size: int) -> AsyncIterator[None]:
+        """Inside, `size` more bytes are free to be promised, and nobody else promises any."""
+        async with self._promising:
+            await self._check_space(size)
+            yield
+
+    def _check_size(self, size: int) -> None:
+        if size > self._settings.max_upload_size:
+            raise Refused(
+                Reason.UPLOAD_TOO_LARGE,
+                f"An upload may have at most {self._settings.max_upload_size} bytes; this one has {size}.",
+                limit=self._settings.max_upload_size,
+            )
+
+    async def _check_space(self, size: int) -> None:
+        free = await self._scratch.free() - self._settings.headroom - await self._catalog.promised()
+        if size > max(0, free):
+            raise Refused(
+                Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
+            )

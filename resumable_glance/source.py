@@ -1,0 +1,169 @@
+"""What the bytes of a complete upload are read through: each extent is checked before its last byte is given.
+
+So whoever reads never gets all bytes of something that is not what was received. Blocking; for a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from typing import BinaryIO
+
+from resumable_glance.catalog import Catalog
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.digests import Tally, hasher
+from resumable_glance.protocol.upload import Extent, Proof, State, Upload, known
+from resumable_glance.scratch import Scratch
+from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
+
+LOG = logging.getLogger(__name__)
+
+
+class Halted(Exception):
+    """Somebody wants this delivery to end: the service stops, or the upload is cancelled."""
+
+
+class ScratchDiffers(Exception):
+    """Scratch does not give back the bytes that were received."""
+
+
+class ScratchSource:
+    """The bytes of an upload, once, in order; a sink's Source.
+
+    Raises ScratchDiffers, or Halted once `halt` is set. `told` hears how many bytes were given so far.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO | _Chain,
+        upload: Upload,
+        extents: Sequence[Extent],
+        halt: threading.Event,
+        told: Callable[[int], None],
+    ) -> None:
+        self._file = file
+        self._extents = list(reversed(extents))  # the next one last
+        self._halt = halt
+        self._told = told
+        self._position = 0
+        self._tally = Tally("md5", "sha512", *(each.algorithm for each in upload.declared))
+        self._declared = upload.declared
+        self._begin()
+
+    def read(self, size: int = PIECE, /) -> bytes:
+        if self._halt.is_set():
+            raise Halted
+        if not self._extents:
+            return b""
+        extent = self._extents[-1]
+        piece = self._piece(min(size, PIECE, extent.range.stop - self._position))
+        self._hasher.update(piece)
+        self._tally.update(piece)
+        self._position += len(piece)
+        if self._position == extent.range.stop:
+            if self._hasher.digest() != extent.digest.value:
+                raise ScratchDiffers(
+                    f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
+                )
+            self._extents.pop()
+            self._begin()
+        self._told(self._position)
+        return piece
+
+    def proof(self) -> Proof:
+        """Over everything, once everything was read."""
+        return Proof(self._tally.digest("md5").value.hex(), self._tally.digest("sha512").value.hex())
+
+    def broken_promises(self) -> list[str]:
+        """The algorithms whose declared digest of the whole image does not hold."""
+        return [each.algorithm for each in self._declared if not self._tally.digest(each.algorithm).matches(each)]
+
+    def _begin(self) -> None:
+        if self._extents:
+            self._hasher = hasher(self._extents[-1].digest.algorithm)
+
+    def _piece(self, size: int) -> bytes:
+        try:
+            piece = self._file.read(size)
+        except OSError as problem:
+            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
+        if not piece:
+            raise ScratchDiffers(f"scratch ends after {self._position} bytes")
+        return piece
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    catalog: Catalog, scratch: Scratch, upload: Upload, halt: threading.Event, told: Callable[[int], None]
+) -> AsyncIterator[ScratchSource]:
+    """A source of all bytes of an upload, whichever files they are in. ScratchDiffers if one of those can't be read."""
+    extents = await catalog.extents(upload.id)
+    sizes = [part.size or 0 for each in upload.parts if (part := await catalog.get(each)) is not None]
+    with contextlib.ExitStack() as stack:
+
+        def opening() -> BinaryIO | _Chain:
+            files = [stack.enter_context(scratch.reader(each)) for each in upload.files]
+            return _Chain(zip(files, sizes, strict=True)) if upload.parts else files[0]
+
+        try:
+            file = await asyncio.to_thread(opening)
+        except OSError as problem:
+            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
+        yield ScratchSource(file, upload, extents, halt, told)
+
+
+async def content(catalog: Catalog, scratch: Scratch, sink: Sink, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:
+    """The bytes of a complete upload, from scratch as long as they wait there, then from the sink.
+
+    Refused: SCRATCH_FAILED, SINK_UNAVAILABLE. What goes wrong later breaks the iteration off.
+    """
+    if upload.state is not State.ACTIVE:
+        try:
+            return await _begun(_waiting(catalog, scratch, upload))
+        except ScratchDiffers as problem:
+            upload = await catalog.get(upload.id) or upload
+            if upload.state is not State.ACTIVE:
+                LOG.error("upload %s can't be read back: %s", upload.id, problem)
+                raise Refused(Reason.SCRATCH_FAILED, "The bytes of this upload can't be read back.") from problem
+    try:
+        return await _begun(await sink.content(known(upload.image), actor))
+    except DeliveryFailed as failed:
+        raise Refused(Reason.SINK_UNAVAILABLE, f"The image can't be read: {failed}", retry_after=5) from failed
+
+
+async def _waiting(catalog: Catalog, scratch: Scratch, upload: Upload) -> AsyncGenerator[bytes]:
+    async with opened(catalog, scratch, upload, threading.Event(), lambda _: None) as source:
+        while piece := await asyncio.to_thread(source.read, PIECE):
+            yield piece
+
+
+async def _begun(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The same stream, after its first piece could be read: an answer can't be taken back once it has begun."""
+    first = await anext(stream, b"")
+
+    async def everything() -> AsyncGenerator[bytes]:
+        async with contextlib.aclosing(stream):
+            yield first
+            async for piece in stream:
+                yield piece
+
+    return everything()
+
+
+class _Chain:
+    """Several files read as one: the first `size` bytes of each, in order."""
+
+    def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
+        self._files = files
+        self._file, self._left = next(files)
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; empty at the end, and where a file ends before it should."""
+        while not self._left and (following := next(self._files, None)):
+            self._file, self._left = following
+        piece = self._file.read(min(size, self._left))
+        self._left -= len(piece)
+        return piece
