@@ -51,7 +51,7 @@ from resumable_glance.protocol.upload import (
     check_alive,
     lapsed,
 )
-from resumable_glance.protocol.welcome import check_order, check_writable, declare, place_of, total_of
+from resumable_glance.protocol.welcome import check_order, check_writable, place_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, Sink
 from resumable_glance.source import content
@@ -178,9 +178,7 @@ class Uploads:
         self._check_open()
         chunk = append.chunk
         upload = await self._owned(append.upload_id, identity)
-        check_writable(upload)
-        told = declare(upload, total_of(append), append.declared)
-        place = place_of(told, chunk, self._settings.max_chunk_size)
+        place = place_of(upload, append, self._settings.max_chunk_size)
         if chunk.in_order:
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
         async with self._leases.hold(upload.id, place) as lease:

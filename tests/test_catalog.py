@@ -54,7 +54,8 @@ def upload(**changes: object) -> Upload:
         updated_at=1000.0,
         expires_at=2000.0,
     )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    changed = dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(changed, reserved=changed.size or 0)
 
 
 def extent(start: int, stop: int) -> Extent:

@@ -190,7 +190,7 @@ class AdoptsWhatIsActive(DirectorySink):
 
 
 class AdoptsByCopying(DirectorySink):
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image = await super().prepare(request, size, actor)
         return image if not image.adopted else await super().prepare(REQUEST, size, actor)
 
@@ -210,14 +210,14 @@ class RefusesForTheWrongReason(DirectorySink):
 
 
 class MakesOneImageForAll(DirectorySink):
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image_id = str(uuid.UUID(int=7))
         self._describe(image_id, {"id": image_id, "status": "queued"})
         return Image(image_id, "debian")
 
 
 class ForgetsTheName(DirectorySink):
-    async def prepare(self, request: ImageRequest, size: int, actor: Actor) -> Image:
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image = await super().prepare(request, size, actor)
         return Image(image.id, None, image.store, image.adopted)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from resumable_glance.dialects import tus
 from tests.service import Service, development
 from tests.wire import Client, reason
 
@@ -90,8 +91,8 @@ def test_options_announce_what_there_is(client: Client) -> None:
     assert answer.status_code == 204
     assert answer.headers["Tus-Version"] == "1.0.0"
     assert answer.headers["Tus-Max-Size"] == str(100 * MIB)
-    assert answer.headers["Tus-Extension"] == "creation,creation-with-upload,expiration,checksum,termination"
-    assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,md5,sha256,sha512"
+    assert answer.headers["Tus-Extension"].split(",") == list(tus.EXTENSIONS)
+    assert answer.headers["Tus-Checksum-Algorithm"] == "md5,sha1,sha256,sha512"
     assert answer.headers["Tus-Resumable"] == "1.0.0"
 
 
@@ -194,7 +195,6 @@ def test_a_bad_chunk_is_refused_and_nothing_is_lost(
         ({"Upload-Length": "1", "Upload-Metadata": "min_disk eA=="}, 400),
         ({"Upload-Length": "1", "Upload-Metadata": "property.owner eA=="}, 400),
         ({"Upload-Length": "1", "Upload-Metadata": "x " + "QUFB" * 2000}, 400),
-        ({"Upload-Defer-Length": "1"}, 400),
     ],
 )
 def test_a_bad_creation_is_refused(client: Client, headers: dict[str, str], status: int) -> None:
@@ -229,7 +229,7 @@ def test_a_method_can_be_sent_in_a_header(client: Client) -> None:
     url = created(client)
     headers = {**BYTES, "Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
     assert client.request("POST", url, headers, data=b"x").status_code == 204
-    assert client.request("GET", url, TUS).status_code == 405
+    assert client.request("PUT", url, TUS).status_code == 405
 
 
 def test_who_asks_takes_over_from_a_stalled_chunk_and_loses_nothing(client: Client) -> None:

@@ -6,8 +6,6 @@ import itertools
 import pytest
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Chunk, check_order, place_of
-from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (
     ENDED,
     HOLDING_SCRATCH,
@@ -121,7 +119,7 @@ def test_an_upload_expires_only_while_it_is_receiving() -> None:
 
 
 def test_whatever_is_not_at_an_end_holds_scratch() -> None:
-    assert set(State) - ENDS == HOLDING_SCRATCH
+    assert set(State) - ENDS - {State.JOINED} == HOLDING_SCRATCH  # what a part has is another upload's then
 
 
 def test_a_handoff_works_on_whatever_is_sealed_and_neither_active_nor_failed() -> None:
@@ -145,66 +143,3 @@ def test_an_upload_lapses_at_its_time_and_only_while_it_is_receiving(state: Stat
     upload = dataclasses.replace(UPLOAD, state=state)
     assert not lapsed(upload, 1999.9)
     assert lapsed(upload, 2000.0) == lapsed(upload, 9999.0) == (state is State.RECEIVING)
-
-
-def refusal_of(upload: Upload, chunk: Chunk, total: int | None = None) -> Refused:
-    with pytest.raises(Refused) as refusal:
-        place_of(upload, Append(upload.id, chunk, total))
-    return refusal.value
-
-
-@pytest.mark.parametrize("total", [0, 99, 101])
-def test_a_chunk_of_an_upload_with_another_size_is_refused_and_told_the_right_one(total: int) -> None:
-    refusal = refusal_of(UPLOAD, Chunk(0, 10), total)
-    assert refusal.reason is Reason.WRONG_TOTAL
-    assert refusal.facts == {"size": 100}
-
-
-@pytest.mark.parametrize("total", [None, 100])
-def test_a_chunk_of_an_upload_with_the_same_size_is_welcome(total: int | None) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(90, 10), total)) == Range(90, 100)
-
-
-@pytest.mark.parametrize(("state", "reason"), [(State.CANCELLED, Reason.CANCELLED), (State.EXPIRED, Reason.EXPIRED)])
-def test_a_chunk_of_an_upload_that_has_ended_is_told_so_even_if_its_total_is_wrong(
-    state: State, reason: Reason
-) -> None:
-    assert refusal_of(dataclasses.replace(UPLOAD, state=state), Chunk(0, 10), total=99).reason is reason
-
-
-@pytest.mark.parametrize(("start", "length"), [(0, 101), (100, 1), (91, 10), (101, 0), (2**53 - 1, 2**53 - 1)])
-def test_a_chunk_that_would_end_behind_the_upload_is_refused_before_a_byte_is_read(start: int, length: int) -> None:
-    upload = dataclasses.replace(UPLOAD, offset=7)
-    refusal = refusal_of(upload, Chunk(start, length))
-    assert refusal.reason is Reason.BODY_TOO_LONG
-    assert refusal.facts == {"offset": 7, "size": 100}
-
-
-@pytest.mark.parametrize(("start", "length"), [(0, 0), (0, 100), (99, 1), (100, 0)])
-def test_a_chunk_of_known_length_fills_exactly_its_place(start: int, length: int) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(start, length))) == Range(start, start + length)
-
-
-@pytest.mark.parametrize(("start", "place"), [(0, (0, 100)), (99, (99, 100)), (100, (100, 100)), (150, (100, 100))])
-def test_a_chunk_of_unknown_length_may_fill_the_upload_to_its_end_and_no_more(
-    start: int, place: tuple[int, int]
-) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(start, None))) == Range(*place)
-
-
-@pytest.mark.parametrize("start", [0, 9, 11, 100, 150])
-def test_a_chunk_that_must_be_in_order_and_is_not_is_told_the_offset(start: int) -> None:
-    upload = dataclasses.replace(UPLOAD, offset=10)
-    with pytest.raises(Refused) as refusal:
-        check_order(upload, Chunk(start, None, in_order=True))
-    assert refusal.value.reason is Reason.WRONG_OFFSET
-    assert refusal.value.facts == {"offset": 10}
-
-
-@pytest.mark.parametrize("start", [0, 9, 10, 11])
-def test_a_chunk_that_need_not_be_in_order_goes_anywhere(start: int) -> None:
-    check_order(dataclasses.replace(UPLOAD, offset=10), Chunk(start, 1))
-
-
-def test_a_chunk_that_goes_on_where_the_upload_is_is_in_order() -> None:
-    check_order(dataclasses.replace(UPLOAD, offset=10), Chunk(10, None, in_order=True))

@@ -1,162 +1,36 @@
-"""Uploads and their handoff with a clock of our own: what happens after days, and after our own crashes.
-
-Scratch is memory.py and the sink directory.py, members of their families; nothing here is a mock.
-"""
+"""Uploads and their handoff with a clock of our own: what happens after days, and after our own crashes."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hashlib
-import random
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from resumable_glance import config
 from resumable_glance.auth import Identity
-from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.handoff import Handoff
 from resumable_glance.protocol.commands import (
     Append,
-    Appended,
     Chunk,
     Create,
     Created,
     Discard,
     Inspect,
-    Inspected,
-    Outcome,
     Survey,
     Surveyed,
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Hitch, Image, ImageRequest, Owner, State, Upload
+from resumable_glance.protocol.upload import Extent, Hitch, Image, Owner, State, Upload, known
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks import Actor
 from resumable_glance.sinks.directory import DirectorySink
-from resumable_glance.uploads import Uploads
-
-DAY = 24 * 3600.0
-CONTENT = random.Random(7).randbytes(100_000)
-SIZE = len(CONTENT)
-ME = Identity(Owner("project", "user"))
-NOBODYS = Digest("sha1", bytes(20))  # a digest that nothing has
-IMAGE = ImageRequest({"name": "test", "disk_format": "raw", "container_format": "bare"})
-
-
-class Pieces:
-    """A body that comes in pieces of at most 10,000 bytes."""
-
-    def __init__(self, content: bytes = b"") -> None:
-        self._pieces = [content[start : start + 10_000] for start in range(0, len(content), 10_000)]
-
-    async def read(self) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
-
-
-class Waiting:
-    """A body that gives its first bytes and then nothing, until somebody ends it."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.waits = asyncio.Event()
-
-    async def read(self) -> bytes:
-        content, self._content = self._content, b""
-        if not content:
-            self.waits.set()
-            await asyncio.Event().wait()
-        return content
-
-
-class Rig:
-    """Uploads, their handoff and all parts below, under a clock that only the test moves."""
-
-    def __init__(self, directory: Path, scratch: MemoryScratch) -> None:
-        state = {
-            "auth_strategy": "noauth",
-            "sink": "directory",
-            "scratch.headroom": 0,
-            "upload_expiry": int(7 * DAY),
-            "record_retention": int(30 * DAY),
-        }
-        self.settings, _ = config.load([], state)
-        self.now = 1_000_000_000.0
-        self.scratch = scratch
-        self.images = directory / "images"
-        self.catalog = Catalog(f"sqlite:///{directory / 'catalog.sqlite'}")
-        self.sink = DirectorySink(self.images)
-        self.vault = Vault(directory / "key")
-        self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, workers=2, clock=self.clock)
-        self.uploads = Uploads(self.settings, self.catalog, scratch, self.sink, self.vault, self.handoff, self.clock)
-
-    def clock(self) -> float:
-        return self.now
-
-    async def create(self, size: int = SIZE) -> str:
-        outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())
-        assert isinstance(outcome, Created)
-        return outcome.upload.id
-
-    async def send(self, upload_id: str, start: int, stop: int) -> None:
-        append = Append(upload_id, Chunk(start, stop - start), SIZE)
-        assert isinstance(await self.uploads.perform(append, ME, Pieces(CONTENT[start:stop])), Appended)
-
-    async def send_in_order(
-        self, upload_id: str, start: int, body: Body, length: int | None = None, declared: tuple[Digest, ...] = ()
-    ) -> Upload:
-        append = Append(upload_id, Chunk(start, length, declared, in_order=True))
-        outcome = await self.uploads.perform(append, ME, body)
-        assert isinstance(outcome, Appended)
-        return outcome.upload
-
-    async def begun(self, upload_id: str, chunk: Chunk, sent: int = 1000) -> asyncio.Task[Outcome]:
-        """A request that has sent so many bytes of its chunk, and no more."""
-        body = Waiting(CONTENT[chunk.start : chunk.start + sent])
-        task = asyncio.create_task(self.uploads.perform(Append(upload_id, chunk), ME, body))
-        await asyncio.wait_for(body.waits.wait(), 10)
-        return task
-
-    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> Inspected:
-        outcome = await self.uploads.perform(Inspect(upload_id, taking_over), ME, Pieces())
-        assert isinstance(outcome, Inspected)
-        return outcome
-
-    async def files(self) -> set[str]:
-        return {each async for each in self.scratch.uploads()}
-
-    async def reaches(self, upload_id: str, state: State) -> None:
-        """Run the handoff until the upload is in this state."""
-        job = asyncio.create_task(self.handoff.run())
-        async with asyncio.timeout(30):
-            while (await self.inspect(upload_id)).upload.state is not state:
-                await asyncio.sleep(0.01)
-        job.cancel()
-        await asyncio.gather(job, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def rig(directory: Path, scratch: MemoryScratch | None = None) -> AsyncIterator[Rig]:
-    made = Rig(directory, scratch or MemoryScratch())
-    try:
-        yield made
-    finally:
-        made.catalog.close()
-
-
-async def refusal(work: object) -> Reason:
-    with pytest.raises(Refused) as refused:
-        await work  # type: ignore[misc]
-    return refused.value.reason
+from tests.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, refusal, rig
 
 
 def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Path) -> None:
@@ -211,8 +85,7 @@ def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_p
     removing, go_on = asyncio.Event(), asyncio.Event()
 
     async def scenario() -> None:
-        async with rig(tmp_path) as here:
-            here.uploads._sink = SlowSink(here.images)
+        async with rig(tmp_path, sink=SlowSink) as here:
             ids = [await here.create(), await here.create()]
             for upload_id in ids:
                 await here.send(upload_id, 0, 10)
@@ -325,7 +198,7 @@ def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
             assert await here.files() == {upload_id}
             await here.reaches(upload_id, State.ACTIVE)
             upload = (await here.inspect(upload_id)).upload
-            assert (here.images / upload.image.id).read_bytes() == CONTENT
+            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
             async with asyncio.timeout(10):
                 while await here.files():
                     await asyncio.sleep(0.01)
@@ -468,7 +341,7 @@ def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path
                 assert (await here.inspect(upload_id)).durable == (Range(0, upload.offset), Range(90_000, 90_010))
                 await here.send(upload_id, upload.offset, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
-            assert (here.images / upload.image.id).read_bytes() == CONTENT
+            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
@@ -485,7 +358,7 @@ def test_a_chunk_in_order_that_comes_after_a_stalled_one_finds_the_offset_behind
             with pytest.raises(Refused) as refused:
                 await here.send_in_order(upload_id, 1000, Pieces(CONTENT[1000:]))
             assert refused.value.reason is Reason.WRONG_OFFSET
-            assert refused.value.facts == {"offset": 1010}
+            assert refused.value.facts == {"offset": 1010, "provided": 1000}
             assert await refusal(running) is Reason.SUPERSEDED
             await here.send_in_order(upload_id, 1010, Pieces(CONTENT[1010:]))
             await here.reaches(upload_id, State.ACTIVE)
@@ -545,7 +418,7 @@ def test_a_chunk_of_unknown_length_ends_where_its_body_does(tmp_path: Path, size
                 assert upload.state is State.RECEIVING
                 await here.send_in_order(upload_id, size, Pieces(CONTENT[size:]))
             await here.reaches(upload_id, State.ACTIVE)
-            assert (here.images / upload.image.id).read_bytes() == CONTENT
+            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
@@ -637,20 +510,20 @@ async def created(here: Rig, first: Chunk | None, content: bytes, size: int = SI
 
 
 @pytest.mark.parametrize("length", [0, 10, SIZE])
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("announced", [False, True])
 def test_bytes_that_come_with_the_creation_are_there_when_it_is_answered(
-    tmp_path: Path, length: int, known: bool
+    tmp_path: Path, length: int, announced: bool
 ) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            upload = await created(here, Chunk(0, length if known else None, in_order=True), CONTENT[:length])
+            upload = await created(here, Chunk(0, length if announced else None, in_order=True), CONTENT[:length])
             assert upload.offset == length
             assert upload.metadata == "name YQ=="
             assert (await here.inspect(upload.id)).upload == upload
             if length < SIZE:
                 await here.send_in_order(upload.id, length, Pieces(CONTENT[length:]))
             await here.reaches(upload.id, State.ACTIVE)
-            assert (here.images / upload.image.id).read_bytes() == CONTENT
+            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 

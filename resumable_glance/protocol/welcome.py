@@ -61,12 +61,14 @@ def total_of(append: Append) -> int | None:
     return append.total if end is None else end
 
 
-def place_of(upload: Upload, chunk: Chunk, longest: int) -> Range:
+def place_of(upload: Upload, append: Append, longest: int) -> Range:
     """The bytes that a chunk may fill: up to the upload's end where it does not say its length, or `longest` bytes
     of them where nobody knows that end either.
 
-    Refused: BODY_TOO_LONG.
+    Refused: as check_writable, total_of and declare, BODY_TOO_LONG.
     """
+    check_writable(upload)
+    upload, chunk = declare(upload, total_of(append), append.declared), append.chunk
     if chunk.length is not None:
         stop = chunk.start + chunk.length
     else:

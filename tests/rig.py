@@ -1,0 +1,155 @@
+"""Uploads, their handoff and all parts below under a clock that only the test moves.
+
+Scratch is memory.py and the sink directory.py, members of their families; nothing here is a mock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from resumable_glance import config
+from resumable_glance.auth import Identity
+from resumable_glance.auth.vault import Vault
+from resumable_glance.catalog import Catalog
+from resumable_glance.chunks import Body
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.handoff import Handoff
+from resumable_glance.protocol.commands import (
+    Append,
+    Appended,
+    Chunk,
+    Create,
+    Created,
+    Inspect,
+    Inspected,
+    Outcome,
+)
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.upload import ImageRequest, Owner, State, Upload
+from resumable_glance.scratch.memory import MemoryScratch
+from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.uploads import Uploads
+
+DAY = 24 * 3600.0
+CONTENT = random.Random(7).randbytes(100_000)
+SIZE = len(CONTENT)
+ME = Identity(Owner("project", "user"))
+NOBODYS = Digest("sha1", bytes(20))  # a digest that nothing has
+IMAGE = ImageRequest({"name": "test", "disk_format": "raw", "container_format": "bare"})
+
+
+class Pieces:
+    """A body that comes in pieces of at most 10,000 bytes."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._pieces = [content[start : start + 10_000] for start in range(0, len(content), 10_000)]
+
+    async def read(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+class Waiting:
+    """A body that gives its first bytes and then nothing, until somebody ends it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.waits = asyncio.Event()
+
+    async def read(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            self.waits.set()
+            await asyncio.Event().wait()
+        return content
+
+
+class Rig:
+    """Uploads, their handoff and all parts below, under a clock that only the test moves."""
+
+    def __init__(
+        self, directory: Path, scratch: MemoryScratch, sink: type[DirectorySink], options: dict[str, object]
+    ) -> None:
+        state = {
+            "auth_strategy": "noauth",
+            "sink": "directory",
+            "scratch.headroom": 0,
+            "upload_expiry": int(7 * DAY),
+            "record_retention": int(30 * DAY),
+            **options,
+        }
+        self.settings, _ = config.load([], state)
+        self.now = 1_000_000_000.0
+        self.scratch = scratch
+        self.images = directory / "images"
+        self.catalog = Catalog(f"sqlite:///{directory / 'catalog.sqlite'}")
+        self.sink = sink(self.images)
+        self.vault = Vault(directory / "key")
+        self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, workers=2, clock=self.clock)
+        self.uploads = Uploads(self.settings, self.catalog, scratch, self.sink, self.vault, self.handoff, self.clock)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def create(self, size: int = SIZE) -> str:
+        outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())
+        assert isinstance(outcome, Created)
+        return outcome.upload.id
+
+    async def send(self, upload_id: str, start: int, stop: int) -> None:
+        append = Append(upload_id, Chunk(start, stop - start), SIZE)
+        assert isinstance(await self.uploads.perform(append, ME, Pieces(CONTENT[start:stop])), Appended)
+
+    async def send_in_order(
+        self, upload_id: str, start: int, body: Body, length: int | None = None, declared: tuple[Digest, ...] = ()
+    ) -> Upload:
+        append = Append(upload_id, Chunk(start, length, declared, in_order=True))
+        outcome = await self.uploads.perform(append, ME, body)
+        assert isinstance(outcome, Appended)
+        return outcome.upload
+
+    async def begun(self, upload_id: str, chunk: Chunk, sent: int = 1000) -> asyncio.Task[Outcome]:
+        """A request that has sent so many bytes of its chunk, and no more."""
+        body = Waiting(CONTENT[chunk.start : chunk.start + sent])
+        task = asyncio.create_task(self.uploads.perform(Append(upload_id, chunk), ME, body))
+        await asyncio.wait_for(body.waits.wait(), 10)
+        return task
+
+    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> Inspected:
+        outcome = await self.uploads.perform(Inspect(upload_id, taking_over), ME, Pieces())
+        assert isinstance(outcome, Inspected)
+        return outcome
+
+    async def files(self) -> set[str]:
+        return {each async for each in self.scratch.uploads()}
+
+    async def reaches(self, upload_id: str, state: State) -> None:
+        """Run the handoff until the upload is in this state."""
+        job = asyncio.create_task(self.handoff.run())
+        async with asyncio.timeout(30):
+            while (await self.inspect(upload_id)).upload.state is not state:
+                await asyncio.sleep(0.01)
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    directory: Path, scratch: MemoryScratch | None = None, sink: type[DirectorySink] = DirectorySink, **options: object
+) -> AsyncIterator[Rig]:
+    made = Rig(directory, scratch or MemoryScratch(), sink, options)
+    try:
+        yield made
+    finally:
+        made.catalog.close()
+
+
+async def refusal(work: object) -> Reason:
+    with pytest.raises(Refused) as refused:
+        await work  # type: ignore[misc]
+    return refused.value.reason
