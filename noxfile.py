@@ -72,7 +72,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def generate(session: nox.Session) -> None:
-    """Make again what is generated: the sample configuration."""
+    """Make again what is generated: the sample configuration, OpenAPI, tables of the documentation."""
     install(session, "test")
     session.run("python", "-m", "tests.generated")
 

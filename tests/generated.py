@@ -1,4 +1,4 @@
-"""What is generated from the source: the sample configuration, and tables of the documentation.
+"""What is generated from the source: the sample configuration, the API in OpenAPI, and tables of the documentation.
 
     python -m tests.generated            make all of it again
     python -m tests.generated --check    fail where a file is not what would be made
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from resumable_glance.dialects.problems import STATUS
 from resumable_glance.errors import Reason
 from resumable_glance.protocol.upload import TRANSITIONS, Event, State
+from tests import openapi
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -217,6 +219,11 @@ def problems() -> str:
     return NOTICE + table(("type, after the prefix", "status", "meaning", "what a client does"), rows)
 
 
+def description() -> str:
+    """The native API in OpenAPI."""
+    return json.dumps(openapi.document(STATES, PROBLEMS), indent=1, ensure_ascii=False) + "\n"
+
+
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -225,6 +232,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 FILES: Mapping[Path, Callable[[], str]] = {
     DOCS / "resumable-glance.conf.sample": sample,
+    DOCS / "openapi.json": description,
     DOCS / "_generated" / "states.md": states,
     DOCS / "_generated" / "meanings.md": meanings,
     DOCS / "_generated" / "problems.md": problems,

@@ -23,13 +23,13 @@ from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Upload
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
-_CONTENT_RANGE = re.compile(r"bytes (0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,15})", re.ASCII)
-_SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
+CONTENT_RANGE = re.compile(r"bytes (0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,15})", re.ASCII)
+SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
 # RFC 9530, section 5, and the names that people know from md5sum and sha256sum
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
 
 # What Glance sets itself, or takes elsewhere: none of it is a further property.
-_RESERVED = frozenset(
+RESERVED = frozenset(
     (
         "checksum created_at direct_url file id locations os_hash_algo os_hash_value os_hidden owner schema self size "
         "status stores updated_at virtual_size name disk_format container_format visibility min_disk min_ram protected "
@@ -69,14 +69,14 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Refused:
 
 def integer(text: str, what: str) -> int:
     """A decimal number of bytes or things, at most 2^53-1."""
-    if not _INTEGER.fullmatch(text) or int(text) > _SAFE_INTEGER:
+    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:
         malformed(f"{what} is not a decimal number from 0 to 2^53-1.")
     return int(text)
 
 
 def content_range(text: str) -> tuple[Range, int]:
     """`bytes first-last/total` (RFC 9110, section 14.4) as a range and the total, in bytes."""
-    match = _CONTENT_RANGE.fullmatch(text)
+    match = CONTENT_RANGE.fullmatch(text)
     if not match:
         malformed("Content-Range must be 'bytes FIRST-LAST/TOTAL', with decimal numbers: bytes 0-1048575/4194304")
     first, last, total = (integer(each, "A number in Content-Range") for each in match.groups())
@@ -167,6 +167,6 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def further_property(name: str) -> str:
     """The name of a further property of an image, as it is. Refused: MALFORMED for what Glance has as its own."""
-    if not name or name in _RESERVED:
+    if not name or name in RESERVED:
         malformed(f"{name!r} can't be given as a further property of an image.")
     return name

@@ -47,7 +47,8 @@ STATUS: Mapping[Reason, int] = {
     Reason.STALLED: 408,
     Reason.SUPERSEDED: 409,
 }
-_HEADERS = {
+TYPE_PREFIX = "urn:problem-type:resumable-glance:"
+HEADERS = {  # of a refusal's facts
     "offset": "Upload-Offset",
     "size": "Upload-Length",
     "state": "Upload-State",
@@ -61,11 +62,11 @@ def refuse(refusal: Refused, place: Place) -> Reply:
     """The reply to a refused request, with headers for those who read only these."""
     status = STATUS[refusal.reason]
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
-    headers |= {_HEADERS[fact]: str(value) for fact, value in refusal.facts.items() if fact in _HEADERS}
+    headers |= {HEADERS[fact]: str(value) for fact, value in refusal.facts.items() if fact in HEADERS}
     if refusal.reason is Reason.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Keystone"
     document = {
-        "type": f"urn:problem-type:resumable-glance:{refusal.reason.value}",
+        "type": TYPE_PREFIX + refusal.reason.value,
         "title": refusal.reason.value.replace("-", " ").capitalize(),
         "status": status,
         "detail": refusal.detail,

@@ -1,0 +1,168 @@
+"""docs/openapi.json is true: the service answers as it says, whatever schemathesis asks."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+import schemathesis
+from schemathesis.specs.openapi import checks
+
+from resumable_glance.dialects import native, problems
+from resumable_glance.errors import Reason
+from resumable_glance.server import EXPOSED
+from tests.generated import DOCS
+from tests.service import Service, development
+from tests.wire import Client, md5, reason
+
+DOCUMENT: dict[str, Any] = json.loads((DOCS / "openapi.json").read_text())
+SCHEMATHESIS = [
+    str(Path(sys.executable).with_name("schemathesis")),
+    "--config-file",
+    str(Path(__file__).with_name("schemathesis.toml")),
+]
+ONE = native.MOUNT + "/{upload_id}"
+API = schemathesis.openapi.from_dict(copy.deepcopy(DOCUMENT))
+CONFORMANCE = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+LARGEST = 2**52  # bytes; more than any disk of ours has
+CONTENT = b"0123456789"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with development(tmp_path_factory.mktemp("service"), max_upload_size=LARGEST) as running:
+        yield running
+
+
+@pytest.fixture
+def client(shared: Service) -> Client:
+    return Client(shared.url)
+
+
+def checked(answer: requests.Response, path: str) -> requests.Response:
+    """`answer`, once it is what the description says: status, media type, headers, document."""
+    method = str(answer.request.method)
+    API[path][method].Case(path_parameters={"upload_id": "any"}).validate_response(answer, CONFORMANCE)
+    described = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status_code)]
+    assert {each for each in EXPOSED if each in answer.headers} <= set(described["headers"])
+    return answer
+
+
+def test_the_description_is_openapi_3_1() -> None:
+    API.validate()
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_reason_is_one_of_an_operation_or_belongs_elsewhere() -> None:
+    operations = json.dumps(DOCUMENT["paths"])
+    missing = {each for each in Reason if f'"{problems.TYPE_PREFIX}{each.value}"' not in operations}
+    of_tus = {Reason.UNSUPPORTED_VERSION, Reason.WRONG_OFFSET}
+    of_nobody = {Reason.METHOD_NOT_ALLOWED, Reason.DISCONNECTED}  # there is no such operation; nobody is there to read
+    assert missing == of_tus | of_nobody
+
+
+def narrowed() -> dict[str, Any]:
+    """The description with requests that often fit each other: else nearly all chunks are refused for one reason."""
+    described = copy.deepcopy(DOCUMENT)
+    described["security"] = []  # development mode looks at no token
+    described["components"]["schemas"]["Create"]["properties"]["size"] = {"enum": [len(CONTENT)]}
+    chunk = described["paths"][ONE]["patch"]
+    place = next(each for each in chunk["parameters"] if each["name"] == "Content-Range")
+    place["schema"] = {"enum": ["bytes 0-0/10", "bytes 0-9/10"]}
+    chunk["requestBody"]["content"][native.ACCEPTED]["schema"] = {"enum": ["0", CONTENT.decode()]}
+    return described
+
+
+def test_every_answer_is_one_that_is_described_and_none_is_a_5xx(tmp_path: Path) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(narrowed()))
+    with development(tmp_path / "service", max_upload_size=len(CONTENT)) as service:
+        command = [*SCHEMATHESIS, "run", str(document), "--url", service.url]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    print(run.stdout, run.stderr)
+    assert run.returncode == 0
+
+
+def test_an_upload_is_described_from_its_creation_to_its_image(client: Client) -> None:
+    digests = {"sha256": hashlib.sha256(CONTENT).hexdigest()}
+    created = checked(client.create(len(CONTENT), digests=digests), native.MOUNT)
+    url = created.headers["Location"]
+    checked(client.send(url, CONTENT, 5, 10), ONE)
+    assert checked(client.request("GET", url), ONE).json()["ranges"] == [[5, 9]]
+    assert "Upload-Ranges" in checked(client.request("HEAD", url), ONE).headers
+    assert checked(client.request("GET", client.url + native.MOUNT), native.MOUNT).json()["uploads"]
+    checked(client.send(url, CONTENT, 0, 5, md5(CONTENT[:5])), ONE)
+    client.wait(url, "active")
+    assert checked(client.request("GET", url), ONE).json()["hashes"]
+    sealed = checked(client.request("DELETE", url), ONE)
+    assert (sealed.status_code, sealed.headers["Upload-State"]) == (409, "active")
+
+
+def test_an_upload_that_has_failed_is_described(client: Client) -> None:
+    url = client.created(len(CONTENT), digests={"md5": "0" * 32})
+    client.send(url, CONTENT, 0, 10)
+    client.wait(url, "failed")
+    assert checked(client.request("GET", url), ONE).json()["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert checked(client.request("DELETE", url), ONE).status_code == 204
+    assert reason(checked(client.request("GET", url), ONE)) == "upload-cancelled"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", native.MOUNT])
+def test_what_can_be_done_is_described(client: Client, method: str, path: str) -> None:
+    assert checked(client.request(method, client.url + path), path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(LARGEST, "no-scratch-space"), (LARGEST + 1, "upload-too-large"), (-1, "malformed-request")]
+)
+def test_a_refused_creation_is_described(client: Client, size: int, expected: str) -> None:
+    assert reason(checked(client.create(size), native.MOUNT)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Content-Range": "bytes 0-4/11"}, "wrong-total"),
+        ({"Content-Range": "bytes 0-3/10"}, "body-too-long"),
+        ({"Content-Range": "bytes 0-5/10"}, "body-too-short"),
+        ({"Content-Range": "bytes 5-9/10"}, "different-bytes"),
+        ({"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}, "chunk-digest-mismatch"),
+        ({"Content-Digest": "crc32c=:AAAAAA==:"}, "unsupported-digest"),
+        ({"Content-Type": "image/png"}, "unsupported-media-type"),
+        ({"Content-Encoding": "gzip"}, "unsupported-content-encoding"),
+    ],
+)
+def test_a_refused_chunk_is_described(client: Client, headers: dict[str, str], expected: str) -> None:
+    url = client.created(len(CONTENT))
+    client.send(url, CONTENT, 5, 10)
+    assert reason(checked(client.send(url, CONTENT, 0, 5, headers), ONE)) == expected
+
+
+def test_what_is_said_at_the_gate_is_described(tmp_path: Path) -> None:
+    keystone = {"auth_type": "password", "auth_url": "http://127.0.0.1:1", "username": "u", "password": "p"}
+    with Service(
+        tmp_path,
+        {
+            "DEFAULT": {"sink": "directory", "sink_directory": tmp_path / "images"},
+            "keystone_authtoken": keystone,
+        },
+    ) as service:
+        for headers, expected in [({}, "unauthenticated"), ({"X-Auth-Token": "t"}, "identity-unavailable")]:
+            answer = Client(service.url, headers).request("GET", service.url + native.MOUNT)
+            assert reason(checked(answer, native.MOUNT)) == expected
