@@ -6,6 +6,7 @@ request head -> dialect.parse -> gate.admit -> uploads.perform(command, body) ->
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -65,13 +66,21 @@ class RequestBody:
             raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
         return b""
 
-    async def whole(self, limit: int) -> bytes:
-        """All of it, if it has at most `limit` bytes. Refused: BODY_TOO_LONG."""
+    async def whole(self, limit: int, patience: float) -> bytes:
+        """All of it, if it has at most `limit` bytes and comes within `patience` seconds.
+
+        Refused: BODY_TOO_LONG, STALLED.
+        """
         document = bytearray()
-        while piece := await self.read():
-            document += piece
-            if len(document) > limit:
-                raise Refused(Reason.BODY_TOO_LONG, f"A description has at most {limit} bytes.", limit=limit)
+        try:
+            async with asyncio.timeout(patience):
+                while piece := await self.read():
+                    document += piece
+                    if len(document) > limit:
+                        raise Refused(Reason.BODY_TOO_LONG, f"A description has at most {limit} bytes.", limit=limit)
+        except TimeoutError:
+            sentence = "The description did not come in time. Send it again."
+            raise Refused(Reason.STALLED, sentence, retry_after=1) from None
         return bytes(document)
 
 
@@ -105,7 +114,7 @@ class Endpoint:
             "native": native.capabilities(place),
             "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
         }
-        return JSONResponse({**described, "dialects": dialects})
+        return JSONResponse({**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS"})
 
     def place(self, request: Request) -> Place:
         settings = self._settings
@@ -123,7 +132,7 @@ class Endpoint:
         if head.method == "OPTIONS":
             return _response(dialect.options(head, place))
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
-        document = await body.whole(dialect.LARGEST_DOCUMENT) if described else b""
+        document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.idle_timeout) if described else b""
         command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
         outcome = await self._uploads.perform(command, identity, body, place.request_id)
@@ -169,7 +178,7 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
         refusal = Refused(Reason.METHOD_NOT_ALLOWED, "Use GET, HEAD or OPTIONS here.", allow="GET, HEAD, OPTIONS")
         return _response(problems.refuse(refusal, endpoint.place(request)))
 
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
             *(
@@ -182,6 +191,8 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
         exception_handlers={404: nothing_here, 405: nothing_of_that_kind},
         lifespan=lifespan,
     )
+    made.router.redirect_slashes = False  # its Location would not know public_endpoint
+    return made
 
 
 class _AnyMethod:

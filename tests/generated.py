@@ -65,6 +65,10 @@ STATES: Mapping[State, tuple[str, str]] = {
         "The handoff will not go on by itself; `handoff.trouble` says why. The bytes are kept.",
         "Show the trouble to a person. `DELETE` frees the space; then start again with a new upload.",
     ),
+    State.JOINED: (
+        "A part (tus: concatenation) whose bytes belong to another upload now, which `joined_into` names.",
+        "Go on with that one.",
+    ),
     State.CANCELLED: ("Its owner has cancelled it. The bytes are gone.", "Create a new upload if it is still wanted."),
     State.EXPIRED: (
         "Nobody has sent a byte for too long. The bytes are gone.",
@@ -78,6 +82,7 @@ EVENTS: Mapping[Event, str] = {
     Event.DELIVERED: "the sink has taken all bytes",
     Event.VERIFIED: "the receipt is our proof",
     Event.REFUTED: "a digest, the receipt, the sink or scratch says that another attempt would not help",
+    Event.JOINED: "a part that has all of its bytes is joined with others into one upload",
     Event.DISCARDED: "its owner cancels it",
     Event.LAPSED: "no byte came for `upload_expiry` seconds",
 }
@@ -100,11 +105,15 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "Send `Tus-Resumable: 1.0.0`.",
     ),
     Reason.WRONG_OFFSET: (
-        "tus: the chunk does not begin at the offset, which `offset` tells.",
+        "tus, IETF: the chunk does not begin at the offset, which `offset` tells.",
         "Go on from there.",
     ),
     Reason.WRONG_TOTAL: (
-        "The total in `Content-Range` is not the upload's size, which is in `size`.",
+        "The upload has another size than the one told now, or more bytes than that came already.",
+        "Stop: it is another file, or the file has changed.",
+    ),
+    Reason.WRONG_DIGEST: (
+        "Another digest of the whole image, with the same algorithm, was declared before.",
         "Stop: it is another file, or the file has changed.",
     ),
     Reason.BODY_TOO_LONG: (
@@ -139,6 +148,15 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     Reason.CANCELLED: ("The upload was cancelled.", "Create a new one if it is still wanted."),
     Reason.EXPIRED: ("Nobody has continued the upload for too long.", "Create a new one."),
     Reason.LOST: ("The service's scratch disk has lost the bytes; the upload is `failed`.", "Create a new one."),
+    Reason.UNFINISHED: (
+        "tus: what was asked for needs all bytes of the upload, and some are missing.",
+        "Send them first.",
+    ),
+    Reason.JOINED: (
+        "tus: the upload was joined with others into one, or is that one, or has an image of its own and can't be part "
+        "of another.",
+        "Nothing can be sent to it. Ask for the upload that `joined_into` names.",
+    ),
     Reason.SEALED: (
         "The upload is past what was asked for: all bytes are there, or its image is active.",
         "Ask which state it is in.",

@@ -44,13 +44,14 @@ _ANY = (Reason.MALFORMED, Reason.UNSUPPORTED_ENCODING, Reason.UNAUTHENTICATED, R
 _OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED)
 _CREATE = (*_ANY, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE, Reason.IMAGE_UNKNOWN,
            Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.SINK_UNAVAILABLE,
-           Reason.CLOSING)  # fmt: skip
+           Reason.STALLED, Reason.CLOSING)  # fmt: skip
 _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPPORTED_MEDIA_TYPE,
-           Reason.UNSUPPORTED_DIGEST, Reason.WRONG_TOTAL, Reason.BODY_TOO_LONG, Reason.BODY_TOO_SHORT,
+           Reason.UNSUPPORTED_DIGEST, Reason.WRONG_TOTAL, Reason.WRONG_DIGEST, Reason.JOINED,
+           Reason.UPLOAD_TOO_LARGE, Reason.BODY_TOO_LONG, Reason.BODY_TOO_SHORT,
            Reason.CHUNK_TOO_LARGE, Reason.CHUNK_DIGEST_MISMATCH, Reason.DIFFERENT_BYTES, Reason.STALLED,
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)
-_CANCEL = (*_OF_ONE, Reason.SEALED)
+_CANCEL = (*_OF_ONE, Reason.SEALED, Reason.JOINED)
 
 
 def document(states: Meanings, reasons: Meanings) -> Json:
@@ -96,7 +97,10 @@ def document(states: Meanings, reasons: Meanings) -> Json:
 
 
 def _root(name: str) -> Json:
-    return {**_operation(name, "What this service is and can do", {"200": _answer("What it is.", "Root")}), **_OPEN}
+    return {
+        **_operation(name, "What this service is and can do", {"200": _answer("What it is.", "Root", {"Allow": True})}),
+        **_OPEN,
+    }
 
 
 def _options(name: str, parameters: Iterable[Json] = ()) -> Json:
@@ -150,6 +154,8 @@ def _append(reasons: Meanings) -> Json:
                    TEXT),
         _parameter("header", "Content-MD5", "The md5 of this body, in base64.",
                    {"type": "string", "pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"}),
+        _parameter("header", "Repr-Digest", "Of the whole image, as Content-Digest. With any chunk, the last one too.",
+                   TEXT),
     ]  # fmt: skip
     sealed = "Every byte of the chunk is durable. The state is sealed (or later) if it was the last one missing."
     answers = {"204": _answer(sealed, None, OF_AN_UPLOAD), **_refusals(_APPEND, reasons)}

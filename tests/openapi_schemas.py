@@ -24,7 +24,8 @@ FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "allow": (TEXT, frozenset({Reason.METHOD_NOT_ALLOWED})),
     "accept_patch": ({"const": native.ACCEPTED}, frozenset({Reason.UNSUPPORTED_MEDIA_TYPE})),
     "limit": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.CHUNK_TOO_LARGE, Reason.UPLOAD_TOO_LARGE})),
-    "offset": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.SEALED, Reason.WRONG_OFFSET})),
+    "offset": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.SEALED, Reason.WRONG_OFFSET, Reason.WRONG_TOTAL})),
+    "provided": (BYTES, frozenset({Reason.WRONG_OFFSET})),
     "size": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.WRONG_TOTAL})),
     "state": ({"$ref": "#/components/schemas/State"}, frozenset({Reason.SEALED})),
     "retry_after": (
@@ -202,6 +203,8 @@ _SUMMARY: Json = {
     "expires_at": _or_null({**MOMENT, "description": "When it will be removed; null unless receiving."}),
 }
 _FURTHER: Json = {
+    "parts": _array("The uploads that were joined into this one (tus: concatenation), in order.", _ref("Id")),
+    "joined_into": _or_null({**_ref("Id"), "description": "A part: the upload that has its bytes now."}),
     "ranges": _array(
         "Durable ranges in bytes, [first, last], inclusive, in order, with a gap between any two.",
         {"type": "array", "prefixItems": [BYTES, BYTES], "items": False, "minItems": 2},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -521,3 +523,33 @@ def test_nothing_is_left_of_a_service_that_has_stopped(service: Service) -> None
     service.stop()
     with pytest.raises(requests.ConnectionError):
         requests.get(service.url, timeout=5)
+
+
+@pytest.mark.parametrize("path", ["/v1/uploads/", "/v1/tus/", "/v1/uploads/a/b"])
+def test_an_address_with_a_slash_too_many_is_none(client: Client, path: str) -> None:
+    answer = client.request("GET", client.url + path, allow_redirects=False)
+    assert (answer.status_code, reason(answer)) == (404, "not-found")
+
+
+def test_a_description_that_does_not_come_is_not_waited_for(client: Client) -> None:
+    head = b"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+    host, _, port = client.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head)
+        assert b"HTTP/1.1 408 " in connection.recv(65536)
+
+
+def test_a_digest_of_the_whole_image_may_come_with_any_chunk(client: Client) -> None:
+    for text, end in ((digest("sha-256", CONTENT), "active"), (digest("sha-256", b"else"), "failed")):
+        url = client.created(SIZE)
+        assert client.send(url, CONTENT, 0, 1000).status_code == 204
+        assert client.send(url, CONTENT, 1000, SIZE, {"Repr-Digest": text}).status_code == 204
+        assert client.wait(url, "active", "failed")["state"] == end
+    answer = client.send(url, CONTENT, 0, 1000, {"Repr-Digest": digest("sha-256", CONTENT)})
+    assert (answer.status_code, reason(answer)) == (409, "wrong-digest")
+    assert client.send(url, CONTENT, 0, 1000, {"Repr-Digest": "sha-256"}).status_code == 400
+
+
+def digest(name: str, content: bytes) -> str:
+    value = base64.b64encode(hashlib.new(name.replace("-", ""), content).digest()).decode()
+    return f"{name}=:{value}:"
