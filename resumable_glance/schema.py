@@ -94,8 +94,8 @@ def engine(url: str) -> sa.Engine:
     return created
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the schema to this version's. NewerCatalog if it is already past it."""
+def migrate(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the schema to this version's, or a `revision` before. NewerCatalog if it is already past this version's."""
     import alembic.command
     import alembic.config
     import alembic.util
@@ -105,7 +105,7 @@ def migrate(engine: sa.Engine) -> None:
     with _without_foreign_keys(engine), engine.begin() as connection:
         configuration.attributes["connection"] = connection
         try:
-            alembic.command.upgrade(configuration, "head")
+            alembic.command.upgrade(configuration, revision)
         except alembic.util.CommandError as problem:
             raise NewerCatalog(
                 f"The catalog was written by a newer version of resumable-glance ({problem}). Run that version, or "

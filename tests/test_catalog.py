@@ -88,6 +88,26 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path
     engine.dispose()
 
 
+def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_to_date(tmp_path: Path) -> None:
+    engine = schema.engine(address(tmp_path))
+    schema.migrate(engine, "0001")
+    row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
+           if name not in {"reserved", "parts", "joined_into"}}  # fmt: skip
+    with engine.begin() as db:
+        columns = ", ".join(row)
+        db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
+        db.execute(sa.text("INSERT INTO extents VALUES (:id, 0, 10, 'crc32:00000000')"), {"id": row["id"]})
+    engine.dispose()
+    opened = Catalog(address(tmp_path))
+    kept = wait(opened.get(str(row["id"])))
+    assert kept is not None
+    assert (kept.size, kept.received, kept.reserved, kept.parts, kept.joined_into) == (100, 10, 100, (), None)
+    assert wait(opened.extents(kept.id)) == [extent(0, 10)]
+    assert wait(opened.promised()) == 90
+    assert wait(opened._run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)]
 )

@@ -158,6 +158,12 @@ class OffByOne(Sabotaged):
             await super().write(position + (position > 100_000), data)
 
 
+class KeepsItsSize(Sabotaged):
+    class file(MemoryFile):
+        async def write(self, position: int, data: bytes | memoryview) -> None:
+            await super().write(position, data[: max(0, self._stored.size - position)])
+
+
 class Appends(Sabotaged):
     class file(MemoryFile):
         async def write(self, position: int, data: bytes | memoryview) -> None:
@@ -177,6 +183,7 @@ class WritersRace(Sabotaged):
         async def write(self, position: int, data: bytes | memoryview) -> None:
             whole = bytearray(self._stored.current)
             await asyncio.sleep(0)
+            whole.extend(bytes(max(0, position + len(data) - len(whole))))
             whole[position : position + len(data)] = data
             self._stored.current[:] = whole
 

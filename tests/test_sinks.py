@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,17 @@ class RefusesTheEmptyImage(DirectorySink):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         if size:
             super()._write(image_id, size, source)
+
+
+class GivesBackLess(DirectorySink):
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        whole = await super().content(image, actor)
+
+        async def less() -> AsyncGenerator[bytes]:
+            async for piece in whole:
+                yield piece[1:]
+
+        return less()
 
 
 class DiscardsNothing(DirectorySink):

@@ -37,6 +37,7 @@ async def check_scratch(scratch: Scratch) -> None:
         _creation_is_exclusive,
         _holes_read_as_zeros,
         _bytes_land_where_they_belong,
+        _a_file_grows_with_what_is_written,
         _writers_do_not_disturb_each_other,
         _a_file_that_is_too_short_says_so,
         _synced_bytes_are_seen_by_others,
@@ -95,6 +96,17 @@ async def _bytes_land_where_they_belong(scratch: Scratch, upload_id: str) -> Non
         promised(await file.read(0, size) == model, "Any position can be written to, in any order, and again.")
         promised(await file.read(149, 12) == model[149:161], "Any part can be read.")
         promised(await file.read(7, 0) == b"", "A read of no bytes gives none.")
+
+
+async def _a_file_grows_with_what_is_written(scratch: Scratch, upload_id: str) -> None:
+    await scratch.create(upload_id, 0)
+    async with scratch.open(upload_id) as file:
+        await file.write(0, b"one")
+        await file.write(10, b"two")
+        await file.sync()
+        promised(await file.read(0, 13) == b"one" + bytes(7) + b"two", "Writes may go beyond the end of a file.")
+        with raises(EOFError, "A file is no longer than what was written."):
+            await file.read(0, 14)
 
 
 async def _writers_do_not_disturb_each_other(scratch: Scratch, upload_id: str) -> None:

@@ -73,6 +73,7 @@ async def check_sink(sink: Sink, actor: Actor, request: ImageRequest) -> None:
         _an_image_is_known_before_its_bytes,
         _delivered_bytes_are_what_the_receipt_says,
         _an_image_of_no_bytes_is_complete_too,
+        _delivered_bytes_are_given_back,
         _a_source_that_breaks_leaves_the_image_waiting,
         _a_source_that_is_too_short_never_completes,
         _a_discarded_image_is_gone,
@@ -130,6 +131,15 @@ async def _an_image_is_known_before_its_bytes(sink: Sink, actor: Actor, request:
         promised(image.store == request.store, "An image remembers its store.")
         async with _image(sink, actor, request, 100) as other:
             promised(image.id != other.id, "Each prepared image is one of its own.")
+
+
+async def _delivered_bytes_are_given_back(sink: Sink, actor: Actor, request: ImageRequest) -> None:
+    for data in (_content(), b""):
+        async with _image(sink, actor, request, len(data)) as image:
+            await _deliver(sink, image, len(data), WatchedSource(data), actor)
+            await _settled(sink, image, actor)
+            given = b"".join([piece async for piece in await sink.content(image, actor)])
+            promised(given == data, "content() gives back the bytes that were delivered.")
 
 
 async def _delivered_bytes_are_what_the_receipt_says(sink: Sink, actor: Actor, request: ImageRequest) -> None:
