@@ -5,5 +5,6 @@ export const answer = (request, response) => ({
   url: request.getURL(),
   status: response.getStatus(),
   offset: Number(response.getHeader('Upload-Offset') ?? -1),
+  location: response.getHeader('Location') ?? null,
   refused: response.getStatus() < 300 ? null : response.getBody(),
 })
