@@ -16,6 +16,7 @@ class BadLink:
 
     `cuts` is how many cuts there will be at most, `patience` bounds the bytes before each; `rate` in bytes a second
     of each connection, None for as fast as it goes; it can be changed at any time. The random numbers come from `seed`.
+    `carried` are the bytes that were sent upwards in all.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class BadLink:
     ) -> None:
         self.cuts_left = cuts
         self.cuts_made = 0
+        self.carried = 0
         self.on_cut: Callable[[int], None] = lambda _: None
         self._target = target
         self._patience = patience
@@ -85,6 +87,7 @@ class BadLink:
     async def _upwards(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = self._random.randint(*self._patience)
         while piece := await reader.read(PIECE):
+            self.carried += len(piece)
             if self.cuts_left > 0 and len(piece) >= left:
                 writer.write(piece[:left])
                 await writer.drain()

@@ -15,7 +15,7 @@ import pytest
 from tests.browser import Browser, served
 from tests.chaos import BadLink
 from tests.service import Service, development
-from tests.tus_clients import DEADLINE, MIB, Said, assert_uploaded, assert_went_on, disk, heard
+from tests.tus_clients import DEADLINE, MIB, SIZE, Said, assert_uploaded, assert_went_on, disk, heard
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -75,6 +75,16 @@ def test_a_page_of_another_origin_goes_on_after_cuts(
         end = wait(page)
         assert link.cuts_made == CUTS
     assert_went_on(said(page))
+    assert_uploaded(service, end["url"])
+
+
+def test_a_page_that_repeats_a_request_is_stopped_soon(service: Service, site: str, browser: Browser) -> None:
+    # What Chromium repeats would bring all of the image for nothing, for it reads an answer only afterwards.
+    with BadLink(service.port, cuts=1, patience=(MIB, 2 * MIB), rate=16 * MIB, seed=10) as link:
+        page = begin(browser, site, link, "tus-js-client")
+        end = wait(page)
+        assert link.cuts_made == 1
+        assert link.carried < SIZE + SIZE // 2
     assert_uploaded(service, end["url"])
 
 
