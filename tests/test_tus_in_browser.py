@@ -15,7 +15,7 @@ import pytest
 from tests.browser import Browser, served
 from tests.chaos import BadLink
 from tests.service import Service, development
-from tests.tus_clients import DEADLINE, MIB, SIZE, Said, assert_uploaded, assert_went_on, disk, heard
+from tests.tus_clients import DEADLINE, MIB, PARTS, SIZE, Said, assert_uploaded, assert_went_on, disk, heard
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -58,11 +58,19 @@ def wait(page: Page) -> dict[str, Any]:
     return dict(said(page)[-1])
 
 
+def finish(page: Page) -> str:
+    """The upload's URL, once it is done."""
+    end = wait(page)
+    assert "url" in end, said(page)
+    return str(end["url"])
+
+
 @pytest.mark.parametrize(
     ("client", "options"),
     [
         pytest.param("tus-js-client", {}, id="tus-js-client"),
         pytest.param("tus-js-client", {"chunkSize": 8 * MIB}, id="tus-js-client in chunks"),
+        pytest.param("tus-js-client", {"parallelUploads": PARTS}, id="tus-js-client in parts"),
         pytest.param("Uppy", {}, id="Uppy"),
         pytest.param("Uppy", {"chunkSize": 8 * MIB}, id="Uppy in chunks"),
     ],
@@ -72,42 +80,49 @@ def test_a_page_of_another_origin_goes_on_after_cuts(
 ) -> None:
     with BadLink(service.port, cuts=CUTS, patience=PATIENCE, seed=7) as link:
         page = begin(browser, site, link, client, **options)
-        end = wait(page)
+        url = finish(page)
         assert link.cuts_made == CUTS
-    assert_went_on(said(page))
-    assert_uploaded(service, end["url"])
+    assert_went_on(said(page), options.get("parallelUploads", 1))
+    assert_uploaded(service, url)
 
 
 def test_a_page_that_repeats_a_request_is_stopped_soon(service: Service, site: str, browser: Browser) -> None:
     # What Chromium repeats would bring all of the image for nothing, for it reads an answer only afterwards.
     with BadLink(service.port, cuts=1, patience=(MIB, 2 * MIB), rate=16 * MIB, seed=10) as link:
         page = begin(browser, site, link, "tus-js-client")
-        end = wait(page)
+        url = finish(page)
         assert link.cuts_made == 1
         assert link.carried < SIZE + SIZE // 2
-    assert_uploaded(service, end["url"])
+    assert_uploaded(service, url)
 
 
-@pytest.mark.parametrize("client", ["tus-js-client", "Uppy"])
+@pytest.mark.parametrize(
+    ("client", "options"),
+    [
+        pytest.param("tus-js-client", {}, id="tus-js-client"),
+        pytest.param("tus-js-client", {"parallelUploads": PARTS}, id="tus-js-client in parts"),
+        pytest.param("Uppy", {}, id="Uppy"),
+    ],
+)
 def test_a_page_finds_its_upload_again_after_the_browser_was_killed(
-    service: Service, site: str, browser: Browser, client: str
+    service: Service, site: str, browser: Browser, client: str, options: dict[str, Any]
 ) -> None:
     cut = threading.Event()
-    with BadLink(service.port, cuts=3, patience=(8 * MIB, 12 * MIB), rate=2 * MIB, seed=8) as link:
+    with BadLink(service.port, cuts=3, patience=(4 * MIB, 6 * MIB), rate=MIB, seed=8) as link:
         link.on_cut = lambda number: cut.set() if number == 1 else None
-        page = begin(browser, site, link, client)
+        page = begin(browser, site, link, client, **options)
         assert cut.wait(DEADLINE)
-        page.wait_for_selector("text=HEAD 200")  # and the next request begins
+        page.wait_for_selector("text=HEAD 200", timeout=DEADLINE * 1000)  # and the next request begins
         before = said(page)
-        wait_until_stored(browser, before[0]["location"])
+        wait_until_stored(browser, [line["location"] for line in before if line["method"] == "POST"][-1])
         browser.kill()
         link.rate = None
         browser.start()
-        page = begin(browser, site, link, client)
-        end = wait(page)
+        page = begin(browser, site, link, client, **options)
+        url = finish(page)
         assert link.cuts_made == 3
-    assert_went_on([*before, *said(page)])
-    assert_uploaded(service, end["url"])
+    assert_went_on([*before, *said(page)], options.get("parallelUploads", 1))
+    assert_uploaded(service, url)
 
 
 def wait_until_stored(browser: Browser, text: str) -> None:

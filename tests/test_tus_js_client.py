@@ -17,7 +17,7 @@ import pytest
 from tests import process
 from tests.chaos import BadLink
 from tests.service import Service, development
-from tests.tus_clients import CUTS, DEADLINE, MIB, PATIENCE, Said, assert_uploaded, assert_went_on, disk, heard
+from tests.tus_clients import CUTS, DEADLINE, MIB, PARTS, PATIENCE, Said, assert_uploaded, assert_went_on, disk, heard
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,19 @@ def test_tus_js_client_goes_on_after_cuts(
         url = client.wait()
         assert link.cuts_made == CUTS
     assert_went_on(client.said())
+    assert_uploaded(service, url)
+
+
+def test_tus_js_client_goes_on_after_cuts_with_all_parts_of_an_upload(
+    service: Service, node: Path, clients: Path, image: Path, tmp_path: Path
+) -> None:
+    with (
+        BadLink(service.port, cuts=CUTS, patience=(2 * MIB, 7 * MIB), seed=11) as link,
+        tus_js_client(node, clients, tmp_path, image, link, parallelUploads=PARTS) as client,
+    ):
+        url = client.wait()
+        assert link.cuts_made == CUTS
+    assert_went_on(client.said(), PARTS)
     assert_uploaded(service, url)
 
 

@@ -19,6 +19,7 @@ MIB = 1024 * 1024
 SIZE = 64 * MIB
 CUTS = 4
 PATIENCE = (2 * MIB, 12 * MIB)  # bytes that a connection carries before it is cut
+PARTS = 3  # of uploads in parts
 DEADLINE = 120  # seconds for an upload
 
 # What a client in JavaScript says of each answer (method, url, status, offset, refused), and at the end: url, or error.
@@ -43,13 +44,15 @@ def assert_uploaded(service: Service, url: str) -> None:
     assert upload["image"]["name"] == disk().name
 
 
-def assert_went_on(said: Said) -> None:
-    """It made one upload, and whatever it asked for afterwards was there and grew."""
-    created = [line for line in said if line.get("method") == "POST" and line["status"] == 201]
-    assert len(created) == 1, said
+def assert_went_on(said: Said, parts: int = 1) -> None:
+    """It made one upload (of parts: each, and one of them all); whatever it asked for afterwards was there and grew."""
+    created = [line["location"] for line in said if line.get("method") == "POST" and line["status"] == 201]
+    assert len(created) == (1 if parts == 1 else parts + 1), said
     heads = [line for line in said if line.get("method") == "HEAD"]
+    assert len(heads) >= 3
     assert {line["status"] for line in heads} == {200}
-    offsets = [line["offset"] for line in heads]
-    assert len(offsets) >= 3
-    assert offsets == sorted(offsets)
-    assert offsets[-1] > 0
+    assert {line["url"] for line in heads} <= set(created)
+    for url in created:
+        offsets = [line["offset"] for line in heads if line["url"] == url]
+        assert offsets == sorted(offsets)
+    assert max(line["offset"] for line in heads) > 0
