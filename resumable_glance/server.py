@@ -7,7 +7,9 @@ request head -> dialect.parse -> gate.admit -> uploads.perform(command, body) ->
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -29,6 +31,8 @@ from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
 DIALECTS: tuple[Dialect, ...] = (native, tus)
+REST = 16 * 1024 * 1024  # bytes of a body that are taken after its answer
+LINGER = 2  # seconds for which they are
 EXPOSED = [
     "Accept-Patch",
     "Allow",
@@ -163,10 +167,58 @@ class RequestId:
         await self._app(scope, receive, send_with_id)
 
 
+class EarlyAnswer:
+    """Ends the connection after an answer that came when much of the request's body was still to come.
+
+    uvicorn takes such a body to its end and throws it away. Many clients (Chromium is one) send all of theirs before
+    they look for an answer, so that a chunk that is refused at once costs as much of their link as one that counts.
+    The connection ends a moment after the answer, for one that ends at once can lose it (RFC 9112, section 9.6).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rest = _announced(scope)
+        if not rest:
+            await self._app(scope, receive, send)
+            return
+        ending = False
+
+        async def receive_counted() -> Message:
+            nonlocal rest
+            message = await receive()
+            rest = rest - len(message.get("body", b"")) if message.get("more_body") else 0
+            return message
+
+        async def send_and_end(message: Message) -> None:
+            nonlocal ending
+            if message["type"] == "http.response.start" and rest > REST:
+                ending = True
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            elif ending and message["type"] == "http.response.body" and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                more = REST
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        while rest and more > 0:
+                            more -= len((await receive_counted()).get("body", b""))
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, receive_counted, send_and_end)
+
+
+def _announced(scope: Scope) -> float:
+    """Bytes of a request's body; infinite if they are not told."""
+    headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+    return math.inf if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+
+
 def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Lifespan[Starlette] | None) -> Starlette:
     """The ASGI application."""
     endpoint = Endpoint(settings, gate, uploads)
-    middleware = [Middleware(RequestId)]
+    middleware = [Middleware(EarlyAnswer), Middleware(RequestId)]
     if settings.allowed_origins:
         middleware.append(_cors(settings.allowed_origins, settings.cors_max_age))
 

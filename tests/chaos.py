@@ -15,7 +15,8 @@ class BadLink:
     """Forwards to 127.0.0.1:`target`; cuts a connection (with RST) after a random number of bytes sent upwards.
 
     `cuts` is how many cuts there will be at most, `patience` bounds the bytes before each; `rate` in bytes a second
-    of each connection, None for as fast as it goes. The random numbers come from `seed`.
+    of each connection, None for as fast as it goes; it can be changed at any time. The random numbers come from `seed`.
+    `carried` are the bytes that were sent upwards in all.
     """
 
     def __init__(
@@ -23,10 +24,11 @@ class BadLink:
     ) -> None:
         self.cuts_left = cuts
         self.cuts_made = 0
+        self.carried = 0
         self.on_cut: Callable[[int], None] = lambda _: None
         self._target = target
         self._patience = patience
-        self._rate = rate
+        self.rate = rate
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -75,6 +77,8 @@ class BadLink:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*done, *pending, return_exceptions=True)
+        except asyncio.CancelledError:
+            pass  # we close; asyncio would report a connection that ends so as a mistake
         finally:
             for each in (writer, upward_writer):
                 self._writers.discard(each)
@@ -83,6 +87,7 @@ class BadLink:
     async def _upwards(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = self._random.randint(*self._patience)
         while piece := await reader.read(PIECE):
+            self.carried += len(piece)
             if self.cuts_left > 0 and len(piece) >= left:
                 writer.write(piece[:left])
                 await writer.drain()
@@ -93,8 +98,8 @@ class BadLink:
             left -= len(piece)
             writer.write(piece)
             await writer.drain()
-            if self._rate is not None:
-                await asyncio.sleep(len(piece) / self._rate)
+            if self.rate is not None:
+                await asyncio.sleep(len(piece) / self.rate)
 
     async def _downwards(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE):

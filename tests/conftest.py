@@ -12,7 +12,7 @@ import pytest
 from tests.cloud import Cloud
 from tests.service import Service, beside, development
 
-pytest_plugins = ["tests.cloud.fixtures"]
+pytest_plugins = ["tests.cloud.fixtures", "tests.node", "tests.browser"]
 
 # A shell that runs us in the background lets us, and whomever we start, ignore Ctrl-C; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

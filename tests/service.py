@@ -105,8 +105,8 @@ class Service:
         return 0 if running is None else process.end(running, how, patience=60)
 
 
-def development(directory: Path, **options: object) -> Service:
-    """Without OpenStack: anyone may upload, images land in `directory`/images."""
+def development(directory: Path, groups: Mapping[str, Mapping[str, object]] = {}, /, **options: object) -> Service:
+    """Without OpenStack: anyone may upload, images land in `directory`/images. `options` are those of DEFAULT."""
     return Service(
         directory,
         {
@@ -115,7 +115,8 @@ def development(directory: Path, **options: object) -> Service:
                 "sink": "directory",
                 "sink_directory": directory / "images",
                 **options,
-            }
+            },
+            **groups,
         },
     )
 

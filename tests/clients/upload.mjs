@@ -6,6 +6,7 @@
 
 import { createReadStream } from 'node:fs'
 import { FileUrlStorage, Upload } from 'tus-js-client'
+import { answer } from './answer.mjs'
 
 const { file, storage, options } = JSON.parse(process.argv[2])
 const say = (what) => console.log(JSON.stringify(what))
@@ -14,13 +15,7 @@ const upload = new Upload(createReadStream(file), {
   retryDelays: [100, 300, 1000, 3000, 3000, 3000],
   ...options,
   ...(storage && { urlStorage: new FileUrlStorage(storage) }),
-  onAfterResponse: (request, response) =>
-    say({
-      method: request.getMethod(),
-      status: response.getStatus(),
-      offset: Number(response.getHeader('Upload-Offset') ?? -1),
-      refused: response.getStatus() < 300 ? null : response.getBody(),
-    }),
+  onAfterResponse: (request, response) => say(answer(request, response)),
   onError: (error) => {
     console.error(String(error))
     process.exitCode = 1
