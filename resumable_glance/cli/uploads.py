@@ -130,9 +130,9 @@ def _complain(sentence: str) -> None:
 
 
 def _row(upload: dict[str, Any], long: bool) -> list[str]:
-    image = upload["image"]
-    row = [upload["id"], upload["state"], size(upload["received"]), size(upload["size"]), image["id"],
-           image["name"] or "-"]  # fmt: skip
+    image = upload["image"] or {"id": "-", "name": "-", "store": None}  # a part of another upload has none
+    told = "-" if upload["size"] is None else size(upload["size"])
+    row = [upload["id"], upload["state"], size(upload["received"]), told, image["id"], image["name"] or "-"]
     if long:
         row += [image["store"] or "-", upload["created_at"], upload["updated_at"], upload["expires_at"] or "-"]
     return row
