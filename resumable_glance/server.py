@@ -7,10 +7,7 @@ request head -> dialect.parse -> gate.admit -> uploads.perform(command, body) ->
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -19,20 +16,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
 from resumable_glance.dialects import Dialect, Head, Place, Reply, native, problems, tus
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.middleware import EarlyAnswer, RequestId
 from resumable_glance.protocol.commands import Content
 from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
 DIALECTS: tuple[Dialect, ...] = (native, tus)
-REST = 16 * 1024 * 1024  # bytes of a body that are taken after its answer
-LINGER = 2  # seconds for which they are
 EXPOSED = [
     "Accept-Patch",
     "Allow",
@@ -141,78 +137,6 @@ class Endpoint:
         identity = await self._gate.admit(request.headers)
         outcome = await self._uploads.perform(command, identity, body, place.request_id)
         return _response(dialect.render(outcome, place), outcome.stream if isinstance(outcome, Content) else None)
-
-
-class RequestId:
-    """Gives every request an id of its own, in the log and in X-Openstack-Request-Id of the answer.
-
-    An id that came with the request (the caller's, also `req-` and a UUID) is logged next to ours.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = f"req-{uuid.uuid4()}"
-        logs.bind(request_id, dict(scope["headers"]).get(b"x-openstack-request-id", b"").decode("latin-1"))
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-openstack-request-id", request_id.encode())]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
-
-
-class EarlyAnswer:
-    """Ends the connection after an answer that came when much of the request's body was still to come.
-
-    uvicorn takes such a body to its end and throws it away. Many clients (Chromium is one) send all of theirs before
-    they look for an answer, so that a chunk that is refused at once costs as much of their link as one that counts.
-    The connection ends a moment after the answer, for one that ends at once can lose it (RFC 9112, section 9.6).
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rest = _announced(scope)
-        if not rest:
-            await self._app(scope, receive, send)
-            return
-        ending = False
-
-        async def receive_counted() -> Message:
-            nonlocal rest
-            message = await receive()
-            rest = rest - len(message.get("body", b"")) if message.get("more_body") else 0
-            return message
-
-        async def send_and_end(message: Message) -> None:
-            nonlocal ending
-            if message["type"] == "http.response.start" and rest > REST:
-                ending = True
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
-            elif ending and message["type"] == "http.response.body" and not message.get("more_body"):
-                await send({**message, "more_body": True})
-                more = REST
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LINGER):
-                        while rest and more > 0:
-                            more -= len((await receive_counted()).get("body", b""))
-                message = {"type": "http.response.body"}
-            await send(message)
-
-        await self._app(scope, receive_counted, send_and_end)
-
-
-def _announced(scope: Scope) -> float:
-    """Bytes of a request's body; infinite if they are not told."""
-    headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-    return math.inf if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
 
 
 def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Lifespan[Starlette] | None) -> Starlette:
