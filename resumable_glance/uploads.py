@@ -202,6 +202,7 @@ class Uploads:
         if chunk.in_order:
             await self._leases.evict(Reason.SUPERSEDED, append.upload_id)
         async with self._leases.hold(append.upload_id, place) as lease:
+            self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
             check_order(await self._owned(append.upload_id, identity), chunk)
             known = await self._catalog.extents(append.upload_id, place)
 

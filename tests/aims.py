@@ -46,7 +46,7 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
     """The chunk that an aim means for what the upload has now; bytes that are missing come from `chance`."""
     size, start = upload.size, _start(aim, upload)
     room = max(0, size - start)
-    length = room if aim.much > 900 else room * aim.much // 1000
+    length = max(0, room - (aim.much < 900)) if aim.much > 800 else room * aim.much // 1000  # all, all but one, a part
     if not speaker.in_order:
         start, length = min(start, max(0, size - 1)), max(1, length)
     body = bytearray(chance.randbytes(length))
