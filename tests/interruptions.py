@@ -26,7 +26,7 @@ def cut(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permille
     scene.stage.noted(upload.project, request, f"cut after {length} bytes by {how}")
     _send_and_leave(scene, request, length, how)
     if how == "kill":
-        scene.stage.service.start()
+        scene.stage.begin()
     scene.settle(upload, chunk, kept)
 
 
@@ -110,7 +110,7 @@ def stall(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permil
             answer = line.answer(request.method)
             assert answer.reason in expected | early, f"{answer} and not one of {expected | early}"
     if then in {"kill", "stop"}:
-        scene.stage.service.start()
+        scene.stage.begin()
         scene.settle(upload, chunk, upload.interrupted(chunk, speaker.in_order, sent))
     else:
         scene.stage.await_idle()

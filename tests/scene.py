@@ -26,6 +26,7 @@ class Scene:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        stage.begin()  # a scene that failed may have left it stopped
         self.chance = random.Random(1)
         self.uploads: list[Modelled] = []
         number = next(stage.numbers)
@@ -145,7 +146,7 @@ class Scene:
 
     def restart(self, gracefully: bool) -> None:
         self.stage.end(gracefully)
-        self.stage.service.start()
+        self.stage.begin()
         for each in self.uploads:
             self.look(each)
 

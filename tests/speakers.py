@@ -184,6 +184,9 @@ class Native:
     algorithms = ("md5", "sha256", "sha512")
     _NAMES: Mapping[str, str] = {"md5": "md5", "sha256": "sha-256", "sha512": "sha-512"}
 
+    def __repr__(self) -> str:
+        return "NATIVE"
+
     def create(self, size: int, first: Chunk | None = None, **more: object) -> Request:
         document = json.dumps({"size": size, "image": IMAGE, **more}).encode()
         return Request("POST", "/v1/uploads", (("Content-Type", "application/json"),), document)
@@ -216,6 +219,9 @@ class Tus:
     algorithms = ("sha1", "md5", "sha256", "sha512")
     _TUS = (("Tus-Resumable", "1.0.0"),)
     _BYTES = (*_TUS, ("Content-Type", "application/offset+octet-stream"))
+
+    def __repr__(self) -> str:
+        return "TUS"
 
     def create(self, size: int, first: Chunk | None = None) -> Request:
         length = ("Upload-Length", str(size))

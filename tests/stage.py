@@ -28,6 +28,7 @@ class Stage:
         self.answers: Counter[str] = Counter()  # how often which was given
         self.numbers = itertools.count()
         self._lines: dict[str, Line] = {}
+        self._runs = True
 
     def ask(self, project: str, request: Request) -> Answer:
         """The answer to a request, over a connection that is kept alive."""
@@ -69,14 +70,20 @@ class Stage:
         """Return when there is such a file, or none any more."""
         self._await(lambda: path.exists() is there, f"{path.name} should {'' if there else 'not '}be there")
 
+    def begin(self) -> None:
+        """Start the service, unless it runs."""
+        if not self._runs:
+            self.service.start()
+            self._runs = True
+
     def end(self, gracefully: bool) -> None:
-        if gracefully:
-            assert self.service.stop() == 0
-        else:
-            self.service.kill()
+        self._runs = False
+        status = self.service.stop() if gracefully else 0
+        self.service.kill()
         for line in self._lines.values():
             line.close()
         self._lines.clear()
+        assert not status, "a stop that was asked for is a success"
 
     def files(self) -> set[str]:
         """What there is of images and on scratch."""

@@ -56,6 +56,7 @@ def step(rule_of: Step) -> Step:
         except Exception as problem:
             problem.add_note("\n".join(["what was said last:", *self.stage.log]))
             Uploads.failure = Uploads.failure or problem
+            self.failed = True
             raise
 
     return counted  # type: ignore[return-value]
@@ -71,6 +72,7 @@ class Uploads(RuleBasedStateMachine):
     uploads = Bundle("uploads")
     ended = Bundle("ended")
     any_upload = st.one_of(uploads, uploads, ended)
+    failed = False
 
     @initialize()
     def begin(self) -> None:
@@ -206,7 +208,7 @@ class Uploads(RuleBasedStateMachine):
                 self.scene.look(upload)
 
     def teardown(self) -> None:
-        if hasattr(self, "scene"):
+        if hasattr(self, "scene") and not self.failed:
             self.finale()
 
     @step
