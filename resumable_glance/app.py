@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from oslo_config import cfg
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from resumable_glance import server
 from resumable_glance.auth import Gate
@@ -32,19 +34,24 @@ TIDY_INTERVAL = 60  # seconds
 class Service:
     """The application, and what a stop needs to reach."""
 
-    asgi: Starlette
+    asgi: ASGIApp
     uploads: Uploads
 
 
-def build(settings: Settings, conf: cfg.ConfigOpts) -> Service:
-    """Open everything. Raises OSError, scratch.local.InUse, schema.NewerCatalog, vault.BadKeyFile and what
-    keystoneauth1 raises for options that are missing: each says in a sentence what is wrong."""
+def build(
+    settings: Settings, conf: cfg.ConfigOpts, gate: Gate | None = None, clock: Callable[[], float] = time.time
+) -> Service:
+    """Open everything. `gate` is another one than the settings name, `clock` gives seconds since the epoch.
+
+    Raises OSError, scratch.local.InUse, schema.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
+    options that are missing: each says in a sentence what is wrong.
+    """
     scratch = LocalScratch(settings.scratch_directory)
     catalog = Catalog(settings.database)
     vault = Vault(settings.key_file)
-    gate, sink = gate_and_sink(settings, conf)
-    handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers)
-    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff)
+    usual_gate, sink = gate_and_sink(settings, conf)
+    handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers, clock)
+    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -60,7 +67,7 @@ def build(settings: Settings, conf: cfg.ConfigOpts) -> Service:
             catalog.close()
             scratch.close()
 
-    return Service(server.application(settings, gate, uploads, lifespan), uploads)
+    return Service(server.application(settings, gate or usual_gate, uploads, lifespan), uploads)
 
 
 def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]:

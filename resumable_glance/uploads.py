@@ -182,6 +182,7 @@ class Uploads:
         if chunk.in_order:
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
         async with self._leases.hold(upload.id, place) as lease:
+            self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
             upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
             upload = await self._creation.take(upload, append, place)

@@ -26,6 +26,7 @@ class Service:
 
     def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
         self.directory = directory
+        self.module = "resumable_glance"  # what python -m is given
         (self.port,) = process.free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.configuration = directory / "resumable-glance.conf"
@@ -65,7 +66,7 @@ class Service:
 
     def start(self) -> None:
         """Start, and return when it answers. RuntimeError with its log if it does not."""
-        command = [sys.executable, "-m", "resumable_glance", "serve", "--config-file", str(self.configuration)]
+        command = [sys.executable, "-m", self.module, "serve", "--config-file", str(self.configuration)]
         self._process = process.launch(command, log=self.log)
         deadline = time.monotonic() + START_DEADLINE
         while self._process.poll() is None and time.monotonic() < deadline:

@@ -311,6 +311,19 @@ def test_a_creation_that_scratch_fails_leaves_no_image_behind(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
+def test_a_chunk_that_has_only_just_begun_when_the_service_stops_is_told_to_come_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            append = Append(await here.create(), Chunk(0, 10_000))
+            running = asyncio.create_task(here.uploads.perform(append, ME, Waiting(CONTENT[:1000])))
+            await asyncio.sleep(0)  # it has found the service open, and asks the catalog where it may write
+            await here.uploads.close()
+            async with asyncio.timeout(10):
+                assert await refusal(running) is Reason.CLOSING
+
+    asyncio.run(scenario())
+
+
 def test_after_the_stop_has_begun_nothing_new_is_taken(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:

@@ -1,0 +1,102 @@
+"""What the state machine chooses from: chunks, as far as they can be told before it is known what an upload has."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from tests.model import Modelled
+from tests.speakers import TUS, Chunk, Native, Request, Speaker, digest
+
+permille = st.integers(0, 1000)
+bad_numbers = st.sampled_from(
+    ("+1", "-1", "01", "1_0", "٣", "1.0", "1e1", "0x1", "NaN", "", "9007199254740992", "1 0", "²")
+)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A chunk before it is known what the upload has: places in per mille of it."""
+
+    where: str
+    at: int
+    much: int
+    wrong: str
+    digests: int
+    chunked: bool
+
+
+def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
+    """`wrong`: of how many something is wrong, in twelfths."""
+    wrongs = ("bytes", "digest", "short", "long", "total", "bytes")
+    return st.builds(
+        Aim,
+        where=st.sampled_from(where),
+        at=permille,
+        much=permille,
+        wrong=st.sampled_from([""] * (12 - wrong) + [wrongs[each % 6] for each in range(wrong)]),
+        digests=st.sampled_from([0, 0, 1, 1, 2]),
+        chunked=st.sampled_from([False, False, True]),
+    )
+
+
+def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -> Chunk:
+    """The chunk that an aim means for what the upload has now; bytes that are missing come from `chance`."""
+    size, start = upload.size, _start(aim, upload)
+    room = max(0, size - start)
+    length = max(0, room - (aim.much < 900)) if aim.much > 800 else room * aim.much // 1000  # all, all but one, a part
+    if not speaker.in_order:
+        start, length = min(start, max(0, size - 1)), max(1, length)
+    body = bytearray(chance.randbytes(length))
+    for first, last in upload.ranges:
+        first, last = max(first, start), min(last, start + length)
+        if first < last:
+            body[first - start : last - start] = upload.content[first:last]
+    if aim.wrong == "bytes" and length:
+        body[length * aim.at // 1001] ^= 0x55
+    elif aim.wrong == "short":
+        body = body[: length * aim.at // 1001]
+    elif aim.wrong == "long":
+        body += b"!"
+    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if speaker.in_order else 2)]
+    spoilt = b"spoilt" if aim.wrong == "digest" else b""
+    declared = tuple((each, digest(each, bytes(body) + spoilt)) for each in algorithms)
+    total = size + (aim.wrong == "total") if size else 1
+    return Chunk(start, start + length, bytes(body), declared, aim.chunked, total)
+
+
+def _start(aim: Aim, upload: Modelled) -> int:
+    match aim.where:
+        case "gap" if upload.gaps:
+            start, stop = upload.gaps[aim.at % len(upload.gaps)]
+            return start + (stop - start) * (aim.at % 7) // 14
+        case "again" if upload.ranges:
+            start, stop = upload.ranges[aim.at % len(upload.ranges)]
+            exact = [first for first, _ in upload.proven]
+            return exact[0] if exact and aim.at % 2 else start + (stop - start) * aim.at // 1001
+        case "anywhere":
+            return upload.size * aim.at // 1000
+    return upload.offset
+
+
+def nonsense(upload: Modelled, speaker: Speaker, place: int, number: str, twice: bool) -> Request:
+    """A request with a number that is none in one of the places for numbers, or with a header that came twice."""
+    if isinstance(speaker, Native):
+        path = f"/v1/uploads/{upload.id}"
+        if twice:
+            return Request("PATCH", path, (("Content-Range", "bytes 0-0/1"), ("Content-Range", "bytes 0-0/1")), b"x")
+        if place == 3:
+            document = b'{"size": %s, "image": {"disk_format": "raw", "container_format": "bare"}}' % number.encode()
+            return Request("POST", "/v1/uploads", (("Content-Type", "application/json"),), document)
+        numbers = ["0", "0", "1"]
+        numbers[place] = number
+        return Request("PATCH", path, (("Content-Range", "bytes {}-{}/{}".format(*numbers)),), b"x")
+    if place == 3:
+        lengths = (("Tus-Resumable", "1.0.0"), ("Upload-Length", "7" if twice else number))
+        return Request("POST", "/v1/tus", lengths + lengths[1:] * twice)
+    request = TUS.append(upload.id, Chunk(0, 1, b"x"))
+    kept = [each for each in request.headers if each[0] != "Upload-Offset"]
+    offsets = [("Upload-Offset", "0" if twice else number)] * (1 + twice)
+    return Request("PATCH", request.path, (*kept, *offsets), request.body)

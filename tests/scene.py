@@ -1,0 +1,265 @@
+"""A running service and the model of what is in it. Each method does one thing to both and compares them.
+
+Nothing is taken on trust: every answer is one of those that the model allows, and afterwards the service's own
+description of the upload is the model's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from pathlib import Path
+
+from tests.launcher import token
+from tests.model import EXPIRY, LIFE, TICK, Kept, Modelled, Outcomes, ranges
+from tests.speakers import NATIVE, Answer, Chunk, Request, Speaker
+from tests.stage import PATIENCE, Stage
+
+UNKNOWN = "a-" + "0" * 32
+SEALED = "upload-sealed"
+
+
+class Scene:
+    """Uploads of two projects on a stage. Contents come from `chance`."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        stage.begin()  # a scene that failed may have left it stopped
+        self.chance = random.Random(1)
+        self.uploads: list[Modelled] = []
+        number = next(stage.numbers)
+        self.projects = (f"ada-{number}", f"ben-{number}")
+        self._unnamed = dict.fromkeys(self.projects, 0)  # uploads whose creation failed: only their record is left
+        self._before = stage.files()
+
+    # One request at a time
+
+    def create(self, project: str, speaker: Speaker, size: int, first: Chunk | None, doomed: bool) -> Modelled:
+        """A new upload, perhaps with its first bytes."""
+        if doomed or (first is not None and not first.body and not first.chunked):
+            first = None  # a body of no bytes is none
+        request = NATIVE.create(size, digests={"sha256": "0" * 64}) if doomed else speaker.create(size, first)
+        answer = self.stage.ask(project, request)
+        if answer.status != 201:
+            # Its first chunk was refused, so that nothing of it is left; it is created again without one.
+            assert first is not None, answer
+            draft = Modelled("", project, size, speaker.name, "")
+            allowed = draft.outcomes(first, in_order=True)
+            assert answer.reason in allowed, f"{answer.reason} and not {list(allowed)}"
+            if draft.refused_by_head(first, in_order=True) == "":
+                self._unnamed[project] += 1
+            return self.create(project, speaker, size, None, doomed=False)
+        described = self.stage.ask(project, NATIVE.inspect(answer.created))
+        image_id = described.document["image"]["id"]
+        upload = Modelled(answer.created, project, size, speaker.name, image_id, doomed)
+        self.uploads.append(upload)
+        if first is not None:
+            outcomes = upload.outcomes(first, in_order=True)
+            assert "" in outcomes, f"a first chunk was taken and should be refused: {list(outcomes)}"
+            upload.adopt(ranges(described.document["ranges"]), first, outcomes[""])
+        self._right_headers(upload, speaker, answer)
+        self._right(upload, described)
+        return upload
+
+    def append(self, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
+        allowed = upload.outcomes(chunk, speaker.in_order)
+        answer = self.stage.ask(upload.project, speaker.append(upload.id, chunk))
+        self._settle(upload, speaker, chunk, answer, allowed)
+
+    def inspect(self, upload: Modelled, speaker: Speaker) -> None:
+        answer = self.stage.ask(upload.project, speaker.inspect(upload.id))
+        if upload.gone:
+            assert answer.status == 410, answer
+            return
+        assert answer.status == 200, answer
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.number("upload-length") == upload.size
+        self._right_headers(upload, speaker, answer)
+
+    def look(self, upload: Modelled) -> str:
+        """Compare all that the service says of an upload with the model; its state."""
+        answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
+        if upload.gone:
+            assert (answer.status, answer.reason) == (410, upload.gone), answer
+            return upload.state
+        self._right(upload, answer)
+        return str(answer.document["state"])
+
+    def discard(self, upload: Modelled, speaker: Speaker) -> None:
+        answer = self.stage.ask(upload.project, speaker.discard(upload.id))
+        if upload.expired:
+            assert answer.reason == "upload-expired", answer
+        elif upload.state == "sealed" and not upload.doomed and answer.status != 204:
+            assert answer.reason == SEALED, answer
+            assert upload.right_state("active")
+        else:
+            assert answer.status == 204, answer
+            assert not upload.freed, "an active image was cancelled"
+            upload.state = "cancelled"
+            self._nothing_left(upload)
+        self.look(upload)
+
+    def strangers(self, upload: Modelled, request: Request) -> None:
+        """Somebody else's request for an upload is answered as one for an upload that does not exist."""
+        other = next(each for each in self.projects if each != upload.project)
+        unknown = Request(
+            request.method, request.path.replace(upload.id, UNKNOWN), request.headers, request.body, request.chunked
+        )
+        answers = [self.stage.ask(other, each) for each in (request, unknown)]
+        assert answers[0].status == 404, answers[0]
+        same = [({**each.headers, "date": "", "x-openstack-request-id": ""}, each.document) for each in answers]
+        for _, document in same:
+            if document is not None:
+                del document["request_id"]
+        assert same[0] == same[1]
+        self.look(upload)
+
+    def survey(self, project: str) -> None:
+        """The list of a project is that of its uploads, newest first."""
+        document = self.stage.ask(project, NATIVE.survey()).document
+        mine = {each.id: each for each in self.uploads if each.project == project}
+        named = [each for each in document["uploads"] if each["id"] in mine]
+        unnamed = [each for each in document["uploads"] if each["id"] not in mine]
+        assert [each["id"] for each in named] == list(reversed(mine))
+        assert [each["state"] for each in unnamed] == ["cancelled"] * self._unnamed[project]
+        for each in named:
+            upload = mine[each["id"]]
+            lapsed = upload.expired and each["state"] == "receiving"  # nobody has tidied up since
+            if not lapsed:
+                self._right_description(upload, each)
+
+    def malformed(self, project: str, request: Request) -> None:
+        with self.stage.apart() as line:
+            line.send(request.plus(token(project)).wire())
+            answer = line.answer(request.method)
+        self.stage.noted(project, request, answer)
+        assert answer.status == 400, f"{request} was answered with {answer}"
+        assert answer.reason in {"malformed-request", "status 400"}, answer
+
+    def tick(self) -> None:
+        """Time passes: the third time without a new byte ends an upload."""
+        self.stage.panel.advance(TICK)
+        for each in self.uploads:
+            each.tick()
+
+    def restart(self, gracefully: bool) -> None:
+        self.stage.end(gracefully)
+        self.stage.begin()
+        for each in self.uploads:
+            self.look(each)
+
+    def finish(self, upload: Modelled) -> None:
+        """If it has all of its bytes, wait until it is where it ends, and see what the sink has."""
+        if upload.state != "sealed":
+            self.look(upload)
+            return
+        goal = "failed" if upload.doomed else "active"
+        deadline = time.monotonic() + PATIENCE
+        while self.look(upload) != goal:
+            assert time.monotonic() < deadline, f"{upload} does not become {goal}"
+            time.sleep(0.001)
+        image = self.stage.images / upload.image_id
+        if upload.doomed:
+            assert not image.exists(), "the sink got what its owner's digest does not allow"
+            return
+        assert image.read_bytes() == upload.content, f"the sink has something else than {upload}"
+        described = json.loads(image.with_suffix(".json").read_text())
+        assert (described["status"], described["size"]) == ("active", upload.size)
+        assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
+        assert described["os_hash_value"] == hashlib.sha512(upload.content).hexdigest()
+        self.stage.await_file(self._scratch_of(upload), there=False)
+        upload.freed = True
+
+    def curtain(self) -> None:
+        """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
+        for each in self.uploads:
+            for start, stop in each.gaps if each.state == "receiving" else []:
+                self.append(each, NATIVE, Chunk(start, stop, self.chance.randbytes(stop - start), total=each.size))
+            self.finish(each)
+        for each in self.uploads:
+            if each.expired or each.doomed:
+                if not each.expired:
+                    self.discard(each, NATIVE)
+                self._nothing_left(each)
+        for project in self.projects:
+            self.survey(project)
+        finished = {each.image_id for each in self.uploads if each.state == "sealed"}
+        expected = finished | {f"{each}.json" for each in finished}
+        assert self.stage.files() - self._before == expected
+        for name in expected:  # they were all looked at; the next scene begins with an empty stage
+            (self.stage.images / name).unlink()
+
+    def disown(self, project: str) -> None:
+        """Cancel the upload, if there is one, whose creation was not answered."""
+        known = {each.id for each in self.uploads}
+        listed = self.stage.ask(project, NATIVE.survey()).document["uploads"]
+        unnamed = [each for each in listed if each["id"] not in known]
+        for each in unnamed:
+            if each["state"] != "cancelled":
+                assert self.stage.ask(project, NATIVE.discard(each["id"])).status == 204
+        assert len(unnamed) - self._unnamed[project] in {0, 1}
+        self._unnamed[project] = len(unnamed)
+
+    # What every answer is held against
+
+    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept) -> None:
+        """Let the model have what the service kept of a chunk, if that is allowed."""
+        if not upload.gone:
+            answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
+            assert answer.status == 200, answer
+            upload.adopt(ranges(answer.document["ranges"]), chunk, kept)
+            self._right(upload, answer)
+        else:
+            self.look(upload)
+
+    def _settle(self, upload: Modelled, speaker: Speaker, chunk: Chunk, answer: Answer, allowed: Outcomes) -> None:
+        assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
+        self.settle(upload, chunk, allowed[answer.reason])
+        if answer.status == 204:
+            self._right_headers(upload, speaker, answer)
+        elif answer.reason == "wrong-offset":
+            assert answer.offset == upload.offset
+
+    def _right(self, upload: Modelled, answer: Answer) -> None:
+        """The service's own description of an upload is the model's."""
+        assert answer.status == 200, answer
+        assert ranges(answer.document["ranges"]) == upload.ranges
+        self._right_headers(upload, NATIVE, answer)
+        self._right_description(upload, answer.document)
+
+    def _right_headers(self, upload: Modelled, speaker: Speaker, answer: Answer) -> None:
+        assert answer.offset == upload.offset, f"{answer.offset}, not {upload.offset}"
+        if speaker is NATIVE:
+            assert answer.number("upload-length") == upload.size
+            # Not upload.right_state: an answer may be older than what was looked at since.
+            assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
+        assert (answer.expires is not None) == (upload.state == "receiving")
+        if answer.expires is not None:
+            self._right_expiry(upload, answer.expires)
+
+    def _right_description(self, upload: Modelled, document: dict[str, object]) -> None:
+        assert upload.right_state(str(document["state"])), f"{document['state']}: {upload}"
+        of_image = document["image"]
+        assert isinstance(of_image, dict)
+        told = (document["size"], document["offset"], document["received"], of_image["id"])
+        assert told == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
+
+    def _right_expiry(self, upload: Modelled, expires: float) -> None:
+        assert upload.age < LIFE
+        expected = self.stage.panel.now() + EXPIRY - upload.age * TICK
+        assert abs(expires - expected) < TICK / 2, f"it expires {expires - expected} seconds too late"
+
+    def _scratch_of(self, upload: Modelled) -> Path:
+        return self.stage.scratch / f"{upload.id}.upload"
+
+    def _nothing_left(self, upload: Modelled) -> None:
+        """Neither scratch nor an image, once the service has tidied up."""
+        image = self.stage.images / upload.image_id
+        if upload.expired:
+            for path in (self._scratch_of(upload), image.with_suffix(".json")):
+                self.stage.await_file(path, there=False)
+        left = {each.name for each in self.stage.images.glob(f"{upload.image_id}*")}
+        assert not left, f"{left} of {upload}"
+        assert not self._scratch_of(upload).exists()
