@@ -7,6 +7,7 @@ HTTP, dialects and the handoff are not known here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -122,7 +123,7 @@ class Uploads:
                 return await self._discard(command.upload_id, identity, request_id)
             case Survey():
                 found = await self._catalog.owned(identity.owner, command.limit, command.marker)
-                return Surveyed(tuple(found))
+                return Surveyed(tuple(map(self._seen, found)))
 
     async def close(self) -> None:
         """Take no more bytes: running requests keep what they have and are told to come back."""
@@ -299,9 +300,12 @@ class Uploads:
         upload = await self._catalog.get(upload_id)
         if upload is None or upload.owner != identity.owner:
             raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
-        if lapsed(upload, self._clock()):
-            raise Refused(Reason.EXPIRED, "This upload has expired. Create a new one.")
-        return upload
+        return self._seen(upload)
+
+    def _seen(self, upload: Upload) -> Upload:
+        """An upload as its owner sees it: what tidy() has not reached yet has expired all the same."""
+        gone = lapsed(upload, self._clock()) and not self._leases.held(upload.id)  # somebody is sending right now
+        return dataclasses.replace(upload, state=State.EXPIRED) if gone else upload
 
     async def _token(self, upload_id: str) -> str | None:
         return self._vault.open(await self._catalog.credential(upload_id))
