@@ -178,15 +178,19 @@ class Uploads:
         self._check_open()
         chunk = append.chunk
         upload = await self._owned(append.upload_id, identity)
-        place = place_of(upload, append, self._settings.max_chunk_size)
-        if chunk.in_order:
+        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
+            check_writable(upload)
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
+            upload = await self._owned(upload.id, identity)
+            check_order(upload, chunk)
+        place = place_of(upload, append, self._settings.max_chunk_size)
         async with self._leases.hold(upload.id, place) as lease:
             upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
             upload = await self._creation.take(upload, append, place)
             extents = await self._catalog.extents(upload.id, place)
-            seals = chunk.last is not False and upload.image is not None
+            # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
+            seals = chunk.last is None and upload.image is not None
 
             async def commit(new: list[Extent]) -> None:
                 now = self._clock()
@@ -232,7 +236,7 @@ class Uploads:
             upload = await self._lost(upload)
         if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
             raise Refused(Reason.LOST, upload.trouble.detail)
-        if place.length == 0 or any(Extent(place, each) in extents for each in append.chunk.declared):
+        if append.chunk.length == 0 or any(Extent(place, each) in extents for each in append.chunk.declared):
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
