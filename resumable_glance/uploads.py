@@ -37,7 +37,7 @@ from resumable_glance.protocol.commands import (
     Survey,
     Surveyed,
 )
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.protocol.ranges import merge
 from resumable_glance.protocol.upload import (
     HOLDING_SCRATCH,
     WITH_HANDOFF,
@@ -204,7 +204,9 @@ class Uploads:
                     durable = [each.range for each in extents]
                     await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
-                return await self._repeated(append, place, extents, identity)
+                empty = place.length == 0 and not await lease.read(body)
+                same = any(Extent(place, each) in extents for each in chunk.declared)
+                return await self._repeated(append.upload_id, empty or same, identity)
             return await self._concluded(append, identity)
 
     async def _concluded(self, append: Append, identity: Identity) -> Upload:
@@ -228,15 +230,15 @@ class Uploads:
         await self._sealed(upload, identity)
         return upload
 
-    async def _repeated(self, append: Append, place: Range, extents: list[Extent], identity: Identity) -> Upload:
+    async def _repeated(self, upload_id: str, same: bool, identity: Identity) -> Upload:
         """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
-        upload = await self._owned(append.upload_id, identity)
+        upload = await self._owned(upload_id, identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
             upload = await self._lost(upload)
         if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
             raise Refused(Reason.LOST, upload.trouble.detail)
-        if append.chunk.length == 0 or any(Extent(place, each) in extents for each in append.chunk.declared):
+        if same:
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",

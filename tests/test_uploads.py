@@ -460,6 +460,7 @@ def test_nothing_sent_to_an_upload_that_has_everything_is_no_mistake_even_after_
             for body_length in (0, None):
                 assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
             assert await refusal(here.send(upload_id, 0, 10)) is Reason.SEALED
+            assert await refusal(here.send_in_order(upload_id, SIZE, Pieces(b"more"), None)) is Reason.SEALED
 
     asyncio.run(scenario())
 
