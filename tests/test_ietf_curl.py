@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ SIZE = 64 * MIB
 CONTENT = random.Random(29).randbytes(SIZE)
 CUTS = 5
 PATIENCE = (2 * MIB, 12 * MIB)  # bytes that a connection carries before it is cut
-SCRIPT = Path(__file__).parents[1] / "docs" / "examples" / "upload-ietf.sh"
+NEEDED = (7, 84)  # the first curl with %header{} in --write-out
+DOCS = Path(__file__).parents[1] / "docs"
+SCRIPT = DOCS / "examples" / "upload-ietf.sh"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,13 @@ def curl() -> None:
     if not shutil.which("curl") and os.getuid() == 0 and shutil.which("apt-get"):
         with contextlib.suppress(subprocess.CalledProcessError):  # what is missing is told below
             apt_get("install", "--yes", "--no-install-recommends", "curl")
-    if not shutil.which("curl"):
+    found = shutil.which("curl")
+    if not found:
         pytest.fail("curl is missing: install it (Debian: apt install curl)")
+    said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+    version = re.match(r"curl (\d+)\.(\d+)", said)
+    if not version or (int(version[1]), int(version[2])) < NEEDED:
+        pytest.fail(f"{found} is too old: install curl {NEEDED[0]}.{NEEDED[1]} or newer\n{said}")
 
 
 def run(file: Path, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -100,3 +108,28 @@ def test_the_script_stops_when_there_will_be_no_upload(service: Service, tmp_pat
     done = run(file, service.url)
     assert done.returncode == 22, "what curl says of a status from 400 on"
     assert done.stdout == ""
+
+
+@pytest.mark.usefixtures("curl")
+def test_the_upload_in_one_request_works_when_pasted(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "debian.qcow2").write_bytes(CONTENT[:MIB])
+    found = re.search(r"^```sh\n(curl .*?)```$", (DOCS / "ietf.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None
+    pasted = subprocess.run(
+        ["sh", "-euc", found[1]],
+        cwd=tmp_path,
+        env={**os.environ, "SERVICE": service.url, "TOKEN": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert pasted.returncode == 0, pasted.stderr
+    client = Client(service.url)
+    newest = client.request("GET", f"{service.url}/v1/uploads").json()["uploads"][0]
+    upload = client.wait(newest["href"], "active")
+    assert (upload["image"]["name"], upload["size"]) == ("debian", MIB)
+
+
+def test_the_page_shows_the_script_that_is_tested_here() -> None:
+    assert f"{{literalinclude}} {SCRIPT.relative_to(DOCS)}" in (DOCS / "ietf.md").read_text()

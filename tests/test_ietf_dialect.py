@@ -12,6 +12,7 @@ from resumable_glance.dialects import Head, ietf, images, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Create, Surveyed
 from resumable_glance.protocol.upload import known
+from resumable_glance.server import EXPOSED
 from tests.dialect_vectors import Vector, Vectors, head, outcome, written
 
 VECTORS = Vectors("ietf.json", ietf)
@@ -64,6 +65,12 @@ def test_every_limit_is_a_dictionary_of_integers(vector: Vector) -> None:
         limits = http_sf.parse(headers["Upload-Limit"].encode(), tltype="dictionary")
         assert isinstance(limits, dict)
         assert limits["max-size"] == (PLACE.max_upload_size, {})
+
+
+@pytest.mark.parametrize("kind", ["outcomes", "refusals"])
+def test_a_page_in_a_browser_sees_every_header_that_is_not_the_browsers_own(kind: str) -> None:
+    told = {name for vector in VECTORS.all[kind] for name in vector["reply"]["headers"]}
+    assert told - {"Cache-Control", "Content-Type", "WWW-Authenticate"} <= set(EXPOSED)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "GET", "PATCH", "DELETE"])

@@ -311,6 +311,14 @@ def test_an_append_that_is_cut_keeps_what_came_and_is_not_complete(client: Clien
     assert where(client, url) == ("?0", MIB)
 
 
+def test_an_append_that_stalls_is_ended_and_keeps_what_came(client: Client) -> None:
+    url = created(client, LENGTH)
+    said = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+    with Client(client.url, said).stalled(url, CONTENT, 0, SIZE, sent=MIB) as connection:
+        assert connection.getresponse().status == 408
+    assert where(client, url) == ("?0", MIB)
+
+
 # Completeness
 
 

@@ -11,7 +11,7 @@ ask() {
 # An empty creation, so that the address is known before any byte moves.
 url=$(ask --fail --request POST --header 'Upload-Complete: ?0' --header "Upload-Length: $(($(wc -c <"$file")))" \
     --header "Content-Disposition: inline; filename=\"$(basename "$file")\"" \
-    --output /dev/null --write-out '%header{location}' "$SERVICE/v1/ietf?disk_format=raw")
+    --output /dev/null --write-out '%header{location}' "$SERVICE/v1/ietf")
 
 while :; do
     # Where is the upload? Status, completeness and offset.
