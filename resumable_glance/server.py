@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -21,28 +22,32 @@ from starlette.types import Lifespan, Receive, Scope, Send
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
-from resumable_glance.dialects import Dialect, Head, Place, Reply, native, problems, tus
+from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.middleware import EarlyAnswer, RequestId
 from resumable_glance.protocol.commands import Content
 from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
-DIALECTS: tuple[Dialect, ...] = (native, tus)
+DIALECTS: tuple[Dialect, ...] = (native, tus, ietf)
 EXPOSED = [
     "Accept-Patch",
     "Allow",
     "Location",
+    "Repr-Digest",
     "Retry-After",
     "Tus-Checksum-Algorithm",
     "Tus-Extension",
     "Tus-Max-Size",
     "Tus-Resumable",
     "Tus-Version",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
     "Upload-Expires",
+    "Upload-Incomplete",
     "Upload-Length",
+    "Upload-Limit",
     "Upload-Metadata",
     "Upload-Offset",
     "Upload-Ranges",
@@ -113,6 +118,7 @@ class Endpoint:
         dialects = {
             "native": native.capabilities(place),
             "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
+            "ietf": {"href": f"{place.base}{ietf.MOUNT}", "interop_versions": list(ietf.VERSIONS)},
         }
         return JSONResponse({**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS"})
 
@@ -125,6 +131,7 @@ class Endpoint:
             max_chunk_size=settings.max_chunk_size,
             record_retention=settings.record_retention,
             upload_expiry=settings.upload_expiry,
+            now=time.time(),
         )
 
     async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Response:
@@ -188,10 +195,11 @@ def _cors(origins: Sequence[str], max_age: int) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Content-Digest", "Content-MD5", "Content-Range", "Content-Type", "Repr-Digest",
-                       "Tus-Resumable", "Upload-Checksum", "Upload-Concat", "Upload-Defer-Length", "Upload-Length",
-                       "Upload-Metadata", "Upload-Offset", "X-Auth-Token", "X-Http-Method-Override",
-                       "X-Openstack-Request-Id", "X-Requested-With"],
+        allow_headers=["Content-Digest", "Content-Disposition", "Content-MD5", "Content-Range", "Content-Type",
+                       "Repr-Digest", "Tus-Resumable", "Upload-Checksum", "Upload-Complete", "Upload-Concat",
+                       "Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Incomplete", "Upload-Length",
+                       "Upload-Metadata", "Upload-Offset", "Want-Repr-Digest", "X-Auth-Token",
+                       "X-Http-Method-Override", "X-Openstack-Request-Id", "X-Requested-With"],
         expose_headers=EXPOSED,
         max_age=max_age,
     )  # fmt: skip

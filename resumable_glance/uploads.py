@@ -38,7 +38,7 @@ from resumable_glance.protocol.commands import (
     Survey,
     Surveyed,
 )
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.protocol.ranges import merge
 from resumable_glance.protocol.upload import (
     HOLDING_SCRATCH,
     WITH_HANDOFF,
@@ -179,16 +179,20 @@ class Uploads:
         self._check_open()
         chunk = append.chunk
         upload = await self._owned(append.upload_id, identity)
-        place = place_of(upload, append, self._settings.max_chunk_size)
-        if chunk.in_order:
+        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
+            check_writable(upload)
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
+            upload = await self._owned(upload.id, identity)
+            check_order(upload, chunk)
+        place = place_of(upload, append, self._settings.max_chunk_size)
         async with self._leases.hold(upload.id, place) as lease:
             self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
             upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
             upload = await self._creation.take(upload, append, place)
             extents = await self._catalog.extents(upload.id, place)
-            seals = chunk.last is not False and upload.image is not None
+            # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
+            seals = chunk.last is None and upload.image is not None
 
             async def commit(new: list[Extent]) -> None:
                 now = self._clock()
@@ -202,7 +206,9 @@ class Uploads:
                     durable = [each.range for each in extents]
                     await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
-                return await self._repeated(append, place, extents, identity)
+                empty = place.length == 0 and not await lease.read(body)
+                same = any(Extent(place, each) in extents for each in chunk.declared)
+                return await self._repeated(append.upload_id, empty or same, identity)
             return await self._concluded(append, identity)
 
     async def _concluded(self, append: Append, identity: Identity) -> Upload:
@@ -226,15 +232,15 @@ class Uploads:
         await self._sealed(upload, identity)
         return upload
 
-    async def _repeated(self, append: Append, place: Range, extents: list[Extent], identity: Identity) -> Upload:
+    async def _repeated(self, upload_id: str, same: bool, identity: Identity) -> Upload:
         """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
-        upload = await self._owned(append.upload_id, identity)
+        upload = await self._owned(upload_id, identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
             upload = await self._lost(upload)
         if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
             raise Refused(Reason.LOST, upload.trouble.detail)
-        if place.length == 0 or any(Extent(place, each) in extents for each in append.chunk.declared):
+        if same:
             return upload
         raise Refused(
             Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",

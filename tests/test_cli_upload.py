@@ -25,6 +25,7 @@ from resumable_glance.cli import main
 from resumable_glance.client import record
 from resumable_glance.client.connection import Service
 from resumable_glance.client.plan import Answer
+from resumable_glance.server import DIALECTS
 
 MIB = 1024 * 1024
 PATIENCE = 60.0  # seconds; no test should need so many
@@ -62,6 +63,9 @@ class DevelopmentServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def said(self) -> str:
+        return self._log.read_text()
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
@@ -161,6 +165,11 @@ def disk(tmp_path: Path) -> Path:
     path = tmp_path / "disk.raw"
     path.write_bytes(random.Random(0).randbytes(24 * MIB + 12_345))
     return path
+
+
+def test_development_mode_says_where_each_dialect_is_spoken(shared_server: DevelopmentServer) -> None:
+    said = shared_server.said()
+    assert [each.MOUNT for each in DIALECTS if f"  {shared_server.url}{each.MOUNT}\n" not in said] == []
 
 
 def test_a_file_becomes_an_image_with_the_same_digests(server: DevelopmentServer, disk: Path) -> None:

@@ -462,6 +462,20 @@ def test_a_preflight_is_answered_for_allowed_origins_only(client: Client) -> Non
         assert "Access-Control-Allow-Origin" not in bad.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("tus", "tus-resumable,upload-length,upload-offset,upload-metadata,upload-checksum,upload-defer-length"),
+        ("ietf", "upload-complete,upload-offset,upload-length,upload-draft-interop-version,upload-incomplete"),
+        ("ietf", "content-disposition,content-digest,repr-digest,want-repr-digest"),
+    ],
+)
+def test_a_page_may_send_the_headers_of_every_dialect(client: Client, path: str, headers: str) -> None:
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": headers}
+    answer = client.request("OPTIONS", f"{client.url}/v1/{path}/x", {"Origin": "http://localhost:8080", **asked})
+    assert answer.status_code == 200, answer.text
+
+
 # Stopping and starting
 
 

@@ -328,6 +328,33 @@ def test_an_end_that_comes_too_early_is_refused_and_what_came_is_kept(tmp_path: 
     asyncio.run(scenario())
 
 
+def test_a_last_chunk_that_does_not_end_where_the_upload_does_completes_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Create(500, IMAGE))
+            append = Append(upload.id, Chunk(0, None, in_order=True, last=True))
+            assert await refusal(here.uploads.perform(append, ME, Pieces(CONTENT[:501]))) is Reason.BODY_TOO_LONG
+            assert await refusal(read(here, upload.id)) is Reason.UNFINISHED
+            upload = await sent(here, upload.id, Chunk(500, 0, in_order=True, last=True))
+            assert (upload.offset, upload.state) == (500, State.SEALED)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+@pytest.mark.parametrize("start", [0, 999, 1001])
+def test_a_length_that_is_wrong_because_the_offset_is_leads_to_the_right_offset(
+    tmp_path: Path, size: int | None, start: int
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Create(size, IMAGE, first=Chunk(0, 1000, last=False)), CONTENT[:1000])
+            late = sent(here, upload.id, Chunk(start, 10, in_order=True, last=True))
+            assert await refusal(late) is Reason.WRONG_OFFSET
+
+    asyncio.run(scenario())
+
+
 def test_a_last_chunk_that_is_cut_completes_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:

@@ -142,3 +142,17 @@ def test_tus_js_client_finds_its_upload_again_after_it_was_killed(
         assert link.cuts_made == 3
     assert_went_on(client.said())
     assert_uploaded(service, url)
+
+
+@pytest.mark.parametrize("protocol", ["ietf-draft-03", "ietf-draft-05"])
+def test_tus_js_client_goes_on_after_cuts_in_its_ietf_modes_too(
+    service: Service, node: Path, clients: Path, image: Path, tmp_path: Path, protocol: str
+) -> None:
+    endpoint = f"/v1/ietf?name={image.name}"
+    with BadLink(service.port, cuts=CUTS, patience=PATIENCE, seed=7) as link:
+        options: dict[str, Any] = {"endpoint": link.url + endpoint, "protocol": protocol, "chunkSize": 24 * MIB}
+        with tus_js_client(node, clients, tmp_path, image, link, **options) as client:
+            url = client.wait()
+        assert link.cuts_made == CUTS
+    assert_went_on(client.said())
+    assert_uploaded(service, url)

@@ -30,7 +30,7 @@ from resumable_glance.protocol.upload import Extent, Hitch, Image, Owner, State,
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks import Actor
 from resumable_glance.sinks.directory import DirectorySink
-from tests.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, refusal, rig
+from tests.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, Waiting, refusal, rig
 
 
 def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Path) -> None:
@@ -473,6 +473,7 @@ def test_nothing_sent_to_an_upload_that_has_everything_is_no_mistake_even_after_
             for body_length in (0, None):
                 assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
             assert await refusal(here.send(upload_id, 0, 10)) is Reason.SEALED
+            assert await refusal(here.send_in_order(upload_id, SIZE, Pieces(b"more"), None)) is Reason.SEALED
 
     asyncio.run(scenario())
 

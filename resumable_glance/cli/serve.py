@@ -98,7 +98,9 @@ def _welcome(settings: Settings) -> str:
     url = f"http://{settings.bind_host}:{settings.bind_port}"
     return (
         f"Development mode: no Keystone, no Glance, anyone on this machine may upload.\n"
-        f"  service  {url}/v1/uploads\n"
+        f"  native   {url}/v1/uploads\n"
+        f"  tus      {url}/v1/tus\n"
+        f"  IETF     {url}/v1/ietf\n"
         f"  images   {settings.sink_directory}\n"
         f"  try      resumable-glance upload --service-url {url} --disk-format raw FILE\n"
     )

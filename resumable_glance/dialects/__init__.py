@@ -45,6 +45,7 @@ class Place:
     max_chunk_size: int  # bytes
     record_retention: int = 0  # seconds
     upload_expiry: int = 0  # seconds
+    now: float = 0.0  # seconds since the epoch
 
 
 class Dialect(Protocol):

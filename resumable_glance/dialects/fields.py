@@ -12,7 +12,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import http_sf
 
@@ -22,8 +22,15 @@ from resumable_glance.protocol.digests import Digest, declared
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Upload
 
+T = TypeVar("T")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 CONTENT_RANGE = re.compile(r"bytes (0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,15})", re.ASCII)
+# RFC 6266, section 4.1, with the tokens and quoted strings of RFC 9110; filename* as RFC 8187, section 3.2.1 has it
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
+_PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})", re.ASCII)
+_DISPOSITION = re.compile(rf"{_TOKEN}(?:{_PARAMETER.pattern})*", re.ASCII)
+_EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'((?:%[0-9A-F]{2}|[!#$&+.^_`|~0-9A-Z-])*)", re.ASCII | re.IGNORECASE)
 SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
 # RFC 9530, section 5, and the names that people know from md5sum and sha256sum
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
@@ -48,6 +55,22 @@ def single(head: Head, name: str) -> str | None:
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
     return values[0] if values else None
+
+
+def item(head: Head, name: str, kind: type[T]) -> T | None:
+    """The value of a header that is an Item of this kind (RFC 9651, section 4.2.3), its parameters left aside.
+
+    None without the header, or where it is anything else: then it counts as absent.
+    """
+    text = single(head, name)
+    if text is None:
+        return None
+    try:
+        parsed = http_sf.parse(text.encode("ascii"), tltype="item")
+    except (http_sf.StructuredFieldError, UnicodeEncodeError):
+        return None
+    value = parsed[0] if isinstance(parsed, tuple) else parsed
+    return value if type(value) is kind else None
 
 
 def media_type(head: Head) -> str | None:
@@ -125,6 +148,33 @@ def strict_base64(text: str, what: str) -> bytes:
     if base64.b64encode(value).decode() != text:  # unused bits that are not zero: two spellings of one value
         malformed(f"{what} is not base64 in its canonical form.")
     return value
+
+
+def filename(head: Head) -> str | None:
+    """The file's name in Content-Disposition: filename* if there is one, else filename (RFC 6266, section 4.3)."""
+    text = single(head, "content-disposition")
+    if text is None:
+        return None
+    if not _DISPOSITION.fullmatch(text):
+        malformed('Content-Disposition is not as in RFC 6266: inline; filename="disk.raw"')
+    parameters = [(name.lower(), value) for name, value in _PARAMETER.findall(text)]
+    found = dict(parameters)
+    if len(found) < len(parameters):
+        malformed("Content-Disposition has two parameters of the same name.")
+    if "filename*" in found:
+        return _extended(found["filename*"])
+    value = found.get("filename")
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value and value.startswith('"') else value
+
+
+def _extended(text: str) -> str:
+    match = _EXTENDED.fullmatch(text)
+    try:
+        if match:
+            return urllib.parse.unquote(match[1], errors="strict")
+    except UnicodeDecodeError:
+        pass
+    malformed("filename* in Content-Disposition is not as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 
 def downloaded(upload: Upload) -> dict[str, str]:

@@ -12,7 +12,7 @@ import email.utils
 import re
 from collections.abc import Mapping
 
-from resumable_glance.dialects import Head, Place, Reply, fields, problems
+from resumable_glance.dialects import Head, Place, Reply, fields, images, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
@@ -43,14 +43,7 @@ METHODS = {True: ("HEAD", "PATCH", "GET", "DELETE", "OPTIONS"), False: ("POST", 
 LARGEST_METADATA = 4096  # bytes of the header
 MOST_PARTS = 1000
 _PART = re.compile(rf"(?:https?://[^/?# ]+(?:/[^?# ]*)?)?{MOUNT}/([^/?# ]+)", re.ASCII)
-# Keys of Upload-Metadata that mean something here, besides property.NAME
-TEXTS = ("disk_format", "container_format", "visibility")
-NUMBERS = ("min_disk", "min_ram")
-_KEYS = frozenset({"filename", "name", "store", *TEXTS, *NUMBERS})
-_PROPERTY = "property."
 _KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
-_DISK_FORMATS = {"qcow2": "qcow2", "iso": "iso", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vhd", "vhdx": "vhdx",
-                 "raw": "raw", "img": "raw"}  # fmt: skip
 
 
 def parse(head: Head, document: bytes, place: Place) -> Command:
@@ -221,34 +214,18 @@ def _metadata(text: str) -> dict[str, bytes]:
 
 
 def _image(metadata: Mapping[str, bytes]) -> ImageRequest:
-    """The image that metadata asks for; what says nothing of a disk format is raw, in a bare container.
+    """The image that metadata asks for.
 
     Keys that mean nothing here are the client's own business: tus lets it send what it likes, and shows it again.
     """
-    known = {key: _text(key, value) for key, value in metadata.items() if key in _KEYS or key.startswith(_PROPERTY)}
-    properties: dict[str, object] = {key: known[key] for key in TEXTS if known.get(key)}
-    properties |= {key: fields.integer(known[key], f"{key} in Upload-Metadata") for key in NUMBERS if key in known}
-    for key, value in known.items():
-        if key.startswith(_PROPERTY):
-            properties[fields.further_property(key.removeprefix(_PROPERTY))] = value
-    filename, name = known.get("filename"), known.get("name")
-    if name or filename:
-        properties["name"] = name or filename
-    _, dot, ending = (filename or name or "").rpartition(".")
-    guessed = _DISK_FORMATS.get(ending.lower(), "raw") if dot else "raw"
-    return ImageRequest(
-        {"disk_format": guessed, "container_format": "bare", **properties}, store=known.get("store") or None
-    )
+    return images.requested({key: _text(key, value) for key, value in metadata.items() if images.is_key(key)})
 
 
 def _text(key: str, value: bytes) -> str:
     try:
-        text = value.decode("utf-8")
+        return value.decode("utf-8")
     except UnicodeDecodeError:
         fields.malformed(f"{key} in Upload-Metadata is not UTF-8.")
-    if len(text) > 255 or re.search(r"[\x00-\x1f\x7f]", text):
-        fields.malformed(f"{key} in Upload-Metadata has control characters, or more than 255 characters.")
-    return text
 
 
 def _headers(upload: Upload) -> dict[str, str]:
