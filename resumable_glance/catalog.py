@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from resumable_glance import schema
 from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
     ENDED,
     WITH_HANDOFF,
@@ -66,6 +66,15 @@ class Catalog:
 
     async def get(self, upload_id: str) -> Upload | None:
         return await self._run(lambda db: _get(db, upload_id))
+
+    async def durable(self, upload_id: str) -> tuple[Upload, list[Range]]:
+        """An upload and its durable ranges, joined, as they are at one moment. LookupError if there is none."""
+
+        def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
+            query = sa.select(extents.c.start, extents.c.stop).where(extents.c.upload_id == upload_id)
+            return _existing(db, upload_id), list(merge(Range(start, stop) for start, stop in db.execute(query)))
+
+        return await self._run(work)
 
     async def owned(self, owner: Owner, limit: int, marker: str | None) -> list[Upload]:
         """The owner's uploads, newest first, those after `marker`."""

@@ -209,7 +209,10 @@ def _head(request: Request) -> Head:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in request.headers.items():
         headers[name] = (*headers.get(name, ()), value)
-    return Head(request.method, request.path_params.get("upload_id"), headers, dict(request.query_params))
+    query = dict(request.query_params)
+    if len(query) < len(request.query_params.multi_items()):
+        raise Refused(Reason.MALFORMED, "A query parameter came twice. Send it once.")
+    return Head(request.method, request.path_params.get("upload_id"), headers, query)
 
 
 def _response(reply: Reply, stream: AsyncIterator[bytes] | None = None) -> Response:

@@ -38,7 +38,6 @@ from resumable_glance.protocol.commands import (
     Survey,
     Surveyed,
 )
-from resumable_glance.protocol.ranges import merge
 from resumable_glance.protocol.upload import (
     HOLDING_SCRATCH,
     WITH_HANDOFF,
@@ -269,8 +268,9 @@ class Uploads:
             upload = await self._completed(upload, identity)
         if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
             await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
-        durable = tuple(merge(each.range for each in await self._catalog.extents(upload.id)))
-        return Inspected(upload, durable, self._handoff.progress.get(upload.id, 0))
+        upload, durable = await self._catalog.durable(upload.id)
+        check_alive(upload)
+        return Inspected(upload, tuple(durable), self._handoff.progress.get(upload.id, 0))
 
     async def _read(self, upload_id: str, identity: Identity, request_id: str | None) -> Content:
         upload = await self._owned(upload_id, identity)

@@ -545,6 +545,12 @@ def test_an_address_with_a_slash_too_many_is_none(client: Client, path: str) -> 
     assert (answer.status_code, reason(answer)) == (404, "not-found")
 
 
+@pytest.mark.parametrize("path", ["/v1/uploads?limit=1&limit=1", "/v1/ietf?name=a&name=b"])
+def test_a_query_parameter_comes_once(client: Client, path: str) -> None:
+    answer = client.request("GET" if "uploads" in path else "POST", client.url + path)
+    assert (answer.status_code, reason(answer)) == (400, "malformed-request")
+
+
 def test_a_description_that_does_not_come_is_not_waited_for(client: Client) -> None:
     head = b"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
     host, _, port = client.url.removeprefix("http://").partition(":")

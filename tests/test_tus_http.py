@@ -121,6 +121,20 @@ def test_a_first_chunk_that_is_refused_leaves_no_upload_behind(client: Client) -
     assert uploads() == before
 
 
+def test_a_checksum_of_no_bytes_must_hold_too(client: Client) -> None:
+    for text, status in ((checksum("md5", b""), 201), (checksum("md5", b"x"), 460)):
+        headers = {**BYTES, "Upload-Length": str(SIZE), "Content-Length": "0", **text}
+        assert client.request("POST", f"{client.url}/v1/tus", headers).status_code == status
+
+
+def test_an_image_of_no_bytes_is_not_made_of_some(client: Client) -> None:
+    before = len(client.request("GET", f"{client.url}/v1/uploads").json()["uploads"])
+    headers = {**BYTES, "Upload-Length": "0"}
+    assert client.request("POST", f"{client.url}/v1/tus", headers, data=iter([b"x"])).status_code == 413
+    newest, *others = client.request("GET", f"{client.url}/v1/uploads").json()["uploads"]
+    assert (newest["state"], len(others)) == ("cancelled", before)
+
+
 def test_a_creation_without_a_body_may_name_a_type_for_it(client: Client) -> None:
     created(client, headers={"Content-Type": "application/octet-stream", "Content-Length": "0"})
 

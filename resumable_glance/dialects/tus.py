@@ -136,7 +136,8 @@ def _create(head: Head) -> Create | Join:
     announced = _content_length(head)
     if announced is None and fields.single(head, "content-type") is None:
         announced = 0
-    first = None if announced == 0 else _chunk(head, 0)  # some clients name a type for no body at all
+    checksum = fields.single(head, "upload-checksum")  # of no bytes it can be right or wrong, too
+    first = None if announced == 0 and checksum is None else _chunk(head, 0)  # some name a type for no body at all
     if first is not None and size is not None and (first.length or 0) > size:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {first.length} bytes, the upload only {size}.")
     return Create(size, image if concat is None else None, metadata=metadata or None, first=first)
