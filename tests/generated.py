@@ -98,7 +98,10 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "The body is not of the type that is taken here. Forms are never taken.",
         "Send JSON to create, and a chunk's bytes alone as `application/octet-stream`.",
     ),
-    Reason.UNSUPPORTED_ENCODING: ("The body came with a `Content-Encoding`.", "Send the bytes as they are."),
+    Reason.UNSUPPORTED_ENCODING: (
+        "The body came with a `Content-Encoding`, or a `Transfer-Encoding` besides chunked.",
+        "Send the bytes as they are.",
+    ),
     Reason.UNSUPPORTED_DIGEST: ("The digest algorithm is not known here.", "Use one that `OPTIONS` names."),
     Reason.UNSUPPORTED_VERSION: (
         "tus: `Tus-Resumable` is missing or names another version.",

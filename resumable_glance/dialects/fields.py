@@ -83,6 +83,11 @@ def check_encoding(head: Head) -> None:
     """Refused: UNSUPPORTED_ENCODING for anything but the bytes as they are."""
     if (single(head, "content-encoding") or "identity").lower() != "identity":
         raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
+    # Of `gzip, chunked` the server below us undoes chunked alone, and does not say so.
+    if (single(head, "transfer-encoding") or "chunked").lower() != "chunked":
+        raise Refused(
+            Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Transfer-Encoding other than chunked."
+        )
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Refused:
