@@ -152,7 +152,8 @@ class Intake:
             # A chunk with a digest is all or nothing; of another one every byte that came is kept.
             if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:
                 await self._commit()
-            raise
+            if refusal.reason is not Reason.SUPERSEDED or not self._has_all:
+                raise
         self._check_digests()
         if self._differs:
             raise _different_bytes()
@@ -170,6 +171,11 @@ class Intake:
                 Reason.BODY_TOO_SHORT,
                 f"The body ended {self._place.stop - self._position} bytes before its range does.",
             )
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether only the end of the body was not read yet: then there was nothing left to take over."""
+        return self._chunk.length is not None and self._position == self._place.stop
 
     def _may_commit(self) -> bool:
         # Not while there is something left to check: an upload must not become a mixture of two files.

@@ -208,6 +208,10 @@ class Uploads:
                 empty = place.length == 0 and not await lease.read(body)
                 same = any(Extent(place, each) in extents for each in chunk.declared)
                 return await self._repeated(append.upload_id, empty or same, identity)
+            except Refused as refusal:
+                if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
+                    refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset
+                raise
             return await self._concluded(append, identity)
 
     async def _concluded(self, append: Append, identity: Identity) -> Upload:
