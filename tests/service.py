@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -27,6 +27,7 @@ class Service:
     def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
         self.directory = directory
         self.module = "resumable_glance"  # what python -m is given
+        self.within: Sequence[str] = ()  # a command that runs the one that comes after it
         (self.port,) = process.free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.configuration = directory / "resumable-glance.conf"
@@ -67,6 +68,7 @@ class Service:
     def start(self) -> None:
         """Start, and return when it answers. RuntimeError with its log if it does not."""
         command = [sys.executable, "-m", self.module, "serve", "--config-file", str(self.configuration)]
+        command = [*self.within, *command]
         self._process = process.launch(command, log=self.log)
         deadline = time.monotonic() + START_DEADLINE
         while self._process.poll() is None and time.monotonic() < deadline:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -150,30 +149,28 @@ def test_terminating_ends_a_running_chunk_and_leaves_no_file(shared: Service, cl
     assert not list((shared.directory / "images").glob(f"{image_id}*"))
 
 
-def test_the_offset_never_goes_back_whatever_breaks_and_no_byte_is_taken_twice(tmp_path: Path) -> None:
+def test_the_offset_never_goes_back_whatever_breaks_and_no_byte_is_taken_twice(shared: Service, client: Client) -> None:
     ended = threading.Event()
     seen: list[int] = []
+    url = created(client, SIZE)
 
-    def watching(client: Client, url: str) -> None:
+    def watching() -> None:
         while not ended.is_set():
             with contextlib.suppress(requests.ConnectionError):  # killed just now
                 seen.append(int(client.request("HEAD", native(client, url)).headers["Upload-Offset"]))
             ended.wait(0.02)
 
-    with development(tmp_path, idle_timeout=600) as service:
-        client = Client(service.url)
-        url = created(client, SIZE)
-        with BadLink(service.port, cuts=4, patience=(100_000, MIB), seed=5) as link, ThreadPoolExecutor(1) as threads:
-            watcher = threads.submit(watching, client, url)
-            try:
-                told = going_on(service, link, client, url)
-            finally:
-                ended.set()
-            watcher.result()
-        for answers in (told, seen):
-            assert answers == sorted(answers)
-        assert link.cuts_made == 4
-        assert_is_content(service, client, url)
+    with BadLink(shared.port, cuts=4, patience=(100_000, MIB), seed=5) as link, ThreadPoolExecutor(1) as threads:
+        watcher = threads.submit(watching)
+        try:
+            told = going_on(shared, link, client, url)
+        finally:
+            ended.set()
+        watcher.result()
+    for answers in (told, seen):
+        assert answers == sorted(answers)
+    assert link.cuts_made == 4
+    assert_is_content(shared, client, url)
 
 
 def going_on(service: Service, link: BadLink, client: Client, url: str) -> list[int]:
