@@ -16,6 +16,7 @@ from tests.wire import Client, reason
 MIB = 1024 * 1024
 LARGEST = 100 * MIB
 PROXY = "127.0.0.2"  # the only address whose X-Forwarded-* are believed
+APPEND = {"Content-Type": "application/partial-upload", "Upload-Complete": "?0"}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -84,7 +85,7 @@ def test_what_two_parsers_could_read_differently_is_refused_and_its_connection_c
     assert client.show(url)["received"] == 0
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus"])
+@pytest.mark.parametrize("dialect", ["native", "tus", "ietf"])
 @pytest.mark.parametrize(
     "codings", ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
@@ -94,9 +95,10 @@ def test_bytes_in_a_transfer_coding_that_is_not_undone_here_are_not_taken_for_th
     url = client.created(10)
     path = url.removeprefix(client.url)
     text = CHUNK.format(path=path) + codings
-    if dialect == "tus":
-        text = f"PATCH {path.replace('uploads', 'tus')} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
-        text += "".join(f"{name}: {value}\r\n" for name, value in BYTES.items())
+    if dialect != "native":
+        text = f"PATCH {path.replace('uploads', dialect)} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
+        headers = BYTES if dialect == "tus" else APPEND
+        text += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     status, _, _ = answered(service, text + "\r\na\r\n0123456789\r\n0\r\n\r\n")
     assert status == (415 if codings.count("Transfer") == 1 else 400)
     assert client.show(url)["received"] == 0
@@ -148,9 +150,10 @@ def test_an_address_that_is_no_id_is_not_there_in_every_dialect(client: Client, 
     name = path.format(zeros="0" * 32)
     headers = {**BYTES, "Upload-Offset": "0", "Content-Range": "bytes 0-0/1"}
     data = b"x" if method == "PATCH" else None
-    for mount, more in (("tus", {}), ("uploads", {"Content-Type": "application/octet-stream"})):
+    for mount, more in (("tus", {}), ("uploads", {"Content-Type": "application/octet-stream"}), ("ietf", APPEND)):
         answer = client.request(method, f"{client.url}/v1/{mount}/{name}", {**headers, **more}, data=data)
         assert answer.status_code == 404
+        assert "Upload-Offset" not in answer.headers
         assert method == "HEAD" or reason(answer) in {"unknown-upload", "not-found"}
 
 
@@ -221,8 +224,9 @@ def test_whoever_waits_for_100_is_told_to_go_on_when_the_head_is_good(service: S
 def test_an_upload_that_is_too_large_is_told_the_limit(client: Client) -> None:
     options = client.request("OPTIONS", f"{client.url}/v1/tus")
     assert options.headers["Tus-Max-Size"] == str(LARGEST)
-    headers = {**TUS, "Upload-Length": str(LARGEST + 1)}
-    for answer in (client.create(LARGEST + 1), client.request("POST", f"{client.url}/v1/tus", headers)):
+    headers = {**TUS, "Upload-Complete": "?0", "Upload-Length": str(LARGEST + 1)}
+    others = [client.request("POST", f"{client.url}/v1/{mount}", headers) for mount in ("tus", "ietf")]
+    for answer in (client.create(LARGEST + 1), *others):
         assert (answer.status_code, reason(answer), answer.json()["limit"]) == (413, "upload-too-large", LARGEST)
     assert client.create(LARGEST).status_code == 201
 
@@ -250,6 +254,8 @@ def test_a_body_and_an_upload_of_unknown_length_end_at_the_largest_chunk(client:
         ("PATCH", "uploads", {"Content-Range": "bytes 0-9/10"}),
         ("POST", "tus", {**TUS, "Upload-Length": "10"}),
         ("PATCH", "tus", {**TUS, "Upload-Offset": "0"}),
+        ("POST", "ietf", {"Upload-Complete": "?1"}),
+        ("PATCH", "ietf", {"Upload-Complete": "?1", "Upload-Offset": "0"}),
     ],
 )
 def test_a_form_is_refused_with_what_to_send_instead(
@@ -260,7 +266,7 @@ def test_a_form_is_refused_with_what_to_send_instead(
         url = f"{client.url}/v1/{mount}"
     answer = client.request(method, url, headers, files={"file": ("disk.raw", b"0123456789")})
     assert (answer.status_code, reason(answer)) == (415, "unsupported-media-type")
-    wanted = {"uploads": {"POST": "application/json", "PATCH": "application/octet-stream"}}
-    kind = wanted.get(mount, {}).get(method, "application/offset+octet-stream")
-    assert kind in answer.json()["detail"]
+    wanted = {"uploads": "application/octet-stream", "tus": BYTES["Content-Type"], "ietf": APPEND["Content-Type"]}
+    kind = "application/json" if (method, mount) == ("POST", "uploads") else wanted[mount]
+    assert kind in answer.json()["detail"] or (method, mount) == ("POST", "ietf")  # which takes any other type
     assert answer.headers.get("Accept-Patch", kind) == kind
