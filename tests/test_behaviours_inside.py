@@ -18,6 +18,7 @@ from resumable_glance.protocol import digests
 from resumable_glance.protocol.commands import Appended, Chunk
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import Owner, State
+from resumable_glance.scratch.memory import MemoryScratch
 from tests.rig import CONTENT, SIZE, Pieces, refusal, rig
 
 
@@ -126,5 +127,33 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
             headers = {"X-Auth-Token": "user"}
             async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
                 assert (await client.get(f"/v1/uploads/{upload_id}")).json()["received"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, public_endpoint="https://uploads.example/images/") as here:
+            transport = httpx.ASGITransport(server.application(here.settings, TwoPeople(), here.uploads, None))
+            headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+                answer = await client.post("/v1/tus")
+                assert answer.headers["Location"].startswith("https://uploads.example/images/v1/tus/a-")
+                described = {"size": 5, "image": {"disk_format": "raw", "container_format": "bare"}}
+                answer = await client.post("/v1/uploads", json=described)
+                assert answer.headers["Location"] == answer.json()["href"]
+                assert answer.json()["href"].startswith("https://uploads.example/images/v1/uploads/a-")
+
+    asyncio.run(scenario())
+
+
+def test_the_same_space_is_not_promised_twice_at_the_same_time(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, MemoryScratch(capacity=2 * SIZE)) as here:
+            made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
+            refused = [each.reason for each in made if isinstance(each, Refused)]
+            assert refused == [Reason.NO_SPACE] * 6
+            assert len(await here.files()) == 2
+            assert len(list(here.images.iterdir())) == 2, "an image was left behind"
 
     asyncio.run(scenario())

@@ -54,11 +54,12 @@ def until(client: Client, url: str, received: int) -> None:
 
 
 def tus_patch(service: Service, url: str, start: int, length: int) -> socket.socket:
-    """The head of a PATCH, sent; its body is the test's business."""
+    """A PATCH whose body is waited for: that is what 100 says. The body is the test's business."""
     connection = socket.create_connection(("127.0.0.1", service.port), 30)
-    head = {**BYTES, "Host": "x", "Upload-Offset": str(start), "Content-Length": str(length)}
+    head = {**BYTES, "Host": "x", "Upload-Offset": str(start), "Content-Length": str(length), "Expect": "100-continue"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
     connection.sendall(f"PATCH {url.removeprefix(service.url)} HTTP/1.1\r\n{lines}\r\n".encode())
+    assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
     return connection
 
 
