@@ -180,8 +180,9 @@ class Uploads:
         upload = await self._owned(append.upload_id, identity)
         if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
             check_writable(upload)
-            await self._leases.evict(Reason.SUPERSEDED, upload.id)
-            upload = await self._owned(upload.id, identity)
+            if self._leases.held(upload.id):  # else no detour: whoever asks from now on has to find our lease
+                await self._leases.evict(Reason.SUPERSEDED, upload.id)
+                upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
         place = place_of(upload, append, self._settings.max_chunk_size)
         async with self._leases.hold(upload.id, place) as lease:
