@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.launcher import token
 from tests.model import EXPIRY, LIFE, TICK, Kept, Modelled, Outcomes, ranges
-from tests.speakers import NATIVE, Answer, Chunk, Request, Speaker
+from tests.raw import Answer, Request
+from tests.speakers import IETF, NATIVE, TUS, Chunk, Speaker
 from tests.stage import PATIENCE, Stage
 
 UNKNOWN = "a-" + "0" * 32
@@ -36,35 +37,50 @@ class Scene:
 
     # One request at a time
 
-    def create(self, project: str, speaker: Speaker, size: int, first: Chunk | None, doomed: bool) -> Modelled:
+    def create(self, project: str, speaker: Speaker, size: int | None, goal: int, first: Chunk | None) -> Modelled:
         """A new upload, perhaps with its first bytes."""
-        if doomed or (first is not None and not first.body and not first.chunked):
+        if first is not None and speaker is TUS and not first.body and not first.chunked:
             first = None  # a body of no bytes is none
-        request = NATIVE.create(size, digests={"sha256": "0" * 64}) if doomed else speaker.create(size, first)
-        answer = self.stage.ask(project, request)
+        draft = Modelled("", project, size, goal, "")
+        answer = self.stage.ask(project, speaker.create(size, first))
         if answer.status != 201:
             # Its first chunk was refused, so that nothing of it is left; it is created again without one.
             assert first is not None, answer
-            draft = Modelled("", project, size, speaker.name, "")
-            allowed = draft.outcomes(first, in_order=True)
+            allowed = draft.outcomes(first)
             assert answer.reason in allowed, f"{answer.reason} and not {list(allowed)}"
-            if draft.refused_by_head(first, in_order=True) == "":
+            if draft.refused_by_head(first) == "":
                 self._unnamed[project] += 1
-            return self.create(project, speaker, size, None, doomed=False)
-        described = self.stage.ask(project, NATIVE.inspect(answer.created))
-        image_id = described.document["image"]["id"]
-        upload = Modelled(answer.created, project, size, speaker.name, image_id, doomed)
-        self.uploads.append(upload)
+            return self.create(project, speaker, size, goal, None)
+        upload = self._admitted(draft, answer)
         if first is not None:
-            outcomes = upload.outcomes(first, in_order=True)
+            outcomes = upload.outcomes(first)
             assert "" in outcomes, f"a first chunk was taken and should be refused: {list(outcomes)}"
-            upload.adopt(ranges(described.document["ranges"]), first, outcomes[""])
+            self.settle(upload, first, outcomes[""])
+        elif speaker.completes:
+            upload.asked()
         self._right_headers(upload, speaker, answer)
-        self._right(upload, described)
+        if speaker.completes:
+            self.look(upload)
         return upload
 
+    def create_in_vain(self, project: str, size: int) -> Modelled:
+        """A new upload with a digest of the whole image that can't hold."""
+        answer = self.stage.ask(project, NATIVE.create(size, digests={"sha256": "0" * 64}))
+        assert answer.status == 201, answer
+        upload = self._admitted(Modelled("", project, size, size, "", doomed=True), answer)
+        self.look(upload)
+        return upload
+
+    def _admitted(self, draft: Modelled, answer: Answer) -> Modelled:
+        """The upload that was just created. It is looked for in the list: to ask for it may complete it."""
+        (newest,) = self.stage.ask(draft.project, NATIVE.survey("?limit=1")).document["uploads"]
+        assert newest["id"] == answer.created
+        draft.id, draft.image_id = newest["id"], newest["image"]["id"]
+        self.uploads.append(draft)
+        return draft
+
     def append(self, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
-        allowed = upload.outcomes(chunk, speaker.in_order)
+        allowed = upload.outcomes(chunk)
         answer = self.stage.ask(upload.project, speaker.append(upload.id, chunk))
         self._settle(upload, speaker, chunk, answer, allowed)
 
@@ -73,9 +89,12 @@ class Scene:
         if upload.gone:
             assert answer.status == 410, answer
             return
-        assert answer.status == 200, answer
+        if speaker.completes:
+            upload.asked()
+        assert answer.status == (200 if speaker.completes else 204), answer
         assert answer.headers["cache-control"] == "no-store"
         assert answer.number("upload-length") == upload.size
+        assert speaker is not TUS or ("upload-defer-length" in answer.headers) == (upload.size is None)
         self._right_headers(upload, speaker, answer)
 
     def look(self, upload: Modelled) -> str:
@@ -84,8 +103,19 @@ class Scene:
         if upload.gone:
             assert (answer.status, answer.reason) == (410, upload.gone), answer
             return upload.state
+        upload.asked()
         self._right(upload, answer)
         return str(answer.document["state"])
+
+    def fill(self, upload: Modelled) -> None:
+        """Send whatever is missing."""
+        if upload.state == "receiving" and upload.size is None:
+            body = self.chance.randbytes(upload.goal - upload.offset)
+            chunk = Chunk(upload.offset, upload.goal, body, total=upload.goal, in_order=True)
+            self.append(upload, TUS, chunk)
+        for start, stop in upload.gaps if upload.state == "receiving" else []:
+            body = self.chance.randbytes(stop - start)
+            self.append(upload, NATIVE, Chunk(start, stop, body, total=upload.size))
 
     def discard(self, upload: Modelled, speaker: Speaker) -> None:
         answer = self.stage.ask(upload.project, speaker.discard(upload.id))
@@ -152,8 +182,8 @@ class Scene:
 
     def finish(self, upload: Modelled) -> None:
         """If it has all of its bytes, wait until it is where it ends, and see what the sink has."""
+        self.look(upload)
         if upload.state != "sealed":
-            self.look(upload)
             return
         goal = "failed" if upload.doomed else "active"
         deadline = time.monotonic() + PATIENCE
@@ -175,8 +205,7 @@ class Scene:
     def curtain(self) -> None:
         """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
         for each in self.uploads:
-            for start, stop in each.gaps if each.state == "receiving" else []:
-                self.append(each, NATIVE, Chunk(start, stop, self.chance.randbytes(stop - start), total=each.size))
+            self.fill(each)
             self.finish(each)
         for each in self.uploads:
             if each.expired or each.doomed:
@@ -204,20 +233,29 @@ class Scene:
 
     # What every answer is held against
 
-    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept) -> None:
-        """Let the model have what the service kept of a chunk, if that is allowed."""
-        if not upload.gone:
+    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept, meanwhile: bool = False) -> None:
+        """Let the model have what the service kept of a chunk, if that is allowed; `meanwhile` it may be on its way."""
+        if upload.gone:
+            self.look(upload)
+        elif chunk.last is False and not meanwhile:  # it may have left the upload open with all of its bytes
+            answer = self.stage.ask(upload.project, IETF.inspect(upload.id))
+            assert answer.status == 204, answer
+            observed = upload.with_offset(answer.offset or 0)
+            upload.adopt(observed, answer.number("upload-length"), chunk, kept)
+            self._right_headers(upload, IETF, answer)
+        else:
             answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
             assert answer.status == 200, answer
-            upload.adopt(ranges(answer.document["ranges"]), chunk, kept)
+            upload.adopt(ranges(answer.document["ranges"]), answer.document["size"], chunk, kept)
+            upload.asked()
             self._right(upload, answer)
-        else:
-            self.look(upload)
 
     def _settle(self, upload: Modelled, speaker: Speaker, chunk: Chunk, answer: Answer, allowed: Outcomes) -> None:
         assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
         self.settle(upload, chunk, allowed[answer.reason])
-        if answer.status == 204:
+        if not answer.reason:
+            assert answer.status == (201 if speaker is IETF and upload.state == "sealed" else 204), answer
+            assert chunk.total in {None, upload.size}
             self._right_headers(upload, speaker, answer)
         elif answer.reason == "wrong-offset":
             assert answer.offset == upload.offset
@@ -235,6 +273,10 @@ class Scene:
             assert answer.number("upload-length") == upload.size
             # Not upload.right_state: an answer may be older than what was looked at since.
             assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
+        if speaker is IETF:
+            assert (answer.headers["upload-complete"] == "?1") == (upload.state != "receiving")
+            assert ("max-age" in answer.headers["upload-limit"]) == (upload.state == "receiving")
+            return
         assert (answer.expires is not None) == (upload.state == "receiving")
         if answer.expires is not None:
             self._right_expiry(upload, answer.expires)

@@ -10,6 +10,7 @@ model (tests/model.py). No choice depends on what the service answered, so that 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import random
 import sys
@@ -29,18 +30,20 @@ from tests.aims import Aim, aimed, aims_at, bad_numbers, nonsense, permille
 from tests.model import EXPIRY, Modelled
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
+from tests.speakers import IETF, SPEAKERS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
 EXAMPLES_AT_ONCE = 20
 FOREVER = 10**9  # seconds
+LONGEST = 1024 * 1024  # bytes: what a chunk of unknown length is promised, many times over
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
 speakers = st.sampled_from(SPEAKERS)
+in_order = st.sampled_from([each for each in SPEAKERS if each.in_order])
 sides = st.integers(0, 1)  # which of the two projects
 ways = st.sampled_from(["close", "reset"])
 
@@ -81,14 +84,16 @@ class Uploads(RuleBasedStateMachine):
     @rule(target=uploads, side=sides, speaker=speakers, size=sizes, doomed=st.integers(0, 9))
     @step
     def create(self, side: int, speaker: Speaker, size: int, doomed: int) -> Modelled:
-        return self.scene.create(self.scene.projects[side], speaker, size, None, doomed == 5)
-
-    @rule(target=uploads, side=sides, size=st.integers(1, 50_000), first=aims_at("next", wrong=3))
-    @step
-    def create_with_bytes(self, side: int, size: int, first: Aim) -> Modelled:
         project = self.scene.projects[side]
-        chunk = self.aimed(first, Modelled("", project, size, TUS.name, ""), TUS)
-        return self.scene.create(project, TUS, size, chunk, doomed=False)
+        if doomed == 5:
+            return self.scene.create_in_vain(project, size)
+        return self.scene.create(project, speaker, size, size, None)
+
+    @rule(target=uploads, side=sides, speaker=in_order, size=st.integers(1, 50_000), first=aims_at("next", wrong=3))
+    @step
+    def create_with_bytes(self, side: int, speaker: Speaker, size: int, first: Aim) -> Modelled:
+        project = self.scene.projects[side]
+        return self.scene.create(project, speaker, size, size, self.first(first, project, speaker, size))
 
     @rule(
         side=sides, speaker=speakers, size=st.integers(1, 50_000), first=aims_at("next", wrong=3), at=permille, how=ways
@@ -96,8 +101,9 @@ class Uploads(RuleBasedStateMachine):
     @step
     def create_and_leave(self, side: int, speaker: Speaker, size: int, first: Aim, at: int, how: str) -> None:
         project = self.scene.projects[side]
-        draft = Modelled("", project, size, speaker.name, "")
-        chunk = None if speaker is NATIVE else self.aimed(first, draft, speaker)
+        chunk = self.first(first, project, speaker, size) if speaker.in_order else None
+        if chunk is not None and speaker is IETF:
+            chunk = dataclasses.replace(chunk, last=False)
         # Larger than its first chunk, so that it can be cancelled for sure.
         interruptions.cut_creation(self.scene, project, speaker, size + 2, chunk, at, how)
 
@@ -119,9 +125,7 @@ class Uploads(RuleBasedStateMachine):
     @rule(upload=uploads)
     @step
     def fill(self, upload: Modelled) -> None:
-        for start, stop in upload.gaps if upload.state == "receiving" else []:
-            body = self.scene.chance.randbytes(stop - start)
-            self.scene.append(upload, NATIVE, Chunk(start, stop, body, total=upload.size))
+        self.scene.fill(upload)
 
     @rule(upload=uploads, speaker=speakers, aim=aims)
     @step
@@ -216,6 +220,11 @@ class Uploads(RuleBasedStateMachine):
         Uploads.steps -= 1  # it belongs to no rule
         self.scene.curtain()
 
+    def first(self, aim: Aim, project: str, speaker: Speaker, size: int) -> Chunk:
+        """A chunk that comes with the creation, which is where the size is told."""
+        chunk = self.aimed(aim, Modelled("", project, size, size, ""), speaker)
+        return dataclasses.replace(chunk, total=None)
+
     def aimed(self, aim: Aim, upload: Modelled, speaker: Speaker) -> Chunk:
         return aimed(aim, upload, speaker, self.scene.chance)
 
@@ -228,7 +237,7 @@ def run(steps: int, seed: int) -> int:
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
     memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER}
+        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
         service = development(Path(directory) / "service", **options)
         service.module = "tests.launcher"
         with service:
