@@ -65,11 +65,11 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
     algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if speaker is TUS else 2)]
     spoilt = b"spoilt" if aim.wrong == "digest" else b""
     declared = tuple((each, digest(each, bytes(body) + spoilt)) for each in algorithms)
-    last: bool | None = None
+    ends: bool | None = None
     if speaker is IETF:
-        last = aim.at % 3 > 0 if start + len(body) == goal else aim.at % 9 == 0
+        ends = aim.at % 3 > 0 if start + len(body) == goal else aim.at % 9 == 0
     chunk = Chunk(start, start + length, bytes(body), declared, aim.chunked, _total(aim, goal, speaker))
-    return dataclasses.replace(chunk, in_order=speaker.in_order, last=last)
+    return dataclasses.replace(chunk, in_order=speaker.in_order, last=ends)
 
 
 def _total(aim: Aim, goal: int, speaker: Speaker) -> int | None:

@@ -107,6 +107,15 @@ class Scene:
         self._right(upload, answer)
         return str(answer.document["state"])
 
+    def read(self, upload: Modelled) -> None:
+        """The content of an upload is the model's, once it is complete, wherever the bytes are by then."""
+        answer = self.stage.ask(upload.project, TUS.read(upload.id))
+        if upload.gone or upload.state != "sealed":
+            assert answer.reason == (upload.gone or "upload-unfinished"), answer
+            return
+        assert (answer.status, answer.offset) == (200, upload.size), answer
+        assert answer.content == upload.content, f"{len(answer.content)} other bytes than {upload}"
+
     def fill(self, upload: Modelled) -> None:
         """Send whatever is missing."""
         if upload.state == "receiving" and upload.size is None:

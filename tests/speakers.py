@@ -135,6 +135,9 @@ class Tus:
     def discard(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id), self._TUS)
 
+    def read(self, upload_id: str) -> Request:
+        return Request("GET", self._path(upload_id))
+
     def _path(self, upload_id: str) -> str:
         return f"/v1/tus/{upload_id}"
 

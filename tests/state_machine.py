@@ -30,7 +30,7 @@ from tests.aims import Aim, aimed, aims_at, bad_numbers, nonsense, permille
 from tests.model import EXPIRY, Modelled
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import IETF, SPEAKERS, Chunk, Speaker
+from tests.speakers import IETF, SPEAKERS, TUS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
@@ -44,6 +44,7 @@ aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
 speakers = st.sampled_from(SPEAKERS)
 in_order = st.sampled_from([each for each in SPEAKERS if each.in_order])
+some = st.integers(1, 50_000)
 sides = st.integers(0, 1)  # which of the two projects
 ways = st.sampled_from(["close", "reset"])
 
@@ -81,31 +82,39 @@ class Uploads(RuleBasedStateMachine):
     def begin(self) -> None:
         self.scene = Scene(self.stage)
 
-    @rule(target=uploads, side=sides, speaker=speakers, size=sizes, doomed=st.integers(0, 9))
+    @rule(target=uploads, side=sides, speaker=speakers, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
     @step
-    def create(self, side: int, speaker: Speaker, size: int, doomed: int) -> Modelled:
+    def create(self, side: int, speaker: Speaker, size: int, told: bool, doomed: int) -> Modelled:
         project = self.scene.projects[side]
         if doomed == 5:
             return self.scene.create_in_vain(project, size)
-        return self.scene.create(project, speaker, size, size, None)
+        return self.scene.create(project, speaker, size if told or not speaker.in_order else None, size, None)
 
-    @rule(target=uploads, side=sides, speaker=in_order, size=st.integers(1, 50_000), first=aims_at("next", wrong=3))
+    @rule(target=uploads, side=sides, speaker=in_order, size=some, told=st.booleans(), first=aims_at("next", wrong=3))
     @step
-    def create_with_bytes(self, side: int, speaker: Speaker, size: int, first: Aim) -> Modelled:
+    def create_with_bytes(self, side: int, speaker: Speaker, size: int, told: bool, first: Aim) -> Modelled:
         project = self.scene.projects[side]
-        return self.scene.create(project, speaker, size, size, self.first(first, project, speaker, size))
+        return self.scene.create(project, speaker, size if told else None, size, self.first(first, speaker, size))
 
     @rule(
-        side=sides, speaker=speakers, size=st.integers(1, 50_000), first=aims_at("next", wrong=3), at=permille, how=ways
+        side=sides,
+        speaker=speakers,
+        size=some,
+        told=st.booleans(),
+        first=aims_at("next", wrong=3),
+        at=permille,
+        how=ways,
     )
     @step
-    def create_and_leave(self, side: int, speaker: Speaker, size: int, first: Aim, at: int, how: str) -> None:
-        project = self.scene.projects[side]
-        chunk = self.first(first, project, speaker, size) if speaker.in_order else None
+    def create_and_leave(
+        self, side: int, speaker: Speaker, size: int, told: bool, first: Aim, at: int, how: str
+    ) -> None:
+        chunk = self.first(first, speaker, size) if speaker.in_order else None
         if chunk is not None and speaker is IETF:
             chunk = dataclasses.replace(chunk, last=False)
         # Larger than its first chunk, so that it can be cancelled for sure.
-        interruptions.cut_creation(self.scene, project, speaker, size + 2, chunk, at, how)
+        whole = size + 2 if told or not speaker.in_order else None
+        interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
 
     @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "next", "gap", wrong=1))
     @step
@@ -162,6 +171,11 @@ class Uploads(RuleBasedStateMachine):
         else:
             (self.scene.inspect if asked == "inspect" else self.scene.discard)(upload, speaker)
 
+    @rule(upload=any_upload)
+    @step
+    def read(self, upload: Modelled) -> None:
+        self.scene.read(upload)
+
     @rule(upload=uploads, speaker=speakers)
     @step
     def inspect(self, upload: Modelled, speaker: Speaker) -> None:
@@ -171,12 +185,13 @@ class Uploads(RuleBasedStateMachine):
         upload=any_upload,
         speaker=speakers,
         aim=aims_at("next", wrong=0),
-        asked=st.sampled_from(["inspect", "append", "discard"]),
+        asked=st.sampled_from(["inspect", "append", "discard", "read"]),
     )
     @step
     def ask_as_a_stranger(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
         chunk = self.aimed(aim, upload, speaker)
-        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(speaker, asked)(upload.id)
+        asking = TUS if asked == "read" else speaker
+        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(asking, asked)(upload.id)
         self.scene.strangers(upload, request)
 
     @rule(upload=any_upload, speaker=speakers, place=st.integers(0, 3), number=bad_numbers, twice=st.booleans())
@@ -220,9 +235,9 @@ class Uploads(RuleBasedStateMachine):
         Uploads.steps -= 1  # it belongs to no rule
         self.scene.curtain()
 
-    def first(self, aim: Aim, project: str, speaker: Speaker, size: int) -> Chunk:
+    def first(self, aim: Aim, speaker: Speaker, size: int) -> Chunk:
         """A chunk that comes with the creation, which is where the size is told."""
-        chunk = self.aimed(aim, Modelled("", project, size, size, ""), speaker)
+        chunk = self.aimed(aim, Modelled("", "", size, size, ""), speaker)
         return dataclasses.replace(chunk, total=None)
 
     def aimed(self, aim: Aim, upload: Modelled, speaker: Speaker) -> Chunk:
