@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.model import Modelled
 from tests.raw import Request
-from tests.speakers import IETF, TUS, Chunk, Native, Speaker, digest
+from tests.speakers import IETF, TUS, Chunk, Native, Speaker, Tus, digest
 
 permille = st.integers(0, 1000)
 bad_numbers = st.sampled_from(
@@ -62,7 +62,7 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
         body = body[: length * aim.at // 1001]
     elif aim.wrong == "long":
         body += b"!"
-    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if speaker is TUS else 2)]
+    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if isinstance(speaker, Tus) else 2)]
     spoilt = b"spoilt" if aim.wrong == "digest" else b""
     declared = tuple((each, digest(each, bytes(body) + spoilt)) for each in algorithms)
     ends: bool | None = None

@@ -6,7 +6,7 @@ It shares no code with the service. What it says follows docs/native-protocol.md
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.speakers import Chunk
@@ -38,7 +38,8 @@ Outcomes = Mapping[str, Kept]  # by the reason of a refusal, empty for success
 @dataclass(eq=False)
 class Modelled:
     """One upload. `size` is None until somebody has told it; `goal` is what somebody wants it to become. `doomed`: a
-    digest of the whole image was declared that can't hold."""
+    digest of the whole image was declared that can't hold. `part`: it is to be joined with others, or it was; an upload
+    out of parts knows `parts`."""
 
     id: str
     project: str
@@ -46,6 +47,8 @@ class Modelled:
     goal: int
     image_id: str
     doomed: bool = False
+    part: bool = False
+    parts: tuple[Modelled, ...] = field(default=(), repr=False)
     state: str = "receiving"
     age: int = 0  # ticks since the last new byte
     freed: bool = False  # the image is active, and scratch known to be empty
@@ -72,6 +75,11 @@ class Modelled:
         return self.received == self.size
 
     @property
+    def complete(self) -> bool:
+        """Whether nothing can be added any more. A part never says so itself."""
+        return self.state != "receiving" or (self.part and self.full)
+
+    @property
     def ranges(self) -> list[tuple[int, int]]:
         return _runs(self._durable, 1)
 
@@ -81,7 +89,7 @@ class Modelled:
 
     @property
     def alive(self) -> bool:
-        return self.state in {"receiving", "sealed"}
+        return self.state in {"receiving", "sealed", "joined"}
 
     @property
     def expired(self) -> bool:
@@ -107,9 +115,18 @@ class Modelled:
         """Why nothing can be asked of it any more; empty if something can."""
         return {"cancelled": "upload-cancelled", "expired": "upload-expired"}.get(self.state, "")
 
+    @property
+    def closed(self) -> str:
+        """Why nothing can be sent to it, since it was joined with others or consists of them."""
+        return "upload-joined" if self.state == "joined" or self.parts else ""
+
+    def cancel(self) -> None:
+        for each in (self, *self.parts):
+            each.state = "cancelled"
+
     def asked(self) -> None:
         """Somebody has asked for it who takes an upload with all bytes for complete."""
-        if self.state == "receiving" and self.full:
+        if self.state == "receiving" and self.full and not self.part:
             self.state = "sealed"
 
     def told(self, chunk: Chunk) -> int | None:
@@ -130,8 +147,8 @@ class Modelled:
         start, stop = self.place(chunk)
         if not chunk.in_order and not chunk.chunked and len(chunk.body) > stop - start:
             return "body-too-long"
-        if self.gone:
-            return self.gone
+        if self.gone or self.closed:
+            return self.gone or self.closed
         if chunk.in_order and start != self.offset:
             return "wrong-offset"
         told = self.told(chunk)
@@ -241,7 +258,7 @@ class Modelled:
 
     def _grow(self, chunk: Chunk, count: int) -> None:
         stop = chunk.start + count
-        self._extend(stop)
+        self._extend(stop if count else 0)
         missing = [(max(start, chunk.start), min(end, stop)) for start, end in self.gaps]
         missing = [(start, end) for start, end in missing if start < end]
         for start, end in missing:
@@ -252,6 +269,26 @@ class Modelled:
         self.age = 0
         if chunk.declared and missing == [(chunk.start, stop)]:
             self.proven[chunk.start, stop] = chunk.declared[0]
+
+
+def unfit(parts: Sequence[Modelled]) -> str:
+    """Why these can't be joined; empty if they can."""
+    for each in parts:
+        if each.gone or each.closed or not each.part:
+            return each.gone or "upload-joined"
+        if not each.full:
+            return "upload-unfinished"
+    return ""
+
+
+def joined(upload_id: str, image_id: str, parts: tuple[Modelled, ...]) -> Modelled:
+    """The upload that these become."""
+    content = bytearray().join(each.content for each in parts)
+    whole = Modelled(upload_id, parts[0].project, len(content), len(content), image_id, parts=parts, state="sealed")
+    whole.content, whole._durable = content, bytearray(b"\1" * len(content))
+    for each in parts:
+        each.state = "joined"
+    return whole
 
 
 def _runs(marks: bytearray, mark: int) -> list[tuple[int, int]]:

@@ -12,10 +12,11 @@ import random
 import time
 from pathlib import Path
 
+from tests import joining
 from tests.launcher import token
 from tests.model import EXPIRY, LIFE, TICK, Kept, Modelled, Outcomes, ranges
 from tests.raw import Answer, Request
-from tests.speakers import IETF, NATIVE, TUS, Chunk, Speaker
+from tests.speakers import IETF, NATIVE, PARTS, TUS, Chunk, Speaker, Tus
 from tests.stage import PATIENCE, Stage
 
 UNKNOWN = "a-" + "0" * 32
@@ -39,9 +40,9 @@ class Scene:
 
     def create(self, project: str, speaker: Speaker, size: int | None, goal: int, first: Chunk | None) -> Modelled:
         """A new upload, perhaps with its first bytes."""
-        if first is not None and speaker is TUS and not first.body and not first.chunked:
+        if first is not None and isinstance(speaker, Tus) and not first.body and not first.chunked:
             first = None  # a body of no bytes is none
-        draft = Modelled("", project, size, goal, "")
+        draft = Modelled("", project, size, goal, "", part=speaker is PARTS)
         answer = self.stage.ask(project, speaker.create(size, first))
         if answer.status != 201:
             # Its first chunk was refused, so that nothing of it is left; it is created again without one.
@@ -73,11 +74,16 @@ class Scene:
 
     def _admitted(self, draft: Modelled, answer: Answer) -> Modelled:
         """The upload that was just created. It is looked for in the list: to ask for it may complete it."""
-        (newest,) = self.stage.ask(draft.project, NATIVE.survey("?limit=1")).document["uploads"]
-        assert newest["id"] == answer.created
-        draft.id, draft.image_id = newest["id"], newest["image"]["id"]
+        draft.id, draft.image_id = self.newest(draft.project)
+        assert draft.id == answer.created
+        assert (draft.image_id == "") == draft.part
         self.uploads.append(draft)
         return draft
+
+    def newest(self, project: str) -> tuple[str, str]:
+        """The newest upload of a project and its image, which a part has none of."""
+        (upload,) = self.stage.ask(project, NATIVE.survey("?limit=1")).document["uploads"]
+        return upload["id"], upload["image"]["id"] if upload["image"] else ""
 
     def append(self, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
         allowed = upload.outcomes(chunk)
@@ -95,7 +101,13 @@ class Scene:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.number("upload-length") == upload.size
         assert speaker is not TUS or ("upload-defer-length" in answer.headers) == (upload.size is None)
+        assert answer.headers.get("upload-concat", "")[:7] == self._concat(upload, speaker)
         self._right_headers(upload, speaker, answer)
+
+    def _concat(self, upload: Modelled, speaker: Speaker) -> str:
+        if speaker is not TUS:
+            return ""
+        return "partial" if upload.part else "final;h" if upload.parts else ""
 
     def look(self, upload: Modelled) -> str:
         """Compare all that the service says of an upload with the model; its state."""
@@ -128,15 +140,15 @@ class Scene:
 
     def discard(self, upload: Modelled, speaker: Speaker) -> None:
         answer = self.stage.ask(upload.project, speaker.discard(upload.id))
-        if upload.expired:
-            assert answer.reason == "upload-expired", answer
+        if upload.expired or upload.state == "joined":
+            assert answer.reason == (upload.gone or upload.closed), answer
         elif upload.state == "sealed" and not upload.doomed and answer.status != 204:
             assert answer.reason == SEALED, answer
             assert upload.right_state("active")
         else:
             assert answer.status == 204, answer
             assert not upload.freed, "an active image was cancelled"
-            upload.state = "cancelled"
+            upload.cancel()
             self._nothing_left(upload)
         self.look(upload)
 
@@ -208,13 +220,17 @@ class Scene:
         assert (described["status"], described["size"]) == ("active", upload.size)
         assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
         assert described["os_hash_value"] == hashlib.sha512(upload.content).hexdigest()
-        self.stage.await_file(self._scratch_of(upload), there=False)
+        for each in self._scratch_of(upload):
+            self.stage.await_file(each, there=False)
         upload.freed = True
 
     def curtain(self) -> None:
         """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
         for each in self.uploads:
             self.fill(each)
+        for project in self.projects:
+            joining.join_the_rest(self, project)
+        for each in self.uploads:
             self.finish(each)
         for each in self.uploads:
             if each.expired or each.doomed:
@@ -244,7 +260,7 @@ class Scene:
 
     def settle(self, upload: Modelled, chunk: Chunk, kept: Kept, meanwhile: bool = False) -> None:
         """Let the model have what the service kept of a chunk, if that is allowed; `meanwhile` it may be on its way."""
-        if upload.gone:
+        if upload.gone or upload.closed:
             self.look(upload)
         elif chunk.last is False and not meanwhile:  # it may have left the upload open with all of its bytes
             answer = self.stage.ask(upload.project, IETF.inspect(upload.id))
@@ -263,7 +279,7 @@ class Scene:
         assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
         self.settle(upload, chunk, allowed[answer.reason])
         if not answer.reason:
-            assert answer.status == (201 if speaker is IETF and upload.state == "sealed" else 204), answer
+            assert answer.status == (201 if speaker is IETF and upload.complete else 204), answer
             assert chunk.total in {None, upload.size}
             self._right_headers(upload, speaker, answer)
         elif answer.reason == "wrong-offset":
@@ -273,6 +289,7 @@ class Scene:
         """The service's own description of an upload is the model's."""
         assert answer.status == 200, answer
         assert ranges(answer.document["ranges"]) == upload.ranges
+        assert answer.document["parts"] == [each.id for each in upload.parts]
         self._right_headers(upload, NATIVE, answer)
         self._right_description(upload, answer.document)
 
@@ -283,7 +300,7 @@ class Scene:
             # Not upload.right_state: an answer may be older than what was looked at since.
             assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
         if speaker is IETF:
-            assert (answer.headers["upload-complete"] == "?1") == (upload.state != "receiving")
+            assert (answer.headers["upload-complete"] == "?1") == upload.complete
             assert ("max-age" in answer.headers["upload-limit"]) == (upload.state == "receiving")
             return
         assert (answer.expires is not None) == (upload.state == "receiving")
@@ -292,7 +309,7 @@ class Scene:
 
     def _right_description(self, upload: Modelled, document: dict[str, object]) -> None:
         assert upload.right_state(str(document["state"])), f"{document['state']}: {upload}"
-        of_image = document["image"]
+        of_image = document["image"] or {"id": ""}
         assert isinstance(of_image, dict)
         told = (document["size"], document["offset"], document["received"], of_image["id"])
         assert told == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
@@ -302,15 +319,13 @@ class Scene:
         expected = self.stage.panel.now() + EXPIRY - upload.age * TICK
         assert abs(expires - expected) < TICK / 2, f"it expires {expires - expected} seconds too late"
 
-    def _scratch_of(self, upload: Modelled) -> Path:
-        return self.stage.scratch / f"{upload.id}.upload"
+    def _scratch_of(self, upload: Modelled) -> list[Path]:
+        return [self.stage.scratch / f"{each.id}.upload" for each in upload.parts or (upload,)]
 
     def _nothing_left(self, upload: Modelled) -> None:
         """Neither scratch nor an image, once the service has tidied up."""
-        image = self.stage.images / upload.image_id
-        if upload.expired:
-            for path in (self._scratch_of(upload), image.with_suffix(".json")):
+        of_image = [self.stage.images / f"{upload.image_id}{each}" for each in ("", ".json")] if upload.image_id else []
+        for path in [*self._scratch_of(upload), *of_image]:
+            if upload.expired:
                 self.stage.await_file(path, there=False)
-        left = {each.name for each in self.stage.images.glob(f"{upload.image_id}*")}
-        assert not left, f"{left} of {upload}"
-        assert not self._scratch_of(upload).exists()
+            assert not path.exists(), f"{path.name} is left of {upload}"

@@ -113,17 +113,22 @@ class Tus:
     algorithms = ("sha1", "md5", "sha256", "sha512")
     _TUS = (("Tus-Resumable", "1.0.0"),)
     _BYTES = (*_TUS, ("Content-Type", "application/offset+octet-stream"))
+    _CREATED: tuple[tuple[str, str], ...] = ()  # what else a creation says
 
     def __repr__(self) -> str:
         return "TUS"
 
     def create(self, size: int | None, first: Chunk | None = None) -> Request:
         length = ("Upload-Defer-Length", "1") if size is None else ("Upload-Length", str(size))
+        headers = (*self._CREATED, length)
         if first is None:
-            return Request("POST", "/v1/tus", (*self._TUS, length))
-        return Request(
-            "POST", "/v1/tus", (*self._BYTES, length, *self._checksum(first)), first.body, chunked=first.chunked
-        )
+            return Request("POST", "/v1/tus", (*self._TUS, *headers))
+        headers = (*self._BYTES, *headers, *self._checksum(first))
+        return Request("POST", "/v1/tus", headers, first.body, chunked=first.chunked)
+
+    def join(self, upload_ids: Iterable[str]) -> Request:
+        urls = " ".join(map(self._path, upload_ids))
+        return Request("POST", "/v1/tus", (*self._TUS, ("Upload-Concat", f"final;{urls}")))
 
     def append(self, upload_id: str, chunk: Chunk) -> Request:
         headers = (*self._BYTES, ("Upload-Offset", str(chunk.start)), *_length(chunk.total), *self._checksum(chunk))
@@ -145,6 +150,15 @@ class Tus:
         return tuple(
             ("Upload-Checksum", f"{name} {base64.b64encode(value).decode()}") for name, value in chunk.declared[:1]
         )
+
+
+class TusInParts(Tus):
+    """Whatever it creates is a part, to be joined with others."""
+
+    _CREATED = (("Upload-Concat", "partial"),)
+
+    def __repr__(self) -> str:
+        return "PARTS"
 
 
 class Ietf:
@@ -191,5 +205,6 @@ def _dictionary(declared: Iterable[tuple[str, bytes]]) -> str:
     return ", ".join(f"{_NAMES[name]}=:{base64.b64encode(value).decode()}:" for name, value in declared)
 
 
-NATIVE, TUS, IETF = Native(), Tus(), Ietf()
+NATIVE, TUS, IETF, PARTS = Native(), Tus(), Ietf(), TusInParts()
 SPEAKERS: tuple[Speaker, ...] = (NATIVE, TUS, IETF)
+CREATORS: tuple[Speaker, ...] = (*SPEAKERS, PARTS)

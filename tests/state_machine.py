@@ -23,14 +23,23 @@ from typing import Any, ClassVar, TypeVar
 import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
-from tests import interruptions
+from tests import interruptions, joining
 from tests.aims import Aim, aimed, aims_at, bad_numbers, nonsense, permille
 from tests.model import EXPIRY, Modelled
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import IETF, SPEAKERS, TUS, Chunk, Speaker
+from tests.speakers import CREATORS, IETF, SPEAKERS, TUS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
@@ -43,7 +52,9 @@ Step = TypeVar("Step", bound=Callable[..., Any])
 aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
 speakers = st.sampled_from(SPEAKERS)
-in_order = st.sampled_from([each for each in SPEAKERS if each.in_order])
+creators = st.sampled_from(CREATORS)
+in_order = st.sampled_from([each for each in CREATORS if each.in_order])
+picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)
 some = st.integers(1, 50_000)
 sides = st.integers(0, 1)  # which of the two projects
 ways = st.sampled_from(["close", "reset"])
@@ -82,7 +93,7 @@ class Uploads(RuleBasedStateMachine):
     def begin(self) -> None:
         self.scene = Scene(self.stage)
 
-    @rule(target=uploads, side=sides, speaker=speakers, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
+    @rule(target=uploads, side=sides, speaker=creators, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
     @step
     def create(self, side: int, speaker: Speaker, size: int, told: bool, doomed: int) -> Modelled:
         project = self.scene.projects[side]
@@ -115,6 +126,20 @@ class Uploads(RuleBasedStateMachine):
         # Larger than its first chunk, so that it can be cancelled for sure.
         whole = size + 2 if told or not speaker.in_order else None
         interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
+
+    @rule(target=uploads, side=sides, picks=picks, unfinished=st.integers(0, 5))
+    @step
+    def join(self, side: int, picks: list[int], unfinished: int) -> Modelled | MultipleResults[Modelled]:
+        return joining.join(self.scene, self.scene.projects[side], picks, unfinished != 3) or multiple()
+
+    @rule(
+        side=sides,
+        picks=picks,
+        wrong=st.sampled_from(["any", "any", "any", "again", "again", "unknown", "foreign", "twice"]),
+    )
+    @step
+    def join_wrongly(self, side: int, picks: list[int], wrong: str) -> None:
+        joining.join_wrongly(self.scene, self.scene.projects[side], picks, wrong)
 
     @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "next", "gap", wrong=1))
     @step
