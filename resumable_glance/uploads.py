@@ -288,8 +288,6 @@ class Uploads:
             if upload.state is State.ACTIVE:
                 sentence = "The image is active. Delete it in Glance if it is not wanted any more."
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
-            if upload.state is State.JOINED:
-                check_writable(upload)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
             await self._catalog.happen(upload_id, Event.DISCARDED, self._clock())
