@@ -33,7 +33,7 @@ from resumable_glance.protocol.upload import (
     follow,
     lapsed,
 )
-from resumable_glance.protocol.welcome import check_parts, declare
+from resumable_glance.protocol.welcome import check_parts, check_writable, declare
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
@@ -145,11 +145,14 @@ class Catalog:
     async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
         """Follow the table of states; `changes` are fields of the upload set in the same transaction.
 
-        IllegalTransition, and nothing is changed, where the table has no such event.
+        IllegalTransition, and nothing is changed, where the table has no such event. Refused: JOINED for a part that
+        is to be discarded alone.
         """
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
+            if event is Event.DISCARDED and upload.state is State.JOINED and upload.joined_into is not None:
+                check_writable(upload)  # its bytes are the whole's now, and end with it
             for each in upload.parts if event is Event.DISCARDED else ():
                 part = _existing(db, each)
                 _save(db, dataclasses.replace(part, state=follow(part.state, event), updated_at=now))

@@ -76,15 +76,21 @@ class Creation:
             return earlier
         size = check_parts(parts)
         self._check_size(size)
-        async with self._image(join.image, size, Actor(identity.owner, identity.token, request_id)) as image:
-            upload = dataclasses.replace(
-                self._record(identity, size, image, join.metadata),
-                state=State.SEALED,
-                offset=size,
-                received=size,
-                parts=join.parts,
-            )
-            await self._catalog.join(upload, self._vault.close(identity.token))
+        try:
+            async with self._image(join.image, size, Actor(identity.owner, identity.token, request_id)) as image:
+                upload = dataclasses.replace(
+                    self._record(identity, size, image, join.metadata),
+                    state=State.SEALED,
+                    offset=size,
+                    received=size,
+                    parts=join.parts,
+                )
+                await self._catalog.join(upload, self._vault.close(identity.token))
+        except Refused:
+            now = [part for each in join.parts if (part := await self._catalog.get(each)) is not None]
+            if earlier := await self._joined(now):  # the same join came twice at once, and this is the later one
+                return earlier
+            raise
         return upload
 
     async def take(self, upload: Upload, append: Append, place: Range) -> Upload:

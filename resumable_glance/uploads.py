@@ -180,8 +180,9 @@ class Uploads:
         upload = await self._owned(append.upload_id, identity)
         if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
             check_writable(upload)
-            await self._leases.evict(Reason.SUPERSEDED, upload.id)
-            upload = await self._owned(upload.id, identity)
+            if self._leases.held(upload.id):  # else no detour: whoever asks from now on has to find our lease
+                await self._leases.evict(Reason.SUPERSEDED, upload.id)
+                upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
         place = place_of(upload, append, self._settings.max_chunk_size)
         async with self._leases.hold(upload.id, place) as lease:
@@ -291,8 +292,6 @@ class Uploads:
             if upload.state is State.ACTIVE:
                 sentence = "The image is active. Delete it in Glance if it is not wanted any more."
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
-            if upload.state is State.JOINED:
-                check_writable(upload)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
             await self._catalog.happen(upload_id, Event.DISCARDED, self._clock())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
 from tests.model import Modelled
-from tests.speakers import TUS, Chunk, Native, Request, Speaker, digest
+from tests.raw import Request
+from tests.speakers import IETF, TUS, Chunk, Native, Speaker, Tus, digest
 
 permille = st.integers(0, 1000)
 bad_numbers = st.sampled_from(
@@ -44,11 +46,11 @@ def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
 
 def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -> Chunk:
     """The chunk that an aim means for what the upload has now; bytes that are missing come from `chance`."""
-    size, start = upload.size, _start(aim, upload)
-    room = max(0, size - start)
+    goal, start = upload.goal, _start(aim, upload)
+    room = max(0, goal - start)
     length = max(0, room - (aim.much < 900)) if aim.much > 800 else room * aim.much // 1000  # all, all but one, a part
     if not speaker.in_order:
-        start, length = min(start, max(0, size - 1)), max(1, length)
+        start, length = min(start, max(0, goal - 1)), max(1, length)
     body = bytearray(chance.randbytes(length))
     for first, last in upload.ranges:
         first, last = max(first, start), min(last, start + length)
@@ -60,11 +62,21 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
         body = body[: length * aim.at // 1001]
     elif aim.wrong == "long":
         body += b"!"
-    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if speaker.in_order else 2)]
+    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if isinstance(speaker, Tus) else 2)]
     spoilt = b"spoilt" if aim.wrong == "digest" else b""
     declared = tuple((each, digest(each, bytes(body) + spoilt)) for each in algorithms)
-    total = size + (aim.wrong == "total") if size else 1
-    return Chunk(start, start + length, bytes(body), declared, aim.chunked, total)
+    ends: bool | None = None
+    if speaker is IETF:
+        ends = aim.at % 3 > 0 if start + len(body) == goal else aim.at % 9 == 0
+    chunk = Chunk(start, start + length, bytes(body), declared, aim.chunked, _total(aim, goal, speaker))
+    return dataclasses.replace(chunk, in_order=speaker.in_order, last=ends)
+
+
+def _total(aim: Aim, goal: int, speaker: Speaker) -> int | None:
+    """The native dialect tells the size always, the others if they like."""
+    if not speaker.in_order:
+        return goal + (aim.wrong == "total") if goal else 1
+    return goal + 1 if aim.wrong == "total" else goal if aim.much % 4 == 0 else None
 
 
 def _start(aim: Aim, upload: Modelled) -> int:
@@ -77,7 +89,7 @@ def _start(aim: Aim, upload: Modelled) -> int:
             exact = [first for first, _ in upload.proven]
             return exact[0] if exact and aim.at % 2 else start + (stop - start) * aim.at // 1001
         case "anywhere":
-            return upload.size * aim.at // 1000
+            return upload.goal * aim.at // 1000
     return upload.offset
 
 
@@ -93,6 +105,19 @@ def nonsense(upload: Modelled, speaker: Speaker, place: int, number: str, twice:
         numbers = ["0", "0", "1"]
         numbers[place] = number
         return Request("PATCH", path, (("Content-Range", "bytes {}-{}/{}".format(*numbers)),), b"x")
+    return (_nonsense_in_ietf if speaker is IETF else _nonsense_in_tus)(upload, place, number, twice)
+
+
+def _nonsense_in_ietf(upload: Modelled, place: int, number: str, twice: bool) -> Request:
+    """What is no number or truth counts as absent; what is absent then has to be there."""
+    request = IETF.create(7) if place == 3 else IETF.append(upload.id, Chunk(0, 1, b"x", last=False))
+    spoilt = "Upload-Complete" if place > 1 or number == "01" else "Upload-Offset"  # 01 is a number there
+    headers = [(name, number if name == spoilt and not twice else value) for name, value in request.headers]
+    again = [each for each in headers if each[0] == spoilt] if twice else []
+    return Request(request.method, request.path, (*headers, *again), request.body)
+
+
+def _nonsense_in_tus(upload: Modelled, place: int, number: str, twice: bool) -> Request:
     if place == 3:
         lengths = (("Tus-Resumable", "1.0.0"), ("Upload-Length", "7" if twice else number))
         return Request("POST", "/v1/tus", lengths + lengths[1:] * twice)

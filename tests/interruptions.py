@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from tests.launcher import token
 from tests.model import Kept, Modelled
+from tests.raw import Request
 from tests.scene import SEALED, Scene
-from tests.speakers import NATIVE, TUS, Chunk, Request, Speaker
+from tests.speakers import IETF, NATIVE, TUS, Chunk, Speaker
 
 SUPERSEDED = "superseded"
 
@@ -22,7 +23,7 @@ def cut(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permille
     """Send a part of the request, or all of it, and go away: `how` is close, reset or kill (the service)."""
     request = speaker.append(upload.id, chunk).plus(token(upload.project))
     length = len(request.wire()) * permille // 1000
-    kept = upload.interrupted(chunk, speaker.in_order, request.carried(length))
+    kept = upload.interrupted(chunk, request.carried(length))
     scene.stage.noted(upload.project, request, f"cut after {length} bytes by {how}")
     _send_and_leave(scene, request, length, how)
     if how == "kill":
@@ -31,7 +32,7 @@ def cut(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permille
 
 
 def cut_creation(
-    scene: Scene, project: str, speaker: Speaker, size: int, first: Chunk | None, permille: int, how: str
+    scene: Scene, project: str, speaker: Speaker, size: int | None, first: Chunk | None, permille: int, how: str
 ) -> None:
     """Go away in the middle of a creation. If there is an upload, nobody knows its address, so it is cancelled."""
     request = speaker.create(size, first).plus(token(project))
@@ -57,21 +58,21 @@ def _send_and_leave(scene: Scene, request: Request, length: int, how: str) -> No
 def race(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
     """The same chunk twice at the same time."""
     request = speaker.append(upload.id, chunk).plus(token(upload.project))
-    outcomes = upload.outcomes(chunk, speaker.in_order)
+    outcomes = upload.outcomes(chunk)
     with scene.stage.apart() as one, scene.stage.apart() as two:
         for line in (one, two):
             line.send(request.wire())
         reasons = {line.answer(request.method).reason for line in (one, two)}
     scene.stage.noted(upload.project, request, f"twice at once: {reasons}")
     allowed = set(outcomes)
-    if not upload.refused_by_head(chunk, speaker.in_order):
+    if not upload.refused_by_head(chunk):
         # The other one may have moved the offset, or sealed the upload.
         allowed |= {SUPERSEDED, SEALED} | ({"wrong-offset"} if speaker.in_order else set())
     assert reasons <= allowed, f"{reasons} and not one of {allowed}"
     if "" in reasons and "" in outcomes:
         kept = outcomes[""]
     else:
-        kept = upload.interrupted(chunk, speaker.in_order, len(chunk.body))
+        kept = upload.interrupted(chunk, len(chunk.body))
         assert speaker.in_order or set(outcomes) != {""}, f"one of the two must come through, not {reasons}"
     scene.settle(upload, chunk, kept)
 
@@ -85,8 +86,8 @@ def stall(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permil
         length -= 1  # or there is nothing to wait for
     if length < head:
         return  # a chunk of no bytes can't stall
-    outcomes = upload.outcomes(chunk, speaker.in_order)
-    refused = upload.refused_by_head(chunk, speaker.in_order)
+    outcomes = upload.outcomes(chunk)
+    refused = upload.refused_by_head(chunk)
     early = {each for each in outcomes if each in {refused, "different-bytes", SEALED}}
     early |= {""} if upload.state == "sealed" and "" in outcomes else set()
     sent = request.carried(length)
@@ -96,7 +97,7 @@ def stall(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permil
         line.send(wire[:length])
         scene.stage.await_begun(begun + 1)
         if then == "go on":
-            scene.settle(upload, chunk, upload.interrupted(chunk, speaker.in_order, sent))
+            scene.settle(upload, chunk, upload.interrupted(chunk, sent), meanwhile=True)
             _elsewhere(scene, upload, speaker, chunk)
             line.try_to_send(wire[length:])
             answer = line.answer(request.method)
@@ -111,7 +112,7 @@ def stall(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permil
             assert answer.reason in expected | early, f"{answer} and not one of {expected | early}"
     if then in {"kill", "stop"}:
         scene.stage.begin()
-        scene.settle(upload, chunk, upload.interrupted(chunk, speaker.in_order, sent))
+        scene.settle(upload, chunk, upload.interrupted(chunk, sent))
     else:
         scene.stage.await_idle()
     scene.look(upload)
@@ -119,7 +120,7 @@ def stall(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, permil
 
 def _elsewhere(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
     """Send a chunk to where the stalled one has no place: that does not wait for it."""
-    start, stop = upload.place(chunk, speaker.in_order)
+    start, stop = upload.place(chunk)
     free = [each for each in upload.gaps if each[1] <= start or stop <= each[0]]
     if free and not upload.gone:
         (first, last), size = free[0], upload.size
@@ -127,25 +128,26 @@ def _elsewhere(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk) -
 
 
 def _asked(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, sent: int) -> set[str]:
-    answer = scene.stage.ask(upload.project, TUS.inspect(upload.id))
-    scene.settle(upload, chunk, upload.interrupted(chunk, speaker.in_order, sent))
-    assert answer.status == (410 if upload.gone else 200), answer
+    speaker = TUS if chunk.last is None else IETF
+    answer = scene.stage.ask(upload.project, speaker.inspect(upload.id))
+    scene.settle(upload, chunk, upload.interrupted(chunk, sent))
+    assert answer.status == 410 if upload.gone else answer.status < 300, answer
     assert upload.gone or answer.offset == upload.offset, f"{answer} and then {upload.offset}"
     return {SUPERSEDED}
 
 
 def _sent_again(scene: Scene, upload: Modelled, speaker: Speaker, chunk: Chunk, sent: int) -> set[str]:
     """The same bytes as far as they were sent, and others where the late ones would land."""
-    kept = upload.interrupted(chunk, speaker.in_order, sent)
+    kept = upload.interrupted(chunk, sent)
     body = bytearray(chunk.body)
     for start, stop in upload.gaps:
         first, last = max(start, chunk.start + sent), min(stop, chunk.start + len(body))
         if first < last:
             body[first - chunk.start : last - chunk.start] = scene.chance.randbytes(last - first)
     again = dataclasses.replace(chunk, body=bytes(body), declared=())
-    outcomes = upload.outcomes(again, speaker.in_order)
+    outcomes = upload.outcomes(again)
     answer = scene.stage.ask(upload.project, speaker.append(upload.id, again))
-    if answer.reason == "wrong-offset" and not upload.refused_by_head(again, speaker.in_order):
+    if answer.reason == "wrong-offset" and not upload.refused_by_head(again):
         scene.settle(upload, chunk, kept)  # what the first one had brought has moved the offset
         assert answer.offset == upload.offset > chunk.start
         return {SUPERSEDED}

@@ -12,9 +12,11 @@ import random
 import time
 from pathlib import Path
 
+from tests import joining
 from tests.launcher import token
 from tests.model import EXPIRY, LIFE, TICK, Kept, Modelled, Outcomes, ranges
-from tests.speakers import NATIVE, Answer, Chunk, Request, Speaker
+from tests.raw import Answer, Request
+from tests.speakers import IETF, NATIVE, PARTS, TUS, Chunk, Speaker, Tus
 from tests.stage import PATIENCE, Stage
 
 UNKNOWN = "a-" + "0" * 32
@@ -36,35 +38,55 @@ class Scene:
 
     # One request at a time
 
-    def create(self, project: str, speaker: Speaker, size: int, first: Chunk | None, doomed: bool) -> Modelled:
+    def create(self, project: str, speaker: Speaker, size: int | None, goal: int, first: Chunk | None) -> Modelled:
         """A new upload, perhaps with its first bytes."""
-        if doomed or (first is not None and not first.body and not first.chunked):
+        if first is not None and isinstance(speaker, Tus) and not first.body and not first.chunked:
             first = None  # a body of no bytes is none
-        request = NATIVE.create(size, digests={"sha256": "0" * 64}) if doomed else speaker.create(size, first)
-        answer = self.stage.ask(project, request)
+        draft = Modelled("", project, size, goal, "", part=speaker is PARTS)
+        answer = self.stage.ask(project, speaker.create(size, first))
         if answer.status != 201:
             # Its first chunk was refused, so that nothing of it is left; it is created again without one.
             assert first is not None, answer
-            draft = Modelled("", project, size, speaker.name, "")
-            allowed = draft.outcomes(first, in_order=True)
+            allowed = draft.outcomes(first)
             assert answer.reason in allowed, f"{answer.reason} and not {list(allowed)}"
-            if draft.refused_by_head(first, in_order=True) == "":
+            if draft.refused_by_head(first) == "":
                 self._unnamed[project] += 1
-            return self.create(project, speaker, size, None, doomed=False)
-        described = self.stage.ask(project, NATIVE.inspect(answer.created))
-        image_id = described.document["image"]["id"]
-        upload = Modelled(answer.created, project, size, speaker.name, image_id, doomed)
-        self.uploads.append(upload)
+            return self.create(project, speaker, size, goal, None)
+        upload = self._admitted(draft, answer)
         if first is not None:
-            outcomes = upload.outcomes(first, in_order=True)
+            outcomes = upload.outcomes(first)
             assert "" in outcomes, f"a first chunk was taken and should be refused: {list(outcomes)}"
-            upload.adopt(ranges(described.document["ranges"]), first, outcomes[""])
+            self.settle(upload, first, outcomes[""])
+        elif speaker.completes:
+            upload.asked()
         self._right_headers(upload, speaker, answer)
-        self._right(upload, described)
+        if speaker.completes:
+            self.look(upload)
         return upload
 
+    def create_in_vain(self, project: str, size: int) -> Modelled:
+        """A new upload with a digest of the whole image that can't hold."""
+        answer = self.stage.ask(project, NATIVE.create(size, digests={"sha256": "0" * 64}))
+        assert answer.status == 201, answer
+        upload = self._admitted(Modelled("", project, size, size, "", doomed=True), answer)
+        self.look(upload)
+        return upload
+
+    def _admitted(self, draft: Modelled, answer: Answer) -> Modelled:
+        """The upload that was just created. It is looked for in the list: to ask for it may complete it."""
+        draft.id, draft.image_id = self.newest(draft.project)
+        assert draft.id == answer.created
+        assert (draft.image_id == "") == draft.part
+        self.uploads.append(draft)
+        return draft
+
+    def newest(self, project: str) -> tuple[str, str]:
+        """The newest upload of a project and its image, which a part has none of."""
+        (upload,) = self.stage.ask(project, NATIVE.survey("?limit=1")).document["uploads"]
+        return upload["id"], upload["image"]["id"] if upload["image"] else ""
+
     def append(self, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
-        allowed = upload.outcomes(chunk, speaker.in_order)
+        allowed = upload.outcomes(chunk)
         answer = self.stage.ask(upload.project, speaker.append(upload.id, chunk))
         self._settle(upload, speaker, chunk, answer, allowed)
 
@@ -73,10 +95,19 @@ class Scene:
         if upload.gone:
             assert answer.status == 410, answer
             return
-        assert answer.status == 200, answer
+        if speaker.completes:
+            upload.asked()
+        assert answer.status == (200 if speaker.completes else 204), answer
         assert answer.headers["cache-control"] == "no-store"
         assert answer.number("upload-length") == upload.size
+        assert speaker is not TUS or ("upload-defer-length" in answer.headers) == (upload.size is None)
+        assert answer.headers.get("upload-concat", "")[:7] == self._concat(upload, speaker)
         self._right_headers(upload, speaker, answer)
+
+    def _concat(self, upload: Modelled, speaker: Speaker) -> str:
+        if speaker is not TUS:
+            return ""
+        return "partial" if upload.part else "final;h" if upload.parts else ""
 
     def look(self, upload: Modelled) -> str:
         """Compare all that the service says of an upload with the model; its state."""
@@ -84,20 +115,40 @@ class Scene:
         if upload.gone:
             assert (answer.status, answer.reason) == (410, upload.gone), answer
             return upload.state
+        upload.asked()
         self._right(upload, answer)
         return str(answer.document["state"])
 
+    def read(self, upload: Modelled) -> None:
+        """The content of an upload is the model's, once it is complete, wherever the bytes are by then."""
+        answer = self.stage.ask(upload.project, TUS.read(upload.id))
+        if upload.gone or upload.state != "sealed":
+            assert answer.reason == (upload.gone or "upload-unfinished"), answer
+            return
+        assert (answer.status, answer.offset) == (200, upload.size), answer
+        assert answer.content == upload.content, f"{len(answer.content)} other bytes than {upload}"
+
+    def fill(self, upload: Modelled) -> None:
+        """Send whatever is missing."""
+        if upload.state == "receiving" and upload.size is None:
+            body = self.chance.randbytes(upload.goal - upload.offset)
+            chunk = Chunk(upload.offset, upload.goal, body, total=upload.goal, in_order=True)
+            self.append(upload, TUS, chunk)
+        for start, stop in upload.gaps if upload.state == "receiving" else []:
+            body = self.chance.randbytes(stop - start)
+            self.append(upload, NATIVE, Chunk(start, stop, body, total=upload.size))
+
     def discard(self, upload: Modelled, speaker: Speaker) -> None:
         answer = self.stage.ask(upload.project, speaker.discard(upload.id))
-        if upload.expired:
-            assert answer.reason == "upload-expired", answer
+        if upload.expired or upload.state == "joined":
+            assert answer.reason == (upload.gone or upload.closed), answer
         elif upload.state == "sealed" and not upload.doomed and answer.status != 204:
             assert answer.reason == SEALED, answer
             assert upload.right_state("active")
         else:
             assert answer.status == 204, answer
             assert not upload.freed, "an active image was cancelled"
-            upload.state = "cancelled"
+            upload.cancel()
             self._nothing_left(upload)
         self.look(upload)
 
@@ -152,8 +203,8 @@ class Scene:
 
     def finish(self, upload: Modelled) -> None:
         """If it has all of its bytes, wait until it is where it ends, and see what the sink has."""
+        self.look(upload)
         if upload.state != "sealed":
-            self.look(upload)
             return
         goal = "failed" if upload.doomed else "active"
         deadline = time.monotonic() + PATIENCE
@@ -169,14 +220,17 @@ class Scene:
         assert (described["status"], described["size"]) == ("active", upload.size)
         assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
         assert described["os_hash_value"] == hashlib.sha512(upload.content).hexdigest()
-        self.stage.await_file(self._scratch_of(upload), there=False)
+        for each in self._scratch_of(upload):
+            self.stage.await_file(each, there=False)
         upload.freed = True
 
     def curtain(self) -> None:
         """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
         for each in self.uploads:
-            for start, stop in each.gaps if each.state == "receiving" else []:
-                self.append(each, NATIVE, Chunk(start, stop, self.chance.randbytes(stop - start), total=each.size))
+            self.fill(each)
+        for project in self.projects:
+            joining.join_the_rest(self, project)
+        for each in self.uploads:
             self.finish(each)
         for each in self.uploads:
             if each.expired or each.doomed:
@@ -204,20 +258,29 @@ class Scene:
 
     # What every answer is held against
 
-    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept) -> None:
-        """Let the model have what the service kept of a chunk, if that is allowed."""
-        if not upload.gone:
+    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept, meanwhile: bool = False) -> None:
+        """Let the model have what the service kept of a chunk, if that is allowed; `meanwhile` it may be on its way."""
+        if upload.gone or upload.closed:
+            self.look(upload)
+        elif chunk.last is False and not meanwhile:  # it may have left the upload open with all of its bytes
+            answer = self.stage.ask(upload.project, IETF.inspect(upload.id))
+            assert answer.status == 204, answer
+            observed = upload.with_offset(answer.offset or 0)
+            upload.adopt(observed, answer.number("upload-length"), chunk, kept)
+            self._right_headers(upload, IETF, answer)
+        else:
             answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
             assert answer.status == 200, answer
-            upload.adopt(ranges(answer.document["ranges"]), chunk, kept)
+            upload.adopt(ranges(answer.document["ranges"]), answer.document["size"], chunk, kept)
+            upload.asked()
             self._right(upload, answer)
-        else:
-            self.look(upload)
 
     def _settle(self, upload: Modelled, speaker: Speaker, chunk: Chunk, answer: Answer, allowed: Outcomes) -> None:
         assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
         self.settle(upload, chunk, allowed[answer.reason])
-        if answer.status == 204:
+        if not answer.reason:
+            assert answer.status == (201 if speaker is IETF and upload.complete else 204), answer
+            assert chunk.total in {None, upload.size}
             self._right_headers(upload, speaker, answer)
         elif answer.reason == "wrong-offset":
             assert answer.offset == upload.offset
@@ -226,6 +289,7 @@ class Scene:
         """The service's own description of an upload is the model's."""
         assert answer.status == 200, answer
         assert ranges(answer.document["ranges"]) == upload.ranges
+        assert answer.document["parts"] == [each.id for each in upload.parts]
         self._right_headers(upload, NATIVE, answer)
         self._right_description(upload, answer.document)
 
@@ -235,13 +299,17 @@ class Scene:
             assert answer.number("upload-length") == upload.size
             # Not upload.right_state: an answer may be older than what was looked at since.
             assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
+        if speaker is IETF:
+            assert (answer.headers["upload-complete"] == "?1") == upload.complete
+            assert ("max-age" in answer.headers["upload-limit"]) == (upload.state == "receiving")
+            return
         assert (answer.expires is not None) == (upload.state == "receiving")
         if answer.expires is not None:
             self._right_expiry(upload, answer.expires)
 
     def _right_description(self, upload: Modelled, document: dict[str, object]) -> None:
         assert upload.right_state(str(document["state"])), f"{document['state']}: {upload}"
-        of_image = document["image"]
+        of_image = document["image"] or {"id": ""}
         assert isinstance(of_image, dict)
         told = (document["size"], document["offset"], document["received"], of_image["id"])
         assert told == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
@@ -251,15 +319,13 @@ class Scene:
         expected = self.stage.panel.now() + EXPIRY - upload.age * TICK
         assert abs(expires - expected) < TICK / 2, f"it expires {expires - expected} seconds too late"
 
-    def _scratch_of(self, upload: Modelled) -> Path:
-        return self.stage.scratch / f"{upload.id}.upload"
+    def _scratch_of(self, upload: Modelled) -> list[Path]:
+        return [self.stage.scratch / f"{each.id}.upload" for each in upload.parts or (upload,)]
 
     def _nothing_left(self, upload: Modelled) -> None:
         """Neither scratch nor an image, once the service has tidied up."""
-        image = self.stage.images / upload.image_id
-        if upload.expired:
-            for path in (self._scratch_of(upload), image.with_suffix(".json")):
+        of_image = [self.stage.images / f"{upload.image_id}{each}" for each in ("", ".json")] if upload.image_id else []
+        for path in [*self._scratch_of(upload), *of_image]:
+            if upload.expired:
                 self.stage.await_file(path, there=False)
-        left = {each.name for each in self.stage.images.glob(f"{upload.image_id}*")}
-        assert not left, f"{left} of {upload}"
-        assert not self._scratch_of(upload).exists()
+            assert not path.exists(), f"{path.name} is left of {upload}"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.launcher import Panel, panel_of, token
+from tests.raw import Answer, Line, Request
 from tests.service import Service
-from tests.speakers import Answer, Line, Request
 
 PATIENCE = 30  # seconds, for what the service does on its own
 

@@ -10,6 +10,7 @@ model (tests/model.py). No choice depends on what the service answered, so that 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import random
 import sys
@@ -22,25 +23,39 @@ from typing import Any, ClassVar, TypeVar
 import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
-from tests import interruptions
+from tests import interruptions, joining
 from tests.aims import Aim, aimed, aims_at, bad_numbers, nonsense, permille
 from tests.model import EXPIRY, Modelled
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
+from tests.speakers import CREATORS, IETF, SPEAKERS, TUS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
 EXAMPLES_AT_ONCE = 20
 FOREVER = 10**9  # seconds
+LONGEST = 1024 * 1024  # bytes: what a chunk of unknown length is promised, many times over
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
 speakers = st.sampled_from(SPEAKERS)
+creators = st.sampled_from(CREATORS)
+in_order = st.sampled_from([each for each in CREATORS if each.in_order])
+picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)
+some = st.integers(1, 50_000)
 sides = st.integers(0, 1)  # which of the two projects
 ways = st.sampled_from(["close", "reset"])
 
@@ -78,28 +93,53 @@ class Uploads(RuleBasedStateMachine):
     def begin(self) -> None:
         self.scene = Scene(self.stage)
 
-    @rule(target=uploads, side=sides, speaker=speakers, size=sizes, doomed=st.integers(0, 9))
+    @rule(target=uploads, side=sides, speaker=creators, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
     @step
-    def create(self, side: int, speaker: Speaker, size: int, doomed: int) -> Modelled:
-        return self.scene.create(self.scene.projects[side], speaker, size, None, doomed == 5)
-
-    @rule(target=uploads, side=sides, size=st.integers(1, 50_000), first=aims_at("next", wrong=3))
-    @step
-    def create_with_bytes(self, side: int, size: int, first: Aim) -> Modelled:
+    def create(self, side: int, speaker: Speaker, size: int, told: bool, doomed: int) -> Modelled:
         project = self.scene.projects[side]
-        chunk = self.aimed(first, Modelled("", project, size, TUS.name, ""), TUS)
-        return self.scene.create(project, TUS, size, chunk, doomed=False)
+        if doomed == 5:
+            return self.scene.create_in_vain(project, size)
+        return self.scene.create(project, speaker, size if told or not speaker.in_order else None, size, None)
+
+    @rule(target=uploads, side=sides, speaker=in_order, size=some, told=st.booleans(), first=aims_at("next", wrong=3))
+    @step
+    def create_with_bytes(self, side: int, speaker: Speaker, size: int, told: bool, first: Aim) -> Modelled:
+        project = self.scene.projects[side]
+        return self.scene.create(project, speaker, size if told else None, size, self.first(first, speaker, size))
 
     @rule(
-        side=sides, speaker=speakers, size=st.integers(1, 50_000), first=aims_at("next", wrong=3), at=permille, how=ways
+        side=sides,
+        speaker=speakers,
+        size=some,
+        told=st.booleans(),
+        first=aims_at("next", wrong=3),
+        at=permille,
+        how=ways,
     )
     @step
-    def create_and_leave(self, side: int, speaker: Speaker, size: int, first: Aim, at: int, how: str) -> None:
-        project = self.scene.projects[side]
-        draft = Modelled("", project, size, speaker.name, "")
-        chunk = None if speaker is NATIVE else self.aimed(first, draft, speaker)
+    def create_and_leave(
+        self, side: int, speaker: Speaker, size: int, told: bool, first: Aim, at: int, how: str
+    ) -> None:
+        chunk = self.first(first, speaker, size) if speaker.in_order else None
+        if chunk is not None and speaker is IETF:
+            chunk = dataclasses.replace(chunk, last=False)
         # Larger than its first chunk, so that it can be cancelled for sure.
-        interruptions.cut_creation(self.scene, project, speaker, size + 2, chunk, at, how)
+        whole = size + 2 if told or not speaker.in_order else None
+        interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
+
+    @rule(target=uploads, side=sides, picks=picks, unfinished=st.integers(0, 5))
+    @step
+    def join(self, side: int, picks: list[int], unfinished: int) -> Modelled | MultipleResults[Modelled]:
+        return joining.join(self.scene, self.scene.projects[side], picks, unfinished != 3) or multiple()
+
+    @rule(
+        side=sides,
+        picks=picks,
+        wrong=st.sampled_from(["any", "any", "any", "again", "again", "unknown", "foreign", "twice"]),
+    )
+    @step
+    def join_wrongly(self, side: int, picks: list[int], wrong: str) -> None:
+        joining.join_wrongly(self.scene, self.scene.projects[side], picks, wrong)
 
     @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "next", "gap", wrong=1))
     @step
@@ -119,9 +159,7 @@ class Uploads(RuleBasedStateMachine):
     @rule(upload=uploads)
     @step
     def fill(self, upload: Modelled) -> None:
-        for start, stop in upload.gaps if upload.state == "receiving" else []:
-            body = self.scene.chance.randbytes(stop - start)
-            self.scene.append(upload, NATIVE, Chunk(start, stop, body, total=upload.size))
+        self.scene.fill(upload)
 
     @rule(upload=uploads, speaker=speakers, aim=aims)
     @step
@@ -158,6 +196,11 @@ class Uploads(RuleBasedStateMachine):
         else:
             (self.scene.inspect if asked == "inspect" else self.scene.discard)(upload, speaker)
 
+    @rule(upload=any_upload)
+    @step
+    def read(self, upload: Modelled) -> None:
+        self.scene.read(upload)
+
     @rule(upload=uploads, speaker=speakers)
     @step
     def inspect(self, upload: Modelled, speaker: Speaker) -> None:
@@ -167,12 +210,13 @@ class Uploads(RuleBasedStateMachine):
         upload=any_upload,
         speaker=speakers,
         aim=aims_at("next", wrong=0),
-        asked=st.sampled_from(["inspect", "append", "discard"]),
+        asked=st.sampled_from(["inspect", "append", "discard", "read"]),
     )
     @step
     def ask_as_a_stranger(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
         chunk = self.aimed(aim, upload, speaker)
-        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(speaker, asked)(upload.id)
+        asking = TUS if asked == "read" else speaker
+        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(asking, asked)(upload.id)
         self.scene.strangers(upload, request)
 
     @rule(upload=any_upload, speaker=speakers, place=st.integers(0, 3), number=bad_numbers, twice=st.booleans())
@@ -216,6 +260,11 @@ class Uploads(RuleBasedStateMachine):
         Uploads.steps -= 1  # it belongs to no rule
         self.scene.curtain()
 
+    def first(self, aim: Aim, speaker: Speaker, size: int) -> Chunk:
+        """A chunk that comes with the creation, which is where the size is told."""
+        chunk = self.aimed(aim, Modelled("", "", size, size, ""), speaker)
+        return dataclasses.replace(chunk, total=None)
+
     def aimed(self, aim: Aim, upload: Modelled, speaker: Speaker) -> Chunk:
         return aimed(aim, upload, speaker, self.scene.chance)
 
@@ -228,7 +277,7 @@ def run(steps: int, seed: int) -> int:
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
     memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER}
+        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
         service = development(Path(directory) / "service", **options)
         service.module = "tests.launcher"
         with service:

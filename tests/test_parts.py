@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,40 @@ def test_a_join_whose_answer_was_lost_gives_the_same_upload_again(tmp_path: Path
             await here.uploads.perform(Discard(first.id), ME, Pieces())
             assert await refusal(joined(here, ids)) is Reason.CANCELLED
             assert images(here) == set()
+
+    asyncio.run(scenario())
+
+
+def test_two_equal_joins_at_once_are_one_upload(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            ids = await parts(here)
+            one, two = await asyncio.gather(joined(here, ids), joined(here, ids))
+            assert one.id == two.id
+            assert len(images(here)) == 1
+            await assert_is_content(here, one.id)
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            ids = await parts(here)
+            happen = here.catalog.happen
+            wholes = []
+
+            async def late(*told: Any, **more: Any) -> Upload:
+                monkeypatch.undo()
+                wholes.append(await joined(here, ids))
+                return await happen(*told, **more)
+
+            monkeypatch.setattr(here.catalog, "happen", late)
+            assert await refusal(here.uploads.perform(Discard(ids[0]), ME, Pieces())) is Reason.JOINED
+            assert await here.files() == set(ids)
+            await assert_is_content(here, wholes[0].id)
 
     asyncio.run(scenario())
 

@@ -497,6 +497,21 @@ def test_whoever_asks_in_order_to_take_over_is_told_an_offset_that_stays_true(
     asyncio.run(scenario())
 
 
+def test_whoever_asks_right_after_an_ordered_chunk_has_begun_takes_over_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            append = Append(upload_id, Chunk(0, SIZE, in_order=True))
+            running = asyncio.create_task(here.uploads.perform(append, ME, Waiting(CONTENT[:1000])))
+            await asyncio.sleep(0)  # it asks the catalog for the first time
+            told = await here.inspect(upload_id, taking_over=True)
+            assert running.done()
+            assert await refusal(running) is Reason.SUPERSEDED
+            assert (await here.inspect(upload_id)).upload.offset == told.upload.offset
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("taking_over", [False, True])
 def test_whoever_does_not_own_an_upload_takes_nothing_over(tmp_path: Path, taking_over: bool) -> None:
     async def scenario() -> None:
