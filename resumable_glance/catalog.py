@@ -23,6 +23,7 @@ from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
     ENDED,
+    HOLDING_SCRATCH,
     WITH_HANDOFF,
     Event,
     Extent,
@@ -202,6 +203,33 @@ class Catalog:
     async def lapsed(self, now: float) -> list[Upload]:
         query = uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now)
         return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
+
+    async def beat(self, instance: str, now: float) -> float | None:
+        """Write down that an instance runs; when it was last seen to, if ever."""
+
+        def work(db: sa.Connection) -> float | None:
+            mine = schema.heartbeat.c.instance == instance
+            last = db.execute(sa.select(schema.heartbeat.c.at).where(mine)).scalar_one_or_none()
+            change = schema.heartbeat.insert() if last is None else schema.heartbeat.update().where(mine)
+            db.execute(change.values(instance=instance, at=now))
+            return last
+
+        return await self._run(work)
+
+    async def shift(self, seconds: float) -> None:
+        """Whatever has a time to come comes so many seconds later: expiries, attempts, the end of records."""
+        later = {each: each + seconds for each in (uploads.c.updated_at, uploads.c.expires_at)}
+        await self._run(lambda db: db.execute(uploads.update().values(later)))
+
+    async def holding(self) -> set[str]:
+        """The names that are needed on scratch."""
+        whole = uploads.alias()
+        query = (
+            sa.select(uploads.c.id)
+            .outerjoin(whole, whole.c.id == uploads.c.joined_into)
+            .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))
+        )
+        return await self._run(lambda db: set(db.execute(query).scalars()))
 
     async def forget(self, before: float) -> int:
         """Delete the records of uploads that ended before a time; the number of them."""

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from resumable_glance.errors import Reason, Refused
@@ -32,7 +33,7 @@ _INTERRUPTIONS = {
     Reason.BODY_TOO_LONG,
 }
 _SENTENCES = {
-    Reason.STALLED: "No byte came for too long. Ask where the upload is, and go on from there.",
+    Reason.STALLED: "No byte came for too long, or too few. Ask where the upload is, and go on from there.",
     Reason.SUPERSEDED: "A newer request has taken over these bytes. Ask where the upload is.",
     Reason.CLOSING: "The service is being restarted. Try again in a moment; what it has acknowledged is safe.",
     Reason.CANCELLED: "This upload was cancelled. Create a new one.",
@@ -45,13 +46,23 @@ class Body(Protocol):
         """The next piece of the body, empty at its end. Refused(DISCONNECTED) if the client is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a body is waited for: `idle` seconds for its next byte, and on average for `min_rate` bytes a second."""
+
+    idle: float
+    min_rate: float = 0.0
+
+
 class Lease:
     """The right to write to a range, until it is taken away. It also watches that the body keeps coming."""
 
-    def __init__(self, range_: Range, idle_timeout: float) -> None:
+    def __init__(self, range_: Range, patience: Patience) -> None:
         self.range = range_
         self.released = asyncio.Event()
-        self._idle_timeout = idle_timeout
+        self._patience = patience
+        self._waited = 0.0  # seconds, for `_came` bytes
+        self._came = 0
         self._evicted: Reason | None = None
         self._timer: asyncio.Timeout | None = None
 
@@ -63,30 +74,41 @@ class Lease:
 
     async def read(self, body: Body) -> bytes:
         """As body.read(). Refused: STALLED, or the reason of the eviction."""
-        if self._evicted is None:
+        if self._evicted is None and not self._too_slow():
+            began = asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(self._idle_timeout) as self._timer:
-                    return await body.read()
+                async with asyncio.timeout(self._patience.idle) as self._timer:
+                    piece = await body.read()
+                self._came += len(piece)
+                return piece
             except TimeoutError:
                 pass
             finally:
                 self._timer = None
+                self._waited += asyncio.get_running_loop().time() - began
         reason = self._evicted or Reason.STALLED
         facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}
         raise Refused(reason, _SENTENCES[reason], **facts)
+
+    def _too_slow(self) -> bool:
+        """Looked at once in as long as no byte at all would be waited for; our own work does not count."""
+        if self._waited < self._patience.idle:
+            return False
+        waited, came, self._waited, self._came = self._waited, self._came, 0.0, 0
+        return came < waited * self._patience.min_rate
 
 
 class Leases:
     """All leases of all uploads."""
 
-    def __init__(self, idle_timeout: float) -> None:
-        self._idle_timeout = idle_timeout
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._held: dict[str, set[Lease]] = {}
 
     @contextlib.asynccontextmanager
     async def hold(self, upload_id: str, range_: Range) -> AsyncIterator[Lease]:
         """A lease on a range, once nobody else writes there. Only those who came before us are waited for."""
-        mine = Lease(range_, self._idle_timeout)
+        mine = Lease(range_, self._patience)
         rivals = [each for each in self._held.get(upload_id, ()) if each.range.overlaps(range_)]
         self._held.setdefault(upload_id, set()).add(mine)
         try:

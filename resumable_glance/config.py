@@ -103,6 +103,9 @@ DEFAULT_OPTS = [
     cfg.IntOpt("idle_timeout", default=60, min=1, help=(
         "Seconds without a byte of a chunk's body after which the request is ended; what has come is kept unless "
         "the chunk declared a digest. Shorter than what common proxies wait, so that the client hears it from us.")),
+    cfg.IntOpt("min_rate", default=128, min=0, help=(
+        "Bytes a second that a chunk's body must bring on average over idle_timeout, else it is ended as if nothing had "
+        "come: who sends a byte a minute holds a connection for ever. 0: any rate will do.")),
     cfg.IntOpt("graceful_timeout", default=30, min=1, help=(
         "Seconds that a stop waits for running requests to answer before it ends them.")),
     cfg.IntOpt("handoff_workers", default=2, min=1, max=64, help=(
@@ -174,6 +177,7 @@ class Settings:
     upload_expiry: int
     record_retention: int
     idle_timeout: int
+    min_rate: int
     graceful_timeout: int
     handoff_workers: int
     scratch_directory: Path
@@ -264,6 +268,7 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         upload_expiry=conf.upload_expiry,
         record_retention=conf.record_retention,
         idle_timeout=conf.idle_timeout,
+        min_rate=conf.min_rate,
         graceful_timeout=conf.graceful_timeout,
         handoff_workers=conf.handoff_workers,
         scratch_directory=Path(conf.scratch.directory),

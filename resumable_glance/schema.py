@@ -64,6 +64,13 @@ extents = sa.Table(
     sa.Column("digest", sa.String(160), nullable=False),
 )
 
+heartbeat = sa.Table(
+    "heartbeat",
+    metadata,
+    sa.Column("instance", sa.String(16), primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+)
+
 
 class NewerCatalog(CannotStart):
     """The database was written by a newer version."""

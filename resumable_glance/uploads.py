@@ -17,7 +17,7 @@ from typing import Protocol
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body, Intake, Leases, scratch_failure
+from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_failure
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.errors import Reason, Refused
@@ -39,7 +39,6 @@ from resumable_glance.protocol.commands import (
     Surveyed,
 )
 from resumable_glance.protocol.upload import (
-    HOLDING_SCRATCH,
     WITH_HANDOFF,
     Event,
     Extent,
@@ -94,7 +93,7 @@ class Uploads:
         self._handoff = handoff
         self._clock = clock
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
-        self._leases = Leases(settings.idle_timeout)
+        self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
         self._closing = False
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
@@ -143,11 +142,9 @@ class Uploads:
 
     async def sweep(self) -> None:
         """At the start, before any request: free what a crash left on scratch without an owner."""
+        holding = await self._catalog.holding()
         async for name in self._scratch.uploads():
-            upload = await self._catalog.get(name)
-            if upload is not None and upload.joined_into is not None:
-                upload = await self._catalog.get(upload.joined_into)
-            if upload is None or upload.state not in HOLDING_SCRATCH:
+            if name not in holding:
                 LOG.info("removing scratch of %s, which nothing needs any more", name)
                 await self._scratch.remove(name)
 

@@ -720,7 +720,7 @@ def test_whoever_is_cancelled_while_waiting_for_an_older_request_holds_nothing_u
 
 def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
     async def scenario() -> None:
-        made = await store(100, leases=Leases(0.05))
+        made = await store(100, leases=Leases(Patience(0.05)))
         with refused(Reason.STALLED):
             await made.take(0, Body([CONTENT[:37]], silent=True))
         assert made.ranges == [Range(0, 37)]
@@ -736,7 +736,7 @@ def test_a_slow_body_is_not_a_stalled_one() -> None:
             return await super().read()
 
     async def scenario() -> None:
-        made = await store(10, leases=Leases(0.2))
+        made = await store(10, leases=Leases(Patience(0.2)))
         await made.take(0, Slow([CONTENT[each : each + 1] for each in range(10)]))
         assert list(merge(made.ranges)) == [Range(0, 10)]
 
