@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -20,8 +19,10 @@ from resumable_glance import server
 from resumable_glance.auth import Gate
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
+from resumable_glance.clock import SteadyClock
 from resumable_glance.config import Settings
 from resumable_glance.handoff import Handoff
+from resumable_glance.health import Health
 from resumable_glance.scratch.local import LocalScratch
 from resumable_glance.sinks import Sink
 from resumable_glance.uploads import Uploads
@@ -39,7 +40,7 @@ class Service:
 
 
 def build(
-    settings: Settings, conf: cfg.ConfigOpts, gate: Gate | None = None, clock: Callable[[], float] = time.time
+    settings: Settings, conf: cfg.ConfigOpts, gate: Gate | None = None, clock: Callable[[], float] | None = None
 ) -> Service:
     """Open everything. `gate` is another one than the settings name, `clock` gives seconds since the epoch.
 
@@ -50,12 +51,22 @@ def build(
     catalog = Catalog(settings.database)
     vault = Vault(settings.key_file)
     usual_gate, sink = gate_and_sink(settings, conf)
+    gate, clock = gate or usual_gate, clock or SteadyClock()
     handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers, clock)
     uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock)
+    health = Health(
+        {
+            "scratch": scratch.check,
+            "space": uploads.check,
+            "catalog": catalog.check,
+            "identity": gate.check,
+            "images": sink.check,
+        }
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await uploads.sweep()
+        await uploads.janitor.open()
         jobs = [asyncio.create_task(handoff.run()), asyncio.create_task(_tidy(uploads))]
         try:
             yield
@@ -67,7 +78,7 @@ def build(
             catalog.close()
             scratch.close()
 
-    return Service(server.application(settings, gate or usual_gate, uploads, lifespan), uploads)
+    return Service(server.application(settings, gate, uploads, health, lifespan), uploads)
 
 
 def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]:
@@ -93,7 +104,7 @@ def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]
 async def _tidy(uploads: Uploads) -> None:
     while True:
         try:
-            await uploads.tidy()
+            await uploads.janitor.tidy()
         except Exception:
             LOG.exception("tidying up met a defect of ours")
         await asyncio.sleep(TIDY_INTERVAL)

@@ -27,6 +27,7 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    Image,
     Owner,
     Proof,
     State,
@@ -39,6 +40,24 @@ from resumable_glance.protocol.welcome import check_parts, check_writable, decla
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leftover:
+    """An image that was made for an upload that is no more; `credential` is its owner's, encrypted."""
+
+    image: Image
+    owner: Owner
+    credential: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """Unfinished uploads of a project, the bytes that are promised to them or came, and its newest creations."""
+
+    uploads: int
+    size: int
+    recent: int
 
 
 class Catalog:
@@ -61,9 +80,8 @@ class Catalog:
         self._thread.shutdown()
 
     async def add(self, upload: Upload, credential: bytes | None) -> None:
-        await self._run(
-            lambda db: db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
-        )
+        """Record a new upload. The image that was expected for it is no leftover any more."""
+        await self._run(lambda db: _add(db, upload, credential))
 
     async def get(self, upload_id: str) -> Upload | None:
         return await self._run(lambda db: _get(db, upload_id))
@@ -134,7 +152,7 @@ class Catalog:
         def work(db: sa.Connection) -> None:
             parts = [_existing(db, each) for each in upload.parts]
             check_parts(parts)
-            db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+            _add(db, upload, credential)
             start = 0
             for part in parts:
                 _save(db, dataclasses.replace(part, state=follow(part.state, Event.JOINED), joined_into=upload.id))
@@ -146,30 +164,35 @@ class Catalog:
     async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
         """Follow the table of states; `changes` are fields of the upload set in the same transaction.
 
-        IllegalTransition, and nothing is changed, where the table has no such event. Refused: JOINED for a part that
-        is to be discarded alone.
+        IllegalTransition, and nothing is changed, where the table has no such event.
         """
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
-            if event is Event.DISCARDED and upload.state is State.JOINED and upload.joined_into is not None:
-                check_writable(upload)  # its bytes are the whole's now, and end with it
-            for each in upload.parts if event is Event.DISCARDED else ():
-                part = _existing(db, each)
-                _save(db, dataclasses.replace(part, state=follow(part.state, event), updated_at=now))
             state = follow(upload.state, event)
             return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self._run(work)
 
-    async def lapse(self, upload_id: str, now: float) -> bool:
-        """Let an upload expire, if nobody has continued it even now; whether that happened."""
+    async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
+        """An upload is DISCARDED, with its parts, or has LAPSED; the image that was made for it is a leftover now.
+
+        Whether that happened: what somebody has continued even now does not lapse. IllegalTransition as happen();
+        Refused: JOINED for a part that is to be discarded alone.
+        """
 
         def work(db: sa.Connection) -> bool:
             upload = _get(db, upload_id)
-            if upload is None or not lapsed(upload, now):
+            if upload is None or (event is Event.LAPSED and not lapsed(upload, now)):
                 return False
-            _save(db, dataclasses.replace(upload, state=follow(upload.state, Event.LAPSED), updated_at=now))
+            if upload.state is State.JOINED:
+                check_writable(upload)  # its bytes are the whole's now, and end with it
+            if upload.image is not None and not upload.image.adopted and upload.state not in ENDED:
+                stored = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
+                known = credential or db.execute(stored).scalar_one()
+                _leave(db, Leftover(upload.image, upload.owner, known), now, now)
+            for each in (upload, *(_existing(db, part) for part in upload.parts)):
+                _save(db, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
             return True
 
         return await self._run(work)
@@ -200,6 +223,17 @@ class Catalog:
         )
         return await self._run(lambda db: int(db.execute(query).scalar_one()))
 
+    async def usage(self, project_id: str, since: float) -> Usage:
+        """What a project has on scratch, and how many uploads it has created since a time."""
+        taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
+        holding = uploads.c.state.in_(HOLDING_SCRATCH)
+        query = sa.select(
+            sa.func.count().filter(holding),
+            sa.func.coalesce(sa.func.sum(taken).filter(holding), 0),
+            sa.func.count().filter(uploads.c.created_at > since),
+        ).where(uploads.c.project_id == project_id)
+        return await self._run(lambda db: Usage(*db.execute(query).one()))
+
     async def lapsed(self, now: float) -> list[Upload]:
         query = uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now)
         return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
@@ -208,18 +242,49 @@ class Catalog:
         """Write down that an instance runs; when it was last seen to, if ever."""
 
         def work(db: sa.Connection) -> float | None:
-            mine = schema.heartbeat.c.instance == instance
-            last = db.execute(sa.select(schema.heartbeat.c.at).where(mine)).scalar_one_or_none()
-            change = schema.heartbeat.insert() if last is None else schema.heartbeat.update().where(mine)
+            mine = schema.heartbeats.c.instance == instance
+            last = db.execute(sa.select(schema.heartbeats.c.at).where(mine)).scalar_one_or_none()
+            change = schema.heartbeats.insert() if last is None else schema.heartbeats.update().where(mine)
             db.execute(change.values(instance=instance, at=now))
             return last
 
         return await self._run(work)
 
-    async def shift(self, seconds: float) -> None:
-        """Whatever has a time to come comes so many seconds later: expiries, attempts, the end of records."""
-        later = {each: each + seconds for each in (uploads.c.updated_at, uploads.c.expires_at)}
-        await self._run(lambda db: db.execute(uploads.update().values(later)))
+    async def expect(self, leftover: Leftover, now: float, due_at: float) -> None:
+        """An image is about to be made. If nothing is recorded for it until `due_at`, it is a leftover."""
+        await self._run(lambda db: _leave(db, leftover, now, due_at))
+
+    async def leftovers(self, now: float, image_id: str | None = None) -> list[Leftover]:
+        """The images that are to be removed by now; only that one, if given."""
+        table = schema.leftovers
+        query = table.select().where(table.c.due_at <= now).order_by(table.c.due_at)
+        if image_id is not None:
+            query = query.where(table.c.image_id == image_id)
+        return await self._run(
+            lambda db: [
+                Leftover(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
+                for row in db.execute(query)
+            ]
+        )
+
+    async def cleared(self, image_id: str) -> None:
+        """An image is gone."""
+        await self._run(lambda db: db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == image_id)))
+
+    async def postpone(self, image_id: str, due_at: float, forget_before: float) -> None:
+        """Remove an image later; never, if that was tried since before a time."""
+        mine, table = schema.leftovers.c.image_id == image_id, schema.leftovers
+        await self._run(
+            lambda db: (
+                db.execute(table.delete().where(mine, table.c.since < forget_before)),
+                db.execute(table.update().where(mine).values(due_at=due_at)),
+            )
+        )
+
+    async def shift(self, seconds: float, *, records: bool) -> None:
+        """Let everything expire so many seconds later; `records`: they are forgotten later, too."""
+        moved = [uploads.c.expires_at, *([uploads.c.created_at, uploads.c.updated_at] if records else [])]
+        await self._run(lambda db: db.execute(uploads.update().values({each: each + seconds for each in moved})))
 
     async def holding(self) -> set[str]:
         """The names that are needed on scratch."""
@@ -230,6 +295,10 @@ class Catalog:
             .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))
         )
         return await self._run(lambda db: set(db.execute(query).scalars()))
+
+    async def check(self) -> None:
+        """OSError if nothing can be recorded right now."""
+        await self._run(lambda db: db.execute(uploads.delete().where(sa.false())))
 
     async def forget(self, before: float) -> int:
         """Delete the records of uploads that ended before a time; the number of them."""
@@ -251,6 +320,18 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
     """A disk that is full or broken is told as by any other file; everything else stays what it is."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
+
+
+def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
+    db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+    if upload.image is not None:
+        db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == upload.image.id))
+
+
+def _leave(db: sa.Connection, leftover: Leftover, now: float, due_at: float) -> None:
+    owner = {"project_id": leftover.owner.project_id, "user_id": leftover.owner.user_id}
+    row = {"image_id": leftover.image.id, **owner, "credential": leftover.credential, "since": now, "due_at": due_at}
+    db.execute(schema.leftovers.insert().values(row))
 
 
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:

@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 
 class SteadyClock:
-    """Seconds since the epoch that never jump by themselves. `wall` may be set by people and NTP, `steady` by nobody."""
+    """Seconds since the epoch that never jump by themselves. People and NTP set `wall`, and nobody sets `steady`."""
 
-    def __init__(
-        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._steady = steady
         self._begin = wall() - steady()

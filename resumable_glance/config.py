@@ -104,13 +104,23 @@ DEFAULT_OPTS = [
         "Seconds without a byte of a chunk's body after which the request is ended; what has come is kept unless "
         "the chunk declared a digest. Shorter than what common proxies wait, so that the client hears it from us.")),
     cfg.IntOpt("min_rate", default=128, min=0, help=(
-        "Bytes a second that a chunk's body must bring on average over idle_timeout, else it is ended as if nothing had "
-        "come: who sends a byte a minute holds a connection for ever. 0: any rate will do.")),
+        "Bytes a second that a chunk's body must bring on average over idle_timeout, else it is ended as if nothing "
+        "had come: who sends a byte a minute holds a connection for ever. 0: any rate will do.")),
     cfg.IntOpt("graceful_timeout", default=30, min=1, help=(
         "Seconds that a stop waits for running requests to answer before it ends them.")),
     cfg.IntOpt("handoff_workers", default=2, min=1, max=64, help=(
         "How many uploads are handed to Glance at the same time. Each costs a thread, which is busy hashing, "
         "and Glance a worker.")),
+]
+
+LIMITS_OPTS = [
+    cfg.IntOpt("uploads_per_project", default=200, min=0, help=(
+        "Unfinished uploads that a project may have at a time; parts (tus: concatenation) count each. 0: any number.")),
+    cfg.IntOpt("bytes_per_project", default=0, min=0, help=(
+        "Bytes of scratch that the unfinished uploads of a project may fill together, so that one project can't take "
+        "all of it. 0: as many as there are.")),
+    cfg.IntOpt("creations_per_minute", default=600, min=0, help=(
+        "How many uploads a project may create within a minute; each costs requests to Glance. 0: any number.")),
 ]
 
 SCRATCH_OPTS = [
@@ -152,6 +162,7 @@ TOKEN_OPTS = [
 
 GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "DEFAULT": DEFAULT_OPTS,
+    "limits": LIMITS_OPTS,
     "scratch": SCRATCH_OPTS,
     "database": DATABASE_OPTS,
     "credentials": CREDENTIALS_OPTS,
@@ -180,6 +191,9 @@ class Settings:
     min_rate: int
     graceful_timeout: int
     handoff_workers: int
+    uploads_per_project: int
+    bytes_per_project: int
+    creations_per_minute: int
     scratch_directory: Path
     headroom: int
     commit_size: int
@@ -271,6 +285,9 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         min_rate=conf.min_rate,
         graceful_timeout=conf.graceful_timeout,
         handoff_workers=conf.handoff_workers,
+        uploads_per_project=conf.limits.uploads_per_project,
+        bytes_per_project=conf.limits.bytes_per_project,
+        creations_per_minute=conf.limits.creations_per_minute,
         scratch_directory=Path(conf.scratch.directory),
         headroom=conf.scratch.headroom,
         commit_size=conf.scratch.commit_size,

@@ -8,23 +8,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import logging
 import secrets
+import uuid
 from collections.abc import AsyncIterator, Callable
 
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog
+from resumable_glance.catalog import Catalog, Leftover
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Create, Join
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Image, ImageRequest, State, Upload, check_alive
+from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload, check_alive
 from resumable_glance.protocol.welcome import check_parts, declare, total_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 
-LOG = logging.getLogger(__name__)
+LONGEST_CREATION = 3600.0  # seconds: what is not recorded by then never will be
 
 
 class Creation:
@@ -51,7 +51,9 @@ class Creation:
         """A new upload. Refused: UPLOAD_TOO_LARGE, NO_SPACE, or as Sink.prepare."""
         reserved = create.size or 0
         self._check_size(reserved)
-        await self._check_space(reserved)  # before an image is made in vain
+        await self._check_limits(identity.owner)  # before an image is made in vain
+        await self._check_share(identity.owner, reserved)
+        await self.check_space(reserved)
         actor = Actor(identity.owner, identity.token, request_id)
         async with self._image(create.image, create.size, actor) as image:
             empty = create.size == 0 and create.first is None and image is not None
@@ -60,7 +62,8 @@ class Creation:
                 state=State.SEALED if empty else State.RECEIVING,
                 declared=create.declared,
             )
-            async with self._promised(reserved):
+            async with self._promised(identity.owner, reserved):
+                await self._check_limits(identity.owner)
                 await self._admit(upload, None if image is None else self._vault.close(identity.token))
         return upload
 
@@ -105,20 +108,11 @@ class Creation:
             raise Refused(Reason.SEALED, f"This upload is {upload.state}. Nothing can be said of it any more.")
         needed = max(place.stop if told.size is None else told.size, upload.reserved)
         self._check_size(needed)
-        async with self._promised(needed - upload.reserved):
+        async with self._promised(upload.owner, needed - upload.reserved):
             if told != upload:
                 return await self._catalog.declare(upload.id, told.size, append.declared)
             await self._catalog.reserve(upload.id, needed)
         return upload
-
-    async def remove_image(self, image: Image | None, actor: Actor) -> None:
-        """Remove an image that we made, if that can be done."""
-        if image is None or image.adopted:
-            return
-        try:
-            await self._sink.discard(image, actor)
-        except DeliveryFailed as failed:
-            LOG.warning("image %s is left behind: %s", image.id, failed)
 
     def _record(self, identity: Identity, size: int | None, image: Image | None, metadata: str | None) -> Upload:
         now = self._clock()
@@ -137,12 +131,23 @@ class Creation:
 
     @contextlib.asynccontextmanager
     async def _image(self, request: ImageRequest | None, size: int | None, actor: Actor) -> AsyncIterator[Image | None]:
-        """The image that is asked for; removed again if there will be no upload for it."""
-        image = None if request is None else await self._sink.prepare(request, size, actor)
+        """The image that is asked for; removed again if there will be no upload for it, even after a crash."""
+        if request is None:
+            yield None
+            return
+        if request.image_id is not None:
+            yield await self._sink.prepare(request, size, actor)
+            return
+        image_id, now = str(uuid.uuid4()), self._clock()
+        expected = Leftover(Image(image_id), actor.owner, self._vault.close(actor.token))
+        await self._catalog.expect(expected, now, due_at=now + LONGEST_CREATION)
         try:
-            yield image
+            properties = {**request.properties, "id": image_id}
+            yield await self._sink.prepare(dataclasses.replace(request, properties=properties), size, actor)
         except BaseException:
-            await self.remove_image(image, actor)
+            with contextlib.suppress(DeliveryFailed, OSError):  # else the janitor does it
+                await self._sink.discard(expected.image, actor)
+                await self._catalog.cleared(image_id)
             raise
 
     async def _admit(self, upload: Upload, credential: bytes | None) -> None:
@@ -162,10 +167,11 @@ class Creation:
         return upload if upload is not None and upload.parts == tuple(each.id for each in parts) else None
 
     @contextlib.asynccontextmanager
-    async def _promised(self, size: int) -> AsyncIterator[None]:
-        """Inside, `size` more bytes are free to be promised, and nobody else promises any."""
+    async def _promised(self, owner: Owner, size: int) -> AsyncIterator[None]:
+        """Inside, `size` more bytes are free to be promised to this owner, and nobody else promises any."""
         async with self._promising:
-            await self._check_space(size)
+            await self._check_share(owner, size)
+            await self.check_space(size)
             yield
 
     def _check_size(self, size: int) -> None:
@@ -176,9 +182,42 @@ class Creation:
                 limit=self._settings.max_upload_size,
             )
 
-    async def _check_space(self, size: int) -> None:
+    async def check_space(self, size: int) -> None:
+        """Refused: NO_SPACE if so many more bytes can't be promised."""
         free = await self._scratch.free() - self._settings.headroom - await self._catalog.promised()
         if size > max(0, free):
             raise Refused(
                 Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
+            )
+
+    async def _check_share(self, owner: Owner, size: int) -> None:
+        """Refused: UPLOAD_TOO_LARGE, or OVER_LIMIT where the project has promised itself too much."""
+        share = self._settings.bytes_per_project
+        if not share or not size:
+            return
+        if size > share:
+            raise Refused(Reason.UPLOAD_TOO_LARGE, f"A project may have {share} bytes on their way.", limit=share)
+        usage = await self._catalog.usage(owner.project_id, self._clock())
+        if usage.size + size > share:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"Your project has {usage.size} bytes on their way, and may have {share}. Wait until an image is "
+                "active, or cancel an upload.",
+                retry_after=60,
+            )
+
+    async def _check_limits(self, owner: Owner) -> None:
+        """Refused: OVER_LIMIT where the project may not have another upload, or not now."""
+        usage = await self._catalog.usage(owner.project_id, self._clock() - 60)
+        if 0 < self._settings.uploads_per_project <= usage.uploads:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"Your project has {usage.uploads} unfinished uploads, and may have no more. Finish or cancel one.",
+                retry_after=60,
+            )
+        if 0 < self._settings.creations_per_minute <= usage.recent:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"Your project has created {usage.recent} uploads within a minute, and may not create more now.",
+                retry_after=10,
             )

@@ -44,6 +44,7 @@ class Reason(enum.StrEnum):
     IMAGE_NOT_QUEUED = "image-not-queued"
     IMAGE_REFUSED = "image-refused"
     OVER_QUOTA = "over-quota"
+    OVER_LIMIT = "over-limit"
     # What the service can do right now
     NO_SPACE = "no-scratch-space"
     SCRATCH_FAILED = "scratch-failed"

@@ -64,11 +64,22 @@ extents = sa.Table(
     sa.Column("digest", sa.String(160), nullable=False),
 )
 
-heartbeat = sa.Table(
-    "heartbeat",
+heartbeats = sa.Table(
+    "heartbeats",
     metadata,
     sa.Column("instance", sa.String(16), primary_key=True),
     sa.Column("at", sa.Float(53), nullable=False),
+)
+
+leftovers = sa.Table(
+    "leftovers",
+    metadata,
+    sa.Column("image_id", sa.String(36), primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("credential", sa.LargeBinary),
+    sa.Column("since", sa.Float(53), nullable=False),
+    sa.Column("due_at", sa.Float(53), nullable=False),
 )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -24,6 +23,7 @@ from resumable_glance.auth import Gate
 from resumable_glance.config import Settings
 from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.health import Health
 from resumable_glance.middleware import EarlyAnswer, RequestId
 from resumable_glance.protocol.commands import Content
 from resumable_glance.uploads import Uploads
@@ -131,7 +131,7 @@ class Endpoint:
             max_chunk_size=settings.max_chunk_size,
             record_retention=settings.record_retention,
             upload_expiry=settings.upload_expiry,
-            now=time.time(),
+            now=self._uploads.now(),
         )
 
     async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Response:
@@ -146,7 +146,9 @@ class Endpoint:
         return _response(dialect.render(outcome, place), outcome.stream if isinstance(outcome, Content) else None)
 
 
-def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Lifespan[Starlette] | None) -> Starlette:
+def application(
+    settings: Settings, gate: Gate, uploads: Uploads, health: Health, lifespan: Lifespan[Starlette] | None
+) -> Starlette:
     """The ASGI application."""
     endpoint = Endpoint(settings, gate, uploads)
     middleware = [Middleware(EarlyAnswer), Middleware(RequestId)]
@@ -164,6 +166,7 @@ def application(settings: Settings, gate: Gate, uploads: Uploads, lifespan: Life
     made = Starlette(
         routes=[
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
+            *health.routes(),
             *(
                 Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
                 for dialect in DIALECTS

@@ -21,6 +21,7 @@ from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_fail
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.janitor import Janitor
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
@@ -93,6 +94,7 @@ class Uploads:
         self._handoff = handoff
         self._clock = clock
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
+        self.janitor = Janitor(settings, catalog, scratch, sink, vault, clock, self.busy)
         self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
         self._closing = False
 
@@ -128,25 +130,18 @@ class Uploads:
         self._closing = True
         await self._leases.evict(Reason.CLOSING)
 
-    async def tidy(self) -> None:
-        """Let go of uploads that nobody continued, and of records that nobody will ask for."""
-        now = self._clock()
-        for upload in await self._catalog.lapsed(now):
-            if self._leases.held(upload.id):
-                continue  # somebody is sending right now
-            actor = Actor(upload.owner, await self._token(upload.id))
-            if await self._catalog.lapse(upload.id, now):
-                await self._freed(upload, actor)
-                LOG.info("upload %s expired after %d of %d bytes", upload.id, upload.received, upload.size)
-        await self._catalog.forget(now - self._settings.record_retention)
+    def now(self) -> float:
+        """What time it is for uploads, in seconds since the epoch."""
+        return self._clock()
 
-    async def sweep(self) -> None:
-        """At the start, before any request: free what a crash left on scratch without an owner."""
-        holding = await self._catalog.holding()
-        async for name in self._scratch.uploads():
-            if name not in holding:
-                LOG.info("removing scratch of %s, which nothing needs any more", name)
-                await self._scratch.remove(name)
+    async def check(self) -> None:
+        """Refused if there is no space for another byte, or if the service is being stopped."""
+        self._check_open()
+        await self._creation.check_space(1)
+
+    def busy(self, upload_id: str) -> bool:
+        """Whether somebody writes to an upload right now."""
+        return self._leases.held(upload_id)
 
     async def _create(self, create: Create, identity: Identity, body: Body, request_id: str | None) -> Created:
         self._check_open()
@@ -291,16 +286,10 @@ class Uploads:
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
-            await self._catalog.happen(upload_id, Event.DISCARDED, self._clock())
-            await self._freed(upload, Actor(identity.owner, identity.token, request_id))
+            await self._catalog.end(upload_id, Event.DISCARDED, self._clock(), self._vault.close(identity.token))
+            await self.janitor.clear(upload)
         LOG.info("upload %s was cancelled", upload_id)
         return Discarded(upload_id)
-
-    async def _freed(self, upload: Upload, actor: Actor) -> None:
-        """What an upload that has ended leaves: its scratch, and the image that was made for it."""
-        for each in upload.files:
-            await self._scratch.remove(each)
-        await self._creation.remove_image(upload.image, actor)
 
     async def _owned(self, upload_id: str, identity: Identity) -> Upload:
         upload = await self._catalog.get(upload_id)
@@ -312,9 +301,6 @@ class Uploads:
         """An upload as its owner sees it: what tidy() has not reached yet has expired all the same."""
         gone = lapsed(upload, self._clock()) and not self._leases.held(upload.id)  # somebody is sending right now
         return dataclasses.replace(upload, state=State.EXPIRED) if gone else upload
-
-    async def _token(self, upload_id: str) -> str | None:
-        return self._vault.open(await self._catalog.credential(upload_id))
 
     def _check_open(self) -> None:
         if self._closing:

@@ -169,6 +169,10 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     Reason.IMAGE_NOT_QUEUED: ("The image does not wait for data.", "Make a new image."),
     Reason.IMAGE_REFUSED: ("Glance does not make such an image; its words are in `detail`.", "Correct the document."),
     Reason.OVER_QUOTA: ("Glance's quota does not allow the image.", "Delete images, or ask for more quota."),
+    Reason.OVER_LIMIT: (
+        "The project has too many uploads or bytes on their way, or creates uploads too fast; `detail` says which.",
+        "Wait for `Retry-After` seconds, finish or cancel uploads, and repeat.",
+    ),
     Reason.NO_SPACE: (
         "There is no scratch space for so many bytes right now.",
         "Wait for `Retry-After` seconds, and go on. Acknowledged bytes are kept.",

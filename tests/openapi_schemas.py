@@ -30,8 +30,8 @@ FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "state": ({"$ref": "#/components/schemas/State"}, frozenset({Reason.SEALED})),
     "retry_after": (
         NUMBER,
-        frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.SCRATCH_FAILED,
-                   Reason.GATE_UNAVAILABLE, Reason.SINK_UNAVAILABLE}),
+        frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.OVER_LIMIT,
+                   Reason.SCRATCH_FAILED, Reason.GATE_UNAVAILABLE, Reason.SINK_UNAVAILABLE}),
     ),
 }  # fmt: skip
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+import types
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ class Rig:
     """Uploads, their handoff and all parts below, under a clock that only the test moves."""
 
     def __init__(
-        self, directory: Path, scratch: MemoryScratch, sink: type[DirectorySink], options: dict[str, object]
+        self, directory: Path, scratch: MemoryScratch, sink: type[DirectorySink], options: Mapping[str, object]
     ) -> None:
         state = {
             "auth_strategy": "noauth",
@@ -140,7 +141,10 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def rig(
-    directory: Path, scratch: MemoryScratch | None = None, sink: type[DirectorySink] = DirectorySink, **options: object
+    directory: Path,
+    scratch: MemoryScratch | None = None,
+    sink: type[DirectorySink] = DirectorySink,
+    options: Mapping[str, object] = types.MappingProxyType({}),
 ) -> AsyncIterator[Rig]:
     made = Rig(directory, scratch or MemoryScratch(), sink, options)
     try:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance import chunks
-from resumable_glance.chunks import Intake, Lease, Leases, gathered, scratch_failure
+from resumable_glance.chunks import Intake, Lease, Leases, Patience, gathered, scratch_failure
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, hasher
@@ -26,7 +26,7 @@ from resumable_glance.scratch.memory import MemoryScratch
 T = TypeVar("T")
 ID = "a-" + "0" * 32
 DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the body did.")
-NEVER = 3600.0  # seconds
+NEVER = Patience(3600.0)
 
 
 class Body:
@@ -729,12 +729,36 @@ def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
     run(scenario())
 
 
-def test_a_slow_body_is_not_a_stalled_one() -> None:
-    class Slow(Body):
-        async def read(self) -> bytes:
-            await asyncio.sleep(0.04)
-            return await super().read()
+class Slow(Body):
+    async def read(self) -> bytes:
+        await asyncio.sleep(0.04)
+        return await super().read()
 
+
+def test_a_body_that_brings_too_few_bytes_is_ended_and_what_came_is_kept() -> None:
+    async def scenario() -> None:
+        made = await store(100, leases=Leases(Patience(0.2, min_rate=1000)))
+        with refused(Reason.STALLED):
+            await made.take(0, Slow([CONTENT[each : each + 1] for each in range(100)]))
+        (kept,) = merge(made.ranges)
+        assert 0 < kept.stop < 100
+        await made.check(CONTENT)
+
+    run(scenario())
+
+
+def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow() -> None:
+    async def scenario() -> None:
+        lease = Lease(Range(0, 10), Patience(0.05, min_rate=1000))
+        body = Body([b"x"] * 10)
+        for _ in range(10):
+            assert await lease.read(body) == b"x"
+            await asyncio.sleep(0.03)  # what we do with it
+
+    run(scenario())
+
+
+def test_a_slow_body_is_not_a_stalled_one() -> None:
     async def scenario() -> None:
         made = await store(10, leases=Leases(Patience(0.2)))
         await made.take(0, Slow([CONTENT[each : each + 1] for each in range(10)]))

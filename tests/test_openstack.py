@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from resumable_glance import config
+from resumable_glance import config, health
 from resumable_glance.auth.keystone import KeystoneGate, service_session
 from resumable_glance.protocol.upload import ImageRequest, Owner
 from resumable_glance.sinks import Actor
@@ -161,6 +162,14 @@ def test_no_token_is_written_to_disk_or_log_in_clear(cloud: Cloud, glance_servic
         assert not (path.is_file() and token in path.read_bytes()), path
 
 
+def parts_that_are_not_well(service: Service) -> set[str]:
+    """What readiness says once it has asked again."""
+    time.sleep(health.BELIEVED)
+    parts = requests.get(f"{service.url}/healthcheck/ready", timeout=30).json()["parts"]
+    assert requests.get(f"{service.url}/healthcheck", timeout=30).status_code == 200
+    return {name for name, sentence in parts.items() if sentence != "ok"}
+
+
 def test_while_keystone_is_away_we_are_unavailable_and_nobody_is_turned_away(
     cloud: Cloud, glance_service: Service, demo: Client
 ) -> None:
@@ -170,6 +179,7 @@ def test_while_keystone_is_away_we_are_unavailable_and_nobody_is_turned_away(
         answer = Client(glance_service.url, {"X-Auth-Token": token}).request("GET", f"{glance_service.url}/v1/uploads")
         assert (answer.status_code, reason(answer)) == (503, "identity-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+        assert parts_that_are_not_well(glance_service) >= {"identity"}
     finally:
         cloud.start_keystone()
     demo.created(SIZE)
@@ -233,10 +243,13 @@ def test_an_image_without_a_disk_format_is_not_adopted(cloud: Cloud, demo: Clien
     assert (answer.status_code, reason(answer)) == (400, "image-refused")
 
 
-def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_back(cloud: Cloud, demo: Client) -> None:
+def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_back(
+    cloud: Cloud, glance_service: Service, demo: Client
+) -> None:
     url = demo.created(SIZE)
     cloud.stop_glance()
     try:
+        assert parts_that_are_not_well(glance_service) == {"images"}
         creation = demo.create(SIZE)
         assert (creation.status_code, reason(creation)) == (503, "image-service-unavailable")
         assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
@@ -251,6 +264,7 @@ def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_bac
         cloud.start_glance()
     upload = demo.wait(url, "active")
     assert upload["handoff"]["trouble"] is None
+    assert parts_that_are_not_well(glance_service) == set()
     assert image_of(cloud, upload).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
 
 

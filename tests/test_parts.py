@@ -197,7 +197,7 @@ def test_a_part_that_nobody_joins_expires_though_it_has_all_of_its_bytes(tmp_pat
         async with rig(tmp_path) as here:
             ids = await parts(here)
             here.now += 8 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             assert await here.files() == set()
             assert await refusal(here.inspect(ids[0])) is Reason.EXPIRED
 
@@ -209,13 +209,13 @@ def test_a_start_keeps_the_bytes_of_joined_parts_as_long_as_they_are_needed(tmp_
         async with rig(tmp_path) as here:
             ids = await parts(here)
             whole = await joined(here, ids)
-            await here.uploads.sweep()
+            await here.uploads.janitor.open()
             assert await here.files() == set(ids)
             await here.reaches(whole.id, State.ACTIVE)
             for each in ids:  # as if the service had been killed before it removed them
                 await here.scratch.remove(each)
                 await here.scratch.create(each, 10)
-            await here.uploads.sweep()
+            await here.uploads.janitor.open()
             assert await here.files() == set()
 
     asyncio.run(scenario())
@@ -227,10 +227,10 @@ def test_records_of_parts_are_forgotten_with_that_of_the_upload_that_they_were_j
             ids = await parts(here)
             whole = await joined(here, ids)
             here.now += 31 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             await assert_is_content(here, whole.id)  # however long it waited for Glance
             here.now += 31 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             for each in (whole.id, *ids):
                 assert await refusal(here.inspect(each)) is Reason.UNKNOWN_UPLOAD
 
@@ -298,7 +298,7 @@ def test_an_upload_of_unknown_size_takes_only_the_scratch_that_is_free(tmp_path:
 
 def test_an_upload_of_unknown_size_has_the_largest_size_of_all(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, max_upload_size=50_000) as here:
+        async with rig(tmp_path, options={"max_upload_size": 50_000}) as here:
             upload = await created(here, Create(None, IMAGE))
             assert await refusal(sent(here, upload.id, Chunk(0, 50_001, in_order=True))) is Reason.UPLOAD_TOO_LARGE
             assert await refusal(sent(here, upload.id, Chunk(0, 5), 50_001)) is Reason.UPLOAD_TOO_LARGE

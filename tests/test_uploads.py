@@ -39,11 +39,11 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
             upload_id = await here.create()
             await here.send(upload_id, 0, 10)
             here.now += 7 * DAY - 1
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             assert (await here.inspect(upload_id)).upload.offset == 10
             here.now += 1
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED, "before anybody tidied up, too"
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.EXPIRED
             assert await refusal(here.uploads.perform(Discard(upload_id), ME, Pieces())) is Reason.EXPIRED
@@ -61,7 +61,7 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
 
         async def read(self) -> bytes:
             self._here.now += 8 * DAY
-            await self._here.uploads.tidy()
+            await self._here.uploads.janitor.tidy()
             return self._content.pop(0)
 
     async def scenario() -> None:
@@ -90,7 +90,7 @@ def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_p
             for upload_id in ids:
                 await here.send(upload_id, 0, 10)
             here.now += 8 * DAY
-            tidying = asyncio.create_task(here.uploads.tidy())
+            tidying = asyncio.create_task(here.uploads.janitor.tidy())
             await removing.wait()
             stored = [await here.catalog.get(each) for each in ids]
             (other,) = [each.id for each in stored if each is not None and each.state is State.RECEIVING]
@@ -155,7 +155,7 @@ def test_every_new_byte_postpones_the_expiry(tmp_path: Path) -> None:
             upload_id = await here.create()
             for number in range(5):
                 here.now += 6 * DAY
-                await here.uploads.tidy()
+                await here.uploads.janitor.tidy()
                 await here.send(upload_id, number * 10, number * 10 + 10)
             assert (await here.inspect(upload_id)).upload.offset == 50
 
@@ -169,7 +169,7 @@ def test_a_sealed_upload_never_expires_whatever_the_clock_does(tmp_path: Path, y
             upload_id = await here.create()
             await here.send(upload_id, 0, SIZE)
             here.now += years * 365 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             await here.reaches(upload_id, State.ACTIVE)
 
     asyncio.run(scenario())
@@ -181,10 +181,10 @@ def test_records_of_what_has_ended_are_kept_for_a_while_and_then_forgotten(tmp_p
             upload_id = await here.create(0)
             await here.reaches(upload_id, State.ACTIVE)
             here.now += 29 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             assert (await here.inspect(upload_id)).upload.state is State.ACTIVE
             here.now += 2 * DAY
-            await here.uploads.tidy()
+            await here.uploads.janitor.tidy()
             assert await refusal(here.inspect(upload_id)) is Reason.UNKNOWN_UPLOAD
 
     asyncio.run(scenario())
@@ -215,7 +215,7 @@ def test_a_start_frees_what_a_crash_left_on_scratch_and_nothing_else(tmp_path: P
             await scratch.remove(done)
             await scratch.create(done, 0)  # killed between "active" and the removal
             await scratch.create("a-" + "0" * 32, 10)  # killed between the file and the catalog
-            await here.uploads.sweep()
+            await here.uploads.janitor.open()
             assert await here.files() == {unfinished}
 
     asyncio.run(scenario())

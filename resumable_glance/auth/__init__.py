@@ -24,3 +24,6 @@ class Gate(Protocol):
 
         Refused: UNAUTHENTICATED, FORBIDDEN, or GATE_UNAVAILABLE when nobody can tell right now.
         """
+
+    async def check(self) -> None:
+        """Refused(GATE_UNAVAILABLE) if nobody can tell right now who anybody is."""

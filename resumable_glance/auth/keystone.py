@@ -64,6 +64,19 @@ class KeystoneGate:
         key = hashlib.sha256(token.encode()).digest()
         return self._known.get(key) or await self._asked(key, token)
 
+    async def check(self) -> None:
+        await asyncio.to_thread(self._ping)
+
+    def _ping(self) -> None:
+        from keystoneauth1 import exceptions, plugin
+
+        version = {"interface": plugin.AUTH_INTERFACE, "version": (3, 0)}
+        try:
+            self._session.get("", endpoint_filter=version, authenticated=False)
+        except exceptions.ClientException as problem:
+            LOG.error("Keystone can't be asked: %s", problem)
+            raise _unavailable() from problem
+
     async def _asked(self, key: bytes, token: str) -> Identity:
         # Parallel chunks with a new token ask Keystone once, and a chunk that goes away does not stop the others.
         if key not in self._asking:

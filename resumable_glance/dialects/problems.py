@@ -37,6 +37,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.IMAGE_NOT_QUEUED: 409,
     Reason.IMAGE_REFUSED: 400,
     Reason.OVER_QUOTA: 413,
+    Reason.OVER_LIMIT: 429,
     Reason.NO_SPACE: 507,
     Reason.SCRATCH_FAILED: 500,
     Reason.GATE_UNAVAILABLE: 503,

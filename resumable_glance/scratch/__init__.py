@@ -52,6 +52,9 @@ class Scratch(Protocol):
     async def free(self) -> int:
         """Bytes that can still be written."""
 
+    async def check(self) -> None:
+        """Write a little, make it durable, and remove it. OSError if that can't be done."""
+
 
 def checked(upload_id: str) -> str:
     """`upload_id`, if it has the form of one; ValueError keeps anything else away from the file system."""

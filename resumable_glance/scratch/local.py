@@ -96,6 +96,9 @@ class LocalScratch:
     async def free(self) -> int:
         return await _free(self._uploads)
 
+    async def check(self) -> None:
+        await _try_out(self.directory / "probe")
+
     def _path(self, upload_id: str) -> Path:
         return self._uploads / (checked(upload_id) + _SUFFIX)
 
@@ -151,6 +154,15 @@ def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         sync_directory(path.parent)
+
+
+@aiofiles.os.wrap
+def _try_out(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"x")
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
 
 
 @aiofiles.os.wrap

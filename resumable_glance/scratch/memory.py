@@ -60,7 +60,7 @@ class MemoryFile:
 
 
 class MemoryScratch:
-    """`capacity` in bytes. `faults` maps an operation (create, write, sync, read) to the errno of its next call."""
+    """`capacity` in bytes. `faults` maps an operation (create, write, sync, read ...) to the errno of its next call."""
 
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
@@ -104,6 +104,11 @@ class MemoryScratch:
 
     async def free(self) -> int:
         return max(0, self.capacity - self.used)
+
+    async def check(self) -> None:
+        self.fail("check")
+        if not await self.free():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _found(self, upload_id: str) -> _Stored:
         try:

@@ -47,7 +47,8 @@ class Sink(Protocol):
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         """Make the image, or check that the one that the client made waits for bytes and is the caller's.
 
-        `size` in bytes, None while the client has not said it.
+        Among the properties of a new one may be the `id` that it shall have. `size` in bytes, None while the client
+        has not said it.
 
         Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the sink's
         words are in the detail), UNAUTHENTICATED, SINK_UNAVAILABLE.

@@ -67,7 +67,7 @@ class DirectorySink:
         return f"images land in {self._directory}"
 
     def _created(self, request: ImageRequest) -> Image:
-        image_id = str(uuid.uuid4())
+        image_id = str(request.properties.get("id") or uuid.uuid4())
         self._describe(image_id, {**request.properties, "id": image_id, "status": "queued"})
         name = request.properties.get("name")
         return Image(image_id, None if name is None else str(name), request.store)

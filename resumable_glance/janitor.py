@@ -1,0 +1,96 @@
+"""What nobody needs any more goes: uploads that nobody continued, scratch without an upload, images without bytes.
+
+Its one rule: nothing goes before the catalog says so, and the catalog says so before it goes. So a crash in between
+leaves something that is found again, and never an upload whose bytes are gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from resumable_glance.auth.vault import Vault
+from resumable_glance.catalog import Catalog, Leftover
+from resumable_glance.clock import SteadyClock
+from resumable_glance.config import Settings
+from resumable_glance.protocol.upload import Event, Hitch, Upload
+from resumable_glance.scratch import Scratch
+from resumable_glance.sinks import Actor, DeliveryFailed, Sink
+
+LOG = logging.getLogger(__name__)
+AGAIN = 600.0  # seconds until an image that could not be removed is tried again
+JUMP = 5.0  # seconds: by less than this NTP may slew a clock between two looks at it
+
+
+class Janitor:
+    """`busy` tells whether somebody writes to an upload right now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        scratch: Scratch,
+        sink: Sink,
+        vault: Vault,
+        clock: Callable[[], float],
+        busy: Callable[[str], bool],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._scratch = scratch
+        self._sink = sink
+        self._vault = vault
+        self._clock = clock
+        self._busy = busy
+
+    async def open(self) -> None:
+        """At the start, before any request: what a crash left goes, and the time since then does not count."""
+        last = await self._catalog.beat(self._settings.instance, self._clock())
+        if last is not None:
+            await self._catalog.shift(self._clock() - last, records=False)  # nobody could go on meanwhile
+        holding = await self._catalog.holding()
+        async for name in self._scratch.uploads():
+            if name not in holding:
+                LOG.info("removing scratch of %s, which nothing needs any more", name)
+                await self._scratch.remove(name)
+
+    async def tidy(self) -> None:
+        """Now and then. A failure of one thing does not keep the others."""
+        await self._follow_clock()
+        now = self._clock()
+        for upload in await self._catalog.lapsed(now):
+            if not self._busy(upload.id) and await self._catalog.end(upload.id, Event.LAPSED, now):
+                LOG.info("upload %s expired after %d bytes", upload.id, upload.received)
+                await self.clear(upload)
+        for leftover in await self._catalog.leftovers(now):
+            if not await self._remove_image(leftover):
+                break  # the others would fail too, and people wait for Glance
+        await self._catalog.forget(now - self._settings.record_retention)
+        await self._catalog.beat(self._settings.instance, now)
+
+    async def clear(self, upload: Upload) -> None:
+        """Free what an upload that has ended leaves: its scratch, and the image that was made for it."""
+        for each in upload.files:
+            await self._scratch.remove(each)
+        if upload.image is not None:
+            for leftover in await self._catalog.leftovers(self._clock(), upload.image.id):
+                await self._remove_image(leftover)
+
+    async def _remove_image(self, leftover: Leftover) -> bool:
+        """Whether the sink could be asked."""
+        image_id = leftover.image.id
+        try:
+            await self._sink.discard(leftover.image, Actor(leftover.owner, self._vault.open(leftover.credential)))
+        except DeliveryFailed as failed:
+            LOG.warning("image %s can't be removed yet: %s", image_id, failed)
+            now = self._clock()
+            await self._catalog.postpone(image_id, now + AGAIN, now - self._settings.record_retention)
+            return failed.trouble.hitch is not Hitch.SINK_UNAVAILABLE
+        await self._catalog.cleared(image_id)
+        return True
+
+    async def _follow_clock(self) -> None:
+        if isinstance(self._clock, SteadyClock) and abs(drift := self._clock.drift()) > JUMP:
+            LOG.warning("the clock was set by %+.0f seconds: nothing expires earlier or later for that", drift)
+            await self._catalog.shift(drift, records=True)  # all of its times are by the old clock
+            self._clock.jump(drift)

@@ -1,0 +1,242 @@
+"""What nobody needs any more goes, even after a crash; and nothing goes because a clock was set."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.clock import SteadyClock
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.janitor import Janitor
+from resumable_glance.protocol.commands import Create, Created, Discard
+from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State
+from resumable_glance.sinks import Actor, DeliveryFailed
+from resumable_glance.sinks.directory import DirectorySink
+from tests.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
+
+YEAR = 365 * DAY
+
+
+class Away(DirectorySink):
+    """A sink that can't be asked as long as `reason` is set, whether or not it has heard."""
+
+    reason: Hitch | None = None
+    heard = False
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        if self.reason is None or self.heard:
+            image = await super().prepare(request, size, actor)
+            if self.reason is None:
+                return image
+        raise Refused(Reason.SINK_UNAVAILABLE, "It does not answer.")
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        if self.reason is not None:
+            raise DeliveryFailed(self.reason, "It does not answer.")
+        await super().discard(image, actor)
+
+
+def away(here: Rig) -> Away:
+    assert isinstance(here.sink, Away)
+    return here.sink
+
+
+def images(here: Rig) -> list[str]:
+    return sorted(each.name for each in here.images.iterdir())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+@pytest.mark.parametrize("reason", [Hitch.SINK_UNAVAILABLE, Hitch.TOKEN_EXPIRED])
+def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, how: str, reason: Hitch) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            upload_id = await here.create()
+            away(here).reason = reason
+            if how == "cancelled":
+                await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            else:
+                here.now += 8 * DAY
+                await here.uploads.janitor.tidy()
+            assert len(images(here)) == 1
+            away(here).reason = None
+            await here.uploads.janitor.tidy()
+            assert len(images(here)) == 1  # not again at once
+            here.now += 601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+            assert await here.catalog.leftovers(here.now + YEAR) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            upload_id = await here.create()
+            away(here).reason = Hitch.TOKEN_EXPIRED
+            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            here.now += 31 * DAY
+            await here.uploads.janitor.tidy()
+            assert await here.catalog.leftovers(here.now + YEAR) == []
+            assert len(images(here)) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_path: Path, heard: bool) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            away(here).reason, away(here).heard = Hitch.SINK_UNAVAILABLE, heard
+            assert await refusal(here.create()) is Reason.SINK_UNAVAILABLE
+            assert len(images(here)) == heard
+            away(here).reason = None
+            await here.uploads.janitor.tidy()
+            assert len(images(here)) == heard  # for all that it knows the request may still be running
+            here.now += 3601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) -> None:
+    class Crash(BaseException):
+        pass
+
+    class Crashing(DirectorySink):
+        async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+            await super().prepare(request, size, actor)
+            raise Crash
+
+        async def discard(self, image: Image, actor: Actor) -> None:
+            raise Crash  # nothing runs after a crash
+
+    async def crash() -> None:
+        async with rig(tmp_path, sink=Crashing) as here:
+            with pytest.raises(Crash):
+                await here.create()
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            assert len(images(here)) == 1
+            here.now += 3601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+
+    asyncio.run(crash())
+    asyncio.run(scenario())
+
+
+def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            created = await here.uploads.perform(Create(10, ImageRequest(image_id=made.id)), ME, Pieces())
+            assert isinstance(created, Created)
+            await here.uploads.perform(Discard(created.upload.id), ME, Pieces())
+            here.now += YEAR
+            await here.uploads.janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
+
+    asyncio.run(scenario())
+
+
+def test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Path) -> None:
+    """Whatever it does last is done again at the next start, or was done."""
+
+    async def scenario(stop_after: int) -> bool:
+        async with rig(tmp_path / str(stop_after)) as here:
+            for _ in range(2):
+                await here.send(await here.create(), 0, 10)
+            kept = await here.create()
+            here.now += 6 * DAY
+            await here.send(kept, 0, 10)
+            here.now += 2 * DAY
+            steps = 0
+            tidying = here.uploads.janitor.tidy()
+            done = False
+            try:
+                while steps < stop_after:  # as a task would be driven, but one step and not one more
+                    waiting = tidying.send(None)
+                    while not waiting.done():
+                        await asyncio.sleep(0)
+                    steps += 1
+            except StopIteration:
+                done = True
+            tidying.close()
+            await here.uploads.janitor.open()
+            await here.uploads.janitor.tidy()
+            assert await here.files() == {kept}
+            assert (await here.inspect(kept)).upload.offset == 10
+            assert len(images(here)) == 1
+            return done
+
+    number = 0
+    while not asyncio.run(scenario(number)):
+        number += 1
+    assert number > 5
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR, 8 * DAY, 60.0, 0.5, -0.5])
+def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Path, seconds: float) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall, steady = [here.now], [50.0]
+            clock = SteadyClock(lambda: wall[0], lambda: steady[0])
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            janitor = Janitor(*parts, clock, lambda _: False)
+            upload_id = await here.create()
+
+            async def pass_time(time: float) -> State:
+                wall[0] += time
+                steady[0] += time
+                here.now = clock()
+                await janitor.tidy()
+                here.now = clock()
+                found = await here.catalog.get(upload_id)
+                assert found is not None
+                return found.state
+
+            wall[0] += seconds
+            assert await pass_time(1.0) is State.RECEIVING
+            assert abs(clock.drift()) < 1
+            assert await pass_time(7 * DAY - 10) is State.RECEIVING
+            assert await pass_time(20) is State.EXPIRED
+
+    asyncio.run(scenario())
+
+
+def test_the_time_for_which_the_service_did_not_run_does_not_count(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            here.now += 5 * DAY
+            await here.uploads.janitor.tidy()
+            here.now += 30 * DAY  # down
+            await here.uploads.janitor.open()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            here.now += 2 * DAY - 10
+            await here.uploads.janitor.tidy()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            here.now += 20
+            assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
+
+    asyncio.run(scenario())
+
+
+def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            sealed = await here.create()
+            await here.send(sealed, 0, len(CONTENT))
+            here.now += YEAR
+            await here.uploads.janitor.tidy()
+            assert (await here.inspect(sealed)).upload.state is State.SEALED
+            assert await here.files() == {sealed}
+            await here.reaches(sealed, State.ACTIVE)
+
+    asyncio.run(scenario())
