@@ -14,6 +14,7 @@ import pytest
 from resumable_glance import chunks, server, source
 from resumable_glance.auth import Identity
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.health import Health
 from resumable_glance.protocol import digests
 from resumable_glance.protocol.commands import Appended, Chunk
 from resumable_glance.protocol.digests import Digest
@@ -89,6 +90,9 @@ class TwoPeople:
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         return Identity(Owner("project", headers["x-auth-token"]))
 
+    async def check(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])
 def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_was(
@@ -115,7 +119,9 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
 
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            transport = httpx.ASGITransport(server.application(here.settings, TwoPeople(), here.uploads, None))
+            transport = httpx.ASGITransport(
+                server.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
+            )
             upload_id = await here.create()
             base = "http://uploads.example"
             async with httpx.AsyncClient(
@@ -133,8 +139,10 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
 
 def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, public_endpoint="https://uploads.example/images/") as here:
-            transport = httpx.ASGITransport(server.application(here.settings, TwoPeople(), here.uploads, None))
+        async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
+            transport = httpx.ASGITransport(
+                server.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
+            )
             headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
                 answer = await client.post("/v1/tus")
