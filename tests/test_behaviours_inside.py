@@ -20,7 +20,7 @@ from resumable_glance.protocol.commands import Appended, Chunk
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import Owner, State
 from resumable_glance.scratch.memory import MemoryScratch
-from tests.rig import CONTENT, SIZE, Pieces, refusal, rig
+from tests.rig import CONTENT, SIZE, Pieces, Rig, refusal, rig
 
 
 def test_a_chunk_that_came_whole_is_taken_though_a_newer_one_came_before_its_end_was_read(tmp_path: Path) -> None:
@@ -92,6 +92,10 @@ class TwoPeople:
 
     async def check(self) -> None:
         pass
+
+
+def transport_to(here: Rig) -> httpx.ASGITransport:
+    return httpx.ASGITransport(server.application(here.settings, TwoPeople(), here.uploads, Health({}), None))
 
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])
