@@ -130,15 +130,15 @@ def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
-            happen = here.catalog.happen
+            end = here.catalog.end
             wholes = []
 
-            async def late(*told: Any, **more: Any) -> Upload:
+            async def late(*told: Any, **more: Any) -> bool:
                 monkeypatch.undo()
                 wholes.append(await joined(here, ids))
-                return await happen(*told, **more)
+                return await end(*told, **more)
 
-            monkeypatch.setattr(here.catalog, "happen", late)
+            monkeypatch.setattr(here.catalog, "end", late)
             assert await refusal(here.uploads.perform(Discard(ids[0]), ME, Pieces())) is Reason.JOINED
             assert await here.files() == set(ids)
             await assert_is_content(here, wholes[0].id)
