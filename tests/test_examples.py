@@ -7,11 +7,13 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.service import Service
+from tests.service import Service, development
 from tests.wire import Client
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,8 +22,20 @@ CONTENT = random.Random(61).randbytes(3_000_001)
 _BLOCK = re.compile(r"^```(sh|bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with development(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+def uploads_of(service: Service) -> dict[str, dict[str, Any]]:
+    listed = Client(service.url).request("GET", f"{service.url}/v1/uploads").json()["uploads"]
+    return {each["id"]: each for each in listed}
+
+
 @pytest.mark.parametrize(("page", "uploads"), [("native-protocol", 1), ("tus", 5), ("ietf", 1)])
 def test_what_the_page_shows_works_when_pasted(service: Service, tmp_path: Path, page: str, uploads: int) -> None:
+    before = uploads_of(service)
     (tmp_path / "debian.qcow2").write_bytes(CONTENT)
     blocks = _BLOCK.findall((DOCS / f"{page}.md").read_text().replace(ADDRESS, service.url))
     run(
@@ -33,7 +47,7 @@ def test_what_the_page_shows_works_when_pasted(service: Service, tmp_path: Path,
     for text in (text for kind, text in blocks if kind == "python"):
         run([sys.executable, "-c", text], tmp_path)
     client = Client(service.url)
-    made = client.request("GET", f"{service.url}/v1/uploads").json()["uploads"]
+    made = [each for name, each in uploads_of(service).items() if name not in before]
     assert len(made) == uploads
     whole = [each for each in made if each["state"] != "joined"]
     for each in whole:
@@ -53,8 +67,9 @@ def test_the_quickstart_with_curl_works_when_pasted(service: Service, tmp_path: 
     page = (DOCS / "quickstart.md").read_text().replace(ADDRESS, service.url)
     blocks = [text for kind, text in _BLOCK.findall(page) if kind == "bash"]
     assert len(blocks) > 4
+    before = uploads_of(service)
     run(["bash", "-eu", "-c", "".join(blocks)], tmp_path)
-    (upload,) = Client(service.url).request("GET", f"{service.url}/v1/uploads").json()["uploads"]
-    upload = Client(service.url).wait(upload["href"], "active", "failed")
+    (made,) = uploads_of(service).keys() - before.keys()
+    upload = Client(service.url).wait(f"{service.url}/v1/uploads/{made}", "active", "failed")
     image = service.directory / "images" / upload["image"]["id"]
     assert image.read_bytes() == (tmp_path / "disk.raw").read_bytes()
