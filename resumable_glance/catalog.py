@@ -81,10 +81,10 @@ class Catalog:
 
     async def add(self, upload: Upload, credential: bytes | None) -> None:
         """Record a new upload. The image that was expected for it is no leftover any more."""
-        await self._run(lambda db: _add(db, upload, credential))
+        await self.run(lambda db: _add(db, upload, credential))
 
     async def get(self, upload_id: str) -> Upload | None:
-        return await self._run(lambda db: _get(db, upload_id))
+        return await self.run(lambda db: _get(db, upload_id))
 
     async def durable(self, upload_id: str) -> tuple[Upload, list[Range]]:
         """An upload and its durable ranges, joined, as they are at one moment. LookupError if there is none."""
@@ -93,7 +93,7 @@ class Catalog:
             query = sa.select(extents.c.start, extents.c.stop).where(extents.c.upload_id == upload_id)
             return _existing(db, upload_id), list(merge(Range(start, stop) for start, stop in db.execute(query)))
 
-        return await self._run(work)
+        return await self.run(work)
 
     async def owned(self, owner: Owner, limit: int, marker: str | None) -> list[Upload]:
         """The owner's uploads, newest first, those after `marker`."""
@@ -106,14 +106,14 @@ class Catalog:
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
-        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
+        return await self.run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
         """The extents of an upload in order; those that touch `within`, if given."""
         query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
         if within is not None:
             query = query.where(extents.c.start < within.stop, extents.c.stop > within.start)
-        return await self._run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
+        return await self.run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
 
     async def commit(
         self, upload_id: str, new: Sequence[Extent], now: float, expires_at: float, *, seals: bool = True
@@ -135,16 +135,16 @@ class Catalog:
             )
             return _save(db, grown)
 
-        return await self._run(work)
+        return await self.run(work)
 
     async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
         """Write down what the client says of the whole. Refused as welcome.declare."""
-        return await self._run(lambda db: _save(db, declare(_existing(db, upload_id), size, digests)))
+        return await self.run(lambda db: _save(db, declare(_existing(db, upload_id), size, digests)))
 
     async def reserve(self, upload_id: str, stop: int) -> None:
         """Promise the bytes up to `stop` to an upload whose size is not known."""
         change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
-        await self._run(lambda db: db.execute(change))
+        await self.run(lambda db: db.execute(change))
 
     async def join(self, upload: Upload, credential: bytes | None) -> None:
         """Record an upload that is made of parts, and that their bytes are its now. Refused as check_parts."""
@@ -159,7 +159,7 @@ class Catalog:
                 db.execute(_moved(part.id, upload.id, start))
                 start += part.received
 
-        await self._run(work)
+        await self.run(work)
 
     async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
         """Follow the table of states; `changes` are fields of the upload set in the same transaction.
@@ -172,7 +172,7 @@ class Catalog:
             state = follow(upload.state, event)
             return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
-        return await self._run(work)
+        return await self.run(work)
 
     async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
         """An upload is DISCARDED, with its parts, or has LAPSED; the image that was made for it is a leftover now.
@@ -190,38 +190,38 @@ class Catalog:
             if upload.image is not None and not upload.image.adopted and upload.state not in ENDED:
                 stored = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
                 known = credential or db.execute(stored).scalar_one()
-                _leave(db, Leftover(upload.image, upload.owner, known), now, now)
+                leave(db, Leftover(upload.image, upload.owner, known), now, now)
             for each in (upload, *(_existing(db, part) for part in upload.parts)):
                 _save(db, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
             return True
 
-        return await self._run(work)
+        return await self.run(work)
 
     async def prove(self, upload_id: str, proof: Proof) -> Upload:
         """Record what we computed over all bytes."""
-        return await self._run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), proof=proof)))
+        return await self.run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), proof=proof)))
 
     async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
         """Keep a fresher (encrypted) credential of the owner; a handoff that waits may go on from `due`."""
         wanted = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
         change = uploads.update().where(wanted).values(credential=credential, next_attempt_at=due)
-        await self._run(lambda db: db.execute(change))
+        await self.run(lambda db: db.execute(change))
 
     async def credential(self, upload_id: str) -> bytes | None:
         query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-        return await self._run(lambda db: db.execute(query).scalar_one_or_none())
+        return await self.run(lambda db: db.execute(query).scalar_one_or_none())
 
     async def handoffs(self) -> list[Upload]:
         """Whatever is between sealed and active, the one whose turn is first first."""
         query = uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
-        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
+        return await self.run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def promised(self) -> int:
         """Bytes of scratch that unfinished uploads may still fill."""
         query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
             uploads.c.state == State.RECEIVING
         )
-        return await self._run(lambda db: int(db.execute(query).scalar_one()))
+        return await self.run(lambda db: int(db.execute(query).scalar_one()))
 
     async def usage(self, project_id: str, since: float) -> Usage:
         """What a project has on scratch, and how many uploads it has created since a time."""
@@ -232,80 +232,15 @@ class Catalog:
             sa.func.coalesce(sa.func.sum(taken).filter(holding), 0),
             sa.func.count().filter(uploads.c.created_at > since),
         ).where(uploads.c.project_id == project_id)
-        return await self._run(lambda db: Usage(*db.execute(query).one()))
-
-    async def lapsed(self, now: float) -> list[Upload]:
-        query = uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now)
-        return await self._run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
-
-    async def beat(self, instance: str, now: float) -> float | None:
-        """Write down that an instance runs; when it was last seen to, if ever."""
-
-        def work(db: sa.Connection) -> float | None:
-            mine = schema.heartbeats.c.instance == instance
-            last = db.execute(sa.select(schema.heartbeats.c.at).where(mine)).scalar_one_or_none()
-            change = schema.heartbeats.insert() if last is None else schema.heartbeats.update().where(mine)
-            db.execute(change.values(instance=instance, at=now))
-            return last
-
-        return await self._run(work)
-
-    async def expect(self, leftover: Leftover, now: float, due_at: float) -> None:
-        """An image is about to be made. If nothing is recorded for it until `due_at`, it is a leftover."""
-        await self._run(lambda db: _leave(db, leftover, now, due_at))
-
-    async def leftovers(self, now: float, image_id: str | None = None) -> list[Leftover]:
-        """The images that are to be removed by now; only that one, if given."""
-        table = schema.leftovers
-        query = table.select().where(table.c.due_at <= now).order_by(table.c.due_at)
-        if image_id is not None:
-            query = query.where(table.c.image_id == image_id)
-        return await self._run(
-            lambda db: [
-                Leftover(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
-                for row in db.execute(query)
-            ]
-        )
-
-    async def cleared(self, image_id: str) -> None:
-        """An image is gone."""
-        await self._run(lambda db: db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == image_id)))
-
-    async def postpone(self, image_id: str, due_at: float, forget_before: float) -> None:
-        """Remove an image later; never, if that was tried since before a time."""
-        mine, table = schema.leftovers.c.image_id == image_id, schema.leftovers
-        await self._run(
-            lambda db: (
-                db.execute(table.delete().where(mine, table.c.since < forget_before)),
-                db.execute(table.update().where(mine).values(due_at=due_at)),
-            )
-        )
-
-    async def shift(self, seconds: float, *, records: bool) -> None:
-        """Let everything expire so many seconds later; `records`: they are forgotten later, too."""
-        moved = [uploads.c.expires_at, *([uploads.c.created_at, uploads.c.updated_at] if records else [])]
-        await self._run(lambda db: db.execute(uploads.update().values({each: each + seconds for each in moved})))
-
-    async def holding(self) -> set[str]:
-        """The names that are needed on scratch."""
-        whole = uploads.alias()
-        query = (
-            sa.select(uploads.c.id)
-            .outerjoin(whole, whole.c.id == uploads.c.joined_into)
-            .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))
-        )
-        return await self._run(lambda db: set(db.execute(query).scalars()))
+        return await self.run(lambda db: Usage(*db.execute(query).one()))
 
     async def check(self) -> None:
         """OSError if nothing can be recorded right now."""
-        await self._run(lambda db: db.execute(uploads.delete().where(sa.false())))
+        await self.run(lambda db: db.execute(uploads.delete().where(sa.false())))
 
-    async def forget(self, before: float) -> int:
-        """Delete the records of uploads that ended before a time; the number of them."""
-        removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
-        return await self._run(lambda db: db.execute(removal).rowcount)
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """One transaction, for what has a room of its own (backlog.py)."""
 
-    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         def transaction() -> T:
             try:
                 with self._engine.begin() as connection:
@@ -322,16 +257,17 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
 
 
+def leave(db: sa.Connection, leftover: Leftover, now: float, due_at: float) -> None:
+    """Within a transaction: an image is to be removed from `due_at` on."""
+    owner = {"project_id": leftover.owner.project_id, "user_id": leftover.owner.user_id}
+    row = {"image_id": leftover.image.id, **owner, "credential": leftover.credential, "since": now, "due_at": due_at}
+    db.execute(schema.leftovers.insert().values(row))
+
+
 def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
     db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
     if upload.image is not None:
         db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == upload.image.id))
-
-
-def _leave(db: sa.Connection, leftover: Leftover, now: float, due_at: float) -> None:
-    owner = {"project_id": leftover.owner.project_id, "user_id": leftover.owner.user_id}
-    row = {"image_id": leftover.image.id, **owner, "credential": leftover.credential, "since": now, "due_at": due_at}
-    db.execute(schema.leftovers.insert().values(row))
 
 
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:

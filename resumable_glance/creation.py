@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
+from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog, Leftover
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
@@ -41,6 +42,7 @@ class Creation:
     ) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._backlog = Backlog(catalog)
         self._scratch = scratch
         self._sink = sink
         self._vault = vault
@@ -140,14 +142,14 @@ class Creation:
             return
         image_id, now = str(uuid.uuid4()), self._clock()
         expected = Leftover(Image(image_id), actor.owner, self._vault.close(actor.token))
-        await self._catalog.expect(expected, now, due_at=now + LONGEST_CREATION)
+        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)
         try:
             properties = {**request.properties, "id": image_id}
             yield await self._sink.prepare(dataclasses.replace(request, properties=properties), size, actor)
         except BaseException:
             with contextlib.suppress(DeliveryFailed, OSError):  # else the janitor does it
                 await self._sink.discard(expected.image, actor)
-                await self._catalog.cleared(image_id)
+                await self._backlog.cleared(image_id)
             raise
 
     async def _admit(self, upload: Upload, credential: bytes | None) -> None:

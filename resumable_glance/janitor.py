@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from resumable_glance.auth.vault import Vault
+from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog, Leftover
 from resumable_glance.clock import SteadyClock
 from resumable_glance.config import Settings
@@ -37,6 +38,7 @@ class Janitor:
     ) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._backlog = Backlog(catalog)
         self._scratch = scratch
         self._sink = sink
         self._vault = vault
@@ -45,10 +47,10 @@ class Janitor:
 
     async def open(self) -> None:
         """At the start, before any request: what a crash left goes, and the time since then does not count."""
-        last = await self._catalog.beat(self._settings.instance, self._clock())
+        last = await self._backlog.beat(self._settings.instance, self._clock())
         if last is not None:
-            await self._catalog.shift(self._clock() - last, records=False)  # nobody could go on meanwhile
-        holding = await self._catalog.holding()
+            await self._backlog.shift(self._clock() - last, records=False)  # nobody could go on meanwhile
+        holding = await self._backlog.holding()
         async for name in self._scratch.uploads():
             if name not in holding:
                 LOG.info("removing scratch of %s, which nothing needs any more", name)
@@ -58,22 +60,22 @@ class Janitor:
         """Now and then. A failure of one thing does not keep the others."""
         await self._follow_clock()
         now = self._clock()
-        for upload in await self._catalog.lapsed(now):
+        for upload in await self._backlog.lapsed(now):
             if not self._busy(upload.id) and await self._catalog.end(upload.id, Event.LAPSED, now):
                 LOG.info("upload %s expired after %d bytes", upload.id, upload.received)
                 await self.clear(upload)
-        for leftover in await self._catalog.leftovers(now):
+        for leftover in await self._backlog.leftovers(now):
             if not await self._remove_image(leftover):
                 break  # the others would fail too, and people wait for Glance
-        await self._catalog.forget(now - self._settings.record_retention)
-        await self._catalog.beat(self._settings.instance, now)
+        await self._backlog.forget(now - self._settings.record_retention)
+        await self._backlog.beat(self._settings.instance, now)
 
     async def clear(self, upload: Upload) -> None:
         """Free what an upload that has ended leaves: its scratch, and the image that was made for it."""
         for each in upload.files:
             await self._scratch.remove(each)
         if upload.image is not None:
-            for leftover in await self._catalog.leftovers(self._clock(), upload.image.id):
+            for leftover in await self._backlog.leftovers(self._clock(), upload.image.id):
                 await self._remove_image(leftover)
 
     async def _remove_image(self, leftover: Leftover) -> bool:
@@ -84,13 +86,13 @@ class Janitor:
         except DeliveryFailed as failed:
             LOG.warning("image %s can't be removed yet: %s", image_id, failed)
             now = self._clock()
-            await self._catalog.postpone(image_id, now + AGAIN, now - self._settings.record_retention)
+            await self._backlog.postpone(image_id, now + AGAIN, now - self._settings.record_retention)
             return failed.trouble.hitch is not Hitch.SINK_UNAVAILABLE
-        await self._catalog.cleared(image_id)
+        await self._backlog.cleared(image_id)
         return True
 
     async def _follow_clock(self) -> None:
         if isinstance(self._clock, SteadyClock) and abs(drift := self._clock.drift()) > JUMP:
             LOG.warning("the clock was set by %+.0f seconds: nothing expires earlier or later for that", drift)
-            await self._catalog.shift(drift, records=True)  # all of its times are by the old clock
+            await self._backlog.shift(drift, records=True)  # all of its times are by the old clock
             self._clock.jump(drift)

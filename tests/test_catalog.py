@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance import schema
+from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog
 from resumable_glance.protocol.digests import LENGTHS, Digest
 from resumable_glance.protocol.ranges import Range, merge
@@ -104,7 +105,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     assert (kept.size, kept.received, kept.reserved, kept.parts, kept.joined_into) == (100, 10, 100, (), None)
     assert wait(opened.extents(kept.id)) == [extent(0, 10)]
     assert wait(opened.promised()) == 90
-    assert wait(opened._run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
+    assert wait(opened.run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
     opened.close()
 
 
@@ -114,7 +115,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
 def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
     catalog: Catalog, pragma: str, value: object
 ) -> None:
-    assert wait(catalog._run(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
+    assert wait(catalog.run(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
 
 
 def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_p
         with other.connect() as connection, pytest.raises(sa.exc.OperationalError):
             connection.exec_driver_sql("DELETE FROM uploads")
 
-    wait(catalog._run(write_elsewhere))
+    wait(catalog.run(write_elsewhere))
     other.dispose()
 
 
@@ -138,7 +139,7 @@ def test_a_transaction_that_fails_changes_nothing(catalog: Catalog) -> None:
 
     wait(catalog.add(made, None))
     with pytest.raises(ZeroDivisionError):
-        wait(catalog._run(work))
+        wait(catalog.run(work))
     assert wait(catalog.get(made.id)) == made
 
 
@@ -454,23 +455,23 @@ def test_an_upload_lapses_at_its_time_if_it_is_still_receiving(catalog: Catalog)
     wait(catalog.add(made, None))
     for state in set(State) - {State.RECEIVING}:
         wait(catalog.add(upload(state=state, expires_at=2000.0), None))
-    assert wait(catalog.lapsed(1999.9)) == []
-    assert wait(catalog.lapsed(2000.0)) == [made]
+    assert wait(Backlog(catalog).lapsed(1999.9)) == []
+    assert wait(Backlog(catalog).lapsed(2000.0)) == [made]
 
 
 def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
     wait(catalog.add(made, None))
     wait(catalog.commit(made.id, [extent(0, 1)], 1999.0, 3000.0))
-    assert wait(catalog.lapsed(2500.0)) == []
+    assert wait(Backlog(catalog).lapsed(2500.0)) == []
 
 
 def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catalog) -> None:
     made = {state: upload(state=state, updated_at=1000.0) for state in State}
     for each in made.values():
         wait(catalog.add(each, b"closed"))
-    assert wait(catalog.forget(1000.0)) == 0
-    assert wait(catalog.forget(1000.1)) == 3
+    assert wait(Backlog(catalog).forget(1000.0)) == 0
+    assert wait(Backlog(catalog).forget(1000.1)) == 3
     left = {state for state, each in made.items() if wait(catalog.get(each.id)) is not None}
     assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 
@@ -480,5 +481,5 @@ def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) ->
     wait(catalog.add(made, None))
     wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
     wait(catalog.happen(made.id, Event.DISCARDED, 1002.0))
-    assert wait(catalog.forget(2000.0)) == 1
+    assert wait(Backlog(catalog).forget(2000.0)) == 1
     assert wait(catalog.extents(made.id)) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from resumable_glance.backlog import Backlog
 from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
@@ -66,7 +67,7 @@ def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, h
             here.now += 601
             await here.uploads.janitor.tidy()
             assert images(here) == []
-            assert await here.catalog.leftovers(here.now + YEAR) == []
+            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
 
     asyncio.run(scenario())
 
@@ -79,7 +80,7 @@ def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
             await here.uploads.perform(Discard(upload_id), ME, Pieces())
             here.now += 31 * DAY
             await here.uploads.janitor.tidy()
-            assert await here.catalog.leftovers(here.now + YEAR) == []
+            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
             assert len(images(here)) == 1
 
     asyncio.run(scenario())

@@ -271,12 +271,12 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
         async with rig(tmp_path, scratch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
-            pages = await here.catalog._run(lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one()))
+            pages = await here.catalog.run(lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one()))
 
             def grow_to(most: int) -> Callable[[sa.Connection], object]:
                 return lambda db: db.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar_one()
 
-            await here.catalog._run(grow_to(pages))
+            await here.catalog.run(grow_to(pages))
             assert await refusal(send_many(here, upload_id)) is Reason.NO_SPACE
             durable = (await here.inspect(upload_id)).durable
             assert durable[0] == Range(0, 1000)
@@ -284,7 +284,7 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
             assert await refusal(create_many(here)) is Reason.NO_SPACE
             created = {each.name for each in here.images.iterdir()} - before
             assert len(created) == len(await here.files()) - 1, "an image or a file without a record is left"
-            await here.catalog._run(grow_to(pages + 1000))
+            await here.catalog.run(grow_to(pages + 1000))
             assert (await here.inspect(upload_id)).durable == durable
             await here.send(upload_id, 0, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
