@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.launcher import token
 from tests.model import Modelled, joined, unfit
+from tests.raw import Answer
 from tests.speakers import TUS
 
 if TYPE_CHECKING:
@@ -15,13 +17,34 @@ UNKNOWN = "a-" + "0" * 32
 
 def join(scene: Scene, project: str, picks: list[int], fill: bool) -> Modelled | None:
     """Join some of the parts that wait for it; with `fill` they have all of their bytes. The whole, if there is one."""
-    waiting = _waiting(scene, project)
-    chosen = list({each.id: each for each in (waiting[pick % len(waiting)] for pick in picks if waiting)}.values())
+    chosen = _chosen(scene, project, picks, fill)
+    return _ask(scene, project, chosen) if chosen else None
+
+
+def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled | None:
+    """Join parts twice at the same time, or join and cancel: there is one upload, or none, and it has all bytes."""
+    chosen = _chosen(scene, project, picks, fill=True)
     if not chosen:
         return None
-    for each in chosen if fill else ():
-        scene.fill(each)
-    return _ask(scene, project, chosen)
+    asked = TUS.join(each.id for each in chosen)
+    requests = [asked, asked if rival == "join" else TUS.discard(chosen[-1].id)]
+    with scene.stage.apart() as one, scene.stage.apart() as two:
+        lines = list(zip((one, two), requests, strict=True))
+        for line, request in lines if rival == "join" or picks[0] % 2 else reversed(lines):
+            line.send(request.plus(token(project)).wire())
+        first, second = [line.answer(request.method) for line, request in lines]
+    scene.stage.noted(project, asked, f"at once with {rival}: {first} {second}")
+    if rival == "join":
+        assert first.created == second.created
+    elif first.status == 201:
+        assert second.reason == "upload-joined", second
+    else:
+        assert (first.reason, second.status) == ("upload-cancelled", 204), f"{first} {second}"
+        chosen[-1].cancel()
+        for each in chosen:
+            scene.look(each)
+        return None
+    return _made(scene, project, chosen, first)
 
 
 def join_wrongly(scene: Scene, project: str, picks: list[int], wrong: str) -> None:
@@ -59,6 +82,14 @@ def join_the_rest(scene: Scene, project: str) -> None:
         _ask(scene, project, waiting)
 
 
+def _chosen(scene: Scene, project: str, picks: list[int], fill: bool) -> list[Modelled]:
+    waiting = _waiting(scene, project)
+    chosen = list({each.id: each for each in (waiting[pick % len(waiting)] for pick in picks if waiting)}.values())
+    for each in chosen if fill else ():
+        scene.fill(each)
+    return chosen
+
+
 def _waiting(scene: Scene, project: str) -> list[Modelled]:
     return [each for each in scene.uploads if each.project == project and each.part and each.state == "receiving"]
 
@@ -76,6 +107,10 @@ def _ask(scene: Scene, project: str, parts: list[Modelled]) -> Modelled | None:
     assert answer.reason == refused, f"{answer} and not {refused!r}"
     if refused:
         return None
+    return _made(scene, project, parts, answer)
+
+
+def _made(scene: Scene, project: str, parts: list[Modelled], answer: Answer) -> Modelled:
     assert answer.status == 201, answer
     upload_id, image_id = scene.newest(project)
     assert upload_id == answer.created

@@ -10,11 +10,11 @@ import hashlib
 import json
 import random
 import time
-from pathlib import Path
 
 from tests import joining
+from tests.judge import Judge
 from tests.launcher import token
-from tests.model import EXPIRY, LIFE, TICK, Kept, Modelled, Outcomes, ranges
+from tests.model import TICK, Kept, Modelled, Outcomes, ranges
 from tests.raw import Answer, Request
 from tests.speakers import IETF, NATIVE, PARTS, TUS, Chunk, Speaker, Tus
 from tests.stage import PATIENCE, Stage
@@ -23,7 +23,7 @@ UNKNOWN = "a-" + "0" * 32
 SEALED = "upload-sealed"
 
 
-class Scene:
+class Scene(Judge):
     """Uploads of two projects on a stage. Contents come from `chance`."""
 
     def __init__(self, stage: Stage) -> None:
@@ -59,7 +59,7 @@ class Scene:
             self.settle(upload, first, outcomes[""])
         elif speaker.completes:
             upload.asked()
-        self._right_headers(upload, speaker, answer)
+        self.right_headers(upload, speaker, answer)
         if speaker.completes:
             self.look(upload)
         return upload
@@ -101,13 +101,8 @@ class Scene:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.number("upload-length") == upload.size
         assert speaker is not TUS or ("upload-defer-length" in answer.headers) == (upload.size is None)
-        assert answer.headers.get("upload-concat", "")[:7] == self._concat(upload, speaker)
-        self._right_headers(upload, speaker, answer)
-
-    def _concat(self, upload: Modelled, speaker: Speaker) -> str:
-        if speaker is not TUS:
-            return ""
-        return "partial" if upload.part else "final;h" if upload.parts else ""
+        assert answer.headers.get("upload-concat", "")[:7] == self.concat(upload, speaker)
+        self.right_headers(upload, speaker, answer)
 
     def look(self, upload: Modelled) -> str:
         """Compare all that the service says of an upload with the model; its state."""
@@ -116,7 +111,7 @@ class Scene:
             assert (answer.status, answer.reason) == (410, upload.gone), answer
             return upload.state
         upload.asked()
-        self._right(upload, answer)
+        self.right(upload, answer)
         return str(answer.document["state"])
 
     def read(self, upload: Modelled) -> None:
@@ -149,7 +144,7 @@ class Scene:
             assert answer.status == 204, answer
             assert not upload.freed, "an active image was cancelled"
             upload.cancel()
-            self._nothing_left(upload)
+            self.nothing_left(upload)
         self.look(upload)
 
     def strangers(self, upload: Modelled, request: Request) -> None:
@@ -179,7 +174,7 @@ class Scene:
             upload = mine[each["id"]]
             lapsed = upload.expired and each["state"] == "receiving"  # nobody has tidied up since
             if not lapsed:
-                self._right_description(upload, each)
+                self.right_description(upload, each)
 
     def malformed(self, project: str, request: Request) -> None:
         with self.stage.apart() as line:
@@ -220,7 +215,7 @@ class Scene:
         assert (described["status"], described["size"]) == ("active", upload.size)
         assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
         assert described["os_hash_value"] == hashlib.sha512(upload.content).hexdigest()
-        for each in self._scratch_of(upload):
+        for each in self.scratch_of(upload):
             self.stage.await_file(each, there=False)
         upload.freed = True
 
@@ -236,7 +231,7 @@ class Scene:
             if each.expired or each.doomed:
                 if not each.expired:
                     self.discard(each, NATIVE)
-                self._nothing_left(each)
+                self.nothing_left(each)
         for project in self.projects:
             self.survey(project)
         finished = {each.image_id for each in self.uploads if each.state == "sealed"}
@@ -267,13 +262,13 @@ class Scene:
             assert answer.status == 204, answer
             observed = upload.with_offset(answer.offset or 0)
             upload.adopt(observed, answer.number("upload-length"), chunk, kept)
-            self._right_headers(upload, IETF, answer)
+            self.right_headers(upload, IETF, answer)
         else:
             answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
             assert answer.status == 200, answer
             upload.adopt(ranges(answer.document["ranges"]), answer.document["size"], chunk, kept)
             upload.asked()
-            self._right(upload, answer)
+            self.right(upload, answer)
 
     def _settle(self, upload: Modelled, speaker: Speaker, chunk: Chunk, answer: Answer, allowed: Outcomes) -> None:
         assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
@@ -281,51 +276,6 @@ class Scene:
         if not answer.reason:
             assert answer.status == (201 if speaker is IETF and upload.complete else 204), answer
             assert chunk.total in {None, upload.size}
-            self._right_headers(upload, speaker, answer)
+            self.right_headers(upload, speaker, answer)
         elif answer.reason == "wrong-offset":
             assert answer.offset == upload.offset
-
-    def _right(self, upload: Modelled, answer: Answer) -> None:
-        """The service's own description of an upload is the model's."""
-        assert answer.status == 200, answer
-        assert ranges(answer.document["ranges"]) == upload.ranges
-        assert answer.document["parts"] == [each.id for each in upload.parts]
-        self._right_headers(upload, NATIVE, answer)
-        self._right_description(upload, answer.document)
-
-    def _right_headers(self, upload: Modelled, speaker: Speaker, answer: Answer) -> None:
-        assert answer.offset == upload.offset, f"{answer.offset}, not {upload.offset}"
-        if speaker is NATIVE:
-            assert answer.number("upload-length") == upload.size
-            # Not upload.right_state: an answer may be older than what was looked at since.
-            assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
-        if speaker is IETF:
-            assert (answer.headers["upload-complete"] == "?1") == upload.complete
-            assert ("max-age" in answer.headers["upload-limit"]) == (upload.state == "receiving")
-            return
-        assert (answer.expires is not None) == (upload.state == "receiving")
-        if answer.expires is not None:
-            self._right_expiry(upload, answer.expires)
-
-    def _right_description(self, upload: Modelled, document: dict[str, object]) -> None:
-        assert upload.right_state(str(document["state"])), f"{document['state']}: {upload}"
-        of_image = document["image"] or {"id": ""}
-        assert isinstance(of_image, dict)
-        told = (document["size"], document["offset"], document["received"], of_image["id"])
-        assert told == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
-
-    def _right_expiry(self, upload: Modelled, expires: float) -> None:
-        assert upload.age < LIFE
-        expected = self.stage.panel.now() + EXPIRY - upload.age * TICK
-        assert abs(expires - expected) < TICK / 2, f"it expires {expires - expected} seconds too late"
-
-    def _scratch_of(self, upload: Modelled) -> list[Path]:
-        return [self.stage.scratch / f"{each.id}.upload" for each in upload.parts or (upload,)]
-
-    def _nothing_left(self, upload: Modelled) -> None:
-        """Neither scratch nor an image, once the service has tidied up."""
-        of_image = [self.stage.images / f"{upload.image_id}{each}" for each in ("", ".json")] if upload.image_id else []
-        for path in [*self._scratch_of(upload), *of_image]:
-            if upload.expired:
-                self.stage.await_file(path, there=False)
-            assert not path.exists(), f"{path.name} is left of {upload}"

@@ -35,11 +35,12 @@ from hypothesis.stateful import (
 )
 
 from tests import interruptions, joining
-from tests.aims import Aim, aimed, aims_at, bad_numbers, nonsense, permille
+from tests.aims import Aim, aimed, aims_at, creators, in_order, permille, picks, sides, sizes, some, speakers, ways
 from tests.model import EXPIRY, Modelled
+from tests.nonsense import bad_numbers, nonsense
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import CREATORS, IETF, SPEAKERS, TUS, Chunk, Speaker
+from tests.speakers import IETF, TUS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
@@ -50,14 +51,6 @@ Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
-sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
-speakers = st.sampled_from(SPEAKERS)
-creators = st.sampled_from(CREATORS)
-in_order = st.sampled_from([each for each in CREATORS if each.in_order])
-picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)
-some = st.integers(1, 50_000)
-sides = st.integers(0, 1)  # which of the two projects
-ways = st.sampled_from(["close", "reset"])
 
 
 def step(rule_of: Step) -> Step:
