@@ -92,6 +92,13 @@ def memory(session: nox.Session) -> None:
 
 
 @nox.session
+def reliability(session: nox.Session) -> None:
+    """The long run: 100,000 steps of the state machine with a seed that it prints (-- --seed N: that one again)."""
+    install(session, "test")
+    session.run("python", "-m", "tests.state_machine", *session.posargs)
+
+
+@nox.session
 def constraints(session: nox.Session) -> None:
     """Take the newest versions of everything that we install into tests/constraints.txt."""
     session.install("uv")
