@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.launcher import token
 from tests.model import Modelled, joined, unfit
 from tests.raw import Answer
-from tests.speakers import TUS
+from tests.speakers import PARTS, TUS
 
 if TYPE_CHECKING:
     from tests.scene import Scene
@@ -17,15 +17,12 @@ UNKNOWN = "a-" + "0" * 32
 
 def join(scene: Scene, project: str, picks: list[int], fill: bool) -> Modelled | None:
     """Join some of the parts that wait for it; with `fill` they have all of their bytes. The whole, if there is one."""
-    chosen = _chosen(scene, project, picks, fill)
-    return _ask(scene, project, chosen) if chosen else None
+    return _ask(scene, project, _chosen(scene, project, picks, fill))
 
 
 def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled | None:
     """Join parts twice at the same time, or join and cancel: there is one upload, or none, and it has all bytes."""
     chosen = _chosen(scene, project, picks, fill=True)
-    if not chosen:
-        return None
     asked = TUS.join(each.id for each in chosen)
     requests = [asked, asked if rival == "join" else TUS.discard(chosen[-1].id)]
     with scene.stage.apart() as one, scene.stage.apart() as two:
@@ -35,6 +32,7 @@ def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled |
         first, second = [line.answer(request.method) for line, request in lines]
     scene.stage.noted(project, asked, f"at once with {rival}: {first} {second}")
     if rival == "join":
+        assert (first.status, second.status) == (201, 201), f"{first} {second}"
         assert first.created == second.created
     elif first.status == 201:
         assert second.reason == "upload-joined", second
@@ -83,8 +81,11 @@ def join_the_rest(scene: Scene, project: str) -> None:
 
 
 def _chosen(scene: Scene, project: str, picks: list[int], fill: bool) -> list[Modelled]:
-    waiting = _waiting(scene, project)
-    chosen = list({each.id: each for each in (waiting[pick % len(waiting)] for pick in picks if waiting)}.values())
+    """Parts that wait, each once; new ones where too few do."""
+    while len(waiting := _waiting(scene, project)) < 2:
+        size = picks[-1] * 79
+        scene.create(project, PARTS, size, size, None)
+    chosen = list({each.id: each for each in (waiting[pick % len(waiting)] for pick in picks)}.values())
     for each in chosen if fill else ():
         scene.fill(each)
     return chosen

@@ -120,10 +120,13 @@ class Uploads(RuleBasedStateMachine):
         whole = size + 2 if told or not speaker.in_order else None
         interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
 
-    @rule(target=uploads, side=sides, picks=picks, unfinished=st.integers(0, 5))
+    @rule(target=uploads, side=sides, picks=picks, rival=st.sampled_from(["", "", "unfinished", "join", "cancel"]))
     @step
-    def join(self, side: int, picks: list[int], unfinished: int) -> Modelled | MultipleResults[Modelled]:
-        return joining.join(self.scene, self.scene.projects[side], picks, unfinished != 3) or multiple()
+    def join(self, side: int, picks: list[int], rival: str) -> Modelled | MultipleResults[Modelled]:
+        project = self.scene.projects[side]
+        if rival in {"join", "cancel"}:
+            return joining.race(self.scene, project, picks, rival) or multiple()
+        return joining.join(self.scene, project, picks, fill=not rival) or multiple()
 
     @rule(
         side=sides,
