@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 UNKNOWN = "a-" + "0" * 32
 
 
-def join(scene: Scene, project: str, picks: list[int], fill: bool) -> Modelled | None:
-    """Join some of the parts that wait for it; with `fill` they have all of their bytes. The whole, if there is one."""
-    return _ask(scene, project, _chosen(scene, project, picks, fill))
+def join(scene: Scene, project: str, picks: list[int], fill: bool) -> Modelled:
+    """Join some of the parts that wait for it; with `fill` they have all of their bytes. The whole, else a part."""
+    chosen = _chosen(scene, project, picks, fill)
+    return _ask(scene, project, chosen) or chosen[0]
 
 
-def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled | None:
-    """Join parts twice at the same time, or join and cancel: there is one upload, or none, and it has all bytes."""
+def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled:
+    """Join parts twice at the same time, or join and cancel: there is one upload with all bytes, or none, and then a
+    part is given back. Something is in any case, for what the machine chooses from must not depend on who wins."""
     chosen = _chosen(scene, project, picks, fill=True)
     asked = TUS.join(each.id for each in chosen)
     requests = [asked, asked if rival == "join" else TUS.discard(chosen[-1].id)]
@@ -41,7 +43,7 @@ def race(scene: Scene, project: str, picks: list[int], rival: str) -> Modelled |
         chosen[-1].cancel()
         for each in chosen:
             scene.look(each)
-        return None
+        return chosen[0]
     return _made(scene, project, chosen, first)
 
 

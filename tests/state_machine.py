@@ -25,11 +25,9 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    MultipleResults,
     RuleBasedStateMachine,
     consumes,
     initialize,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -122,11 +120,11 @@ class Uploads(RuleBasedStateMachine):
 
     @rule(target=uploads, side=sides, picks=picks, rival=st.sampled_from(["", "", "unfinished", "join", "cancel"]))
     @step
-    def join(self, side: int, picks: list[int], rival: str) -> Modelled | MultipleResults[Modelled]:
+    def join(self, side: int, picks: list[int], rival: str) -> Modelled:
         project = self.scene.projects[side]
         if rival in {"join", "cancel"}:
-            return joining.race(self.scene, project, picks, rival) or multiple()
-        return joining.join(self.scene, project, picks, fill=not rival) or multiple()
+            return joining.race(self.scene, project, picks, rival)
+        return joining.join(self.scene, project, picks, fill=not rival)
 
     @rule(
         side=sides,
