@@ -79,9 +79,9 @@ class Creation:
         if earlier := await self._joined(parts):
             check_alive(earlier)
             return earlier
-        size = check_parts(parts)
-        self._check_size(size)
         try:
+            size = check_parts(parts)
+            self._check_size(size)
             async with self._image(join.image, size, Actor(identity.owner, identity.token, request_id)) as image:
                 upload = dataclasses.replace(
                     self._record(identity, size, image, join.metadata),
@@ -94,6 +94,7 @@ class Creation:
         except Refused:
             now = [part for each in join.parts if (part := await self._catalog.get(each)) is not None]
             if earlier := await self._joined(now):  # the same join came twice at once, and this is the later one
+                check_alive(earlier)
                 return earlier
             raise
         return upload

@@ -124,6 +124,28 @@ def test_two_equal_joins_at_once_are_one_upload(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_join_that_another_one_overtakes_between_two_of_its_parts_is_the_same_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            ids = await parts(here)
+            get = here.catalog.get
+            wholes = []
+
+            async def late(upload_id: str) -> Upload | None:
+                part = await get(upload_id)
+                monkeypatch.undo()
+                wholes.append(await joined(here, ids))
+                return part
+
+            monkeypatch.setattr(here.catalog, "get", late)
+            assert (await joined(here, ids)).id == wholes[0].id
+            assert len(images(here)) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
