@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ class Stage:
         self.numbers = itertools.count()
         self._lines: dict[str, Line] = {}
         self._runs = True
+        self._counted = 0.0  # how far ahead the clock was when the service last wrote down the time
 
     def ask(self, project: str, request: Request) -> Answer:
         """The answer to a request, over a connection that is kept alive."""
@@ -77,6 +79,7 @@ class Stage:
             self._runs = True
 
     def end(self, gracefully: bool) -> None:
+        self._await_heartbeat()
         self._runs = False
         status = self.service.stop() if gracefully else 0
         self.service.kill()
@@ -84,6 +87,16 @@ class Stage:
             line.close()
         self._lines.clear()
         assert not status, "a stop that was asked for is a success"
+
+    def _await_heartbeat(self) -> None:
+        """Return when the service has seen what time it is: that for which it does not run will not count."""
+        if self._counted == self.panel.ahead:
+            return
+        with contextlib.closing(sqlite3.connect(self.service.directory / "catalog.sqlite")) as catalog:
+            due = self.panel.now() - 60
+            beats = "SELECT count(*) FROM heartbeats WHERE at >= ?"
+            self._await(lambda: catalog.execute(beats, [due]).fetchone()[0] > 0, "the service has no heartbeat")
+        self._counted = self.panel.ahead
 
     def files(self) -> set[str]:
         """What there is of images and on scratch."""

@@ -20,6 +20,7 @@ from resumable_glance.protocol.upload import (
     Upload,
     check_alive,
     follow,
+    known,
     lapsed,
 )
 
@@ -143,3 +144,21 @@ def test_an_upload_lapses_at_its_time_and_only_while_it_is_receiving(state: Stat
     upload = dataclasses.replace(UPLOAD, state=state)
     assert not lapsed(upload, 1999.9)
     assert lapsed(upload, 2000.0) == lapsed(upload, 9999.0) == (state is State.RECEIVING)
+
+
+def test_an_upload_is_filled_when_it_has_as_many_bytes_as_its_size_and_that_is_known() -> None:
+    assert not UPLOAD.filled
+    assert dataclasses.replace(UPLOAD, received=100).filled
+    assert dataclasses.replace(UPLOAD, size=0).filled
+    assert not dataclasses.replace(UPLOAD, size=None).filled
+
+
+def test_the_bytes_of_an_upload_are_in_its_own_file_or_in_those_of_its_parts() -> None:
+    assert UPLOAD.files == (UPLOAD.id,)
+    assert dataclasses.replace(UPLOAD, parts=("a-1", "a-2")).files == ("a-1", "a-2")
+
+
+def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:
+    assert known(0) == 0
+    with pytest.raises(LookupError):
+        known(None)
