@@ -54,24 +54,33 @@ class Backlog:
             )
         )
 
-    async def beat(self, instance: str, now: float) -> float | None:
-        """Write down that an instance runs; when it was last seen to, if ever."""
+    async def resume(self, instance: str, now: float) -> None:
+        """An instance runs again. What can expire has as much time left as when it was last seen to run."""
 
-        def work(db: sa.Connection) -> float | None:
-            mine = schema.heartbeats.c.instance == instance
-            last = db.execute(sa.select(schema.heartbeats.c.at).where(mine)).scalar_one_or_none()
-            change = schema.heartbeats.insert() if last is None else schema.heartbeats.update().where(mine)
-            db.execute(change.values(instance=instance, at=now))
-            return last
+        def work(db: sa.Connection) -> None:
+            last = _beaten(db, instance, now)
+            if last is not None:
+                db.execute(uploads.update().values(expires_at=uploads.c.expires_at + (now - last)))
 
-        return await self._catalog.run(work)
+        await self._catalog.run(work)
 
-    async def shift(self, seconds: float, *, records: bool) -> None:
-        """Let everything expire so many seconds later; `records`: they are forgotten later, too."""
-        moved = [uploads.c.expires_at, *([uploads.c.created_at, uploads.c.updated_at] if records else [])]
-        await self._catalog.run(
-            lambda db: db.execute(uploads.update().values({each: each + seconds for each in moved}))
-        )
+    async def beat(self, instance: str, now: float) -> None:
+        """Write down that an instance runs."""
+        await self._catalog.run(lambda db: _beaten(db, instance, now))
+
+    async def shift(self, seconds: float) -> None:
+        """The clock was set: every time that was written down is so many seconds later by the new one."""
+        times = {
+            uploads: ("created_at", "updated_at", "expires_at"),
+            schema.leftovers: ("since", "due_at"),
+            schema.heartbeats: ("at",),
+        }
+
+        def work(db: sa.Connection) -> None:
+            for table, names in times.items():
+                db.execute(table.update().values({name: table.c[name] + seconds for name in names}))
+
+        await self._catalog.run(work)
 
     async def holding(self) -> set[str]:
         """The names that are needed on scratch."""
@@ -87,3 +96,13 @@ class Backlog:
         """Delete the records of uploads that ended before a time; the number of them."""
         removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
         return await self._catalog.run(lambda db: db.execute(removal).rowcount)
+
+
+def _beaten(db: sa.Connection, instance: str, now: float) -> float | None:
+    """When an instance was last seen to run, if ever; from now on that is now."""
+    table = schema.heartbeats
+    mine = table.c.instance == instance
+    last: float | None = db.execute(sa.select(table.c.at).where(mine)).scalar_one_or_none()
+    change = table.insert() if last is None else table.update().where(mine)
+    db.execute(change.values(instance=instance, at=now))
+    return last

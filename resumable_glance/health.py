@@ -40,6 +40,7 @@ class Health:
         self._parts = parts
         self._clock = clock
         self._asking = asyncio.Lock()
+        self._owing: dict[str, asyncio.Future[object]] = {}  # parts that were asked and have not answered yet
         self._last: tuple[float, Report] | None = None
 
     async def report(self) -> Report:
@@ -51,12 +52,15 @@ class Health:
             return self._last[1]
 
     async def _asked(self, name: str, part: Part) -> str:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await part()
-        except TimeoutError:
+        # Not asked again while it hangs: most parts hang in a thread, and those would pile up.
+        if name not in self._owing:
+            self._owing[name] = asyncio.ensure_future(part())
+        await asyncio.wait([self._owing[name]], timeout=PATIENCE)
+        if not self._owing[name].done():
             LOG.warning("%s does not answer within %.0f s", name, PATIENCE)
             return "does not answer"
+        try:
+            self._owing.pop(name).result()
         except Exception as problem:
             LOG.warning("%s is not well: %s", name, problem)
             return "is not well"

@@ -47,9 +47,7 @@ class Janitor:
 
     async def open(self) -> None:
         """At the start, before any request: what a crash left goes, and the time since then does not count."""
-        last = await self._backlog.beat(self._settings.instance, self._clock())
-        if last is not None:
-            await self._backlog.shift(self._clock() - last, records=False)  # nobody could go on meanwhile
+        await self._backlog.resume(self._settings.instance, self._clock())
         holding = await self._backlog.holding()
         async for name in self._scratch.uploads():
             if name not in holding:
@@ -57,7 +55,7 @@ class Janitor:
                 await self._scratch.remove(name)
 
     async def tidy(self) -> None:
-        """Now and then. A failure of one thing does not keep the others."""
+        """Now and then. After a failure the next one goes on, or, with scratch, the next start."""
         await self._follow_clock()
         now = self._clock()
         for upload in await self._backlog.lapsed(now):
@@ -94,5 +92,5 @@ class Janitor:
     async def _follow_clock(self) -> None:
         if isinstance(self._clock, SteadyClock) and abs(drift := self._clock.drift()) > JUMP:
             LOG.warning("the clock was set by %+.0f seconds: nothing expires earlier or later for that", drift)
-            await self._backlog.shift(drift, records=True)  # all of its times are by the old clock
+            await self._backlog.shift(drift)
             self._clock.jump(drift)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resumable_glance.backlog import Backlog
+from resumable_glance.catalog import Leftover
 from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
@@ -18,6 +19,10 @@ from resumable_glance.sinks.directory import DirectorySink
 from tests.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
 
 YEAR = 365 * DAY
+
+
+class Crash(BaseException):
+    pass
 
 
 class Away(DirectorySink):
@@ -104,9 +109,6 @@ def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_pa
 
 
 def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) -> None:
-    class Crash(BaseException):
-        pass
-
     class Crashing(DirectorySink):
         async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
             await super().prepare(request, size, actor)
@@ -206,6 +208,67 @@ def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Pa
             assert abs(clock.drift()) < 1
             assert await pass_time(7 * DAY - 10) is State.RECEIVING
             assert await pass_time(20) is State.EXPIRED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_path: Path, seconds: float) -> None:
+    class Crashing(SteadyClock):
+        def jump(self, seconds: float) -> None:
+            raise Crash
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = [here.now]
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            clock = Crashing(lambda: wall[0], lambda: 0.0)
+            wall[0] += seconds
+            with pytest.raises(Crash):
+                await Janitor(*parts, clock, lambda _: False).tidy()
+            await Janitor(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False).open()
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+def test_a_crash_at_the_start_does_not_count_the_time_for_which_the_service_was_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            here.now += YEAR
+            opening = here.uploads.janitor.open()
+            waiting = opening.send(None)  # its first transaction, and not one step more
+            while not waiting.done():
+                await asyncio.sleep(0)
+            opening.close()
+            await here.uploads.janitor.open()
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert found.expires_at - here.now == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = [here.now]
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            janitor = Janitor(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
+            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            await Backlog(here.catalog).expect(Leftover(made, ME.owner, None), here.now, here.now + 3600)
+            wall[0] += YEAR
+            await janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
+            wall[0] += YEAR
+            await janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
 
     asyncio.run(scenario())
 
