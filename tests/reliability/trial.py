@@ -22,9 +22,23 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Sabotage:
+    """A change of the service that its trial must find within `count`: what is left out, and where.
+
+    `old` is there exactly once in `file` (below resumable_glance/), and gets replaced by `new`.
+    """
+
+    what: str
+    file: str
+    old: str
+    new: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
     """`run(count, seed)` raises AssertionError where a promise is broken. The counts are those of a share in every
-    test run, of the full run and of the deep one; `unit` says of what."""
+    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail."""
 
     name: str  # of its module
     promise: str
@@ -33,6 +47,7 @@ class Trial:
     full: int
     deep: int
     run: Callable[[int, int], Result]
+    sabotages: tuple[Sabotage, ...] = ()
 
 
 class Missing(Exception):
