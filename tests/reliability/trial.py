@@ -66,7 +66,7 @@ def main(trial: Trial) -> int:
     try:
         result = trial.run(arguments.count, arguments.seed)
     except AssertionError as problem:
-        print(f"FAILED: {problem}\n{''.join(f'{each}\n' for each in getattr(problem, '__notes__', ()))}again: {again}")
+        print("\n".join([f"FAILED: {problem}", *getattr(problem, "__notes__", ()), f"again: {again}"]))
         return FAILED
     except Missing as lack:
         print(f"can't be run here: {lack}")
