@@ -263,10 +263,10 @@ class Uploads(RuleBasedStateMachine):
         return aimed(aim, upload, speaker, self.scene.chance)
 
 
-def run(steps: int, seed: int) -> int:
+def run(steps: int, seed: int, *, smaller: bool = True) -> int:
     """At least so many steps against a service of our own; the number that it was in the end.
 
-    An AssertionError has the smallest program that fails, as far as Hypothesis has found it.
+    An AssertionError has the smallest program that fails, as far as Hypothesis has found it; or the first one, at once.
     """
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
     memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
@@ -276,18 +276,18 @@ def run(steps: int, seed: int) -> int:
         service.module = "tests.launcher"
         with service:
             Uploads.stage, Uploads.steps, Uploads.failure = Stage(service), 0, None
-            _run(steps, seed)
+            _run(steps, seed, [Phase.generate, Phase.shrink] if smaller else [Phase.generate])
             print("answers:", ", ".join(f"{count} x {name}" for name, count in Uploads.stage.answers.most_common()))
     return Uploads.steps
 
 
-def _run(steps: int, seed: int) -> None:
+def _run(steps: int, seed: int, phases: list[Phase]) -> None:
     settings = hypothesis.settings(
         max_examples=EXAMPLES_AT_ONCE,
         stateful_step_count=STEPS_OF_AN_EXAMPLE,
         deadline=None,
         database=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=phases,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )

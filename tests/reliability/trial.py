@@ -38,7 +38,8 @@ class Sabotage:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
     """`run(count, seed)` raises AssertionError where a promise is broken. The counts are those of a share in every
-    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail."""
+    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail. One that
+    measures has to be `alone` on the machine."""
 
     name: str  # of its module
     promise: str
@@ -48,6 +49,7 @@ class Trial:
     deep: int
     run: Callable[[int, int], Result]
     sabotages: tuple[Sabotage, ...] = ()
+    alone: bool = False
 
 
 class Missing(Exception):

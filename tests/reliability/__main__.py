@@ -1,0 +1,96 @@
+"""The full reliability run: every trial, two at a time, and the page that says what they reached.
+
+python3 noxfile.py -s reliability                         # at most 45 minutes on two cores
+python3 noxfile.py -s reliability -- --deep               # a day or two
+python3 noxfile.py -s reliability -- --only kills power   # and no page
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tests.reliability import page
+from tests.reliability.sabotage import EVERY
+from tests.reliability.trial import Trial
+
+AT_ONCE = 2
+
+
+class Run:
+    """Trials as processes of their own, each with a log in `logs`; what each has reached, by its name."""
+
+    def __init__(self, logs: Path, seed: int, deep: bool) -> None:
+        self.reached: dict[str, page.Reached] = {}
+        self._logs = logs
+        self._seed = seed
+        self._deep = deep
+        console = Console(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
+        )
+
+    def all(self, trials: Iterable[Trial]) -> None:
+        """Those that measure have the machine to themselves; they come first."""
+        trials = list(trials)
+        with self._progress:
+            for each in trials:
+                if each.alone:
+                    self._one(each)
+            with ThreadPoolExecutor(AT_ONCE) as threads:
+                list(threads.map(self._one, (each for each in trials if not each.alone)))
+
+    def _one(self, trial: Trial) -> None:
+        count = trial.deep if self._deep else trial.full
+        task = self._progress.add_task(f"{trial.name}: {count:,} {trial.unit}", total=None)
+        log, result = self._logs / f"{trial.name}.log", self._logs / f"{trial.name}.json"
+        command = [sys.executable, "-m", f"tests.reliability.{trial.name}"]
+        command += ["--count", str(count), "--seed", str(self._seed), "--result", str(result)]
+        began = time.monotonic()
+        with log.open("w") as output:
+            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        seconds = time.monotonic() - began
+        self._progress.remove_task(task)
+        if status:
+            said = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+            self._console.print(f"FAILED {trial.name} with status {status} after {seconds:.0f} s", style="red")
+            self._console.print(said, markup=False)
+            return
+        sentence = json.loads(result.read_text())["sentence"]
+        self.reached[trial.name] = page.Reached(count, sentence, round(seconds))
+        self._console.print(f"{trial.name} ({seconds:.0f} s): {sentence}", markup=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python3 noxfile.py -s reliability --", description=__doc__)
+    parser.add_argument("--deep", action="store_true", help="the counts of the deep run")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERY], metavar="TRIAL", default=[])
+    arguments = parser.parse_args()
+    trials = [each for each in EVERY if each.name in arguments.only or not arguments.only]
+    logs = Path(tempfile.mkdtemp(prefix="reliability-"))
+    print(f"{len(trials)} trials with seed {arguments.seed}; what they say is in {logs}", flush=True)
+    began = time.monotonic()
+    run = Run(logs, arguments.seed, arguments.deep)
+    run.all(trials)
+    if len(run.reached) < len(trials):
+        return 1
+    if not arguments.only:
+        minutes = round((time.monotonic() - began) / 60)
+        page.publish(page.record(run.reached, arguments.seed, minutes, deep=arguments.deep))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

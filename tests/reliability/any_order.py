@@ -1,0 +1,60 @@
+"""Anything that can happen to uploads, in any order, against a model: tests/state_machine.py as a trial."""
+
+from __future__ import annotations
+
+from tests import state_machine
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+
+
+def run(count: int, seed: int) -> Result:
+    steps = state_machine.run(count, seed, smaller=False)  # what its note says makes it smaller
+    answers = state_machine.Uploads.stage.answers
+    return Result(
+        f"{steps:,} steps, {answers.total():,} answers of {len(answers)} kinds, each as the model has it",
+        {"steps": steps, "answers": answers.total(), "kinds": len(answers)},
+    )
+
+
+TRIAL = Trial(
+    name="any_order",
+    promise="Whatever is sent, cut, repeated, spoilt, raced, expired or restarted, in three dialects and in any order: "
+    "each answer is the right one, and the sink gets the very bytes, once.",
+    unit="steps of a Hypothesis state machine",
+    share=20_000,
+    full=100_000,
+    deep=2_000_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "whose upload it is",
+            "uploads.py",
+            "if upload is None or upload.owner != identity.owner:",
+            "if upload is None:",
+            count=1_000,
+        ),
+        Sabotage(
+            "that the older request has really ended before the newer one writes",
+            "chunks.py",
+            "            await _ended(rivals, Reason.SUPERSEDED)\n",
+            "",
+            count=4_000,
+        ),
+        Sabotage(
+            "the comparison of bytes that are durable already",
+            "chunks.py",
+            "if await self._file.read(self._position, len(data)) != data:",
+            "if False:",
+            count=1_000,
+        ),
+        Sabotage(
+            "that a chunk with a digest is all or nothing",
+            "chunks.py",
+            "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
+            "if refusal.reason in _INTERRUPTIONS:",
+            count=2_000,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)

@@ -1,0 +1,76 @@
+"""Do the trials have teeth? What each needs is taken out of a copy of the service, and the trial must notice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.reliability.all import TRIALS
+from tests.reliability.trial import FAILED, Missing, Result, Sabotage, Trial, run_as_program
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 300  # seconds: a service without its time-outs may hang for ever
+UNAVAILABLE = 2
+
+
+def run(count: int, seed: int) -> Result:
+    chance = random.Random(seed)
+    every = [(trial, each) for trial in TRIALS for each in trial.sabotages]
+    for trial, each in (chosen := chance.sample(every, min(count, len(every)))):
+        status, said = tried(trial, each, seed)
+        if status == UNAVAILABLE:
+            raise Missing(said)
+        assert status == FAILED, (
+            f"{trial.name} ended with {status} and not {FAILED} on {each.file} without {each.what}.\n{said}"
+        )
+        print(f"{trial.name} found {each.file} without {each.what}", flush=True)
+    return Result(f"{len(chosen)} of {len(every)} sabotages tried, all found", {"tried": len(chosen)})
+
+
+def tried(trial: Trial, sabotage: Sabotage, seed: int) -> tuple[int, str]:
+    """The exit status of a trial of the sabotaged service, and the last lines of what it said."""
+    with tempfile.TemporaryDirectory(prefix="sabotage-") as name:
+        copy = Path(name)
+        for each in ("resumable_glance", "tests"):
+            shutil.copytree(ROOT / each, copy / each, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        spoil(copy / "resumable_glance" / sabotage.file, sabotage)
+        command = [sys.executable, "-m", f"tests.reliability.{trial.name}"]
+        command += ["--count", str(sabotage.count), "--seed", str(seed)]
+        try:
+            ended = subprocess.run(
+                command, cwd=copy, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment(copy)
+            )
+        except subprocess.TimeoutExpired:
+            return -1, f"{trial.name} did not end within {PATIENCE} s: it must notice what hangs"
+        return ended.returncode, (ended.stdout + ended.stderr)[-4000:]
+
+
+def spoil(file: Path, sabotage: Sabotage) -> None:
+    """AssertionError where the source has changed and the sabotage has not."""
+    source = file.read_text()
+    assert source.count(sabotage.old) == 1, f"{sabotage.file} has {sabotage.old!r} {source.count(sabotage.old)} times"
+    file.write_text(source.replace(sabotage.old, sabotage.new))
+
+
+def environment(copy: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+TRIAL = Trial(
+    name="sabotage",
+    promise="Each trial fails when what it is about is missing.",
+    unit="sabotages",
+    share=2,
+    full=1_000_000,
+    deep=1_000_000,
+    run=run,
+)
+EVERY = (TRIAL, *TRIALS)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)
