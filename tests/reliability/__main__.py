@@ -36,10 +36,9 @@ class Run:
         self._logs = logs
         self._seed = seed
         self._deep = deep
-        console = Console(highlight=False, soft_wrap=True)
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
-        )
+        self._console = Console(highlight=False, soft_wrap=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=self._console)
 
     def all(self, trials: Iterable[Trial]) -> None:
         """Those that measure have the machine to themselves; they come first."""
@@ -73,7 +72,7 @@ class Run:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python3 noxfile.py -s reliability --", description=__doc__)
+    parser = argparse.ArgumentParser("python3 noxfile.py -s reliability --", description="Every trial, two at a time; then docs/reliability.md is made.")
     parser.add_argument("--deep", action="store_true", help="the counts of the deep run")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERY], metavar="TRIAL", default=[])
