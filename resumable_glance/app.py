@@ -29,6 +29,7 @@ from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
+BREAKING_OFF = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def build(
             await uploads.close()
             for job in jobs:
                 job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            await asyncio.wait(jobs, timeout=BREAKING_OFF)
             catalog.close()
             scratch.close()
 

@@ -20,6 +20,7 @@ from resumable_glance.errors import CannotStart
 
 GiB = 1024**3
 MiB = 1024**2
+SESSION_TIMEOUT = 60  # seconds for an answer of Keystone or Glance; keystoneauth1 by itself waits for ever
 
 
 class BadConfiguration(CannotStart):
@@ -258,6 +259,8 @@ def _keystoneauth_opts(adapter: bool) -> list[cfg.Opt]:
     from keystoneauth1 import loading
 
     options = list(loading.get_session_conf_options())
+    next(each for each in options if each.name == "timeout").default = SESSION_TIMEOUT
+    next(each for each in options if each.name == "timeout").default = SESSION_TIMEOUT
     if adapter:
         return options + list(loading.get_adapter_conf_options(include_deprecated=False))
     return (

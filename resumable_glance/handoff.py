@@ -31,6 +31,7 @@ from resumable_glance.protocol.upload import (
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
 from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, opened
+from resumable_glance.threads import Threads
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Handoff:
         self._vault = vault
         self._workers = workers
         self._clock = clock
+        self._readers = Threads(workers, "prove")  # it takes minutes, and nobody else's thread
         self._woken = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._halts: dict[str, threading.Event] = {}
@@ -161,7 +163,7 @@ class Handoff:
                 pass
 
         async with self._source(upload, halt) as source:
-            await asyncio.to_thread(read_all, source)
+            await self._readers.run(read_all, source)
         if broken := source.broken_promises():
             raise DeliveryFailed(
                 Hitch.DIGEST_MISMATCH,

@@ -376,3 +376,21 @@ def test_parallel_requests_are_refused_together_and_the_next_one_asks_again() ->
 
     assert asyncio.run(scenario()) == [Reason.GATE_UNAVAILABLE] * 5
     assert len(keystone.questions) == 2
+
+
+def test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs() -> None:
+    async def scenario() -> None:
+        keystone = Keystone()
+        keystone.may_answer.clear()
+        asking = gate(keystone)
+        asked = [asyncio.create_task(asking.admit({"x-auth-token": f"token-{each}"})) for each in range(50)]
+        try:
+            while not keystone.questions:
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(5):  # it hangs for 10
+                assert await asyncio.to_thread(lambda: "done") == "done"
+        finally:
+            keystone.may_answer.set()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(scenario())

@@ -185,6 +185,23 @@ def test_while_keystone_is_away_we_are_unavailable_and_nobody_is_turned_away(
     demo.created(SIZE)
 
 
+def test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it(cloud: Cloud, tmp_path: Path) -> None:
+    service = beside(cloud, tmp_path)
+    service.configuration.write_text(service.configuration.read_text() + "timeout = 300\n")
+    with service:
+        client = as_user(cloud, service, DEMO)
+        url = client.created(SIZE)
+        cloud.pause_glance()
+        try:
+            assert client.send(url, CONTENT, 0, SIZE).status_code == 204
+            assert client.show(url)["state"] in {"sealed", "delivering"}
+            assert service.stop() == 0, "it had to be killed"
+        finally:
+            cloud.resume_glance()
+        service.start()
+        assert client.wait(url, "active")["image"]["id"]
+
+
 def test_an_expired_token_is_refused_and_the_upload_goes_on_with_a_fresh_one(tmp_path: Path) -> None:
     with start(token_lifetime=SHORT) as short, beside(short, tmp_path) as service:
         url = as_user(short, service, DEMO).created(SIZE)

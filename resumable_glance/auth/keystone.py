@@ -18,8 +18,10 @@ from cachetools import TLRUCache
 from oslo_config import cfg
 
 from resumable_glance.auth import Identity
+from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import CannotStart, Reason, Refused
 from resumable_glance.protocol.upload import Owner
+from resumable_glance.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -28,6 +30,7 @@ LOG = logging.getLogger(__name__)
 GROUP = "keystone_authtoken"
 CACHED_TOKENS = 10_000
 LONGEST_TOKEN = 16 * 1024  # characters
+AT_ONCE = 16  # questions to Keystone
 
 
 def service_session(conf: cfg.ConfigOpts) -> Session:
@@ -35,6 +38,7 @@ def service_session(conf: cfg.ConfigOpts) -> Session:
     from keystoneauth1 import exceptions, loading
 
     loading.register_session_conf_options(conf, GROUP)
+    conf.set_default("timeout", SESSION_TIMEOUT, GROUP)
     loading.register_auth_conf_options(conf, GROUP)
     try:
         auth = loading.load_auth_from_conf_options(conf, GROUP)
@@ -56,6 +60,7 @@ class KeystoneGate:
             CACHED_TOKENS, ttu=lambda _, identity, now: min(now + cache_time, identity.expires_at), timer=clock
         )
         self._asking: dict[bytes, asyncio.Task[Identity]] = {}
+        self._threads = Threads(AT_ONCE, "keystone")
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token", "")
@@ -65,7 +70,7 @@ class KeystoneGate:
         return self._known.get(key) or await self._asked(key, token)
 
     async def check(self) -> None:
-        await asyncio.to_thread(self._ping)
+        await self._threads.run(self._ping)
 
     def _ping(self) -> None:
         from keystoneauth1 import exceptions, plugin
@@ -80,7 +85,7 @@ class KeystoneGate:
     async def _asked(self, key: bytes, token: str) -> Identity:
         # Parallel chunks with a new token ask Keystone once, and a chunk that goes away does not stop the others.
         if key not in self._asking:
-            self._asking[key] = asyncio.create_task(asyncio.to_thread(self._ask, token))
+            self._asking[key] = asyncio.create_task(self._threads.run(self._ask, token))
             self._asking[key].add_done_callback(lambda _: self._asking.pop(key))
         identity = await asyncio.shield(self._asking[key])
         self._known[key] = identity

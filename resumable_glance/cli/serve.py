@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -69,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(_welcome(settings), file=sys.stderr, flush=True)
     server = StoppableServer(service, settings)
     server.run()
-    return 0 if server.started else 1
+    logging.shutdown()
+    # Not by the interpreter's end, which waits for threads, and those for a Glance that hangs: all we have is on disk.
+    os._exit(0 if server.started else 1)
 
 
 def development(state: Path) -> dict[str, Any]:

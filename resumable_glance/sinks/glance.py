@@ -7,26 +7,28 @@ glanceclient and keystoneauth1 block, and take 400 ms to import: they run in thr
 
 from __future__ import annotations
 
-import asyncio
 import html
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
+from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.delivery import Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
+from resumable_glance.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
 
 LOG = logging.getLogger(__name__)
 GROUP = "glance"
+MIB = 1024 * 1024
+AT_ONCE = 16  # questions to Glance, besides the deliveries
 _PRESENCE = {
     "queued": Presence.AWAITED,
     "saving": Presence.BUSY,
@@ -74,16 +76,18 @@ class GlanceSink:
         from keystoneauth1 import loading
 
         loading.register_session_conf_options(conf, GROUP)
+        conf.set_default("timeout", SESSION_TIMEOUT, GROUP)
         loading.register_adapter_conf_options(conf, GROUP, include_deprecated=False)
         self._service = service  # speaks to Keystone
         self._plain = loading.load_session_from_conf_options(conf, GROUP, auth=service.auth)  # speaks to Glance
         self._adapter = loading.load_adapter_from_conf_options(conf, GROUP, session=service)
         if self._adapter.service_type is None and self._adapter.endpoint_override is None:
             self._adapter.service_type = "image"
-        self._deliveries = ThreadPoolExecutor(workers, thread_name_prefix="deliver")
+        self._deliveries = Threads(workers, "deliver")
+        self._questions = Threads(AT_ONCE, "glance")
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
-        return await asyncio.to_thread(self._prepare, request, actor)
+        return await self._questions.run(self._prepare, request, size, actor)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         def work() -> None:
@@ -91,26 +95,26 @@ class GlanceSink:
                 # Always the size: without it Glance makes an empty body into an active image of no bytes.
                 self._client(actor).images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
 
-        await asyncio.get_running_loop().run_in_executor(self._deliveries, work)
+        await self._deliveries.run(work)
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
-        return await asyncio.to_thread(self._receipt, image.id, actor)
+        return await self._questions.run(self._receipt, image.id, actor)
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         def work() -> Iterator[bytes]:
             with _failures():
                 return iter(self._client(actor).images.data(image.id).iterable)  # it checks Glance's hash at the end
 
-        data = await asyncio.to_thread(work)
+        data = await self._questions.run(work)
 
         async def pieces() -> AsyncGenerator[bytes]:
-            while piece := await asyncio.to_thread(next, data, b""):
+            while piece := await self._questions.run(next, data, b""):
                 yield piece
 
         return pieces()
 
     async def discard(self, image: Image, actor: Actor) -> None:
-        await asyncio.to_thread(self._discard, image.id, actor)
+        await self._questions.run(self._discard, image.id, actor)
 
     async def check(self) -> str:
         def work() -> str:
@@ -122,11 +126,12 @@ class GlanceSink:
                 raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"Glance at {endpoint} answered {answer.status_code}.")
             return f"images go into Glance at {endpoint}"
 
-        return await asyncio.to_thread(work)
+        return await self._questions.run(work)
 
-    def _prepare(self, request: ImageRequest, actor: Actor) -> Image:
+    def _prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         with _refusals():
             client = self._client(actor)
+            _check_quota(client, size or 0)
             if request.store is not None:
                 _check_store(client, request.store)
             if request.image_id is not None:
@@ -190,6 +195,25 @@ class GlanceSink:
                 Hitch.SINK_UNAVAILABLE, "Keystone's catalog has no image service that [glance] describes."
             )
         return str(endpoint).rstrip("/").removesuffix("/v2")
+
+
+def _check_quota(client: Any, size: int) -> None:
+    """Glance itself looks only when the data comes, and then only whether the quota is used up already.
+
+    Its API has no other limit to ask for: user_storage_quota and image_size_cap are its own secrets.
+    """
+    from glanceclient import exc
+
+    try:
+        total = client.info.get_usage().get("image_size_total")  # MiB, rounded down; nothing without unified limits
+    except exc.HTTPNotFound:  # before Xena
+        return
+    if total is not None and 0 <= total["limit"] < total["usage"] + -(-size // MIB):
+        raise Refused(
+            Reason.OVER_QUOTA,
+            f"Your project has {total['usage']} MiB of images and may have {total['limit']} MiB; this one has "
+            f"{-(-size // MIB)} MiB. Delete images, or ask for more quota.",
+        )
 
 
 def _check_store(client: Any, store: str) -> None:

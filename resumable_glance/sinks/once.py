@@ -11,6 +11,8 @@ from typing import Any
 import requests
 from keystoneauth1 import plugin, service_token, session, token_endpoint
 
+STORING = 600.0  # seconds: after the last byte, Glance may have to move all of them within its store
+
 
 class OnceSession(session.Session):
     """Refuses to repeat whatever carries a stream; everything else as keystoneauth1 does it."""
@@ -19,6 +21,7 @@ class OnceSession(session.Session):
         data = kwargs.get("data")
         if data is not None and not isinstance(data, str | bytes):
             kwargs |= {"allow_reauth": False, "redirect": False, "connect_retries": 0, "status_code_retries": 0}
+            kwargs["timeout"] = (self.timeout, max(STORING, self.timeout or 0))  # for each piece, for the answer
         return super().request(url, method, *args, **kwargs)
 
 

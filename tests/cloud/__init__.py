@@ -8,8 +8,9 @@ Everything listens on 127.0.0.1 only, and all state lies under one directory.
 
 import atexit
 import shutil
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -113,6 +114,14 @@ class Cloud:
         """End Glance as a power cut would: an upload that it was receiving stays in `saving`."""
         self._glance.kill()
 
+    def pause_glance(self) -> None:
+        """Make Glance hang: it takes connections and bytes, and answers nothing."""
+        self._glance.send(signal.SIGSTOP)
+
+    def resume_glance(self) -> None:
+        """Let a paused Glance go on."""
+        self._glance.send(signal.SIGCONT)
+
     def close(self) -> None:
         """Stop both, and remove the directory if start() chose it. More than once does no harm."""
         atexit.unregister(self.close)
@@ -128,13 +137,16 @@ def start(
     token_lifetime: int = 3600,
     allow_expired_window: int = 172_800,
     image_size_cap: int | None = None,
+    limits: Mapping[str, int] | None = None,
     uwsgi_options: Sequence[str] = (),
 ) -> Cloud:
     """Start a new cloud and return when both services answer.
 
     `directory` must be empty or absent, and is kept; without it a temporary one is used and removed. Token
-    lifetime and window are in seconds, image_size_cap in bytes. uwsgi_options are for Glance's server, in the
-    form "--name=value". Raises RuntimeError with the end of a log if a service does not start.
+    lifetime and window are in seconds, image_size_cap in bytes. `limits` are each project's; Glance asks Keystone
+    for them then (image_size_total and image_stage_total in MiB, image_count_total, image_count_uploading).
+    uwsgi_options are for Glance's server, in the form "--name=value". Raises RuntimeError with the end of a log if
+    a service does not start.
     """
     environment = install.environment()
     new_state = pristine.state(environment)
@@ -143,7 +155,7 @@ def start(
     place = Path(tempfile.mkdtemp(prefix="cloud-")) if directory is None else directory.absolute()
     shutil.copytree(new_state, place, dirs_exist_ok=True)
     keystone_port, glance_port = free_ports(2)
-    options = Options(token_lifetime, allow_expired_window, image_size_cap)
+    options = Options(token_lifetime, allow_expired_window, image_size_cap, limits)
     configuration.write(place, environment, keystone_port, glance_port, options)
     pristine.set_endpoints(place, configuration.auth_url(keystone_port), configuration.image_url(glance_port))
     keystone = pristine.keystone_server(place, environment, keystone_port)
@@ -161,6 +173,8 @@ def start(
         keystone.launch()
         glance.launch()
         keystone.wait_until_ready()
+        if limits is not None:
+            pristine.limit(cloud.session(ADMIN), cloud.auth_url, limits)
         glance.wait_until_ready()
     except BaseException:
         cloud.close()

@@ -1,5 +1,6 @@
 """The configuration files of Keystone and Glance: everything that lies in a state directory, and where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ enabled_backends = fast:file, archive:file
 enabled_import_methods = [glance-direct,web-download,copy-image]
 worker_self_reference_url = {image_url}
 {image_size_cap}
+{limits}
 
 [database]
 connection = {database}
@@ -78,14 +80,30 @@ allowed_hosts = [127.0.0.1,localhost]
 allowed_ports = []
 """
 
+LIMITS = """\
+use_keystone_limits = true
+
+[oslo_limit]
+auth_url = {auth_url}
+auth_type = password
+username = {user.name}
+password = {user.password}
+user_domain_name = Default
+system_scope = all
+endpoint_service_type = image
+endpoint_region_name = RegionOne
+endpoint_interface = public
+"""
+
 
 @dataclass(frozen=True)
 class Options:
-    """What a test can choose: times in seconds, sizes in bytes."""
+    """What a test can choose: times in seconds, sizes in bytes, limits as Keystone has them."""
 
     token_lifetime: int = 3600
     allow_expired_window: int = 172_800
     image_size_cap: int | None = None
+    limits: Mapping[str, int] | None = None
 
 
 def auth_url(port: int) -> str:
@@ -119,6 +137,7 @@ def write(directory: Path, environment: Path, keystone_port: int, glance_port: i
         auth_url=auth_url(keystone_port),
         image_url=image_url(glance_port),
         user=GLANCE,
+        limits="" if options.limits is None else LIMITS.format(auth_url=auth_url(keystone_port), user=GLANCE),
         image_size_cap=f"image_size_cap = {options.image_size_cap}" if options.image_size_cap else "",
     )
     (directory / "keystone.conf").write_text(keystone)

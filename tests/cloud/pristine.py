@@ -4,6 +4,7 @@ import hashlib
 import os
 import sqlite3
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ from keystoneauth1.session import Session
 from tests.cloud import cache, configuration, install, users
 from tests.cloud.configuration import REGION, Options
 from tests.cloud.server import Server
-from tests.cloud.users import ADMIN, User
+from tests.cloud.users import ADMIN, GLANCE, User
 from tests.process import free_ports
 
 
@@ -33,6 +34,26 @@ def set_endpoints(directory: Path, auth_url: str, image_url: str) -> None:
             "UPDATE endpoint SET url = ? WHERE service_id = (SELECT id FROM service WHERE type = ?)",
             [(auth_url, "identity"), (image_url, "image")],
         )
+
+
+def limit(admin: Session, auth_url: str, limits: Mapping[str, int]) -> None:
+    """Let each project have so much in Glance, and let Glance ask Keystone how much that is."""
+
+    def found(kind: str, **wanted: str) -> str:
+        return str(admin.get(f"{auth_url}/{kind}s", params=wanted).json()[f"{kind}s"][0]["id"])
+
+    glance, reader = found("user", name=GLANCE.name), found("role", name="reader")
+    admin.put(f"{auth_url}/system/users/{glance}/roles/{reader}")
+    registered = [
+        {
+            "service_id": found("service", type="image"),
+            "region_id": REGION,
+            "resource_name": name,
+            "default_limit": most,
+        }
+        for name, most in limits.items()
+    ]
+    admin.post(f"{auth_url}/registered_limits", json={"registered_limits": registered})
 
 
 def keystone_server(directory: Path, environment: Path, port: int) -> Server:

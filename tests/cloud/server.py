@@ -85,6 +85,11 @@ class Server:
         """End the process as a power cut would."""
         self._end(signal.SIGKILL)
 
+    def send(self, which: signal.Signals) -> None:
+        """Signal the process and those that it started."""
+        assert self._process is not None
+        os.killpg(self._process.pid, which)
+
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):

@@ -72,7 +72,10 @@ class Run:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python3 noxfile.py -s reliability --", description="Every trial, two at a time; then docs/reliability.md is made.")
+    parser = argparse.ArgumentParser(
+        "python3 noxfile.py -s reliability --",
+        description="Every trial, two at a time; then docs/reliability.md is made.",
+    )
     parser.add_argument("--deep", action="store_true", help="the counts of the deep run")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERY], metavar="TRIAL", default=[])
