@@ -7,11 +7,64 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """`mended` is the commit that did it; `command` shows it at the one before."""
+    """`proof` is the test, or the command, that fails when the commit `mended` is undone."""
 
     what: str
-    command: str
+    proof: str
     mended: str
 
 
-BUGS: tuple[Bug, ...] = ()
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        "A part that was joined at the very moment in which it was cancelled lost its bytes, and the whole with it.",
+        "test_parts.py::test_a_part_that_is_joined_while_it_is_being_cancelled_stays",
+        "6098e6c",
+    ),
+    Bug(
+        "An upload whose chunk was acknowledged while the janitor was busy with others could still expire.",
+        "test_uploads.py::test_an_upload_that_was_continued_while_others_expired_does_not_expire",
+        "a0fb3f0",
+    ),
+    Bug(
+        "The directory sink called an image complete before its name was durable: scratch was freed, and after a power "
+        "cut neither was there.",
+        "test_sinks.py::test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete",
+        "803821f",
+    ),
+    Bug(
+        "A crash while the service followed a clock that had been set moved all expiries twice, or not at all.",
+        "test_janitor.py::test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice",
+        "c3582fc",
+    ),
+    Bug(
+        "A chunk that had just begun when a stop came was not ended by it: the stop waited, and its bytes were lost.",
+        "test_uploads.py::test_a_chunk_that_has_only_just_begun_when_the_service_stops_is_told_to_come_back",
+        "4ee92e9",
+    ),
+    Bug(
+        "Whoever asked for the offset while an ordered chunk had only just begun did not take it over: the offset told "
+        "could move afterwards.",
+        "test_uploads.py::test_whoever_asks_right_after_an_ordered_chunk_has_begun_takes_over_too",
+        "6eb68ca",
+    ),
+    Bug(
+        "A disk that was full for the catalog, and not for the bytes, was a bare 500.",
+        "test_uploads.py::test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothing_lost",
+        "c80889e",
+    ),
+    Bug(
+        "Bytes in a transfer coding that nobody undoes were taken for the image.",
+        "test_behaviours_wire.py::test_bytes_in_a_transfer_coding_that_is_not_undone_here_are_not_taken_for_the_image",
+        "8184a7f",
+    ),
+    Bug(
+        "Six questions to a Keystone that hung stopped every upload: they held the threads that hashing needs.",
+        "test_gates.py::test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs",
+        "e35d5a2",
+    ),
+    Bug(
+        "A Glance that hung during a handoff held up a stop until somebody killed the service.",
+        "test_openstack.py::test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it",
+        "e35d5a2",
+    ),
+)

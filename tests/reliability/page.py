@@ -41,21 +41,57 @@ NOT_PROMISED = """\
 - **Glance's own disk.** Once an image is `active`, it is Glance's to keep.
 - **Other file systems than ext4 and xfs** may keep less than they say. They were not tried.
 """
-PROMISES: tuple[tuple[str, str], ...] = (
+PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
-        "A request that stalls or has died never holds an upload; its late bytes never land.",
-        "`test_chunks.py`, `test_behaviours_rivals.py`",
+        "A request that stalls or has died never holds an upload: whoever asks next has the true offset, and what the "
+        "old one still sends never lands.",
+        (
+            "test_native_http.py::test_a_newer_chunk_takes_over_from_a_stalled_one",
+            "test_behaviours_rivals.py::test_what_an_older_request_sends_after_it_was_taken_over_never_lands",
+        ),
     ),
     (
-        "What is promised to uploads never exceeds the space that there is, nor a project's share of it.",
-        "`test_limits.py`",
+        "A chunk of another range neither waits for a stalled one nor ends it; nor does a question.",
+        ("test_native_http.py::test_a_stalled_chunk_does_not_hold_up_other_ranges_nor_questions",),
     ),
     (
-        "Nothing expires that its owner has continued in time, and nothing is removed that is sealed or being handed "
-        "over; a cancelled or expired upload leaves no image that was made for it.",
-        "`test_janitor.py`",
+        "A chunk with a declared digest is kept as a whole or not at all.",
+        ("test_chunks.py::test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all",),
     ),
-    ("A second process on the same scratch directory refuses to start.", "`test_scratch.py`"),
+    (
+        "A project has no more uploads, bytes and creations than it may, nor more than fits into Glance's quota.",
+        (
+            "test_limits.py::test_two_creations_at_once_are_not_both_the_last_one",
+            "test_quota.py::test_an_image_that_does_not_fit_is_refused_before_it_is_made",
+        ),
+    ),
+    (
+        "What is sealed, being handed over, or has failed never expires.",
+        ("test_janitor.py::test_what_is_sealed_or_has_failed_never_expires",),
+    ),
+    (
+        "An image that was made for an upload goes with it, even after a crash or without Glance; an adopted one "
+        "stays.",
+        (
+            "test_janitor.py::test_an_image_that_was_made_right_before_a_crash_is_removed",
+            "test_janitor.py::test_an_image_that_the_client_made_is_never_removed",
+        ),
+    ),
+    (
+        "The janitor can be killed anywhere.",
+        ("test_janitor.py::test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there",),
+    ),
+    (
+        "A second process on the same scratch directory refuses to start.",
+        ("test_native_http.py::test_a_second_process_on_the_same_scratch_refuses_to_start",),
+    ),
+    (
+        "A Keystone or Glance that hangs holds up neither scratch nor a stop.",
+        (
+            "test_gates.py::test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs",
+            "test_openstack.py::test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it",
+        ),
+    ),
 )
 
 
@@ -100,14 +136,15 @@ def _figures(run: Mapping[str, Any]) -> Iterable[str]:
     yield f"`python -m tests.reliability.TRIAL --count COUNT --seed {run['seed']}`.\n"
     yield "| trial | promise | reached | seconds |\n|---|---|---|---|"
     for trial in EVERY:
-        count, sentence, seconds = run["trials"][trial.name].values()
+        reached = run["trials"].get(trial.name, {"count": 0, "sentence": "not in that run", "seconds": 0})
+        count, sentence, seconds = reached.values()
         yield f"| `{trial.name}` {count:,} | {trial.promise} | {sentence} | {seconds} |"
     yield ""
 
 
 def _promises() -> Iterable[str]:
     yield "## What other tests prove\n\n| promise | tests |\n|---|---|"
-    yield from (f"| {promise} | {tests} |" for promise, tests in PROMISES)
+    yield from (f"| {promise} | {', '.join(f'`{each}`' for each in tests)} |" for promise, tests in PROMISES)
     yield ""
 
 
@@ -122,9 +159,9 @@ def _sabotages() -> Iterable[str]:
 
 def _bugs() -> Iterable[str]:
     yield "## What it has found\n"
-    yield "The command shows it at the commit before the one that mended it.\n"
+    yield "The test, or the command, fails when the commit is undone.\n"
     yield "| what was wrong | how to see it | mended by |\n|---|---|---|"
-    yield from (f"| {each.what} | `{each.command}` | {each.mended} |" for each in BUGS)
+    yield from (f"| {each.what} | `{each.proof}` | {each.mended} |" for each in BUGS)
     yield ""
 
 
