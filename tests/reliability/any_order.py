@@ -26,28 +26,28 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "whose upload it is",
+            "whoever asks has every upload",
             "uploads.py",
             "if upload is None or upload.owner != identity.owner:",
             "if upload is None:",
             count=1_000,
         ),
         Sabotage(
-            "that the older request has really ended before the newer one writes",
+            "a newer request writes before an older one of the same range has ended",
             "chunks.py",
             "            await _ended(rivals, Reason.SUPERSEDED)\n",
             "",
             count=4_000,
         ),
         Sabotage(
-            "the comparison of bytes that are durable already",
+            "bytes that come again are not compared",
             "chunks.py",
             "if await self._file.read(self._position, len(data)) != data:",
             "if False:",
             count=1_000,
         ),
         Sabotage(
-            "that a chunk with a digest is all or nothing",
+            "of a chunk with a digest is kept what came before an interruption",
             "chunks.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if refusal.reason in _INTERRUPTIONS:",

@@ -150,8 +150,8 @@ def _promises() -> Iterable[str]:
 
 def _sabotages() -> Iterable[str]:
     yield "## Could it fail at all?\n"
-    yield "Each of these is taken out of a copy of the service; the trial must notice, or the run fails.\n"
-    yield "| taken out | of | noticed by |\n|---|---|---|"
+    yield "Each of these is done to a copy of the service; the trial must notice, or the run fails.\n"
+    yield "| what is wrong then | in | noticed by |\n|---|---|---|"
     for trial in EVERY:
         yield from (f"| {each.what} | `{each.file}` | `{trial.name}` {each.count:,} |" for each in trial.sabotages)
     yield ""

@@ -26,9 +26,9 @@ def run(count: int, seed: int) -> Result:
         if status == UNAVAILABLE:
             raise Missing(said)
         assert status == FAILED, (
-            f"{trial.name} ended with {status} and not {FAILED} on {each.file} without {each.what}.\n{said}"
+            f"{trial.name} ended with {status} and not {FAILED}, and in {each.file} {each.what}.\n{said}"
         )
-        print(f"{trial.name} found {each.file} without {each.what}", flush=True)
+        print(f"{trial.name} found that in {each.file} {each.what}", flush=True)
     return Result(f"{len(chosen)} of {len(SABOTAGES)} sabotages tried, all found", {"tried": len(chosen)})
 
 

@@ -23,7 +23,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sabotage:
-    """A change of the service that its trial must find within `count`: what is left out, and where.
+    """A change of the service that its trial must find within `count`: what is wrong then (a clause), and where.
 
     `old` is there exactly once in `file` (below resumable_glance/), and gets replaced by `new`.
     """
