@@ -1,0 +1,84 @@
+"""Power cuts at random instants, on real file systems that have all of the service's state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from tests.reliability.disk import APART, Disk, apart, check_machine, disk
+from tests.reliability.load import AT_ONCE, Load
+from tests.reliability.quick import QuickService, kept_in
+from tests.reliability.trial import Result, Trial, run_as_program
+
+LONGEST_LIFE = 0.25  # seconds
+LONGEST_AGONY = 0.02  # seconds: as long as this the service may run on without its disk
+
+
+def run(count: int, seed: int) -> Result:
+    """`count` cuts on ext4, half as many on xfs."""
+    check_machine()
+    if APART not in os.environ:
+        return Result(**json.loads(apart("tests.reliability.power", count, seed)))
+    cuts = {"ext4": count, "xfs": (count + 1) // 2}
+    acknowledgements = images = 0
+    memory = Path("/dev/shm")  # what survives a cut is a matter of the file system, not of its disk
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name,
+        contextlib.closing(QuickService(Path(name) / "service", {})) as service,
+    ):
+        for kind in cuts:
+            with disk(Path(name) / kind, kind) as cuttable, contextlib.ExitStack() as stack:
+                stack.callback(service.kill)  # or the disk is busy
+                load = _cut_again_and_again(cuttable, service, cuts[kind], seed)
+                acknowledgements += load.acknowledgements
+                images += load.checked
+    return Result(
+        f"0 acknowledged bytes lost in {cuts['ext4']:,} power cuts on ext4 and {cuts['xfs']:,} on xfs with {AT_ONCE} "
+        f"uploads at once ({acknowledgements:,} acknowledgements and {images:,} images checked)",
+        {
+            "cuts_on_ext4": cuts["ext4"],
+            "cuts_on_xfs": cuts["xfs"],
+            "acknowledgements": acknowledgements,
+            "images": images,
+        },
+    )
+
+
+def _cut_again_and_again(cuttable: Disk, service: QuickService, count: int, seed: int) -> Load:
+    chance = random.Random(seed)
+    state = cuttable.mounted / "state"
+    service.configure(kept_in(state))
+    load = Load(service, state, seed)
+    load.start()
+    for _ in range(count):
+        with load.running() as life:
+            time.sleep(chance.random() * LONGEST_LIFE)
+            life.failing = True
+            cuttable.cut()
+            time.sleep(chance.choice((0, LONGEST_AGONY)))
+            load.kill(life)
+        cuttable.unmount()
+        cuttable.mount()
+        load.start()
+    load.finish()
+    return load
+
+
+TRIAL = Trial(
+    name="power",
+    promise="No acknowledged byte and no active image is lost when the power is cut.",
+    unit="power cuts on ext4 (and half as many on xfs)",
+    share=10,
+    full=200,
+    deep=3_000,
+    run=run,
+    sabotages=(),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)
