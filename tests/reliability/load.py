@@ -38,13 +38,17 @@ class Life:
 
 
 class Client:
-    """Uploads one file after the other. Lives as long as a trial, in one thread at a time."""
+    """Uploads one file after the other. Lives as long as a trial, in one thread at a time.
 
-    def __init__(self, port: int, chance: random.Random) -> None:
+    `defects`: a handoff may fail by what is called a defect of the service, which is what it takes a failing disk for.
+    """
+
+    def __init__(self, port: int, chance: random.Random, defects: bool = False) -> None:
         self.upload: Told | None = None
         self.finished: list[Told] = []  # they were told to be active, and nobody has looked since
         self.acknowledgements = 0  # answers that told what is durable
         self._port = port
+        self._defects = defects
         self._chance = chance
         self._line: Line | None = None
         self._unsure = False  # where the upload is
@@ -70,6 +74,7 @@ class Client:
 
     def hear(self, upload: Told, answer: Answer) -> None:
         upload.hear(answer)
+        assert self._defects or "internal-error" not in str(answer.document), f"a defect of ours: {answer.document}"
         self.acknowledgements += answer.status < 300
 
     def _step(self, life: Life) -> None:
@@ -168,14 +173,14 @@ class Client:
 class Load:
     """All clients of a service, whose state is in the directory `state`. All choices come from `seed`."""
 
-    def __init__(self, service: QuickService, state: Path, seed: int) -> None:
+    def __init__(self, service: QuickService, state: Path, seed: int, defects: bool = False) -> None:
         self.checked = 0  # uploads whose image was compared
         self.start_takes = 0.0  # seconds until the service answers
-        self.clients = [Client(service.port, random.Random(f"{seed}-{number}")) for number in range(AT_ONCE)]
+        self.clients = [Client(service.port, random.Random(f"{seed}-{each}"), defects) for each in range(AT_ONCE)]
         self._service = service
         self._works: list[Future[None]] = []
         self._images = state / "images"
-        self._scratch = state / "scratch" / "uploads"
+        self.scratch = state / "scratch" / "uploads"
 
     @property
     def acknowledgements(self) -> int:
@@ -242,7 +247,7 @@ class Load:
             pass
         self.check()
         panel_of(self._service.directory).advance(LOST_CREATION)
-        for directory in (self._scratch, self._images):
+        for directory in (self.scratch, self._images):
             _await_empty(directory)
 
     def _check(self, client: Client, upload: Told) -> None:
@@ -254,7 +259,7 @@ class Load:
             upload.compare_image(self._images)
             return
         try:
-            upload.compare_scratch(self._scratch)
+            upload.compare_scratch(self.scratch)
         except FileNotFoundError:  # then it was delivered meanwhile
             client.hear(upload, asking.ask(NATIVE.inspect(upload.id)))
             assert upload.state == "active", f"scratch of {upload} is gone"
@@ -262,7 +267,7 @@ class Load:
 
     def _check_finished(self, upload: Told) -> None:
         """Its scratch was freed, at the latest by the start. The image goes, and has to stay away."""
-        assert not (self._scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
+        assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
         for suffix in ("", ".json"):
             (self._images / f"{upload.image_id}{suffix}").unlink()
         sync_directory(self._images)

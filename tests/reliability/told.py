@@ -61,8 +61,6 @@ class Told:
         assert (document["offset"], document["received"]) == (self.offset, received), f"{document} contradicts itself"
         assert document["state"] in STAGES, f"{self} has become {document}"
         assert STAGES[document["state"]] >= STAGES[self.state], f"{document['state']} again: {self}"
-        trouble = document["handoff"]["trouble"]
-        assert not trouble or trouble["reason"] != "internal-error", f"a defect of ours: {document}"
         assert self.image_id in {"", document["image"]["id"]}, f"another image: {document}"
         self.state, self.image_id = document["state"], document["image"]["id"]
 
