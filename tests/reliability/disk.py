@@ -82,12 +82,17 @@ def check_machine() -> None:
 
 
 def apart(module: str, count: int, seed: int) -> str:
-    """Run a trial in a process whose mounts nobody else sees, so that they end with it; its result, as JSON."""
-    with tempfile.TemporaryDirectory() as name:
-        log, result = Path(name) / "log", Path(name) / "result"
+    """Run a trial in a process whose mounts nobody else sees, so that they end with it; its result, as JSON.
+
+    It finds a directory for everything in the variable APART.
+    """
+    memory = Path("/dev/shm")  # what survives a cut is a matter of the file system, not of the disk below
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        log, result, within = Path(name) / "log", Path(name) / "result", Path(name) / "within"
+        within.mkdir()
         command = [sys.executable, "-m", module, "--count", str(count), "--seed", str(seed), "--result", str(result)]
         unshare = shutil.which("unshare") or "unshare"
-        running = process.launch([unshare, "--mount", *command], log=log, variables={**os.environ, APART: "1"})
+        running = process.launch([unshare, "--mount", *command], log=log, variables={**os.environ, APART: str(within)})
         try:
             status = running.wait()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -30,7 +31,6 @@ CALLS = {
     "catalog": ("fdatasync", "fsync", "pwrite64", "pread64", "ftruncate", "openat"),
     "anything": ("fdatasync", "fsync", "pwrite64", "pread64", "ftruncate", "unlink", "rename"),
 }
-PAIRS = [(target, call) for target, calls in CALLS.items() for call in calls]
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ class Fault:
         return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:error={self.error}:when={when}", *of]
 
 
+NO_FLUSH = Fault("scratch", "fdatasync", "EIO", first=1, lasting=True)
+NO_WRITE = Fault("scratch", "pwrite64", "ENOSPC", first=1, lasting=True)
+
+
 def run(count: int, seed: int) -> Result:
     _check_machine()
     chance = random.Random(seed)
-    first, *others = PAIRS
-    chance.shuffle(others)
-    faults = [_fault(number, pair, chance) for number, pair in zip(range(count), _again(first, others), strict=False)]
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         directory = Path(name) / "service"
@@ -62,7 +63,7 @@ def run(count: int, seed: int) -> Result:
             load = Load(service, directory / "state", seed, defects=True)
             load.start()
             failed = 0
-            for fault in faults:
+            for fault in _faults(count, chance):
                 try:
                     failed += _live_with(fault, load, service, chance)
                     load.start()
@@ -77,16 +78,13 @@ def run(count: int, seed: int) -> Result:
     )
 
 
-def _again(first: tuple[str, str], others: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    while True:
-        yield first
-        yield from others
-
-
-def _fault(number: int, pair: tuple[str, str], chance: random.Random) -> Fault:
-    if not number:
-        return Fault(*pair, error="EIO", first=1, lasting=True)
-    return Fault(*pair, error=chance.choice(ERRORS), first=chance.randint(1, 4), lasting=chance.random() < 0.5)
+def _faults(count: int, chance: random.Random) -> Iterator[Fault]:
+    """At first no flush and then no write comes through; after that whatever chance wants, each call as often."""
+    others = [(target, call) for target, calls in CALLS.items() for call in calls]
+    chance.shuffle(others)
+    yield from (NO_FLUSH, NO_WRITE)[:count]
+    for target, call in itertools.islice(itertools.cycle(others), max(0, count - 2)):
+        yield Fault(target, call, chance.choice(ERRORS), chance.randint(1, 4), chance.random() < 0.5)
 
 
 def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.Random) -> int:
@@ -108,10 +106,10 @@ def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.R
     with _traced(service, fault.options(paths[fault.target])), load.running(failing=True) as life:
         time.sleep(LONGEST_LIFE / 2 * (1 + chance.random()))
         life.over.set()
-    if (fault.target, fault.call, fault.first, fault.lasting) == ("scratch", "fdatasync", 1, True):
+    if fault in {NO_FLUSH, NO_WRITE}:
         for each in known:
             if each.state == "receiving":
-                assert each.acknowledged == told[each.id], f"no flush came through, but {told[each.id]} became {each}"
+                assert each.acknowledged == told[each.id], f"{fault}, but {told[each.id]} became {each}"
     load.check()
     assert chance.random() < 0.5 or service.stop() == 0, f"it can't be stopped\n{process.tail(service.log)}"
     service.kill()
@@ -176,7 +174,7 @@ TRIAL = Trial(
             "        written = os.pwrite(descriptor, rest, position)\n",
             "        try:\n            written = os.pwrite(descriptor, rest, position)\n"
             "        except OSError:\n            return\n",
-            count=40,
+            count=4,
         ),
     ),
 )

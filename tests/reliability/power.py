@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import random
-import tempfile
 import time
 from pathlib import Path
 
@@ -30,13 +29,10 @@ def run(count: int, seed: int) -> Result:
         return Result(**json.loads(apart("tests.reliability.power", count, seed)))
     cuts = {"ext4": count, "xfs": (count + 1) // 2}
     acknowledgements = images = 0
-    memory = Path("/dev/shm")  # what survives a cut is a matter of the file system, not of its disk
-    with (
-        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name,
-        contextlib.closing(QuickService(Path(name) / "service", {})) as service,
-    ):
+    directory = Path(os.environ[APART])
+    with contextlib.closing(QuickService(directory / "service", {})) as service:
         for kind in cuts:
-            with disk(Path(name) / kind, kind) as cuttable, contextlib.ExitStack() as stack:
+            with disk(directory / kind, kind) as cuttable, contextlib.ExitStack() as stack:
                 stack.callback(service.kill)  # or the disk is busy
                 load = _cut_again_and_again(cuttable, service, cuts[kind], seed)
                 acknowledgements += load.acknowledgements
