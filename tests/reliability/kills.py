@@ -10,12 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 from tests import process
-from tests.reliability.load import AT_ONCE, PATIENCE, Load
+from tests.reliability.load import AT_ONCE, MOMENT, Load
 from tests.reliability.quick import QuickService, kept_in, quick
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
-LONGEST_LIFE = 0.2  # seconds
-LONGEST_STEP = 0.02  # seconds, of a handoff
 FRESH = 0.2  # of the kills during a start: with nothing on the disk yet
 
 
@@ -48,16 +46,14 @@ def run(count: int, seed: int) -> Result:
 
 def _kill_any_time(load: Load, service: QuickService, chance: random.Random) -> None:
     with load.running() as life:
-        time.sleep(chance.random() * LONGEST_LIFE)
+        load.let_live(chance)
         load.kill(life)
 
 
 def _kill_handoff(load: Load, service: QuickService, chance: random.Random) -> None:
     with load.running() as life:
-        deadline = time.monotonic() + PATIENCE
-        while not load.handing_over and not load.failed and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(chance.random() * LONGEST_STEP)
+        load.await_(lambda: load.handing_over)
+        time.sleep(chance.choice((0, chance.random() * MOMENT)))
         load.kill(life)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
 AT_ONCE = 4
 SIZES = (64 * 1024, 256 * 1024)  # bytes of an upload
 LONGEST_CHUNK = 96 * 1024  # bytes
+MOST_ANSWERS = 30  # to all clients, in one life of the service
+MOMENT = 0.02  # seconds
 PATIENCE = 15  # seconds, for what the service does on its own
 LOST_CREATION = 2 * 3600  # seconds: by then an image that nothing was recorded for has to be removed
 MOVED_ON = {"wrong-offset", "superseded", "upload-sealed"}  # what a client is told that should ask where it is
@@ -188,8 +190,20 @@ class Load:
 
     @property
     def handing_over(self) -> bool:
-        """Whether an upload has all of its bytes and is on its way to its image."""
-        return any(not upload.missing for upload in self._unfinished())
+        """Whether an upload was seen on its way into its image."""
+        return any(upload.state in {"delivering", "verifying"} for upload in self._unfinished())
+
+    def let_live(self, chance: random.Random) -> None:
+        """Return at a random instant: some answers later, however fast this machine is, and a moment more."""
+        goal = self.acknowledgements + chance.randint(0, MOST_ANSWERS)
+        self.await_(lambda: self.acknowledgements >= goal)
+        time.sleep(chance.random() * MOMENT)
+
+    def await_(self, true: Callable[[], bool]) -> None:
+        """Return when something is true that the clients bring about, or when one of them gave up."""
+        deadline = time.monotonic() + PATIENCE
+        while not true() and not self.failed and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     @property
     def failed(self) -> bool:

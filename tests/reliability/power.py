@@ -18,7 +18,6 @@ from tests.reliability.load import AT_ONCE, Load
 from tests.reliability.quick import QuickService, kept_in
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
-LONGEST_LIFE = 0.25  # seconds
 LONGEST_AGONY = 0.02  # seconds: as long as this the service may run on without its disk
 
 
@@ -57,7 +56,7 @@ def _cut_again_and_again(cuttable: Disk, service: QuickService, count: int, seed
     load.start()
     for _ in range(count):
         with load.running() as life:
-            time.sleep(chance.random() * LONGEST_LIFE)
+            load.let_live(chance)
             life.failing = True
             cuttable.cut()
             time.sleep(chance.choice((0, LONGEST_AGONY)))
