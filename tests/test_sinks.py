@@ -367,3 +367,24 @@ def test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete(
     monkeypatch.setattr(os, "fsync", watched)
     image = asyncio.run(delivered())
     assert {image.id, f"{image.id}.json"} <= named[-1]
+
+
+def test_an_image_that_was_discarded_from_the_directory_stays_away_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would remove it again: it is no leftover any more."""
+    named: list[set[str]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")) == tmp_path:
+            named.append({each.name for each in tmp_path.iterdir()})
+        fsync(descriptor)
+
+    async def discarded() -> None:
+        sink = DirectorySink(tmp_path)
+        await sink.discard(await sink.prepare(REQUEST, 3, ACTOR), ACTOR)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    asyncio.run(discarded())
+    assert named[-1] == set()

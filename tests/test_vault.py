@@ -1,6 +1,7 @@
 """Owners' tokens at rest: only whoever has the key reads them."""
 
 import base64
+import errno
 import os
 import stat
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_new_key_file_and_then_its_name_are_durable(key_file: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", watched)
     Vault(key_file)
-    assert synced == [key_file, key_file.parent]
+    assert synced == [key_file.with_name("credentials.key.partial"), key_file.parent]
 
 
 def test_a_key_file_that_is_there_is_not_changed(key_file: Path) -> None:
@@ -136,3 +137,28 @@ def test_a_key_file_that_cannot_be_made_is_told_with_its_name(tmp_path: Path) ->
     with pytest.raises(BadKeyFile) as bad:
         Vault(tmp_path / "file" / "credentials.key")
     assert "credentials.key" in str(bad.value)
+
+
+def test_a_first_start_that_dies_while_it_makes_the_key_is_no_obstacle_for_the_next(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(Fernet, "generate_key", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Vault(key_file)
+    vault = Vault(key_file)
+    assert vault.open(vault.close(TOKEN)) == TOKEN
+
+
+def test_a_disk_that_is_full_while_the_key_is_made_is_no_obstacle_for_the_next_start(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as dying:
+        dying.setattr(os, "fsync", full)
+        with pytest.raises(BadKeyFile):
+            Vault(key_file)
+    assert not key_file.exists()
+    Vault(key_file)

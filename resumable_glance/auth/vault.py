@@ -46,11 +46,13 @@ class Vault:
 def _make(key_file: Path) -> None:
     try:
         make_directory(key_file.parent)
-        descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        partial = key_file.with_name(key_file.name + ".partial")  # a start that dies here leaves no file without a key
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(descriptor)
+        partial.replace(key_file)
         sync_directory(key_file.parent)
     except OSError as problem:
         raise BadKeyFile(f"{key_file} can't be made: {problem}") from problem

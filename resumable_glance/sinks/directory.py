@@ -83,6 +83,7 @@ class DirectorySink:
     def _discard(self, image_id: str) -> None:
         for suffix in ("", ".partial", ".json"):
             self._bytes(image_id).with_suffix(suffix).unlink(missing_ok=True)
+        sync_directory(self._directory)  # nobody removes it again
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
         described = self._described(image_id)

@@ -1,0 +1,309 @@
+"""Clients that upload at the same time to a service that dies again and again, and go on where they were.
+
+Its one rule: whatever an answer said counts, and none of it may ever be taken back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from resumable_glance.files import sync_directory
+from tests import process
+from tests.launcher import panel_of, token
+from tests.raw import Answer, Line, Request
+from tests.reliability.quick import QuickService
+from tests.reliability.told import Told
+from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
+
+AT_ONCE = 4
+SIZES = (64 * 1024, 256 * 1024)  # bytes of an upload
+LONGEST_CHUNK = 96 * 1024  # bytes
+MOST_ANSWERS = 30  # to all clients, in one life of the service
+MOMENT = 0.02  # seconds
+PATIENCE = 15  # seconds, for what the service does on its own
+LOST_CREATION = 2 * 3600  # seconds: by then an image that nothing was recorded for has to be removed
+MOVED_ON = {"wrong-offset", "superseded", "upload-sealed"}  # what a client is told that should ask where it is
+
+
+class Life:
+    """One life of the service: when it is over, and from when on it may fail requests, for its disk does."""
+
+    def __init__(self, failing: bool = False) -> None:
+        self.over = threading.Event()
+        self.failing = failing
+
+
+class Client:
+    """Uploads one file after the other. Lives as long as a trial, in one thread at a time.
+
+    `defects`: a handoff may fail by what is called a defect of the service, which is what it takes a failing disk for.
+    """
+
+    def __init__(self, port: int, chance: random.Random, defects: bool = False) -> None:
+        self.upload: Told | None = None
+        self.finished: list[Told] = []  # they were told to be active, and nobody has looked since
+        self.acknowledgements = 0  # answers that told what is durable
+        self._port = port
+        self._defects = defects
+        self._chance = chance
+        self._line: Line | None = None
+        self._unsure = False  # where the upload is
+
+    def work(self, life: Life, more: bool) -> None:
+        """Upload until a life is over; if there is to be no `more`, until the upload is finished."""
+        while not life.over.is_set() and (more or self.upload is not None):
+            try:
+                self._step(life)
+            except ConnectionError:  # the service is gone, or has ended this connection only
+                self.hang_up()
+        self.hang_up()
+
+    def ask(self, request: Request) -> Answer:
+        line = self._line = self._line or Line(self._port)
+        line.send(request.plus(token("load")).wire())
+        return self._received(line, request)
+
+    def hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line, self._unsure = None, True
+
+    def hear(self, upload: Told, answer: Answer) -> None:
+        upload.hear(answer)
+        assert self._defects or "internal-error" not in str(answer.document), f"a defect of ours: {answer.document}"
+        self.acknowledgements += answer.status < 300
+
+    def _step(self, life: Life) -> None:
+        if self.upload is None:
+            self._create(life)
+        elif self._unsure or not self.upload.missing:
+            self._look(self.upload, life)
+        else:
+            self._append(self.upload, life)
+
+    def _look(self, upload: Told, life: Life) -> None:
+        answer = self.ask(NATIVE.inspect(upload.id))
+        if _excused(answer, life):
+            return
+        assert answer.status == 200, f"{answer} for {upload}"
+        self.hear(upload, answer)
+        self._unsure = False
+        if upload.state == "active":
+            self.finished.append(upload)
+            self.upload = None
+        elif not upload.missing:
+            time.sleep(0.001)
+
+    def _create(self, life: Life) -> None:
+        speaker = self._chance.choice(SPEAKERS)
+        content = self._chance.randbytes(self._chance.randint(*SIZES))
+        first = None
+        if speaker.in_order and self._chance.random() < 0.5:
+            stop = self._chance.randint(1, len(content) // 2)
+            first = Chunk(0, stop, content[:stop], last=False if speaker is IETF else None)
+        answer = self.ask(speaker.create(len(content), first))
+        if _excused(answer, life):
+            return
+        assert answer.status == 201, answer
+        self.upload = Told(answer.created, speaker, content)
+        if first is not None:
+            self.upload.acknowledge(first.start, first.stop)
+        self.hear(self.upload, answer)
+
+    def _append(self, upload: Told, life: Life) -> None:
+        chunk = self._chunk(upload)
+        request = upload.speaker.append(upload.id, chunk)
+        between = self._chance.random() < 0.1
+        answer = self._asked_between(upload, request, life) if between else self.ask(request)
+        if _excused(answer, life):
+            self._unsure = True
+            return
+        if answer.reason in MOVED_ON:
+            self._unsure = True
+        else:
+            assert answer.status in {201, 204}, f"{answer} for {chunk} of {upload}"
+            upload.acknowledge(chunk.start, chunk.stop)
+        self.hear(upload, answer)
+
+    def _asked_between(self, upload: Told, request: Request, life: Life) -> Answer:
+        """The answer to a chunk, while half of which had come somebody asked how far it is."""
+        wire = request.plus(token("load")).wire()
+        half = len(wire) - len(request.body) // 2
+        line = self._line = self._line or Line(self._port)
+        line.send(wire[:half])
+        with contextlib.closing(Line(self._port)) as other:
+            asked = self._chance.choice((NATIVE, upload.speaker)).inspect(upload.id)
+            other.send(asked.plus(token("load")).wire())
+            answer = other.answer(asked.method)
+        if not _excused(answer, life):
+            assert answer.status in {200, 204}, f"{answer} for {upload}"
+            self.hear(upload, answer)
+        line.try_to_send(wire[half:])
+        return self._received(line, request)
+
+    def _received(self, line: Line, request: Request) -> Answer:
+        try:
+            answer = line.answer(request.method)
+        except TimeoutError:
+            raise AssertionError(f"{request} gets no answer") from None
+        if line.ends:
+            line.close()
+            self._line = None
+        return answer
+
+    def _chunk(self, upload: Told) -> Chunk:
+        """Something that is missing, perhaps with something that is there already."""
+        start, stop = (upload.offset, len(upload.content))
+        if not upload.speaker.in_order:
+            start, end = self._chance.choice(upload.missing)
+            start = self._chance.choice((start, self._chance.randrange(start, end), max(0, start - 1000)))
+        stop = min(stop, start + self._chance.randint(1, LONGEST_CHUNK))
+        body = upload.content[start:stop]
+        algorithm = self._chance.choice(upload.speaker.algorithms)
+        declared = ((algorithm, digest(algorithm, body)),) if self._chance.random() < 0.5 else ()
+        last = stop == len(upload.content) if upload.speaker is IETF else None
+        total = len(upload.content) if upload.speaker is NATIVE else None
+        return Chunk(start, stop, body, declared, total=total, in_order=upload.speaker.in_order, last=last)
+
+
+class Load:
+    """All clients of a service, whose state is in the directory `state`. All choices come from `seed`."""
+
+    def __init__(self, service: QuickService, state: Path, seed: int, defects: bool = False) -> None:
+        self.checked = 0  # uploads whose image was compared
+        self.start_takes = 0.0  # seconds until the service answers
+        self.clients = [Client(service.port, random.Random(f"{seed}-{each}"), defects) for each in range(AT_ONCE)]
+        self._service = service
+        self._works: list[Future[None]] = []
+        self._images = state / "images"
+        self.scratch = state / "scratch" / "uploads"
+
+    @property
+    def acknowledgements(self) -> int:
+        return sum(each.acknowledgements for each in self.clients)
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether an upload was seen on its way into its image."""
+        return any(upload.state in {"delivering", "verifying"} for upload in self._unfinished())
+
+    def let_live(self, chance: random.Random) -> None:
+        """Return at a random instant: some answers later, however fast this machine is, and a moment more."""
+        goal = self.acknowledgements + chance.randint(0, MOST_ANSWERS)
+        self.await_(lambda: self.acknowledgements >= goal)
+        time.sleep(chance.random() * MOMENT)
+
+    def await_(self, true: Callable[[], bool]) -> None:
+        """Return when something is true that the clients bring about, or when one of them gave up."""
+        deadline = time.monotonic() + PATIENCE
+        while not true() and not self.failed and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a client has found something that is not right."""
+        return any(each.done() for each in self._works)
+
+    @contextlib.contextmanager
+    def running(self, failing: bool = False, more: bool = True) -> Iterator[Life]:
+        """Inside, the clients upload; the service should be dead at the end, or the clients have nothing to do."""
+        life = Life(failing)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            works = self._works = [threads.submit(each.work, life, more) for each in self.clients]
+            try:
+                yield life
+                if more:
+                    life.over.set()
+                for each in works:
+                    each.result(PATIENCE)
+            except TimeoutError:
+                raise AssertionError(f"not finished after {PATIENCE} seconds: {self._unfinished()}") from None
+            finally:
+                life.over.set()
+
+    def kill(self, life: Life) -> None:
+        """End the service and this life of it."""
+        assert not self._service.ended(), f"the service has ended by itself\n{process.tail(self._service.log)}"
+        self._service.kill()
+        life.over.set()
+
+    def start(self) -> None:
+        """Start the service; whatever was told is still true."""
+        begun = time.monotonic()
+        try:
+            self._service.start()
+        except RuntimeError as problem:
+            raise AssertionError(str(problem)) from problem
+        self.start_takes = time.monotonic() - begun
+        self.check()
+
+    def check(self) -> None:
+        asking = self.clients[0]
+        for client in self.clients:
+            for upload in [*client.finished, *([client.upload] if client.upload else [])]:
+                self._check(client, upload)
+            for upload in client.finished:
+                self._check_finished(upload)
+                self.checked += 1
+            client.finished.clear()
+        self._disown(asking)
+        asking.hang_up()
+
+    def finish(self) -> None:
+        """The end: every upload can be completed, once, and nothing else is left anywhere."""
+        with self.running(more=False):
+            pass
+        self.check()
+        panel_of(self._service.directory).advance(LOST_CREATION)
+        for directory in (self.scratch, self._images):
+            _await_empty(directory)
+
+    def _check(self, client: Client, upload: Told) -> None:
+        asking = self.clients[0]
+        answer = asking.ask(NATIVE.inspect(upload.id))
+        assert answer.status == 200, f"{answer} for {upload}"
+        client.hear(upload, answer)
+        if upload.state == "active":
+            upload.compare_image(self._images)
+            return
+        try:
+            upload.compare_scratch(self.scratch)
+        except FileNotFoundError:  # then it was delivered meanwhile
+            client.hear(upload, asking.ask(NATIVE.inspect(upload.id)))
+            assert upload.state == "active", f"scratch of {upload} is gone"
+            upload.compare_image(self._images)
+
+    def _check_finished(self, upload: Told) -> None:
+        """Its scratch was freed, at the latest by the start. The image goes, and has to stay away."""
+        assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
+        for suffix in ("", ".json"):
+            (self._images / f"{upload.image_id}{suffix}").unlink()
+        sync_directory(self._images)
+
+    def _disown(self, asking: Client) -> None:
+        """Cancel what was created without an answer: nobody knows its address."""
+        known = {each.upload.id for each in self.clients if each.upload}
+        for each in asking.ask(NATIVE.survey("?limit=50")).document["uploads"]:
+            if each["id"] not in known and each["state"] not in {"cancelled", "active"}:
+                assert asking.ask(NATIVE.discard(each["id"])).status == 204, each
+
+    def _unfinished(self) -> list[Told]:
+        return [each.upload for each in self.clients if each.upload]
+
+
+def _excused(answer: Answer, life: Life) -> bool:
+    """Whether a request failed and may: the disk does. It told nothing then. (In tus such a HEAD gets 423.)"""
+    return life.failing and (answer.status >= 500 or answer.status == 423)
+
+
+def _await_empty(directory: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while left := sorted(each.name for each in directory.iterdir()):
+        assert time.monotonic() < deadline, f"left in {directory}: {left}"
+        time.sleep(0.05)

@@ -1,0 +1,186 @@
+"""Starts that take milliseconds, for trials with hundreds of crashes.
+
+A server process has imported everything that the service of tests/launcher.py needs, and forks one child for each
+start. It has one thread, one child at a time, and one connection, which says all there is to say:
+
+    to it    a configuration file and a log: start; the number of a signal for the child
+    from it  the child's id, and its exit status when it has ended
+
+It dies with us, and the child with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from tests import process
+from tests.service import START_DEADLINE, Service
+
+INTERVAL = 0.004  # seconds between two looks whether the service answers
+_QUESTION = b"GET /v1/uploads HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+
+
+class QuickService(Service):
+    """A service of tests/launcher.py that starts at once. It may be used again and again; close() ends it for good."""
+
+    def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
+        super().__init__(directory, options)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._wire: Connection[Any, Any] | None = None
+        self._child = 0
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._child
+
+    def start(self) -> None:
+        self.launch()
+        self.await_answer()
+
+    def launch(self) -> None:
+        """Begin a start, and do not wait for it."""
+        if self._wire is None:
+            self._wire = self._served()
+        self._wire.send((str(self.configuration), str(self.log)))
+        self._child = self._wire.recv()
+
+    def await_answer(self) -> None:
+        """Return when it answers. RuntimeError with its log if it does not."""
+        deadline = time.monotonic() + START_DEADLINE
+        while not self.ended() and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+                connection.sendall(_QUESTION)
+                if connection.recv(1):
+                    return
+            time.sleep(INTERVAL)
+        self.kill()
+        raise RuntimeError(f"the service did not start\n{process.tail(self.log)}")
+
+    def ended(self) -> bool:
+        """Whether it does not run (any more), by itself or by us."""
+        return self._wire is None or not self._child or self._wire.poll()
+
+    def close(self) -> None:
+        self.kill()
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+        if self._server is not None:
+            process.end(self._server, signal.SIGKILL)
+            self._server = None
+
+    def _end(self, how: signal.Signals) -> int:
+        if self._wire is None or not self._child:
+            return 0
+        if not self._wire.poll():
+            self._wire.send(how)
+            if not self._wire.poll(60):
+                self._wire.send(signal.SIGKILL)
+        self._child = 0
+        return int(self._wire.recv())
+
+    def _served(self) -> Connection[Any, Any]:
+        """The connection to a server of our own."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(START_DEADLINE)
+            port = str(listener.getsockname()[1])
+            self._server = process.launch([sys.executable, "-m", "tests.reliability.quick", port], log=self.log)
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                raise RuntimeError(f"the server of services did not start\n{process.tail(self.log)}") from None
+        connection.settimeout(None)
+        return Connection(connection.detach())
+
+
+def quick(directory: Path, state: Path) -> QuickService:
+    """As tests.service.development, but quick, and with all that must not be lost in `state`."""
+    return QuickService(directory, kept_in(state))
+
+
+def kept_in(state: Path) -> dict[str, dict[str, object]]:
+    """The options of a service without OpenStack that has nothing anywhere else."""
+    return {
+        "DEFAULT": {"auth_strategy": "noauth", "sink": "directory", "sink_directory": state / "images"},
+        "scratch": {"directory": state / "scratch"},
+        "database": {"connection": f"sqlite:///{state / 'catalog.sqlite'}"},
+        "credentials": {"key_file": state / "credentials.key"},
+    }
+
+
+def _import_all() -> None:
+    """Whatever a start would import; all but the first are imported where they are used."""
+    for each in (
+        "tests.launcher",
+        "alembic.command",
+        "resumable_glance.auth.anyone",
+        "resumable_glance.sinks.directory",
+        "sqlalchemy.dialects.sqlite",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.uvloop",
+        "uvicorn.protocols.http.httptools_impl",
+    ):
+        importlib.import_module(each)
+
+
+def _serve(port: int) -> None:
+    _import_all()
+    gc.freeze()  # no child has to copy what only a collection of garbage would touch
+    wire: Connection[Any, Any] = Connection(socket.create_connection(("127.0.0.1", port)).detach())
+    while True:
+        configuration, log = wire.recv()
+        child = os.fork()
+        if not child:
+            _run(configuration, log)
+        wire.send(child)
+        wire.send(_attended(child, wire))
+
+
+def _attended(child: int, wire: Connection[Any, Any]) -> int:
+    """The exit status of a child, which gets the signals that are asked for until it has ended."""
+    ending = os.pidfd_open(child)
+    try:
+        while ending not in wait([ending, wire]):
+            signal.pidfd_send_signal(ending, wire.recv())
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        os.close(ending)
+
+
+def _run(configuration: str, log: str) -> None:
+    """The child: never returns."""
+    status = 1
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # with the server, which dies with the trial
+        os.setsid()
+        os.closerange(3, 64)  # the connection among them
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        from tests import launcher
+
+        status = launcher.main(["serve", "--config-file", configuration])
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
