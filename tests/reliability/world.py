@@ -60,7 +60,7 @@ class Turns(ThreadPoolExecutor):
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         self._waiting.append((future, functools.partial(call, *args, **kwargs)))
-        self._wait(self._chance.randrange(4))
+        self._wait(self._chance.randrange(4 if self._in_order else 16))
         return future
 
     def _wait(self, turns: int) -> None:
