@@ -21,8 +21,13 @@ def sync_directory(directory: Path) -> None:
 
 def make_directory(directory: Path) -> None:
     """A directory for its user only (mode 0700) whose name is durable, and those above it that were missing, too."""
-    if not os.path.isdir(directory):
+    there = os.path.isdir(directory)
+    if not there:
         make_directory(directory.parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
-        sync_directory(directory.parent)
+    try:
+        sync_directory(directory.parent)  # in any case: an earlier start may have failed right here
+    except PermissionError:
+        if not there:
+            raise
