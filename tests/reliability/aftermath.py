@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import cast
 
-from tests.reliability.strict_disk import ROOT, Event, Forgotten, Named, NamesSynced, Node, Sized, Synced, Written
+from tests.reliability.strict_disk import Event, Forgotten, Named, NamesSynced, Node, Sized, Synced, Written, begun
 
 SECTOR = 64  # bytes: small, so that small uploads have many
 _MANY = 4  # writes to one sector that are combined in every way
@@ -84,9 +84,9 @@ class Aftermath:
     """What may be left of a disk that began with `names`, all durable. Feed it each event of its log."""
 
     def __init__(self, names: Mapping[str, Node] | None = None) -> None:
-        begun = names or {str(ROOT): Node(is_directory=True)}
-        self.names: dict[str, list[Node | None]] = {name: [node] for name, node in begun.items()}
-        self.files = {node: _Stored(bytearray(node.data)) for node in begun.values() if not node.is_directory}
+        names = names or begun()
+        self.names: dict[str, list[Node | None]] = {name: [node] for name, node in names.items()}
+        self.files = {node: _Stored(bytearray(node.data)) for node in names.values() if not node.is_directory}
 
     def happen(self, event: Event) -> None:
         match event:
@@ -144,7 +144,7 @@ def left(aftermath: Aftermath, choices: Sequence[Choice], taken: Sequence[object
     nodes |= {each.name: node for each, node in chosen if each.name is not None}  # type: ignore[misc]
     made: dict[str, Node] = {}
     for name, node in sorted(nodes.items()):
-        if node is None or (name != str(ROOT) and str(PurePosixPath(name).parent) not in made):
+        if node is None or (name != "/" and str(PurePosixPath(name).parent) not in made):
             continue
         mine = [(each, option) for each, option in chosen if each.node is node]
         made[name] = Node(node.is_directory, bytearray() if node.is_directory else content(aftermath, node, mine))

@@ -106,6 +106,7 @@ class Moment:
     told: dict[str, list[Told]] = field(default_factory=dict)
     meant: set[str] = field(default_factory=set)
     needs: list[Need] = field(default_factory=list)
+    untold_may_go: bool = False  # a catalog that fails after it has recorded something leaves a record without a file
     _checked: set[tuple[str, int, int, str]] = field(default_factory=set)
 
     def happen(self, event: Event) -> None:
@@ -161,9 +162,15 @@ class Moment:
         extents = tuple((start, stop, plan.content[start:stop]) for start, stop, _ in record.extents)
         return Need(path_of(upload_id), plan.size or 0, extents)
 
+    def _needed(self) -> list[Need]:
+        if not self.untold_may_go:
+            return self.needs
+        told = set(map(path_of, self.told))
+        return [each for each in self.needs if each.path in told]
+
     def choices(self) -> list[Choice]:
         """What a power cut decides of what the catalog needs, or of the directories in which that is."""
-        names = {each.path for each in self.needs} | {str(each) for each in (UPLOADS, *UPLOADS.parents)}
+        names = {each.path for each in self._needed()} | {str(each) for each in (UPLOADS, *UPLOADS.parents)}
         nodes = {node for name in names for node in self.disk.names.get(name, ())}
         return [each for each in self.disk.choices() if each.name in names or each.node in nodes]
 
@@ -177,7 +184,7 @@ class Moment:
                 files.setdefault(each.node, []).append(at)
         above = [at for name, at in names.items() if not name.endswith(".upload")]
         doubtful = []
-        for need in self.needs:
+        for need in self._needed():
             node, *_ = self.disk.names.get(need.path, [None])
             if above or need.path in names or node in files:
                 doubtful.append((need, names.get(need.path), node))

@@ -85,6 +85,11 @@ CRASH_STATES = (
         "a thread is not waited for when its request is cancelled", LOCAL,
         "while not task.done():", "while False:", 30_000,
     ),
+    instead(
+        "a write is not waited for once the hash beside it was cancelled", "chunks.py",
+        "            await take(data)\n        finally:\n            await hashing\n",
+        "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 30_000,
+    ),
     left_out("the digest of a chunk is not compared", "chunks.py", "        self._check_digests()", 30_000),
     instead(
         "a chunk with a digest is recorded before all of it came", "chunks.py",
@@ -93,5 +98,49 @@ CRASH_STATES = (
     instead(
         "what came of a chunk with a digest is kept when it breaks off", "chunks.py",
         "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 10_000,
+    ),
+)  # fmt: skip
+
+IO_FAULTS = (
+    instead(
+        "what a write did not take is not written", LOCAL,
+        "        rest = rest[written:]\n", "        rest = rest[len(rest) :]\n", 40,
+    ),
+    instead(
+        "a flush that failed is tried again", LOCAL,
+        "    os.fdatasync(descriptor)\n",
+        "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n        return\n"
+        "    os.fdatasync(descriptor)\n", 40,
+    ),
+    instead(
+        "a refusal is not made of what scratch says", "uploads.py",
+        "        except OSError as problem:  # of", "        except EOFError as problem:  # of", 20,
+    ),
+    instead(
+        "a start takes directories for durable that are there", "files.py",
+        "    if not there:\n", "    if there:\n        return\n    if not there:\n", 60,
+    ),
+    instead("a flush that failed is taken for a success", LOCAL,
+        "    os.fdatasync(descriptor)\n",
+        "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n", 40,
+    ),
+    instead(
+        "a catalog that fails is not told as a disk that does", "catalog.py",
+        "return problem if number is None else", "return problem if number else", 20,
+    ),
+)  # fmt: skip
+FLIPS = (
+    instead(
+        "an extent's digest is not compared", "source.py",
+        "if self._hasher.digest() != extent.digest.value:", "if self._hasher.digest() == b\"\":", 40,
+    ),
+    instead(
+        "what is durable is not compared with what comes again", "chunks.py",
+        "if await self._file.read(self._position, len(data)) != data:",
+        "if len(await self._file.read(self._position, len(data))) != len(data):", 60,
+    ),
+    instead(
+        "a difference is forgotten where a digest was declared", "chunks.py",
+        "        if self._differs:\n", "        if not self._chunk:\n", 100,
     ),
 )  # fmt: skip

@@ -104,10 +104,13 @@ class Person:
                 self.tell(command.upload_id, Range(0, int(str(refusal.facts.get("offset", 0)))))
             return None
 
-    async def create(self) -> str | None:
-        """A new upload, of any kind."""
-        kind = self.chance.choice(["sized", "sized", "digest", "first", "unsized", "part", "part", "wrong digest"])
-        content = self.chance.randbytes(self.chance.choice([0, 1, 100, 300, 700, 1000, 1500, 2000]))
+    async def create(self, kind: str = "", length: int | None = None) -> str | None:
+        """A new upload, of any kind if none is given."""
+        kind = kind or self.chance.choice(
+            ["sized", "sized", "digest", "first", "unsized", "part", "part", "wrong digest"]
+        )
+        sizes = [0, 1, 100, 300, 700, 1000, 1500, 2000]
+        content = self.chance.randbytes(self.chance.choice(sizes) if length is None else length)
         size = None if kind == "unsized" else len(content)
         label = f"plan {len(self.plans)}"
         self.plans[label] = Plan(content, size, kind == "part", kind == "wrong digest")
@@ -250,6 +253,7 @@ class Person:
                 await self.join([each])
         for each in list(self.mine):
             while (found := await self.ask(each)) is not None and found.upload.state in WITH_HANDOFF:
-                await asyncio.sleep(0)
+                for _ in range(50):
+                    await asyncio.sleep(0)
             if found is not None and found.upload.state in {State.RECEIVING, State.FAILED}:
                 await self.discard(each)

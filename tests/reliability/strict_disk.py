@@ -83,6 +83,11 @@ Event = Written | Sized | Synced | Forgotten | Named | NamesSynced | Noted
 Fault = Callable[[str], int | None]  # asked before each call, by its name; an errno, SHORT or None
 
 
+def begun() -> dict[str, Node]:
+    """What a new disk holds."""
+    return {"/": Node(is_directory=True), str(ROOT): Node(is_directory=True)}
+
+
 @dataclass(slots=True)
 class _Opened:
     path: str
@@ -98,7 +103,7 @@ class StrictDisk:
     LOCK_EX, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_NB
 
     def __init__(self, names: Mapping[str, Node] | None = None, capacity: int = 1 << 20) -> None:
-        self.names: dict[str, Node] = dict(names or {str(ROOT): Node(is_directory=True)})
+        self.names: dict[str, Node] = dict(names or begun())
         self.log: list[Event] = []
         self.fault: Fault = lambda _: None
         self.trespasses: list[str] = []  # calls on a descriptor that was closed

@@ -100,20 +100,20 @@ class Recorded:
 
 
 @functools.cache
-def _engine() -> sa.Engine:
+def engine() -> sa.Engine:
     return schema.engine("sqlite://")
 
 
 @functools.cache
 def _driver() -> sqlite3.Connection:
-    connection = _engine().raw_connection().driver_connection
+    connection = engine().raw_connection().driver_connection
     assert isinstance(connection, sqlite3.Connection)
     return connection
 
 
 @functools.cache
 def _empty() -> bytes:
-    schema.migrate(_engine())
+    schema.migrate(engine())
     return _driver().serialize()
 
 
@@ -122,7 +122,7 @@ class RecordedCatalog(Catalog):
 
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
         self._thread = Turns(chance, in_order=True, after=self._note)
-        self._engine = _engine()
+        self._engine = engine()
         self._disk = disk
         _driver().deserialize(database or _empty())
         self._changes = -1
@@ -180,7 +180,8 @@ class MemorySink:
 
     def __init__(self, images: Mapping[str, Shown], disk: StrictDisk) -> None:
         self.images = dict(images)
-        self.given: Callable[[str, int], None] = lambda _image, _bytes: None  # told of each piece of an image that came
+        self.asked: Callable[[], None] = lambda: None  # called before each receipt
+        self.given: Callable[[int], None] = lambda _bytes: None  # called after each piece that came
         self._disk = disk
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
@@ -192,6 +193,7 @@ class MemorySink:
         await asyncio.to_thread(self._take, image.id, size, source)
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        self.asked()
         shown = self.images.get(image.id)
         if shown is None:
             return Receipt(Presence.GONE)
@@ -218,7 +220,7 @@ class MemorySink:
         content = b""
         while piece := source.read():
             content += piece
-            self.given(image_id, len(content))
+            self.given(len(content))
         if len(content) != size:
             raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{size} bytes were announced and {len(content)} came.")
         if image_id not in self.images:
@@ -285,6 +287,10 @@ class World:
     def recorded(self) -> Recorded:
         """What is in the catalog now."""
         return recorded(_driver())
+
+    def go_back(self, database: bytes) -> None:
+        """Let the catalog be what it was, while nobody uses it."""
+        _driver().deserialize(database)
 
 
 def live(disk: StrictDisk, life: Callable[[], Coroutine[Any, Any, T]], chance: random.Random) -> T:
