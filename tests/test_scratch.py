@@ -328,6 +328,13 @@ def test_a_removal_is_durable(scratch: LocalScratch, tmp_path: Path, synced: lis
     assert synced == [tmp_path / "scratch" / "uploads"]
 
 
+def test_a_removal_that_is_tried_again_is_durable(scratch: LocalScratch, tmp_path: Path, synced: list[Path]) -> None:
+    """The first one may have failed just before it was."""
+    synced.clear()
+    asyncio.run(scratch.remove(ID))
+    assert synced[-1:] == [tmp_path / "scratch" / "uploads"]
+
+
 def test_every_directory_that_was_made_has_a_durable_name(tmp_path: Path, synced: list[Path]) -> None:
     LocalScratch(tmp_path / "one" / "two").close()
     assert {tmp_path, tmp_path / "one", tmp_path / "one" / "two"} <= set(synced)

@@ -166,7 +166,7 @@ def _create(path: Path, size: int) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-        sync_directory(path.parent)
+    sync_directory(path.parent)  # in any case: an earlier removal may have failed right here
 
 
 @aiofiles.os.wrap
