@@ -103,11 +103,6 @@ CRASH_STATES = (
 
 IO_FAULTS = (
     instead(
-        "a removal that is tried again is not flushed", LOCAL,
-        "        os.unlink(path)\n    sync_directory(path.parent)",
-        "        os.unlink(path)\n        sync_directory(path.parent)", 300,
-    ),
-    instead(
         "what a write did not take is not written", LOCAL,
         "        rest = rest[written:]\n", "        rest = rest[len(rest) :]\n", 40,
     ),
@@ -123,7 +118,7 @@ IO_FAULTS = (
     ),
     instead(
         "a start takes directories for durable that are there", "files.py",
-        "    if not there:\n", "    if there:\n        return\n    if not there:\n", 60,
+        "isdir(directory)\n", "isdir(directory)\n    if there:\n        return\n", 60,
     ),
     instead("a flush that failed is taken for a success", LOCAL,
         "    os.fdatasync(descriptor)\n",
