@@ -208,7 +208,11 @@ class Intake:
         segment = self._segments[0]
         data = data[: segment.range.stop - self._position]
         take = self._compare if segment.durable else self._write
-        await asyncio.gather(take(data), asyncio.to_thread(self._hash, data, self._marked and not segment.durable))
+        hashing = asyncio.create_task(asyncio.to_thread(self._hash, data, self._marked and not segment.durable))
+        try:  # not gather(): when it is cancelled it does not wait for what can't be stopped
+            await take(data)
+        finally:
+            await hashing
         self._position += len(data)
         if self._position == segment.range.stop:
             self._segments.pop(0)

@@ -21,7 +21,8 @@ from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, hasher
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import Extent
-from resumable_glance.scratch.memory import MemoryScratch
+from resumable_glance.scratch import local
+from resumable_glance.scratch.memory import MemoryFile, MemoryScratch
 
 T = TypeVar("T")
 ID = "a-" + "0" * 32
@@ -890,3 +891,43 @@ def test_a_client_is_told_whether_scratch_is_full_or_broken_and_when_to_come_aga
     assert refusal.reason is reason
     assert isinstance(refusal.facts["retry_after"], int)
     assert "/a/path" not in refusal.detail
+
+
+class Stubborn(MemoryFile):
+    """A file whose writes end when they may, and not before: as a thread does, whoever is cancelled."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def write(self, position: int, data: bytes | memoryview) -> None:
+        self.begun.set()
+        await local._to_its_end(self.may_end.wait())
+
+
+@pytest.mark.parametrize("cancellations", [1, 2])
+def test_whoever_is_cancelled_during_a_write_holds_its_lease_until_the_thread_has_finished(cancellations: int) -> None:
+    """Otherwise its bytes land where somebody else writes by then, or in a file that is closed already."""
+
+    async def scenario() -> None:
+        leases, file = Leases(NEVER), Stubborn()
+
+        async def commit(_: list[Extent]) -> None:
+            pytest.fail("cancelled, and yet recorded")
+
+        async def take() -> None:
+            async with leases.hold(ID, Range(0, 3)) as lease:
+                await Intake(Chunk(0, 3), Range(0, 3), [], file, commit, 1).run(Body([b"abc"]), lease)
+
+        task = asyncio.create_task(take())
+        await file.begun.wait()
+        for _ in range(cancellations):
+            task.cancel()
+            await asyncio.wait([task], timeout=0.05)
+            assert leases.held(ID)
+        file.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not leases.held(ID)
+
+    run(scenario())

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import aiofiles.os
 import pytest
 
+from resumable_glance import files
 from resumable_glance.scratch import UPLOAD_ID, Scratch, ScratchFile, checked, local
 from resumable_glance.scratch.local import InUse, LocalScratch
 from resumable_glance.scratch.memory import MemoryFile, MemoryScratch
@@ -327,9 +328,36 @@ def test_a_removal_is_durable(scratch: LocalScratch, tmp_path: Path, synced: lis
     assert synced == [tmp_path / "scratch" / "uploads"]
 
 
+def test_a_removal_that_is_tried_again_is_durable(scratch: LocalScratch, tmp_path: Path, synced: list[Path]) -> None:
+    """The first one may have failed just before it was."""
+    synced.clear()
+    asyncio.run(scratch.remove(ID))
+    assert synced[-1:] == [tmp_path / "scratch" / "uploads"]
+
+
 def test_every_directory_that_was_made_has_a_durable_name(tmp_path: Path, synced: list[Path]) -> None:
     LocalScratch(tmp_path / "one" / "two").close()
     assert {tmp_path, tmp_path / "one", tmp_path / "one" / "two"} <= set(synced)
+
+
+def test_a_start_makes_durable_what_one_that_failed_has_left(tmp_path: Path, synced: list[Path]) -> None:
+    (tmp_path / "scratch" / "uploads").mkdir(parents=True)
+    LocalScratch(tmp_path / "scratch").close()
+    assert synced == [tmp_path, tmp_path / "scratch"]  # where the names of both are
+
+
+def test_a_directory_whose_parent_is_somebody_elses_can_be_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(directory: Path) -> None:
+        if directory == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(files, "sync_directory", refused)
+    (tmp_path / "scratch").mkdir()
+    LocalScratch(tmp_path / "scratch").close()
+    with fails_with(errno.EACCES):
+        LocalScratch(tmp_path / "another")
 
 
 def test_a_write_that_the_disk_takes_in_parts_is_finished(

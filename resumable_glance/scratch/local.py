@@ -82,13 +82,13 @@ class LocalScratch:
                 os.close(descriptor)
 
     def reader(self, upload_id: str) -> BinaryIO:
-        return self._path(upload_id).open("rb", buffering=0)
+        return os.fdopen(os.open(self._path(upload_id), os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)
 
     async def remove(self, upload_id: str) -> None:
         await _remove(self._path(upload_id))
 
     async def uploads(self) -> AsyncIterator[str]:
-        for name in await aiofiles.os.listdir(self._uploads):
+        for name in await _listed(self._uploads):
             upload_id = name.removesuffix(_SUFFIX)
             if upload_id != name and UPLOAD_ID.fullmatch(upload_id):  # whatever else lies there is not ours
                 yield upload_id
@@ -120,8 +120,21 @@ async def _to_its_end(call: Awaitable[T]) -> T:
 
 
 # One hop to a thread each: a hop costs more than most of the calls within.
-_pread = aiofiles.os.wrap(os.pread)
-_fdatasync = aiofiles.os.wrap(os.fdatasync)
+
+
+@aiofiles.os.wrap
+def _pread(descriptor: int, length: int, position: int) -> bytes:
+    return os.pread(descriptor, length, position)
+
+
+@aiofiles.os.wrap
+def _fdatasync(descriptor: int) -> None:
+    os.fdatasync(descriptor)
+
+
+@aiofiles.os.wrap
+def _listed(directory: Path) -> list[str]:
+    return os.listdir(directory)
 
 
 @aiofiles.os.wrap
@@ -152,17 +165,19 @@ def _create(path: Path, size: int) -> None:
 @aiofiles.os.wrap
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-        sync_directory(path.parent)
+        os.unlink(path)
+    sync_directory(path.parent)  # in any case: an earlier removal may have failed right here
 
 
 @aiofiles.os.wrap
 def _try_out(path: Path) -> None:
-    with path.open("wb") as file:
-        file.write(b"x")
-        file.flush()
-        os.fsync(file.fileno())
-    path.unlink()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(descriptor, b"x", 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.unlink(path)
 
 
 @aiofiles.os.wrap

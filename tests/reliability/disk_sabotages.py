@@ -1,0 +1,146 @@
+"""What the trials on the strict disk must find: each line left out or moved that keeps bytes safe on scratch."""
+
+from __future__ import annotations
+
+from tests.reliability.trial import Sabotage
+
+LOCAL = "scratch/local.py"
+
+
+def left_out(what: str, file: str, line: str, count: int, after: str = "") -> Sabotage:
+    """A sabotage that removes one line, which comes after another one that is kept."""
+    return Sabotage(what, file, f"{after}{line}\n", after, count)
+
+
+def instead(what: str, file: str, old: str, new: str, count: int) -> Sabotage:
+    return Sabotage(what, file, old, new, count)
+
+
+def swapped(what: str, file: str, first: str, second: str, count: int) -> Sabotage:
+    """A sabotage that does the second of two lines first."""
+    return Sabotage(what, file, f"{first}\n{second}\n", f"{second}\n{first}\n", count)
+
+
+CRASH_STATES = (
+    left_out(
+        "a new file is not flushed", LOCAL, "        os.fsync(descriptor)", 10_000,
+        after="        os.ftruncate(descriptor, size)\n",
+    ),
+    left_out(
+        "the name of a new file is not flushed", LOCAL, "    sync_directory(path.parent)", 10_000,
+        after="        os.close(descriptor)\n",
+    ),
+    instead(
+        "the removal of a name is not flushed", LOCAL,
+        "    sync_directory(path.parent)  # in any case", "    # in any case", 30_000,
+    ),
+    instead(
+        "the names of new directories are not flushed", "files.py",
+        "        sync_directory(directory.parent)", "        pass", 10_000,
+    ),
+    instead("a directory is opened, but not flushed", "files.py", "os.fsync(descriptor)", "pass", 10_000),
+    instead("data is not flushed", LOCAL, "await _to_its_end(_fdatasync(self._descriptor))", "pass", 10_000),
+    swapped(
+        "the catalog names bytes before they are flushed", "chunks.py",
+        "            await self._file.sync()", "            await self._commit_extents(extents)", 10_000,
+    ),
+    swapped(
+        "an upload is recorded before it has a file", "creation.py",
+        "            await self._scratch.create(upload.id, upload.size or 0)",
+        "            await self._catalog.add(upload, credential)", 10_000,
+    ),
+    left_out(
+        "an image that is about to be made is not written down", "creation.py",
+        "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)", 100_000,
+    ),
+    instead(
+        "scratch is freed before the verdict", "handoff.py",
+        "            upload = await self._step(",
+        "            for each in upload.files:\n"
+        "                await self._scratch.remove(each)\n"
+        "            upload = await self._step(", 10_000,
+    ),
+    instead(
+        "scratch is never freed after a handoff", "handoff.py",
+        "for each in upload.files:", "for each in upload.files[:0]:", 10_000,
+    ),
+    instead(
+        "the digest that was declared of the whole is not compared", "handoff.py",
+        "if broken := source.broken_promises():", "if broken := source.broken_promises()[:0]:", 30_000,
+    ),
+    instead(
+        "a cancelled upload loses its bytes before the catalog says so", "uploads.py",
+        "            await self._catalog.end(upload_id, Event.DISCARDED",
+        "            await self.janitor.clear(upload)\n"
+        "            await self._catalog.end(upload_id, Event.DISCARDED", 30_000,
+    ),
+    instead(
+        "an expired upload loses its bytes before the catalog says so", "janitor.py",
+        "            if not self._busy(upload.id) and",
+        "            await self._scratch.remove(upload.id)\n            if not self._busy(upload.id) and", 60_000,
+    ),
+    instead("a start removes all scratch", "janitor.py", "if name not in holding:", "if name:", 20_000),
+    instead("a start leaves what nobody needs", "janitor.py", "if name not in holding:", "if not name:", 60_000),
+    instead(
+        "a thread is not waited for when its request is cancelled", LOCAL,
+        "while not task.done():", "while False:", 30_000,
+    ),
+    instead(
+        "a write is not waited for once the hash beside it was cancelled", "chunks.py",
+        "            await take(data)\n        finally:\n            await hashing\n",
+        "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 30_000,
+    ),
+    left_out("the digest of a chunk is not compared", "chunks.py", "        self._check_digests()", 30_000),
+    instead(
+        "a chunk with a digest is recorded before all of it came", "chunks.py",
+        "return not self._chunk.declared and not any(", "return not any(", 30_000,
+    ),
+    instead(
+        "what came of a chunk with a digest is kept when it breaks off", "chunks.py",
+        "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 10_000,
+    ),
+)  # fmt: skip
+
+IO_FAULTS = (
+    instead(
+        "what a write did not take is not written", LOCAL,
+        "        rest = rest[written:]\n", "        rest = rest[len(rest) :]\n", 40,
+    ),
+    instead(
+        "a flush that failed is tried again", LOCAL,
+        "    os.fdatasync(descriptor)\n",
+        "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n        return\n"
+        "    os.fdatasync(descriptor)\n", 40,
+    ),
+    instead(
+        "a refusal is not made of what scratch says", "uploads.py",
+        "        except OSError as problem:  # of", "        except EOFError as problem:  # of", 20,
+    ),
+    instead(
+        "a start takes directories for durable that are there", "files.py",
+        "isdir(directory)\n", "isdir(directory)\n    if there:\n        return\n", 60,
+    ),
+    instead("a flush that failed is taken for a success", LOCAL,
+        "    os.fdatasync(descriptor)\n",
+        "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n", 40,
+    ),
+    instead(
+        "a catalog that fails is not told as a disk that does", "catalog.py",
+        "return problem if number is None else", "return problem if number else", 20,
+    ),
+)  # fmt: skip
+FLIPS = (
+    instead(
+        "an extent's digest is not compared", "source.py",
+        "if self._hasher.digest() != extent.digest.value:", "if self._hasher.digest() == b\"\":", 40,
+    ),
+    instead(
+        "what is durable is not compared with what comes again", "chunks.py",
+        "if await self._file.read(self._position, len(data)) != data:",
+        "if len(await self._file.read(self._position, len(data))) != len(data):", 60,
+    ),
+    instead(
+        "a difference is forgotten where a digest was declared", "chunks.py",
+        "        if self._differs:\n", "        if not self._chunk:\n", 100,
+    ),
+)  # fmt: skip

@@ -1,0 +1,322 @@
+"""The real parts of the service over a strict disk, in one thread and in an order that a seed decides.
+
+The catalog is real SQLite in memory, and what each of its transactions leaves is noted in the disk's log; so is each
+change of the sink and whatever a client was told. Between any two entries the power may go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import logging
+import random
+import sqlite3
+import tempfile
+import types
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest import mock
+
+import sqlalchemy as sa
+
+from resumable_glance import chunks, config, schema, source
+from resumable_glance.auth import Identity
+from resumable_glance.auth.vault import Vault
+from resumable_glance.catalog import Catalog
+from resumable_glance.handoff import Handoff
+from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.upload import HOLDING_SCRATCH, Hitch, Image, ImageRequest, Owner, State
+from resumable_glance.scratch.local import LocalScratch
+from resumable_glance.sinks import Actor, DeliveryFailed, Source
+from resumable_glance.uploads import Uploads
+from tests.reliability.strict_disk import ROOT, StrictDisk, mounted
+
+T = TypeVar("T")
+SCRATCH = ROOT / "scratch"
+BATCH, COMMIT_SIZE, PIECE, LONGEST = 128, 512, 200, 2000  # bytes
+ME = Identity(Owner("project", "user"), "token")
+PATIENCE = 60  # seconds until what does not end is called a hang
+BEGIN = 1_000_000_000.0  # seconds since the epoch
+
+
+class Turns(ThreadPoolExecutor):
+    """Calls that take turns with the event loop. As in a thread, none can be stopped once it was handed in."""
+
+    def __init__(self, chance: random.Random, in_order: bool = False, after: Callable[[], None] = lambda: None) -> None:
+        super().__init__(1)  # it never starts its thread
+        self._chance = chance
+        self._in_order = in_order
+        self._after = after
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._waiting.append((future, functools.partial(call, *args, **kwargs)))
+        self._wait(self._chance.randrange(4 if self._in_order else 16))
+        return future
+
+    def _wait(self, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._wait, turns - 1)
+            return
+        if not self._in_order:
+            self._waiting.rotate(self._chance.randrange(len(self._waiting)))
+        future, call = self._waiting.popleft()
+        try:
+            result = call()
+        except BaseException as problem:
+            self._after()
+            future.set_exception(problem)
+        else:
+            self._after()
+            future.set_result(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the catalog says of one upload. `files` are its names on scratch; `holds`: they have to be there."""
+
+    state: State
+    label: str
+    files: tuple[str, ...]
+    holds: bool
+    extents: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the catalog holds after a transaction: the whole database, and the records by upload."""
+
+    database: bytes = field(repr=False)
+    uploads: Mapping[str, Record]
+
+
+@functools.cache
+def engine() -> sa.Engine:
+    return schema.engine("sqlite://")
+
+
+@functools.cache
+def _driver() -> sqlite3.Connection:
+    connection = engine().raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
+
+
+@functools.cache
+def _empty() -> bytes:
+    schema.migrate(engine())
+    return _driver().serialize()
+
+
+class RecordedCatalog(Catalog):
+    """The catalog in memory. There is one at a time: a new one begins with `database` and replaces what was there."""
+
+    def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
+        self._thread = Turns(chance, in_order=True, after=self._note)
+        self._engine = engine()
+        self._disk = disk
+        _driver().deserialize(database or _empty())
+        self._changes = -1
+        self._note()
+
+    def close(self) -> None:
+        """The engine is the next one's."""
+
+    def _note(self) -> None:
+        driver = _driver()
+        if driver.total_changes != self._changes:
+            self._changes = driver.total_changes
+            self._disk.note(recorded(driver))
+
+
+def recorded(driver: sqlite3.Connection) -> Recorded:
+    """Everything that is in the catalog right now."""
+    extents: dict[str, list[tuple[int, int, str]]] = {}
+    for upload_id, start, stop, digest in driver.execute("SELECT upload_id, start, stop, digest FROM extents"):
+        extents.setdefault(upload_id, []).append((start, stop, digest))
+    rows = driver.execute("SELECT id, state, joined_into, parts, metadata FROM uploads").fetchall()
+    states = {row[0]: State(row[1]) for row in rows}
+    return Recorded(
+        driver.serialize(),
+        {
+            name: Record(
+                states[name],
+                label,
+                tuple(parts.split()) or (name,),
+                states[whole or name] in HOLDING_SCRATCH,
+                tuple(sorted(extents.get(name, ()))),
+            )
+            for name, _, whole, parts, label in rows
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image as the sink shows it; `content` is None while it waits for its bytes."""
+
+    label: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """All images of the sink, by id."""
+
+    images: Mapping[str, Shown]
+
+
+class MemorySink:
+    """The plainest sink that there can be; it is called from threads, as the others are."""
+
+    def __init__(self, images: Mapping[str, Shown], disk: StrictDisk) -> None:
+        self.images = dict(images)
+        self.asked: Callable[[], None] = lambda: None  # called before each receipt
+        self.given: Callable[[int], None] = lambda _bytes: None  # called after each piece that came
+        self._disk = disk
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        image = Image(str(request.properties["id"]), str(request.properties["name"]))
+        await asyncio.to_thread(self._show, image.id, Shown(str(request.properties["name"])))
+        return image
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        await asyncio.to_thread(self._take, image.id, size, source)
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        self.asked()
+        shown = self.images.get(image.id)
+        if shown is None:
+            return Receipt(Presence.GONE)
+        if shown.content is None:
+            return Receipt(Presence.AWAITED)
+        md5, sha512 = hashlib.md5(shown.content, usedforsecurity=False), hashlib.sha512(shown.content)
+        return Receipt(Presence.COMPLETE, len(shown.content), md5.hexdigest(), sha512.hexdigest())
+
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        shown = self.images.get(image.id, Shown(""))
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            yield shown.content or b""
+
+        return pieces()
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        await asyncio.to_thread(self._discard, image.id)
+
+    async def check(self) -> str:
+        return "images stay in memory"
+
+    def _take(self, image_id: str, size: int, source: Source) -> None:
+        content = b""
+        while piece := source.read():
+            content += piece
+            self.given(len(content))
+        if len(content) != size:
+            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{size} bytes were announced and {len(content)} came.")
+        if image_id not in self.images:
+            raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
+        self._show(image_id, dataclasses.replace(self.images[image_id], content=content))
+
+    def _show(self, image_id: str, shown: Shown) -> None:
+        self.images[image_id] = shown
+        self._disk.note(Showing(dict(self.images)))
+
+    def _discard(self, image_id: str) -> None:
+        self.images.pop(image_id, None)
+        self._disk.note(Showing(dict(self.images)))
+
+
+@functools.cache
+def _settings() -> config.Settings:
+    state = {"auth_strategy": "noauth", "sink": "directory", "scratch.headroom": 0}
+    settings, _ = config.load([], state)
+    return dataclasses.replace(settings, commit_size=COMMIT_SIZE, max_chunk_size=LONGEST)
+
+
+@functools.cache
+def _vault() -> Vault:
+    with tempfile.TemporaryDirectory() as directory:
+        return Vault(Path(directory) / "key")
+
+
+class World:
+    """One life of the service, from its start on `disk` to its stop. OSError if it can't start."""
+
+    def __init__(
+        self,
+        disk: StrictDisk,
+        chance: random.Random,
+        database: bytes | None = None,
+        images: Mapping[str, Shown] = types.MappingProxyType({}),
+        now: float = BEGIN,
+    ) -> None:
+        self.disk = disk
+        self.now = now
+        self.scratch = LocalScratch(SCRATCH)
+        self.catalog = RecordedCatalog(database, disk, chance)
+        self.sink = MemorySink(images, disk)
+        parts = (self.catalog, self.scratch, self.sink, _vault())
+        self.handoff = Handoff(*parts, workers=2, clock=lambda: self.now)
+        self.uploads = Uploads(_settings(), *parts, self.handoff, lambda: self.now)
+
+    async def __aenter__(self) -> World:
+        try:
+            await self.uploads.janitor.open()
+        except BaseException:
+            self.scratch.close()
+            raise
+        self._job = asyncio.create_task(self.handoff.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.uploads.close()
+        self._job.cancel()
+        await asyncio.gather(self._job, return_exceptions=True)
+        self.scratch.close()
+
+    def recorded(self) -> Recorded:
+        """What is in the catalog now."""
+        return recorded(_driver())
+
+    def go_back(self, database: bytes) -> None:
+        """Let the catalog be what it was, while nobody uses it."""
+        _driver().deserialize(database)
+
+
+def live(disk: StrictDisk, life: Callable[[], Coroutine[Any, Any, T]], chance: random.Random) -> T:
+    """Run what happens on a disk, with small numbers where the service has big ones, and without its log."""
+    _empty()
+    _vault()  # both are made by real calls to the file system
+
+    async def lived() -> T:
+        asyncio.get_running_loop().set_default_executor(Turns(chance))
+        return await asyncio.wait_for(life(), PATIENCE)
+
+    with mounted(disk), small(), quiet():
+        return asyncio.run(lived())
+
+
+@contextlib.contextmanager
+def small() -> Iterator[None]:
+    with mock.patch.object(chunks, "BATCH", BATCH), mock.patch.object(source, "PIECE", PIECE):
+        yield
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
