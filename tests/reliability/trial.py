@@ -38,7 +38,8 @@ class Sabotage:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
     """`run(count, seed)` raises AssertionError where a promise is broken. The counts are those of a share in every
-    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail."""
+    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail. One that
+    measures has to be `alone` on the machine."""
 
     name: str  # of its module
     promise: str
@@ -48,6 +49,7 @@ class Trial:
     deep: int
     run: Callable[[int, int], Result]
     sabotages: tuple[Sabotage, ...] = ()
+    alone: bool = False
 
 
 class Missing(Exception):
@@ -66,7 +68,7 @@ def main(trial: Trial) -> int:
     try:
         result = trial.run(arguments.count, arguments.seed)
     except AssertionError as problem:
-        print(f"FAILED: {problem}\n{''.join(f'{each}\n' for each in getattr(problem, '__notes__', ()))}again: {again}")
+        print("\n".join([f"FAILED: {problem}", *getattr(problem, "__notes__", ()), f"again: {again}"]))
         return FAILED
     except Missing as lack:
         print(f"can't be run here: {lack}")
