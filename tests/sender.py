@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.model import ranges
 from tests.raw import Answer, Line, Request
@@ -21,8 +22,8 @@ Ranges = list[tuple[int, int]]
 class Sender:
     """The client of one upload. What it was told to be durable it never lets be taken back: AssertionError then.
 
-    `hurry` is the longest time, in seconds, for which it waits when it is told to come back. `refused` counts what it was
-    told so, and the connections that broke.
+    `hurry` is the longest time, in seconds, for which it waits when it is told to come back. `refused` counts those
+    answers, and the connections that broke.
     """
 
     def __init__(
@@ -133,13 +134,18 @@ class Sender:
     def finish(self) -> None:
         """Wait until the image is active, see that it is the file, and forget the image's bytes."""
         began = time.monotonic()
-        while (state := (upload := self.ask(NATIVE.inspect(self.id)).document)["state"]) != "active":
+        while (state := (upload := self._described())["state"]) != "active":
             assert state in {"sealed", "delivering", "verifying"}, f"{self} is {state}: {upload['handoff']}"
             assert time.monotonic() - began < self.patience, f"{self} is still {state}"
             time.sleep(0.005)
         image = self._images / upload["image"]["id"]
         assert image.read_bytes() == self.content, f"the image {image.name} is not the file of {self}"
         image.unlink()
+
+    def _described(self) -> Any:
+        answer = self.ask(NATIVE.inspect(self.id))
+        assert answer.status == 200, f"{self} can't be asked for: {answer} {answer.document}"
+        return answer.document
 
 
 def gaps(durable: Ranges, size: int) -> Ranges:

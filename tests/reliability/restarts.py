@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import random
 import tempfile
-import threading
 import time
-from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from tests.crowd import Crowd
 from tests.raw import Answer, Line
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
@@ -28,72 +26,23 @@ BODY = 20 * KIB  # bytes of a chunk that stalls before its last one
 QUESTIONS = 10  # after so many answers, a chunk that was sent before is being read
 
 
-class Crowd:
-    """Everybody who sends while the service is restarted. `refused` counts what they met that was no success."""
-
-    def __init__(self, service: Service, seed: int) -> None:
-        self.refused: Counter[str] = Counter()
-        self.finished = 0
-        self._service = service
-        self._seed = seed
-        self._over = threading.Event()
-        self._threads = ThreadPoolExecutor(len(CLIENTS))
-        self._clients: list[Future[None]] = []
-        self._senders: list[Sender] = []
-
-    def __enter__(self) -> Crowd:
-        self._clients = [self._threads.submit(self._send, *each) for each in enumerate(CLIENTS)]
-        return self
-
-    def __exit__(self, failed: object, *_: object) -> None:
-        """Let them finish what they have begun, unless something has failed."""
-        self._over.set()
-        for each in self._senders if failed else []:
-            each.patience = 0
-        self._threads.shutdown()
-        if not failed:
-            self.check()
-
-    def check(self) -> None:
-        """AssertionError of a client that had to give up."""
-        for each in self._clients:
-            if each.done():
-                each.result()
-
-    def _send(self, number: int, speaker: Speaker) -> None:
-        """Send one file after the other until the end."""
-        chance = random.Random(f"{self._seed} {number}")
-        while not self._over.is_set():
-            sender = Sender(self._service.port, self._service.directory / "images", file(chance, 1024 * KIB))
-            self._senders.append(sender)
-            sender.create(speaker)
-            while sender.missing:
-                sender.go_on(speaker, chance, chance.choice([16 * KIB, 256 * KIB]))
-            sender.finish()
-            self._senders.remove(sender)
-            self.finished += 1
-            self.refused += sender.refused
-
-
-def file(chance: random.Random, most: int) -> bytes:
-    return chance.randbytes(chance.randrange(1, most))
-
-
 def run(count: int, seed: int) -> Result:
     chance = random.Random(seed)
     longest = 0.0
     with tempfile.TemporaryDirectory() as directory:
         options: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
-        with development(Path(directory), options, graceful_timeout=GRACE) as service:
-            with Crowd(service, seed) as crowd:
-                for _ in range(count):
-                    time.sleep(chance.random())
-                    longest = max(longest, restart(service, chance))
-                    crowd.check()
+        with (
+            development(Path(directory), options, graceful_timeout=GRACE) as service,
+            Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
+        ):
+            for _ in range(count):
+                time.sleep(chance.random())
+                longest = max(longest, restart(service, chance))
+                crowd.check()
     return Result(
         f"{count} restarts of an instance that {len(CLIENTS)} clients send to: no acknowledged byte lost, "
-        f"{crowd.finished:,} uploads became the right images; {sum(crowd.refused.values()):,} requests were refused or cut "
-        f"and came back; a stop took {longest:.1f} s at most",
+        f"{crowd.finished:,} uploads became the right images; {crowd.refused.total():,} requests were refused or cut "
+        f"and sent again; a stop took {longest:.1f} s at most",
         {"restarts": count, "uploads": crowd.finished, "refused": crowd.refused.total(), "longest_stop": longest},
     )
 
