@@ -23,6 +23,7 @@ from resumable_glance.scratch import ScratchFile
 
 LOG = logging.getLogger(__name__)
 BATCH = 1024 * 1024  # bytes gathered for one hop to a thread: a hop costs 77 us, a megabyte of md5 1.4 ms
+HELD = 5.0  # seconds for which it is gathered: else a thousand slow clients would fill a gigabyte of memory with theirs
 MARK = "crc32"  # what an extent whose chunk declared nothing is checked by
 _INTERRUPTIONS = {
     Reason.DISCONNECTED,
@@ -273,8 +274,10 @@ async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes
 
     Refused: BODY_TOO_LONG after the first `length` bytes, or as Lease.read.
     """
+    now = asyncio.get_running_loop().time
     pieces: list[bytes] = []
     held, left = 0, length
+    began = now()
     interruption: Refused | None = None
     ended = False
     while not ended:
@@ -288,9 +291,9 @@ async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes
         pieces.append(piece)
         held, left = held + len(piece), left - len(piece)
         ended = interruption is not None or not piece
-        if held >= BATCH or (held and ended):
+        if held >= BATCH or (held and (ended or now() >= began + HELD)):
             yield b"".join(pieces)
-            pieces, held = [], 0
+            pieces, held, began = [], 0, now()
     if interruption is not None:
         raise interruption
 

@@ -66,8 +66,7 @@ class Creation:
             )
             async with self._promised(identity.owner, reserved):
                 await self._check_limits(identity.owner)
-                await self._admit(upload, None if image is None else self._vault.close(identity.token))
-        return upload
+                return await self._admit(upload, None if image is None else self._vault.close(identity.token))
 
     async def join(self, join: Join, parts: list[Upload], identity: Identity, request_id: str | None) -> Upload:
         """A new upload, sealed, out of these parts; the same one again if it was made of them before.
@@ -153,14 +152,18 @@ class Creation:
                 await self._backlog.cleared(image_id)
             raise
 
-    async def _admit(self, upload: Upload, credential: bytes | None) -> None:
+    async def _admit(self, upload: Upload, credential: bytes | None) -> Upload:
         try:
             await self._scratch.create(upload.id, upload.size or 0)
+            now = self._clock()  # the clock may have been set since, and what is recorded moved along
+            expires_at = now + self._settings.upload_expiry
+            upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
             await self._catalog.add(upload, credential)
         except OSError:
             with contextlib.suppress(OSError):  # else the next start does it
                 await self._scratch.remove(upload.id)
             raise
+        return upload
 
     async def _joined(self, parts: list[Upload]) -> Upload | None:
         """What exactly these parts were joined into before: the answer to that may have been lost."""

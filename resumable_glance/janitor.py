@@ -92,5 +92,11 @@ class Janitor:
     async def _follow_clock(self) -> None:
         if isinstance(self._clock, SteadyClock) and abs(drift := self._clock.drift()) > JUMP:
             LOG.warning("the clock was set by %+.0f seconds: nothing expires earlier or later for that", drift)
-            await self._backlog.shift(drift)
+            # In one step, for the catalog does one thing after the other: what was told the time before is recorded
+            # before the shift, and what is told the new one after it.
             self._clock.jump(drift)
+            try:
+                await self._backlog.shift(drift)
+            except Exception:
+                self._clock.jump(-drift)
+                raise

@@ -122,8 +122,7 @@ class Uploads:
             case Discard():
                 return await self._discard(command.upload_id, identity, request_id)
             case Survey():
-                found = await self._catalog.owned(identity.owner, command.limit, command.marker)
-                return Surveyed(tuple(map(self._seen, found)))
+                return Surveyed(tuple(map(self._seen, await self._survey(command, identity))))
 
     async def close(self) -> None:
         """Take no more bytes: running requests keep what they have and are told to come back."""
@@ -291,16 +290,26 @@ class Uploads:
         LOG.info("upload %s was cancelled", upload_id)
         return Discarded(upload_id)
 
+    async def _survey(self, survey: Survey, identity: Identity) -> list[Upload]:
+        found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
+        if any(map(self._gone, found)):  # or the clock was set since they were looked up: so once more
+            found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
+        return found
+
     async def _owned(self, upload_id: str, identity: Identity) -> Upload:
         upload = await self._catalog.get(upload_id)
+        if upload is not None and self._gone(upload):  # or the clock was set since it was looked up: so once more
+            upload = await self._catalog.get(upload_id)
         if upload is None or upload.owner != identity.owner:
             raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
         return self._seen(upload)
 
     def _seen(self, upload: Upload) -> Upload:
         """An upload as its owner sees it: what tidy() has not reached yet has expired all the same."""
-        gone = lapsed(upload, self._clock()) and not self._leases.held(upload.id)  # somebody is sending right now
-        return dataclasses.replace(upload, state=State.EXPIRED) if gone else upload
+        return dataclasses.replace(upload, state=State.EXPIRED) if self._gone(upload) else upload
+
+    def _gone(self, upload: Upload) -> bool:
+        return lapsed(upload, self._clock()) and not self._leases.held(upload.id)  # somebody is sending right now
 
     def _check_open(self) -> None:
         if self._closing:

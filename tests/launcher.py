@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from resumable_glance import app, chunks, config, logs
 from resumable_glance.auth import Identity
 from resumable_glance.cli.stoppable import StoppableServer
+from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.upload import Owner
 
@@ -50,10 +51,11 @@ class ProjectGate:
 
 
 class Panel:
-    """What the service and its test share, in a mapped file: by how many seconds the clock is ahead, and how many
-    requests have begun and ended. So a test knows when an answer that nobody waits for has had its effect."""
+    """What the service and its test share, in a mapped file: by how many seconds time is ahead, and the clock was set,
+    and how many requests have begun and ended. So a test knows when an answer that nobody waits for has had its effect.
+    """
 
-    _FORM = struct.Struct("=dqq")
+    _FORM = struct.Struct("=ddqq")
 
     def __init__(self, path: Path) -> None:
         with path.open("a+b") as file:
@@ -66,26 +68,51 @@ class Panel:
 
     @property
     def begun(self) -> int:
-        return int(self._read()[1])
+        return int(self._read()[2])
 
     @property
     def running(self) -> int:
-        _, begun, ended = self._read()
+        *_, begun, ended = self._read()
         return int(begun) - int(ended)
 
+    @property
+    def set_by(self) -> float:
+        """By how many seconds the clock on the wall was set."""
+        return float(self._read()[1])
+
     def now(self) -> float:
-        """The time of the service, in seconds since the epoch."""
-        return time.time() + self.ahead
+        """What the clock on the wall shows to the service, in seconds since the epoch."""
+        ahead, set_by, *_ = self._read()
+        return time.time() + ahead + set_by
 
     def advance(self, seconds: float) -> None:
+        """Time passes."""
         struct.pack_into("=d", self._memory, 0, self.ahead + seconds)
 
-    def count(self, begun: int = 0, ended: int = 0) -> None:
-        _, before, after = self._read()
-        struct.pack_into("=qq", self._memory, 8, before + begun, after + ended)
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock by so much."""
+        struct.pack_into("=d", self._memory, 8, self.set_by + seconds)
 
-    def _read(self) -> tuple[float, int, int]:
+    def count(self, begun: int = 0, ended: int = 0) -> None:
+        *_, before, after = self._read()
+        struct.pack_into("=qq", self._memory, 16, before + begun, after + ended)
+
+    def _read(self) -> tuple[float, float, int, int]:
         return self._FORM.unpack_from(self._memory)
+
+
+class MovableClock(SteadyClock):
+    """The service's own clock, on a panel that lets time pass and sets the clock on the wall."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(lambda: time.time() + panel.set_by)
+        self._panel = panel
+
+    def __call__(self) -> float:
+        return super().__call__() + self._panel.ahead
+
+    def drift(self) -> float:
+        return self._wall() - super().__call__()  # what has passed has done so on both clocks
 
 
 class Counted:
@@ -119,7 +146,8 @@ def main(argv: Sequence[str]) -> int:
     panel.count(ended=panel.running)  # a killed service could not count those
     chunks.BATCH = BATCH
     app.TIDY_INTERVAL = TIDY_INTERVAL  # type: ignore[assignment]
-    service = app.build(dataclasses.replace(settings, commit_size=COMMIT_SIZE), conf, ProjectGate(), panel.now)
+    smaller = dataclasses.replace(settings, commit_size=COMMIT_SIZE)
+    service = app.build(smaller, conf, ProjectGate(), MovableClock(panel))
     server = StoppableServer(dataclasses.replace(service, asgi=Counted(service.asgi, panel)), settings)
     server.run()
     return 0 if server.started else 1

@@ -128,6 +128,13 @@ class Line:
         self.ends = response.will_close
         return Answer(response.status, headers, json.loads(content) if known else None, content)
 
+    def end_sending(self) -> None:
+        """Close our half, and wait until the service closes its own, whatever it says before."""
+        with contextlib.suppress(ConnectionError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._socket.recv(65536):
+                pass
+
     def close(self, reset: bool = False) -> None:
         if reset:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

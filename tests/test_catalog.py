@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     assert wait(opened.promised()) == 90
     assert wait(opened.run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
     opened.close()
+
+
+def test_a_catalog_that_is_up_to_date_is_opened_without_alembic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    Catalog(url).close()
+    monkeypatch.setitem(sys.modules, "alembic.command", None)  # to import it is an error now
+    Catalog(url).close()
 
 
 @pytest.mark.parametrize(

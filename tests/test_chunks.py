@@ -530,6 +530,18 @@ def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> Non
     assert sum(map(len, found)) == 3_000_000
 
 
+def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "HELD", 0.03)
+
+    class Slow(Body):
+        async def read(self) -> bytes:
+            await asyncio.sleep(0.02)
+            return await super().read()
+
+    found, _ = batches(Slow([b"x"] * 10), 10)
+    assert len(found) >= 5
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=20), st.integers(0, 200), st.booleans())
 def test_what_came_is_given_before_the_interruption_is_told(pieces: list[bytes], length: int, cut: bool) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Leftover
 from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
-from resumable_glance.protocol.commands import Create, Created, Discard
+from resumable_glance.protocol.commands import Chunk, Create, Created, Discard, Survey, Surveyed
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State
+from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks import Actor, DeliveryFailed
 from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.uploads import Uploads
 from tests.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
 
 YEAR = 365 * DAY
@@ -269,6 +275,126 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
             wall[0] += YEAR
             await janitor.tidy()
             assert images(here) == [f"{made.id}.json"]
+
+    asyncio.run(scenario())
+
+
+class SlowScratch(MemoryScratch):
+    """Makes a file when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def create(self, upload_id: str, size: int) -> None:
+        self.reached.set()
+        await self.goes_on.wait()
+        await super().create(upload_id, size)
+
+
+@contextlib.contextmanager
+def catalog_that_waits(here: Rig) -> Iterator[None]:
+    """Inside, transactions line up and none is begun."""
+    opened = threading.Event()
+    here.catalog._thread.submit(opened.wait)
+    try:
+        yield
+    finally:
+        opened.set()
+
+
+def with_clock(here: Rig) -> list[float]:
+    """Let uploads live by the service's own clock; what the one on the wall shows."""
+    wall = [here.now]
+    clock = SteadyClock(lambda: wall[0], lambda: 0.0)
+    parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault, here.handoff)
+    here.uploads = Uploads(*parts, clock)
+    return wall
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_it(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, 20), sent=10)
+            wall[0] += seconds
+            with catalog_that_waits(here):
+                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                await asyncio.sleep(0)
+                closing = asyncio.create_task(here.uploads.close())
+                await asyncio.sleep(0.1)  # what came is hashed in a thread, and then recorded
+            await asyncio.gather(tidying, closing, running, return_exceptions=True)
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert (found.state, found.offset) == (State.RECEIVING, 10)
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_an_upload_that_is_created_while_a_clock_is_followed_does_not_expire_for_it(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        scratch = SlowScratch()
+        async with rig(tmp_path, scratch) as here:
+            wall = with_clock(here)
+            creating = asyncio.create_task(here.create())
+            await scratch.reached.wait()
+            wall[0] += seconds
+            await here.uploads.janitor.tidy()
+            scratch.goes_on.set()
+            found = await here.catalog.get(await creating)
+            assert found is not None
+            assert [each - wall[0] for each in (found.created_at, found.updated_at)] == pytest.approx([0, 0], abs=1)
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_expired(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            wall[0] += seconds
+            with catalog_that_waits(here):
+                asking = asyncio.create_task(here.inspect(upload_id))
+                listing = asyncio.create_task(here.uploads.perform(Survey(10), ME, Pieces()))
+                await asyncio.sleep(0)
+                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                await asyncio.sleep(0)
+            await tidying
+            assert (await asking).upload.state is State.RECEIVING
+            surveyed = await listing
+            assert isinstance(surveyed, Surveyed)
+            assert [each.state for each in surveyed.uploads] == [State.RECEIVING]
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            wall[0] += YEAR
+            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE heartbeats RENAME TO gone"))
+            with pytest.raises(sa.exc.OperationalError):
+                await here.uploads.janitor.tidy()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE gone RENAME TO heartbeats"))
+            await here.uploads.janitor.tidy()
+            found = (await here.inspect(upload_id)).upload
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
 
     asyncio.run(scenario())
 

@@ -1,0 +1,188 @@
+"""The clock on the wall is set by hours and years, forward and back, and nothing expires early or late for it.
+
+The service runs with a clock that we set, and let time pass on (tests/launcher.py). Some clients send without a break,
+so that they meet each jump in the middle of whatever they do; others continue their uploads now and then, or not any
+more. What is told of an upload follows from the time for which the service has run since its last byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crowd import Crowd
+from tests.launcher import Panel, panel_of, token
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.sender import Sender
+from tests.service import Service, development
+from tests.speakers import NATIVE, SPEAKERS, TUS
+
+EXPIRY = 10_000  # seconds
+MARGIN = 600  # seconds: more than passes here by itself
+YEAR = 365 * 24 * 3600.0
+FARTHEST = 10 * YEAR  # from the real time
+STEPS = (0, 1_000, 4_000)  # seconds that pass at a time
+WATCHED = 6  # uploads at a time
+PATIENCE = 15  # seconds
+
+
+@dataclass
+class Watched:
+    """An upload whose owner comes back now and then. `since` is the steady time of its last new byte, in seconds."""
+
+    sender: Sender
+    since: float
+
+
+class Clocks:
+    """The service, its clocks, and the uploads that are watched."""
+
+    def __init__(self, service: Service, chance: random.Random) -> None:
+        self.expired = 0
+        self.kept = 0
+        self._service = service
+        self._panel: Panel = panel_of(service.directory)
+        self._chance = chance
+        self._watched = [self._begun() for _ in range(WATCHED)]
+
+    def jump(self) -> None:
+        """Set the clock, while the service runs, or after a stop or a crash."""
+        seconds = self._far()
+        how = self._chance.choice(["running", "running", "stopped", "killed"])
+        if how == "running":
+            self._panel.set_clock(seconds)
+        else:
+            if how == "stopped":
+                assert self._service.stop() == 0
+            self._service.kill()
+            self._panel.set_clock(seconds)
+            down = self._chance.choice([0.0, 30 * 24 * 3600.0])
+            self._panel.advance(down)
+            for each in self._watched:
+                each.since += down  # nobody could go on meanwhile
+            self._service.start()
+        self._await_heartbeat()
+
+    def pass_time(self) -> None:
+        self._panel.advance(self._chance.choice(STEPS))
+        self._await_heartbeat()
+
+    def look(self) -> None:
+        """See that each upload is as old as it should be; go on with some, and begin others."""
+        for number, each in enumerate(self._watched):
+            age = self._now() - each.since
+            answer = each.sender.ask(TUS.inspect(each.sender.id))
+            told = f"{answer.status}, to expire in {(answer.expires or 0) - self._panel.now():.0f} s"
+            seen = (
+                f"{age:.0f} s after its last byte {each.sender} is {told}, with the clock {self._panel.set_by:+.0f} s"
+            )
+            if age > EXPIRY - MARGIN and answer.status == 410:
+                self.expired += 1
+                self._watched[number] = self._begun()
+                continue
+            assert age < EXPIRY + MARGIN, f"too late: {seen}"
+            assert answer.status == 200, f"too early: {seen}"
+            assert answer.expires is not None
+            assert abs(answer.expires - self._panel.now() - (EXPIRY - age)) < MARGIN, seen
+            self.kept += 1
+            if self._chance.random() < 0.4:
+                each.sender.send(NATIVE, each.sender.chunk(NATIVE, self._chance, 1))
+                each.since = self._now()
+
+    def finish(self) -> None:
+        """What did not expire becomes an image."""
+        for each in self._watched:
+            while each.sender.missing:
+                each.sender.go_on(NATIVE, self._chance, 100_000)
+            each.sender.finish()
+
+    def _begun(self) -> Watched:
+        content = self._chance.randbytes(1000)
+        sender = Sender(self._service.port, self._service.directory / "images", content, token("owner"))
+        sender.create(self._chance.choice(SPEAKERS))
+        return Watched(sender, self._now())
+
+    def _now(self) -> float:
+        return time.monotonic() + self._panel.ahead
+
+    def _far(self) -> float:
+        seconds = self._chance.choice([3600.0, 24 * 3600.0, YEAR, 3 * YEAR]) * self._chance.uniform(0.5, 1)
+        seconds *= self._chance.choice([-1, 1])
+        return seconds if abs(self._panel.set_by + seconds) < FARTHEST else -seconds
+
+    def _await_heartbeat(self) -> None:
+        """Return when the service has written down that it runs now, by the clock on the wall."""
+        with contextlib.closing(sqlite3.connect(self._service.directory / "catalog.sqlite", timeout=30)) as catalog:
+            began = time.monotonic()
+            while abs(catalog.execute("SELECT at FROM heartbeats").fetchone()[0] - self._panel.now()) > 60:
+                assert time.monotonic() - began < PATIENCE, f"the service does not follow: {self._panel.set_by:+.0f} s"
+                time.sleep(0.01)
+
+
+def run(count: int, seed: int) -> Result:
+    with tempfile.TemporaryDirectory() as directory:
+        limits: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
+        # Records of what has ended are no uploads any more. Those go by the clock, if it is set while nothing runs.
+        service = development(Path(directory), limits, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
+        service.module = "tests.launcher"
+        with service:
+            clocks = Clocks(service, random.Random(seed))
+            with Crowd(service, seed, SPEAKERS, 100_000, token("crowd")) as crowd:
+                for _ in range(count):
+                    clocks.jump()
+                    crowd.await_progress()
+                    clocks.pass_time()
+                    crowd.await_progress()
+                    clocks.look()
+            clocks.finish()
+    return Result(
+        f"{count} times the clock was set, by an hour to three years, forward or back, running or not: nothing expired "
+        f"early ({clocks.kept:,} looks; {crowd.finished:,} uploads that were sent meanwhile became the right images), "
+        f"and {clocks.expired:,} uploads that nobody continued did expire in time",
+        {"jumps": count, "looks": clocks.kept, "uploads": crowd.finished, "expired": clocks.expired},
+    )
+
+
+TRIAL = Trial(
+    name="clock_jumps",
+    promise="Whatever the clock is set to: nothing expires early that its owner continued, and nothing late.",
+    unit="jumps of the clock",
+    share=4,
+    full=40,
+    deep=2_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "a clock that was set is not followed", "janitor.py", "        await self._follow_clock()\n", "", count=4
+        ),
+        Sabotage(
+            "the time for which the service did not run counts",
+            "janitor.py",
+            "        await self._backlog.resume(self._settings.instance, self._clock())\n",
+            "",
+            count=8,
+        ),
+        Sabotage(
+            "uploads live by the clock on the wall",
+            "clock.py",
+            "        return self._begin + self._steady()",
+            "        return self._wall()",
+            count=8,
+        ),
+        Sabotage(
+            "expiries do not move along with the clock",
+            "backlog.py",
+            'uploads: ("created_at", "updated_at", "expires_at"),',
+            'uploads: ("created_at", "updated_at"),',
+            count=4,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)

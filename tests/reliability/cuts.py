@@ -1,0 +1,184 @@
+"""Connections that are cut anywhere: the client asks where the upload is, goes on, and the image is the file.
+
+Four uploads at once, each in three dialects mixed. Bytes that were sent and are not kept are counted. The service keeps
+what it was given. So where the client has seen it close the connection, these are only what uvicorn had in its buffer.
+Who resets the connection, or asks at once, may be ahead of the own bytes, which wait in kernels then; and who asks in
+the native dialect, in which a question takes over from nobody, ahead of their commit: that is measured, no more.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.raw import Line
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.sender import Sender
+from tests.service import Service, development
+from tests.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
+
+KIB, MIB = 1024, 1024 * 1024
+COMMIT_SIZE = MIB  # the smallest one that can be configured
+SERVER = 64 * KIB + 256 * KIB  # bytes that uvicorn gathers before it stops reading, and one more read of uvloop
+AT_ONCE = 4
+CUTS_OF_AN_UPLOAD = 25
+WAYS = ("close", "reset", "half-close", "half-close")
+
+
+@dataclass
+class Cuts:
+    """What one client has seen. `twice` is the most that a cut cost, by how it was cut and asked for."""
+
+    made: int = 0
+    uploads: int = 0
+    sent: int = 0  # bytes of bodies in requests that were cut
+    repeated: int = 0  # of these, bytes that were not kept
+    twice: Counter[str] = field(default_factory=Counter)
+
+    def plus(self, other: Cuts) -> Cuts:
+        made, uploads = self.made + other.made, self.uploads + other.uploads
+        return Cuts(made, uploads, self.sent + other.sent, self.repeated + other.repeated, self.twice | other.twice)
+
+
+def run(count: int, seed: int) -> Result:
+    with tempfile.TemporaryDirectory() as directory:
+        options: dict[str, dict[str, object]] = {
+            "scratch": {"commit_size": COMMIT_SIZE},
+            "limits": {"uploads_per_project": 0, "creations_per_minute": 0},
+        }
+        with development(Path(directory), options) as service, ThreadPoolExecutor(AT_ONCE) as threads:
+            quotas = [count // AT_ONCE + (each < count % AT_ONCE) for each in range(AT_ONCE)]
+            clients = [
+                threads.submit(client, service, quota, random.Random(f"{seed} {number}"))
+                for number, quota in enumerate(quotas)
+            ]
+            whole = sum_of([each.result() for each in clients])
+    return told(whole)
+
+
+def sum_of(all_cuts: list[Cuts]) -> Cuts:
+    whole = Cuts()
+    for each in all_cuts:
+        whole = whole.plus(each)
+    return whole
+
+
+def told(whole: Cuts) -> Result:
+    seen, unseen = (whole.twice[each] / KIB for each in ("seen", "unseen"))
+    return Result(
+        f"{whole.made:,} cut connections ({whole.uploads:,} uploads in three dialects, {AT_ONCE} at once) resumed to "
+        f"the right bytes; of {whole.sent / MIB:,.0f} MiB in chunks that were cut {whole.repeated / MIB:,.0f} MiB were "
+        f"sent twice. Without a digest a cut cost {seen:,.0f} KiB at most where the client saw the connection end, "
+        f"and {unseen:,.0f} KiB where it was reset or the client asked before its last bytes were read",
+        {
+            "cuts": whole.made,
+            "uploads": whole.uploads,
+            "bytes_sent_before_cuts": whole.sent,
+            "bytes_sent_twice": whole.repeated,
+            **{f"most_bytes_sent_twice_{kind}": most for kind, most in whole.twice.items()},
+        },
+    )
+
+
+def client(service: Service, quota: int, chance: random.Random) -> Cuts:
+    """One upload after the other, cut so many times together."""
+    cuts = Cuts()
+    while cuts.made < quota:
+        content = chance.randbytes(chance.randrange(1, 4 * MIB))
+        sender = Sender(service.port, service.directory / "images", content)
+        sender.create(chance.choice(SPEAKERS))
+        upload(service, sender, cuts, min(quota, cuts.made + CUTS_OF_AN_UPLOAD), chance)
+        sender.finish()
+        cuts.uploads += 1
+    return cuts
+
+
+def upload(service: Service, sender: Sender, cuts: Cuts, quota: int, chance: random.Random) -> None:
+    """Send a file over connections that are cut, and the rest of it over one that is not."""
+    speaker = chance.choice(SPEAKERS)
+    while sender.missing and cuts.made < quota:
+        chunk = sender.chunk(speaker, chance, chance.choice([64 * KIB, 512 * KIB, 2 * MIB]))
+        how = chance.choice(WAYS)
+        carried = cut(service, sender, speaker, chunk, how, chance)
+        speaker = chance.choice(SPEAKERS)  # who asks goes on
+        for asking in (speaker, NATIVE):  # which tells all that is durable, in any order
+            sender.locate(asking)
+        count(cuts, sender, chunk, carried, how, speaker)
+    while sender.missing:
+        sender.go_on(TUS, chance, most=8 * MIB)  # to ask in it takes over from what was cut and still runs
+
+
+def cut(service: Service, sender: Sender, speaker: Speaker, chunk: Chunk, how: str, chance: random.Random) -> int:
+    """Send a part of a request, and go away; how many bytes of its body were sent."""
+    request = sender.request(speaker, chunk)
+    wire, head = request.wire(), request.head_length()
+    some = [head, head + 4 * KIB, head + 64 * KIB, head + 64 * KIB, len(wire), len(wire)]
+    length = chance.randrange(min(len(wire), chance.choice(some)) + 1)
+    line = Line(service.port)
+    line.try_to_send(wire[:length])
+    if how == "half-close":
+        line.end_sending()
+    line.close(reset=how == "reset")
+    return request.carried(length)
+
+
+def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, asking: Speaker) -> None:
+    """What a cut has cost, now that it is known what is durable. AssertionError if that is too much."""
+    lost = sender.lost(chunk, carried)
+    cuts.made += 1
+    cuts.sent += carried
+    cuts.repeated += lost
+    seen = how == "half-close" and asking is not NATIVE
+    kind = "digest" if chunk.declared else "seen" if seen else "unseen"
+    assert lost <= SERVER or kind != "seen", (
+        f"{lost} of {carried} bytes were not kept, and {SERVER} is the most: {chunk}, asked for in {asking}; {sender}"
+    )
+    cuts.twice[kind] = max(cuts.twice[kind], lost)
+
+
+TRIAL = Trial(
+    name="cuts",
+    promise="A connection may be cut at any byte: it costs what was on its way, and the upload goes on.",
+    unit="cut connections",
+    share=100,
+    full=10_000,
+    deep=200_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "what came before an interruption is not kept",
+            "chunks.py",
+            "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
+            "if False:",
+            count=100,
+        ),
+        Sabotage(
+            "of a chunk with a digest, too, is kept what came before an interruption",
+            "chunks.py",
+            "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
+            "if refusal.reason in _INTERRUPTIONS:",
+            count=100,
+        ),
+        Sabotage(
+            "a chunk that was cut is written down as if all of it had come",
+            "chunks.py",
+            "Extent(Range(self._begun, self._position), digest)",
+            "Extent(Range(self._begun, min(self._position + 1, self._place.stop)), digest)",
+            count=100,
+        ),
+        Sabotage(
+            "the offset does not stop at a gap",
+            "catalog.py",
+            "            if start != offset:",
+            "            if start < offset:",
+            count=100,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)

@@ -1,0 +1,143 @@
+"""Scratch that is really full, at any moment: what was acknowledged stays, and uploads go on when there is space again.
+
+The service has a small file system for itself, with its scratch on it, and in every other round its catalog, too. While
+clients of all dialects send, somebody else fills it, and makes room again.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests import small_disk
+from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
+from tests.sender import Sender
+from tests.service import Service, development
+from tests.speakers import SPEAKERS, Speaker
+
+KIB, MIB = 1024, 1024 * 1024
+DISK = 16 * MIB
+LARGEST = 3 * MIB
+HURRY = 0.05  # seconds that a client waits where it is told to come back in a minute
+
+
+def run(count: int, seed: int) -> Result:
+    if lack := small_disk.refused():
+        raise Missing(lack)
+    refused: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        disks = [started(Path(name) / kind, kind) for kind in ("scratch", "both")[:count]]
+        try:
+            for number in range(count):
+                service, disk = disks[number % len(disks)]
+                refused += fill_and_free(service, disk, random.Random(f"{seed} {number}"))
+        finally:
+            for service, _ in disks:
+                service.stop()
+    assert set(refused) <= {"507"}, f"something else than 507 came from a full disk: {refused}"
+    assert refused["507"] >= min(count, 2), f"in {count} rounds nobody met a full disk"
+    return Result(
+        f"a disk that was really full {count} times, every other time with the catalog on it: 507 "
+        f"{refused['507']:,} times, every acknowledged byte kept, and all {count * len(SPEAKERS):,} uploads of three "
+        "dialects went on to the right images",
+        {"rounds": count, "uploads": count * len(SPEAKERS), "refused": refused["507"]},
+    )
+
+
+def started(directory: Path, kind: str) -> tuple[Service, Path]:
+    """A service, and the directory where its small disk is."""
+    disk = directory / "disk"
+    groups: dict[str, dict[str, object]] = {
+        "scratch": {"directory": disk / "scratch"},
+        "limits": {"uploads_per_project": 0, "creations_per_minute": 0},
+    }
+    if kind == "both":
+        groups["database"] = {"connection": f"sqlite:///{disk / 'catalog.sqlite'}"}
+    service = development(directory, groups)
+    small_disk.put(service, disk, DISK)
+    service.start()
+    return service, small_disk.seen(service, disk)
+
+
+def fill_and_free(service: Service, disk: Path, chance: random.Random) -> Counter[str]:
+    """One round; what the clients were told that was no success."""
+    senders = [
+        Sender(service.port, service.directory / "images", file(chance), hurry=HURRY) for _ in range(len(SPEAKERS))
+    ]
+    for sender, speaker in zip(senders, SPEAKERS, strict=True):
+        sender.create(speaker)  # while there is space, for it is promised to them then
+    with ThreadPoolExecutor(len(SPEAKERS)) as threads:
+        sending = [
+            threads.submit(send, sender, speaker, random.Random(chance.random()))
+            for sender, speaker in zip(senders, SPEAKERS, strict=True)
+        ]
+        for _ in range(chance.randrange(1, 4)):
+            time.sleep(chance.random() * 0.1)
+            small_disk.fill(disk / "ballast")
+            time.sleep(chance.random() * 0.2)
+            (disk / "ballast").unlink()
+        for each in sending:
+            each.result()
+    return sum((each.refused for each in senders), Counter[str]())
+
+
+def file(chance: random.Random) -> bytes:
+    return chance.randbytes(chance.randrange(LARGEST // 2, LARGEST))
+
+
+def send(sender: Sender, speaker: Speaker, chance: random.Random) -> None:
+    while sender.missing:
+        sender.go_on(speaker, chance, chance.choice([16 * KIB, 256 * KIB, LARGEST]))
+        time.sleep(0.01)
+    sender.finish()
+
+
+TRIAL = Trial(
+    name="full_disk",
+    promise="A full disk is told as 507, costs nothing that was acknowledged, and uploads go on when there is space.",
+    unit="times that a disk is full",
+    share=4,
+    full=200,
+    deep=5_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "a write that finds no space counts as done",
+            "scratch/local.py",
+            "        written = os.pwrite(descriptor, rest, position)\n",
+            "        try:\n"
+            "            written = os.pwrite(descriptor, rest, position)\n"
+            "        except OSError:\n"
+            "            written = len(rest)\n",
+            count=6,
+        ),
+        Sabotage(
+            "a chunk that finds no space is answered as a success",
+            "dialects/problems.py",
+            "    Reason.NO_SPACE: 507,",
+            "    Reason.NO_SPACE: 204,",
+            count=6,
+        ),
+        Sabotage(
+            "a full disk under the catalog is an error of ours",
+            "catalog.py",
+            "_ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, ",
+            "_ERRNO = {",
+            count=6,
+        ),
+        Sabotage(
+            "a full disk under scratch is an error of the disk",
+            "chunks.py",
+            "if problem.errno in {errno.ENOSPC, errno.EDQUOT}:",
+            "if problem.errno in {errno.EDQUOT}:",
+            count=6,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)

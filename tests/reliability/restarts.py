@@ -1,0 +1,126 @@
+"""One instance is stopped and started again and again at the same address, while clients of all dialects send.
+
+They do as they are told: Retry-After where there is an answer, and where there is none they ask until there is. In each
+stop a chunk stalls, so that it has somebody to wait for. That a second process on the same scratch refuses to start is
+in tests/test_native_http.py.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from tests.crowd import Crowd
+from tests.raw import Answer, Line
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.sender import Sender
+from tests.service import Service, development
+from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
+
+KIB = 1024
+CLIENTS = (*SPEAKERS, *SPEAKERS)
+GRACE = 5  # seconds
+BODY = 20 * KIB  # bytes of a chunk that stalls before its last one
+QUESTIONS = 10  # after so many answers, a chunk that was sent before is being read
+
+
+def run(count: int, seed: int) -> Result:
+    chance = random.Random(seed)
+    longest = 0.0
+    with tempfile.TemporaryDirectory() as directory:
+        options: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
+        with (
+            development(Path(directory), options, graceful_timeout=GRACE) as service,
+            Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
+        ):
+            for _ in range(count):
+                time.sleep(chance.random())
+                longest = max(longest, restart(service, chance))
+                crowd.check()
+    return Result(
+        f"{count} restarts of an instance that {len(CLIENTS)} clients send to: no acknowledged byte lost, "
+        f"{crowd.finished:,} uploads became the right images; {crowd.refused.total():,} requests were refused or cut "
+        f"and sent again; a stop took {longest:.1f} s at most",
+        {"restarts": count, "uploads": crowd.finished, "refused": crowd.refused.total(), "longest_stop": longest},
+    )
+
+
+def restart(service: Service, chance: random.Random) -> float:
+    """Stop and start while a chunk stalls, which keeps what had come; the seconds that the stop took."""
+    sender = Sender(service.port, service.directory / "images", chance.randbytes(BODY))
+    speaker = chance.choice(SPEAKERS)
+    sender.create(speaker)
+    sent = chance.randrange(1, BODY)
+    line = stalled(service, sender, speaker, sent)
+    began = time.monotonic()
+    status = service.stop()
+    took = time.monotonic() - began
+    assert status == 0, f"a stop that was asked for ended with status {status}"
+    assert took < GRACE, f"a stop took {took:.1f} s: somebody was not told that it ends"
+    answer = line.answer("PATCH")
+    line.close()
+    assert come_back(answer), f"a chunk that runs when the service is stopped is told {answer} {answer.document}"
+    service.start()
+    sender.locate(speaker)
+    assert sender.offset == sent, f"{sent} bytes had come when the service was stopped: {sender}"
+    while sender.missing:
+        sender.go_on(speaker, chance, BODY)
+    sender.finish()
+    return took
+
+
+def stalled(service: Service, sender: Sender, speaker: Speaker, sent: int) -> Line:
+    """A connection on which some bytes of a chunk have come, and been read, and no more will."""
+    whole = Chunk(
+        0, BODY, sender.content, total=BODY, in_order=speaker.in_order, last=None if speaker is not IETF else True
+    )
+    request = sender.request(speaker, whole)
+    line = Line(service.port)
+    line.send(request.wire()[: len(request.wire()) - BODY + sent])
+    for _ in range(QUESTIONS):
+        sender.ask(NATIVE.inspect(sender.id))
+    return line
+
+
+def come_back(answer: Answer) -> bool:
+    """Whether it tells the client to come back, and when."""
+    return answer.status == 503 and answer.reason == "shutting-down" and (answer.number("retry-after") or 0) > 0
+
+
+TRIAL = Trial(
+    name="restarts",
+    promise="A restart under load loses nothing: who sends is told to come back, and what had come is kept.",
+    unit="restarts",
+    share=2,
+    full=50,
+    deep=1_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "a stop tells nobody who sends that it ends",
+            "uploads.py",
+            "        await self._leases.evict(Reason.CLOSING)\n",
+            "",
+            count=1,
+        ),
+        Sabotage(
+            "what had come when the service is stopped is not kept",
+            "chunks.py",
+            "    Reason.CLOSING,\n    Reason.BODY_TOO_SHORT,",
+            "    Reason.BODY_TOO_SHORT,",
+            count=1,
+        ),
+        Sabotage(
+            "who is told to come back is not told when",
+            "chunks.py",
+            'facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}',
+            "facts: dict[str, int] = {}",
+            count=1,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)

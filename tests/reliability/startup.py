@@ -1,0 +1,146 @@
+"""A start with many unfinished uploads: how long until the first answer, and is everything there afterwards?
+
+The uploads are put into the catalog and on scratch as the service leaves them when it stops; some files beside them are
+what a crash left, and go. Three starts in a row; their median counts.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from resumable_glance import schema
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.service import Service, development
+from tests.wire import Client
+
+STARTS = 3
+LIMIT = 2.0  # seconds
+LIMITED = 10_000  # uploads, for which the limit is promised
+OWNER = Owner("development", "anyone")  # as auth/anyone.py has it
+SIZE, RECEIVED = 1 << 20, 1 << 10  # bytes
+WEEK = 7 * 24 * 3600.0
+LEFT = 10  # files that no upload needs any more
+
+
+def run(count: int, seed: int) -> Result:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as directory:
+        service = development(Path(directory))
+        uploads = [unfinished(chance) for _ in range(count)]
+        leave(service, uploads, [unfinished(chance).id for _ in range(LEFT)])
+        seconds = [started(service) for _ in range(STARTS)]
+        with service:
+            check(service, uploads)
+    took = statistics.median(seconds)
+    every = ", ".join(f"{each:.2f}" for each in seconds)
+    assert took <= LIMIT or count != LIMITED, f"with {count} unfinished uploads the first answer took {every} s"
+    return Result(
+        f"with {count:,} unfinished uploads the first answer came {took:.2f} s after the start (the median of "
+        f"{STARTS} in a row), and all of them were there",
+        {"uploads": count, "seconds": took},
+    )
+
+
+def unfinished(chance: random.Random) -> Upload:
+    now = time.time()
+    return Upload(
+        id=f"a-{chance.randbytes(16).hex()}",
+        owner=OWNER,
+        size=SIZE,
+        state=State.RECEIVING,
+        image=Image(str(uuid.UUID(bytes=chance.randbytes(16)))),
+        created_at=now,
+        updated_at=now,
+        expires_at=now + WEEK,
+        offset=RECEIVED,
+        received=RECEIVED,
+        reserved=SIZE,
+    )
+
+
+def leave(service: Service, uploads: list[Upload], left: list[str]) -> None:
+    """What a service with these uploads has when it does not run; `left` are names of files that nobody needs."""
+    extent = Extent(Range(0, RECEIVED), Digest("crc32", bytes(4)))
+    engine = schema.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
+    schema.migrate(engine)
+    with engine.begin() as catalog:
+        catalog.execute(schema.uploads.insert(), [schema.upload_row(each) for each in uploads])
+        catalog.execute(schema.extents.insert(), [schema.extent_row(each.id, extent) for each in uploads])
+    engine.dispose()
+    files(service).mkdir(parents=True)
+    for name in [*(each.id for each in uploads), *left]:
+        with (files(service) / f"{name}.upload").open("wb") as file:
+            file.truncate(SIZE)
+
+
+def files(service: Service) -> Path:
+    return service.directory / "scratch" / "uploads"
+
+
+def started(service: Service) -> float:
+    """Seconds from the start of the process to its first answer."""
+    began = time.monotonic()
+    service.start()
+    took = time.monotonic() - began
+    assert service.stop() == 0
+    return took
+
+
+def check(service: Service, uploads: list[Upload]) -> None:
+    """Each upload is listed as it was left, and scratch has its file, and no other one."""
+    client, told = Client(service.url), dict[str, tuple[str, int]]()
+    query = ""
+    while page := client.show(f"{service.url}/v1/uploads{query}")["uploads"]:
+        told |= {each["id"]: (each["state"], each["offset"]) for each in page}
+        query = f"?marker={page[-1]['id']}"
+    wrong = {each.id: told.get(each.id) for each in uploads if told.get(each.id) != ("receiving", RECEIVED)}
+    assert not wrong, f"{len(wrong)} of {len(uploads)} uploads are not what they were: {list(wrong.items())[:5]} ..."
+    names = {each.stem for each in files(service).iterdir()}
+    assert names == set(told), (
+        f"on scratch {len(names - set(told))} files are left and {len(set(told) - names)} are gone"
+    )
+
+
+TRIAL = Trial(
+    name="startup",
+    promise="A service with thousands of unfinished uploads answers within seconds of its start, and has them all.",
+    unit="unfinished uploads",
+    share=500,
+    full=LIMITED,
+    deep=100_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "a start removes the scratch of uploads that are not complete",
+            "backlog.py",
+            "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))",
+            "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH - {State.RECEIVING}))",
+            count=20,
+        ),
+        Sabotage(
+            "a start leaves on scratch what a crash left",
+            "janitor.py",
+            "            if name not in holding:",
+            "            if False:",
+            count=20,
+        ),
+        Sabotage(
+            "a start counts the time for which nobody saw the service run",
+            "backlog.py",
+            "            if last is not None:\n",
+            "            if last is None:\n                last = 2 * now\n            if True:\n",
+            count=20,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)
