@@ -46,6 +46,7 @@ def keyed(**values: str) -> str:
         (keyed(name="debian.iso"), "debian.iso", "iso"),
         (keyed(filename="debian.ISO", disk_format="raw"), "debian.ISO", "raw"),
         (keyed(filename="iso"), "iso", "raw"),
+        (keyed(name="abW"), "abW", "raw"),  # YWJX: only spaces are stripped
         (keyed(filename="debian.v2.qcow2"), "debian.v2.qcow2", "qcow2"),
         (keyed(filename="Screenshot 9.41\u202fPM.img", caption="two\nlines"), "Screenshot 9.41\u202fPM.img", "raw"),
         (keyed(name="", filename=""), None, "raw"),
