@@ -144,7 +144,7 @@ def outcome(described: Vector) -> Outcome:
             durable = tuple(Range(*each) for each in described["durable"])
             return Inspected(upload(described["upload"]), durable, described["delivered"])
         case "content":
-            return Content(upload(described["upload"]), _nothing())
+            return Content(upload(described["upload"]), nothing())
         case "discarded":
             return Discarded(described["upload_id"])
         case "surveyed":
@@ -153,7 +153,7 @@ def outcome(described: Vector) -> Outcome:
             raise ValueError(other)
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 

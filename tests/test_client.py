@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import threading
+import types
 from collections.abc import Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from keystoneauth1.plugin import FixedEndpointPlugin
@@ -382,6 +385,25 @@ def test_a_chunk_that_met_an_expired_token_is_sent_again_as_a_whole(tmp_path: Pa
         server.shutdown()
     assert Picky.bodies == [content]
     file.close()
+
+
+def answered(body: bytes, headers: Mapping[str, str]) -> Answer:
+    """What the client makes of an answer with status 503."""
+    response = requests.Response()
+    response.status_code = 503
+    response.raw = io.BytesIO(body)
+    response.headers.update(headers)
+    session = types.SimpleNamespace(request=lambda *_, **__: response)
+    return Service(cast(Cloud, types.SimpleNamespace(session=session, authenticated=True)), "http://service").describe()
+
+
+@pytest.mark.parametrize("wish", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "soon", "-1", "\xb2", ""])
+def test_a_wish_to_wait_that_is_no_time_is_none(wish: str) -> None:
+    assert answered(b"", {"Retry-After": wish}).retry_after is None
+
+
+def test_json_that_is_nested_too_deeply_is_no_document() -> None:
+    assert answered(b"[" * 1_000_000, {"Content-Type": "application/json"}).document == {}
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8970", "ftp://host", "http://", "file:///etc/passwd"])

@@ -61,9 +61,10 @@ def test_what_is_allowed_depends_on_what_is_asked() -> None:
         assert refused.value.facts == {"allow": ", ".join(allowed)}
 
 
-def test_a_form_is_told_what_to_send_instead() -> None:
+@pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=x", "text/plain"])
+def test_what_is_no_chunk_is_told_what_to_send_instead(media_type: str) -> None:
     with pytest.raises(Refused) as refused:
-        native.parse(head("PATCH", "id", ["Content-Type", "multipart/form-data; boundary=x"]), b"", PLACE)
+        native.parse(head("PATCH", "id", ["Content-Type", media_type]), b"", PLACE)
     assert refused.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
     assert refused.value.facts["accept_patch"] == native.ACCEPTED
 

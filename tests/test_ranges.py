@@ -77,6 +77,14 @@ def test_a_chunk_of_which_nothing_is_known_is_one_missing_segment() -> None:
     assert list(segments(Range(3, 8), [Range(0, 3), Range(8, 9)])) == [Segment(Range(3, 8), durable=False)]
 
 
+def test_a_chunk_in_which_some_bytes_are_durable_has_segments_before_and_behind_them() -> None:
+    assert list(segments(Range(3, 8), [Range(0, 1), Range(4, 6), Range(9, 12)])) == [
+        Segment(Range(3, 4), durable=False),
+        Segment(Range(4, 6), durable=True),
+        Segment(Range(6, 8), durable=False),
+    ]
+
+
 @many
 @given(st.integers(0, MOST), st.lists(ranges()))
 def test_what_is_missing_is_all_that_is_not_durable(size: int, durable: list[Range]) -> None:

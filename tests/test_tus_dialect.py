@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from resumable_glance.dialects import Head, problems, tus
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Create, Surveyed
+from resumable_glance.protocol.commands import Append, Create, Join, Surveyed
 from resumable_glance.protocol.digests import LENGTHS
 from resumable_glance.protocol.upload import known
 from tests.dialect_vectors import Vector, Vectors, head, written
@@ -46,6 +46,8 @@ def keyed(**values: str) -> str:
         (keyed(name="debian.iso"), "debian.iso", "iso"),
         (keyed(filename="debian.ISO", disk_format="raw"), "debian.ISO", "raw"),
         (keyed(filename="iso"), "iso", "raw"),
+        (keyed(name="abW"), "abW", "raw"),  # YWJX: only spaces are stripped
+        (keyed(filename="debian.v2.qcow2"), "debian.v2.qcow2", "qcow2"),
         (keyed(filename="Screenshot 9.41\u202fPM.img", caption="two\nlines"), "Screenshot 9.41\u202fPM.img", "raw"),
         (keyed(name="", filename=""), None, "raw"),
     ],
@@ -68,6 +70,19 @@ def test_a_first_chunk_that_is_longer_than_the_upload_makes_no_image() -> None:
 def test_a_media_type_has_no_case_and_may_have_parameters(name: str) -> None:
     command = tus.parse(head("PATCH", "id", SPOKEN, ["Upload-Offset", "0"], ["Content-Type", name]), b"", PLACE)
     assert isinstance(command, Append)
+
+
+def joining(count: int) -> Head:
+    return head("POST", None, SPOKEN, ["Upload-Concat", "final;" + " ".join(["/v1/tus/a-1"] * count)])
+
+
+def test_so_many_parts_can_be_joined_and_no_more() -> None:
+    command = tus.parse(joining(tus.MOST_PARTS), b"", PLACE)
+    assert isinstance(command, Join)
+    assert len(command.parts) == tus.MOST_PARTS
+    with pytest.raises(Refused) as refused:
+        tus.parse(joining(tus.MOST_PARTS + 1), b"", PLACE)
+    assert refused.value.reason is Reason.MALFORMED
 
 
 def test_every_vector_has_a_name_of_its_own() -> None:

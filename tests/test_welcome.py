@@ -144,6 +144,15 @@ def test_a_size_can_be_declared_once_and_is_promised_then() -> None:
     assert refusal.value.reason is Reason.WRONG_TOTAL
 
 
+def test_a_size_that_is_all_that_has_come_can_be_declared() -> None:
+    assert declare(UNSIZED, 10, ()).size == 10
+
+
+def test_who_declares_no_size_changes_nothing_of_what_is_promised() -> None:
+    promised = dataclasses.replace(UNSIZED, reserved=40)
+    assert declare(promised, None, ()) == promised
+
+
 def test_a_size_below_what_has_come_is_refused() -> None:
     refusal = refusal_of(UNSIZED, Chunk(10, 0), 9)
     assert refusal.reason is Reason.WRONG_TOTAL

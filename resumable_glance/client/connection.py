@@ -213,7 +213,7 @@ def _parsed(response: requests.Response) -> Answer:
     if "json" in response.headers.get("Content-Type", ""):
         try:
             document = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
     known: Mapping[str, Any] = document if isinstance(document, dict) else {}
     request_id = known.get("request_id") or response.headers.get("X-Openstack-Request-Id")
@@ -236,7 +236,7 @@ def _seconds(text: str | None) -> float | None:
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # a year that is too far away
         return None
 
 

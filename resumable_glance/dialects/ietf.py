@@ -87,7 +87,7 @@ def render(outcome: Outcome, place: Place) -> Reply:
         case Appended(upload):
             return Reply(204, _headers(upload, place))
         case Inspected(upload) if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
-            return refuse(Refused(Reason.LOST, upload.trouble.detail), "HEAD", place)
+            return problems.refuse(Refused(Reason.LOST, upload.trouble.detail), place)
         case Inspected(upload):
             headers = _headers(upload, place) | {"Cache-Control": "no-store"}
             if upload.size is not None:

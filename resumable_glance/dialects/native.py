@@ -154,8 +154,8 @@ def _create(head: Head, document: bytes) -> Create:
     described = fields.json_object(document)
     problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(described))
     if problem is not None:
-        where = "/".join(map(str, problem.absolute_path)) or "the document"
-        fields.malformed(f"In {where}: {problem.message[:300]}")
+        where = problem.absolute_path
+        fields.malformed(f"In {'/'.join(map(str, where)) or 'the document'}: {problem.message[:300]}")
     return Create(
         size=_typed(described["size"], int),
         image=_image(described),

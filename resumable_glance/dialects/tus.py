@@ -125,8 +125,8 @@ def refuse(refusal: Refused, method: str, place: Place) -> Reply:
 
 
 def _create(head: Head) -> Create | Join:
-    metadata = fields.single(head, "upload-metadata")
-    image = _image(_metadata(metadata or ""))
+    metadata = fields.single(head, "upload-metadata") or ""
+    image = _image(_metadata(metadata))
     concat = fields.single(head, "upload-concat")
     if concat is not None and concat.startswith("final;"):
         return Join(_parts(head, concat.removeprefix("final;")), image, metadata or None)
@@ -224,7 +224,7 @@ def _image(metadata: Mapping[str, bytes]) -> ImageRequest:
 
 def _text(key: str, value: bytes) -> str:
     try:
-        return value.decode("utf-8")
+        return value.decode()
     except UnicodeDecodeError:
         fields.malformed(f"{key} in Upload-Metadata is not UTF-8.")
 

@@ -34,7 +34,7 @@ class _Crc32:
         self._value = zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
+        return self._value.to_bytes(4)
 
 
 def _md5() -> Hasher:
@@ -88,8 +88,9 @@ def declared(algorithm: str, value: bytes) -> Digest:
     Refused: UNSUPPORTED_DIGEST for an unknown algorithm, MALFORMED for a value of the wrong length.
     """
     if algorithm not in LENGTHS:
-        known = ", ".join(LENGTHS)
-        raise Refused(Reason.UNSUPPORTED_DIGEST, f"This digest algorithm is not known here. Use one of: {known}.")
+        raise Refused(
+            Reason.UNSUPPORTED_DIGEST, f"This digest algorithm is not known here. Use one of: {', '.join(LENGTHS)}."
+        )
     if len(value) != LENGTHS[algorithm]:
         raise Refused(
             Reason.MALFORMED,

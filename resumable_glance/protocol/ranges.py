@@ -64,6 +64,4 @@ def segments(target: Range, durable: Iterable[Range]) -> Iterator[Segment]:
 
 def missing(size: int, durable: Iterable[Range]) -> list[Range]:
     """The gaps in an upload of `size` bytes."""
-    if size == 0:
-        return []
     return [each.range for each in segments(Range(0, size), durable) if not each.durable]

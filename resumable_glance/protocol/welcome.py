@@ -26,11 +26,11 @@ def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Uplo
 
     Refused: WRONG_TOTAL, WRONG_DIGEST where it said something else before, or has sent more.
     """
-    if size is not None and upload.size not in {None, size}:
+    if size is not None and upload.size is not None and size != upload.size:
         raise Refused(
             Reason.WRONG_TOTAL,
             f"This upload has {upload.size} bytes, not {size}. Is it the same file?",
-            size=upload.size or 0,
+            size=upload.size,
         )
     if size is not None and size < upload.received:
         raise Refused(

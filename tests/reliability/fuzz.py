@@ -1,0 +1,132 @@
+"""Whatever a request or an answer looks like, our parsers refuse it or understand it, and do nothing else.
+
+Coverage-guided fuzzing of each parser (tests/parsers.py says of what and what must hold, tests/fuzzing.py how): what
+is understood keeps within limits and can be shown again, what is refused can be told.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.parsers import PARSERS
+from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = 2  # so that the six parsers take three times the seconds that each has
+INPUTS = re.compile(r"number_of_executed_units: *(\d+)")
+
+
+def run(count: int, seed: int) -> Result:
+    if importlib.util.find_spec("atheris") is None:
+        raise Missing("atheris invents the inputs, and is not installed: it has no wheel for every machine")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda name: fuzzed(name, count, seed), PARSERS))
+    problems = [each for each in found if isinstance(each, str)]
+    assert not problems, "\n".join(problems)
+    inputs = sum(each for each in found if isinstance(each, int))
+    sentence = f"{len(PARSERS)} parsers were given {inputs:,} inputs, {count} s each: nothing but commands and refusals"
+    return Result(sentence, {"parsers": len(PARSERS), "inputs": inputs, "seconds": count})
+
+
+def fuzzed(name: str, seconds: int, seed: int) -> int | str:
+    """How many inputs a parser was given; or what it did with one of them that it should not."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "tests.fuzzing", name, "--seconds", str(seconds), "--seed", str(seed),
+                   "--corpus", directory]  # fmt: skip
+        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        said = ended.stdout.decode(errors="replace")
+        culprits = [each for each in Path(directory).iterdir() if each.name.startswith(("crash-", "timeout-", "oom-"))]
+        inputs = INPUTS.search(said)
+        if culprits:
+            culprit = culprits[0].read_bytes()
+            again = f"python -m tests.fuzzing {name} --again {base64.b64encode(culprit).decode()}"
+            return f"{said[-4000:]}\n{name} can't cope with {culprit[:1000]!r}\nwhich is: {again}"
+    if ended.returncode or inputs is None:
+        raise RuntimeError(said[-5000:])
+    return int(inputs[1])
+
+
+TRIAL = Trial(
+    name="fuzz",
+    promise="Whatever bytes a client sends, a parser makes a command of them or refuses them with a reason.",
+    unit="seconds for each parser",
+    share=1,
+    full=60,
+    deep=3600,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "Numbers are taken as Python takes them, and what is none is not refused",
+            "dialects/fields.py",
+            "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
+            "    if int(text) > SAFE_INTEGER:",
+            2,
+        ),
+        Sabotage(
+            "Sizes have no bound but that of their digits",
+            "dialects/fields.py",
+            "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
+            "    if not _INTEGER.fullmatch(text):",
+            2,
+        ),
+        Sabotage(
+            "What is no base64 is refused only where it is ASCII",
+            "dialects/fields.py",
+            "        value = base64.b64decode(text)\n    except ValueError:",
+            "        value = base64.b64decode(text)\n    except __import__('binascii').Error:",
+            3,
+        ),
+        Sabotage(
+            "Two spellings of one digest are taken",
+            "dialects/fields.py",
+            "    if base64.b64encode(value).decode() != text:",
+            "    if False:",
+            3,
+        ),
+        Sabotage(
+            "Metadata that is not UTF-8 is not refused",
+            "dialects/tus.py",
+            "    except UnicodeDecodeError:",
+            "    except KeyError:",
+            5,
+        ),
+        Sabotage(
+            "JSON may nest until the stack is full",
+            "dialects/fields.py",
+            "    except (UnicodeError, json.JSONDecodeError, RecursionError):",
+            "    except (UnicodeError, json.JSONDecodeError):",
+            5,
+        ),
+        Sabotage(
+            "A name goes into a header as it is",
+            "dialects/fields.py",
+            "{urllib.parse.quote(name, safe='')}",
+            "{name}",
+            3,
+        ),
+        Sabotage(
+            "A reason has no status",
+            "dialects/problems.py",
+            "    Reason.UNSUPPORTED_VERSION: 412,\n",
+            "",
+            2,
+        ),
+        Sabotage(
+            "A client believes that every Retry-After is a date",
+            "client/connection.py",
+            "    except (ValueError, OverflowError):  # a year that is too far away",
+            "    except OverflowError:",
+            2,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)
