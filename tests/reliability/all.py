@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
-from tests.reliability import any_order, takeovers
+from tests.reliability import (
+    any_order,
+    clock_jumps,
+    crash_states,
+    cuts,
+    faults_by_strace,
+    flips,
+    full_disk,
+    fuzz,
+    io_faults,
+    kills,
+    mutants,
+    power,
+    restarts,
+    slow,
+    startup,
+    takeovers,
+)
 from tests.reliability.trial import Trial
 
-# The full run starts them in this order, the longest first.
-TRIALS: tuple[Trial, ...] = (any_order.TRIAL, takeovers.TRIAL)
+# The longest first: so the full run starts them, two at a time.
+TRIALS: tuple[Trial, ...] = tuple(
+    each.TRIAL
+    for each in (
+        any_order,
+        mutants,
+        fuzz,
+        crash_states,
+        kills,
+        power,
+        cuts,
+        restarts,
+        io_faults,
+        faults_by_strace,
+        full_disk,
+        clock_jumps,
+        flips,
+        slow,
+        startup,
+        takeovers,
+    )
+)

@@ -44,10 +44,13 @@ CRASH_STATES = (
         "the catalog names bytes before they are flushed", "chunks.py",
         "            await self._file.sync()", "            await self._commit_extents(extents)", 10_000,
     ),
-    swapped(
+    instead(
         "an upload is recorded before it has a file", "creation.py",
-        "            await self._scratch.create(upload.id, upload.size or 0)",
-        "            await self._catalog.add(upload, credential)", 10_000,
+        "            await self._scratch.create(upload.id",
+        "            await self._catalog.add(upload, credential)\n"
+        "            await self._scratch.create(upload.id, upload.size or 0)\n"
+        "            return upload\n"
+        "            await self._scratch.create(upload.id", 10_000,
     ),
     left_out(
         "an image that is about to be made is not written down", "creation.py",

@@ -163,9 +163,8 @@ TRIAL = Trial(
         Sabotage(
             "a flush that failed is taken for a success",
             "scratch/local.py",
-            "_fdatasync = aiofiles.os.wrap(os.fdatasync)",
-            "@aiofiles.os.wrap\ndef _fdatasync(descriptor: int) -> None:\n"
-            "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)",
+            "    os.fdatasync(descriptor)\n",
+            "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n",
             count=3,
         ),
         Sabotage(

@@ -80,8 +80,8 @@ TRIAL = Trial(
         Sabotage(
             "data is not flushed before it is acknowledged",
             "scratch/local.py",
-            "_fdatasync = aiofiles.os.wrap(os.fdatasync)",
-            "_fdatasync = aiofiles.os.wrap(lambda descriptor: None)",
+            "    os.fdatasync(descriptor)\n",
+            "    pass\n",
             count=4,
         ),
         Sabotage(

@@ -11,25 +11,27 @@ import tempfile
 from pathlib import Path
 
 from tests.reliability.all import TRIALS
-from tests.reliability.trial import FAILED, Missing, Result, Sabotage, Trial, run_as_program
+from tests.reliability.trial import FAILED, UNAVAILABLE, Result, Sabotage, Trial, run_as_program
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds: a service without its time-outs may hang for ever
-UNAVAILABLE = 2
 SABOTAGES = [(trial, each) for trial in TRIALS for each in trial.sabotages]
 
 
 def run(count: int, seed: int) -> Result:
     chance = random.Random(seed)
-    for trial, each in (chosen := chance.sample(SABOTAGES, min(count, len(SABOTAGES)))):
+    found = 0
+    for trial, each in chance.sample(SABOTAGES, min(count, len(SABOTAGES))):
         status, said = tried(trial, each, seed)
         if status == UNAVAILABLE:
-            raise Missing(said)
+            print(said, flush=True)
+            continue
         assert status == FAILED, (
             f"{trial.name} ended with {status} and not {FAILED}, and in {each.file} {each.what}.\n{said}"
         )
+        found += 1
         print(f"{trial.name} found that in {each.file} {each.what}", flush=True)
-    return Result(f"{len(chosen)} of {len(SABOTAGES)} sabotages tried, all found", {"tried": len(chosen)})
+    return Result(f"{found} of {len(SABOTAGES)} sabotages tried, each was found", {"found": found})
 
 
 def tried(trial: Trial, sabotage: Sabotage, seed: int) -> tuple[int, str]:
@@ -70,7 +72,7 @@ TRIAL = Trial(
     deep=len(SABOTAGES),
     run=run,
 )
-EVERY = (TRIAL, *TRIALS)
+EVERY = (*TRIALS[:2], TRIAL, *TRIALS[2:])  # in the order of their lengths
 
 if __name__ == "__main__":
     run_as_program(TRIAL)

@@ -140,6 +140,7 @@ TRIAL = Trial(
             count=20,
         ),
     ),
+    alone=True,
 )
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+UNAVAILABLE = 4  # exit status where this machine lacks what it takes
 FAILED = 3  # exit status of a trial that found what it looks for; any other one is a defect of the trial
 
 
@@ -72,7 +73,7 @@ def main(trial: Trial) -> int:
         return FAILED
     except Missing as lack:
         print(f"can't be run here: {lack}")
-        return 2
+        return UNAVAILABLE
     print(result.sentence, flush=True)
     if arguments.result is not None:
         arguments.result.write_text(json.dumps(dataclasses.asdict(result)))
