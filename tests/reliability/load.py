@@ -32,11 +32,13 @@ MOVED_ON = {"wrong-offset", "superseded", "upload-sealed"}  # what a client is t
 
 
 class Life:
-    """One life of the service: when it is over, and from when on it may fail requests, for its disk does."""
+    """One life of the service: when it is over, whether it may fail requests, for the disk does, and whether it has no
+    power any more: then nobody hears what it says."""
 
     def __init__(self, failing: bool = False) -> None:
         self.over = threading.Event()
         self.failing = failing
+        self.dark = False
 
 
 class Client:
@@ -53,16 +55,19 @@ class Client:
         self._defects = defects
         self._chance = chance
         self._line: Line | None = None
+        self._life = Life()
         self._unsure = False  # where the upload is
 
     def work(self, life: Life, more: bool) -> None:
         """Upload until a life is over; if there is to be no `more`, until the upload is finished."""
+        self._life = life
         while not life.over.is_set() and (more or self.upload is not None):
             try:
                 self._step(life)
             except ConnectionError:  # the service is gone, or has ended this connection only
                 self.hang_up()
         self.hang_up()
+        self._life = Life()
 
     def ask(self, request: Request) -> Answer:
         line = self._line = self._line or Line(self._port)
@@ -140,7 +145,7 @@ class Client:
         with contextlib.closing(Line(self._port)) as other:
             asked = self._chance.choice((NATIVE, upload.speaker)).inspect(upload.id)
             other.send(asked.plus(token("load")).wire())
-            answer = other.answer(asked.method)
+            answer = self._answered(other, asked)
         if not _excused(answer, life):
             assert answer.status in {200, 204}, f"{answer} for {upload}"
             self.hear(upload, answer)
@@ -148,13 +153,19 @@ class Client:
         return self._received(line, request)
 
     def _received(self, line: Line, request: Request) -> Answer:
+        answer = self._answered(line, request)
+        if line.ends:
+            line.close()
+            self._line = None
+        return answer
+
+    def _answered(self, line: Line, request: Request) -> Answer:
         try:
             answer = line.answer(request.method)
         except TimeoutError:
             raise AssertionError(f"{request} gets no answer") from None
-        if line.ends:
-            line.close()
-            self._line = None
+        if self._life.dark:
+            raise ConnectionError("nobody hears the answer")
         return answer
 
     def _chunk(self, upload: Told) -> Chunk:
@@ -242,24 +253,22 @@ class Load:
             raise AssertionError(str(problem)) from problem
         self.start_takes = time.monotonic() - begun
         self.check()
+        self._check_finished()
 
     def check(self) -> None:
-        asking = self.clients[0]
+        """Whatever was told is still true, while nobody uploads."""
         for client in self.clients:
             for upload in [*client.finished, *([client.upload] if client.upload else [])]:
                 self._check(client, upload)
-            for upload in client.finished:
-                self._check_finished(upload)
-                self.checked += 1
-            client.finished.clear()
-        self._disown(asking)
-        asking.hang_up()
+        self._disown(self.clients[0])
+        self.clients[0].hang_up()
 
     def finish(self) -> None:
         """The end: every upload can be completed, once, and nothing else is left anywhere."""
         with self.running(more=False):
             pass
-        self.check()
+        self._service.kill()
+        self.start()
         panel_of(self._service.directory).advance(LOST_CREATION)
         for directory in (self.scratch, self._images):
             _await_empty(directory)
@@ -279,11 +288,15 @@ class Load:
             assert upload.state == "active", f"scratch of {upload} is gone"
             upload.compare_image(self._images)
 
-    def _check_finished(self, upload: Told) -> None:
-        """Its scratch was freed, at the latest by the start. The image goes, and has to stay away."""
-        assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
-        for suffix in ("", ".json"):
-            (self._images / f"{upload.image_id}{suffix}").unlink()
+    def _check_finished(self) -> None:
+        """Scratch of what is active was freed, at the latest by this start. The images go, and have to stay away."""
+        for client in self.clients:
+            for upload in client.finished:
+                assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
+                for suffix in ("", ".json"):
+                    (self._images / f"{upload.image_id}{suffix}").unlink()
+                self.checked += 1
+            client.finished.clear()
         sync_directory(self._images)
 
     def _disown(self, asking: Client) -> None:

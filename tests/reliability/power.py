@@ -1,5 +1,8 @@
 """Power cuts at random instants, on real file systems that have all of the service's state.
 
+What the service says after the cut does not count. Without power it would say nothing, and a flush that was under way
+may be called a success although the file system has dropped it (seen with ext4).
+
 Some omissions can't be seen here: a flush of the catalog takes the names of new files along, since both file systems
 have one journal for everything.
 """
@@ -10,15 +13,12 @@ import contextlib
 import json
 import os
 import random
-import time
 from pathlib import Path
 
 from tests.reliability.disk import APART, Disk, apart, check_machine, disk
 from tests.reliability.load import AT_ONCE, Load
 from tests.reliability.quick import QuickService, kept_in
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-
-LONGEST_AGONY = 0.02  # seconds: as long as this the service may run on without its disk
 
 
 def run(count: int, seed: int) -> Result:
@@ -57,9 +57,8 @@ def _cut_again_and_again(cuttable: Disk, service: QuickService, count: int, seed
     for _ in range(count):
         with load.running() as life:
             load.let_live(chance)
-            life.failing = True
+            life.dark = True
             cuttable.cut()
-            time.sleep(chance.choice((0, LONGEST_AGONY)))
             load.kill(life)
         cuttable.unmount()
         cuttable.mount()
