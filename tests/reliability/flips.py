@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from resumable_glance.errors import Reason
 from resumable_glance.protocol.commands import Create, Created, Discard, Join
 from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import WITH_HANDOFF, Hitch, ImageRequest, State, Upload
+from resumable_glance.protocol.upload import WITH_HANDOFF, Hitch, ImageRequest, State, Upload, known
 from tests.reliability.crash_states import path_of
 from tests.reliability.disk_sabotages import FLIPS
 from tests.reliability.scripts import Person, Plan
@@ -65,11 +65,11 @@ class Flipper:
         before = self.flipped.total() - (when in {"between chunks", "repeated"})
         self._prepare(when, ids)
         upload = await self._handed_over(whole)
-        shown = [each.content for each in self.world.sink.images.values()]
+        shown = self.world.sink.images[known(upload.image).id]
         if self.flipped.total() > before:
             hitch = upload.trouble and upload.trouble.hitch
             assert (upload.state, hitch) == (State.FAILED, Hitch.SCRATCH_DIFFERS), f"flipped when {when}: {upload}"
-            assert not any(shown), f"flipped when {when}, and yet an image: {upload}"
+            assert shown.content is None, f"flipped when {when}, and yet an image: {upload}"
         else:  # the last piece had been read already
             assert upload.state is State.ACTIVE, f"nothing was flipped: {upload}"
 
