@@ -250,9 +250,11 @@ class Uploads:
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         # The token that sealed it is the freshest there is: the handoff goes on with it after a restart.
-        await self._catalog.bind(upload.id, self._vault.close(identity.token), due=self._clock())
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
-        self._handoff.wake()
+        try:
+            await self._catalog.bind(upload.id, self._vault.close(identity.token), due=self._clock())
+        finally:
+            self._handoff.wake()  # it is sealed, whether or not there is space for the token
 
     async def _inspect(self, inspect: Inspect, identity: Identity) -> Inspected:
         upload = await self._owned(inspect.upload_id, identity)

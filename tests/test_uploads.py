@@ -627,3 +627,33 @@ def test_a_first_chunk_that_is_longer_than_the_upload_says_so_though_it_filled_i
             assert list(here.images.iterdir()) == []
 
     asyncio.run(scenario())
+
+
+def test_what_is_sealed_is_handed_over_even_if_the_catalog_can_not_keep_its_newest_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            asked, handoffs = asyncio.Event(), here.catalog.handoffs
+
+            async def look() -> list[Upload]:
+                found = await handoffs()
+                asked.set()
+                return found
+
+            monkeypatch.setattr(here.catalog, "handoffs", look)
+            monkeypatch.setattr(here.catalog, "bind", full)
+            job = asyncio.create_task(here.handoff.run())
+            await asked.wait()  # from now on it waits to be woken
+            assert await refusal(here.send(upload_id, 0, SIZE)) is Reason.NO_SPACE
+            async with asyncio.timeout(10):
+                while (await here.inspect(upload_id)).upload.state is not State.ACTIVE:
+                    await asyncio.sleep(0.01)
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+    asyncio.run(scenario())
