@@ -63,7 +63,7 @@ def _said(module: libcst.Module) -> set[libcst.CSTNode]:
     sentences = [each for each in matchers.findall(module, strings) if SENTENCE.search(module.code_for_node(each))]
     calls = matchers.findall(module, matchers.Call(func=matchers.Name() | matchers.Attribute()))
     named = [each.value for call in calls if _called(call) in NAMING for each in cast(libcst.Call, call).args]
-    names = [each for each in named if isinstance(each, libcst.SimpleString)]
+    names = [each for each in named if isinstance(each, libcst.SimpleString | libcst.FormattedString)]
     return {part for each in (*sentences, *names) for part in _parts(each)}
 
 
@@ -123,8 +123,10 @@ class Hunt:
         tests = _with_the_original(session.items)
         for done, mutant in enumerate(self._mutants):
             self.outcomes[mutant] = _tried(mutant, tests.get(mutant.name.partition("__mutmut_")[0], []))
-            if done % 100 == 0:
-                print(f"{done} of {len(self._mutants)}", flush=True)
+            print(
+                f"{done + 1} of {len(self._mutants)}: {self.outcomes[mutant]} {mutant.function} {mutant.change}",
+                flush=True,
+            )
         return True
 
 

@@ -375,6 +375,21 @@ def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: E
     assert wait(catalog.credential(made.id)) == (b"closed" if kept else None)
 
 
+def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    assert wait(catalog.end(made.id, Event.DISCARDED, 1234.0))
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, state=State.CANCELLED, updated_at=1234.0)
+
+
+def test_what_parts_are_joined_into_keeps_the_credential_that_came_with_it(catalog: Catalog) -> None:
+    part = upload(image=None, size=0)
+    whole = upload(size=0, state=State.SEALED, parts=(part.id,))
+    wait(catalog.add(part, b"of the part"))
+    wait(catalog.join(whole, b"of the whole"))
+    assert wait(catalog.credential(whole.id)) == b"of the whole"
+
+
 def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
     made = upload(state=State.SEALED, trouble=Trouble(Hitch.IMAGE_BUSY, "Detail."))
     wait(catalog.add(made, None))
@@ -413,7 +428,8 @@ def test_a_credential_is_not_kept_for_an_upload_that_has_ended_meanwhile(catalog
 
 
 def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Catalog) -> None:
-    mine = [upload(created_at=float(each // 2)) for each in range(7)]  # some were made at the same moment
+    # Some were made at the same moment; their ids do not tell which is newer.
+    mine = [upload(created_at=float((6 - each) // 2)) for each in range(7)]
     theirs = [upload(owner=BOB), upload(owner=Owner("other", "alice"))]
     for each in [*theirs, *mine[1::2], *mine[::-2]]:  # in whatever order the database has them
         wait(catalog.add(each, None))
@@ -432,6 +448,17 @@ def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Cata
 def test_after_a_marker_that_does_not_exist_there_is_nothing(catalog: Catalog) -> None:
     wait(catalog.add(upload(), None))
     assert wait(catalog.owned(ALICE, 10, "a-" + "f" * 32)) == []
+
+
+def test_trouble_of_a_database_that_is_no_disks_stays_what_it_is(catalog: Catalog) -> None:
+    problem = sa.exc.OperationalError("SELECT 1", {}, Exception("of a driver that has no error codes"))
+
+    def work(db: sa.Connection) -> None:
+        raise problem
+
+    with pytest.raises(sa.exc.OperationalError) as raised:
+        wait(catalog.run(work))
+    assert raised.value is problem
 
 
 def test_a_limit_of_none_lists_none(catalog: Catalog) -> None:

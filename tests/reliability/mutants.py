@@ -32,7 +32,7 @@ PURE = ("protocol/delivery", "protocol/digests", "protocol/ranges", "protocol/up
 TESTS_OF_PURE = ("upload_states", "welcome", "delivery", "ranges", "digests", "fields", "native_dialect",
                  "tus_dialect", "ietf_dialect")  # fmt: skip
 CATALOG = ("catalog", "backlog")
-TESTS_OF_CATALOG = ("catalog", "janitor", "uploads", "parts", "limits")
+TESTS_OF_CATALOG = ("catalog", "backlog", "janitor", "uploads", "parts", "limits")
 
 Survivor = tuple[str, tuple[str, ...]]  # a function, and the lines that a mutant of it changes
 
