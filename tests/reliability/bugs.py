@@ -67,4 +67,51 @@ BUGS: tuple[Bug, ...] = (
         "test_openstack.py::test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it",
         "e35d5a2",
     ),
+    Bug(
+        "A chunk that was cancelled while a thread wrote for it gave its range back before the write had ended: late bytes "
+        "could land.",
+        "python -m tests.reliability.crash_states --count 30000 --seed 1",
+        "3d0ac2f",
+    ),
+    Bug(
+        "A start that failed between making a directory and flushing its name left it to the next one, which did not "
+        "flush it any more: a power cut could take all of scratch.",
+        "python -m tests.reliability.io_faults --count 200 --seed 1",
+        "663107a",
+    ),
+    Bug(
+        "A removal from scratch that failed half-way, and was tried again, was not flushed.",
+        "python -m tests.reliability.io_faults --count 500 --seed 1",
+        "8b3945b",
+    ),
+    Bug(
+        "The directory sink did not flush a removal, so that an image that was discarded came back after a power cut.",
+        "python -m tests.reliability.power --count 200 --seed 7",
+        "d6af0e6",
+    ),
+    Bug(
+        "A first start that died while it made the key file kept every later one from running.",
+        "python -m tests.reliability.kills --count 100",
+        "0bd2e97",
+    ),
+    Bug(
+        "What was committed while the janitor followed a clock that had been set expired at once, or was forgotten.",
+        "python -m tests.reliability.clock_jumps --count 40",
+        "bfc315a",
+    ),
+    Bug(
+        "An upload that was sealed when the disk became full waited until something else woke the handoff.",
+        "python -m tests.reliability.full_disk --count 200",
+        "ce32160",
+    ),
+    Bug(
+        "A slow body was gathered to a megabyte before it was written: a thousand slow clients, a gigabyte of memory.",
+        "python -m tests.reliability.slow --count 1000",
+        "0039017",
+    ),
+    Bug(
+        "The upload command ended with a traceback over a Retry-After in the year 9999999 or JSON nested too deeply.",
+        "python -m tests.reliability.fuzz --count 60",
+        "41a7420",
+    ),
 )
