@@ -298,10 +298,10 @@ async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes
         raise interruption
 
 
-def scratch_failure(problem: OSError) -> Refused:
+def scratch_failure(problem: OSError | EOFError) -> Refused:
     """What a client is told when scratch fails. Acknowledged bytes are safe in any case."""
     LOG.error("Scratch failed: %s", problem)
-    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused(
             Reason.NO_SPACE,
             "There is no space for these bytes right now. What was acknowledged is safe; try later.",

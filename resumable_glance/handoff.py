@@ -30,7 +30,7 @@ from resumable_glance.protocol.upload import (
 )
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
-from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, opened
+from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, ScratchUnreadable, opened
 from resumable_glance.threads import Threads
 
 LOG = logging.getLogger(__name__)
@@ -127,6 +127,8 @@ class Handoff:
             LOG.info("upload %s was cancelled meanwhile", upload.id)
         except DeliveryFailed as failed:
             await (self._fail if failed.final else self._postpone)(upload, failed.trouble)
+        except ScratchUnreadable as problem:
+            await self._postpone(upload, Trouble(Hitch.SCRATCH_UNREADABLE, str(problem)))
         except ScratchDiffers as problem:
             await self._fail(upload, Trouble(Hitch.SCRATCH_DIFFERS, f"{problem}. Upload the image again."))
         except Exception:

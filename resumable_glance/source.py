@@ -30,6 +30,10 @@ class ScratchDiffers(Exception):
     """Scratch does not give back the bytes that were received."""
 
 
+class ScratchUnreadable(ScratchDiffers):
+    """Scratch gives nothing back right now. The bytes may be there all the same."""
+
+
 class ScratchSource:
     """The bytes of an upload, once, in order; a sink's Source.
 
@@ -89,7 +93,7 @@ class ScratchSource:
         try:
             piece = self._file.read(size)
         except OSError as problem:
-            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
+            raise _unreadable(problem) from problem
         if not piece:
             raise ScratchDiffers(f"scratch ends after {self._position} bytes")
         return piece
@@ -110,8 +114,10 @@ async def opened(
 
         try:
             file = await asyncio.to_thread(opening)
+        except FileNotFoundError as problem:
+            raise ScratchDiffers("the scratch file is gone") from problem
         except OSError as problem:
-            raise ScratchDiffers(f"scratch can't be read: {problem}") from problem
+            raise _unreadable(problem) from problem
         yield ScratchSource(file, upload, extents, halt, told)
 
 
@@ -132,6 +138,11 @@ async def content(catalog: Catalog, scratch: Scratch, sink: Sink, upload: Upload
         return await _begun(await sink.content(known(upload.image), actor))
     except DeliveryFailed as failed:
         raise Refused(Reason.SINK_UNAVAILABLE, f"The image can't be read: {failed}", retry_after=5) from failed
+
+
+def _unreadable(problem: OSError) -> ScratchUnreadable:
+    LOG.error("Scratch can't be read: %s", problem)  # a path: not for clients
+    return ScratchUnreadable("Scratch can't be read right now. It will be tried again.")
 
 
 async def _waiting(catalog: Catalog, scratch: Scratch, upload: Upload) -> AsyncGenerator[bytes]:

@@ -104,7 +104,7 @@ class Uploads:
             return await self._perform(command, identity, body, request_id)
         except IllegalTransition:
             raise Refused(Reason.SEALED, "The upload has moved on meanwhile. Ask where it is.") from None
-        except OSError as problem:  # of scratch or of the catalog, whatever was being done
+        except (OSError, EOFError) as problem:  # of scratch or of the catalog, whatever was being done
             raise scratch_failure(problem) from problem
 
     async def _perform(self, command: Command, identity: Identity, body: Body, request_id: str | None) -> Outcome:

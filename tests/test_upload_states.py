@@ -111,7 +111,7 @@ def test_active_cancelled_and_expired_are_the_ends() -> None:
 def test_what_clients_are_told_of_troubles_keeps_its_values() -> None:
     assert {each.value for each in Hitch} >= set(
         "sink-unavailable token-expired image-busy image-gone image-refused over-quota digest-mismatch receipt-differs "
-        "scratch-differs scratch-lost internal-error".split()
+        "scratch-unreadable scratch-differs scratch-lost internal-error".split()
     )
 
 

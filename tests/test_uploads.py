@@ -657,3 +657,34 @@ def test_what_is_sealed_is_handed_over_even_if_the_catalog_can_not_keep_its_newe
             await asyncio.gather(job, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            here.scratch.faults["reader"] = errno.EMFILE
+            await here.send(upload_id, 0, SIZE)
+            job = asyncio.create_task(here.handoff.run())
+            async with asyncio.timeout(30):
+                while (upload := (await here.inspect(upload_id)).upload).trouble is None:
+                    await asyncio.sleep(0.01)
+            assert (upload.state, upload.trouble.hitch) == (State.SEALED, Hitch.SCRATCH_UNREADABLE)
+            assert str(tmp_path) not in upload.trouble.detail
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            here.now += 3600
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_a_scratch_file_that_is_too_short_for_a_repeated_chunk_is_no_defect_of_ours(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            del here.scratch._stored[upload_id].current[1000:]
+            assert await refusal(here.send(upload_id, 0, 50_000)) is Reason.SCRATCH_FAILED
+
+    asyncio.run(scenario())

@@ -136,6 +136,7 @@ class Hitch(enum.StrEnum):
     OVER_QUOTA = "over-quota"
     DIGEST_MISMATCH = "digest-mismatch"
     RECEIPT_DIFFERS = "receipt-differs"
+    SCRATCH_UNREADABLE = "scratch-unreadable"
     SCRATCH_DIFFERS = "scratch-differs"
     SCRATCH_LOST = "scratch-lost"
     INTERNAL_ERROR = "internal-error"

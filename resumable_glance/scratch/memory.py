@@ -93,6 +93,7 @@ class MemoryScratch:
         yield MemoryFile(self, self._found(upload_id))
 
     def reader(self, upload_id: str) -> BinaryIO:
+        self.fail("reader")
         return io.BytesIO(bytes(self._found(upload_id).current))
 
     async def remove(self, upload_id: str) -> None:

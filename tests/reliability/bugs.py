@@ -68,20 +68,20 @@ BUGS: tuple[Bug, ...] = (
         "e35d5a2",
     ),
     Bug(
-        "A chunk that was cancelled while a thread wrote for it gave its range back before the write had ended: late bytes "
-        "could land.",
+        "A chunk that was cancelled while a thread wrote for it gave its range back before the write had ended, so that "
+        "late bytes could land.",
         "python -m tests.reliability.crash_states --count 30000 --seed 1",
         "3d0ac2f",
     ),
     Bug(
         "A start that failed between making a directory and flushing its name left it to the next one, which did not "
         "flush it any more: a power cut could take all of scratch.",
-        "python -m tests.reliability.io_faults --count 200 --seed 1",
+        "test_scratch.py::test_a_start_makes_durable_what_one_that_failed_has_left",
         "663107a",
     ),
     Bug(
         "A removal from scratch that failed half-way, and was tried again, was not flushed.",
-        "python -m tests.reliability.io_faults --count 500 --seed 1",
+        "test_scratch.py::test_a_removal_that_is_tried_again_is_durable",
         "8b3945b",
     ),
     Bug(
@@ -91,27 +91,32 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "A first start that died while it made the key file kept every later one from running.",
-        "python -m tests.reliability.kills --count 100",
+        "test_vault.py::test_a_first_start_that_dies_while_it_makes_the_key_is_no_obstacle_for_the_next",
         "0bd2e97",
     ),
     Bug(
         "What was committed while the janitor followed a clock that had been set expired at once, or was forgotten.",
-        "python -m tests.reliability.clock_jumps --count 40",
+        "test_janitor.py::test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_it",
         "bfc315a",
     ),
     Bug(
         "An upload that was sealed when the disk became full waited until something else woke the handoff.",
-        "python -m tests.reliability.full_disk --count 200",
+        "test_uploads.py::test_what_is_sealed_is_handed_over_even_if_the_catalog_can_not_keep_its_newest_token",
         "ce32160",
     ),
     Bug(
         "A slow body was gathered to a megabyte before it was written: a thousand slow clients, a gigabyte of memory.",
-        "python -m tests.reliability.slow --count 1000",
+        "test_chunks.py::test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch",
         "0039017",
     ),
     Bug(
         "The upload command ended with a traceback over a Retry-After in the year 9999999 or JSON nested too deeply.",
-        "python -m tests.reliability.fuzz --count 60",
+        "test_client.py::test_json_that_is_nested_too_deeply_is_no_document",
         "41a7420",
+    ),
+    Bug(
+        "A scratch file that could not be opened or read for a moment failed the upload for good.",
+        "test_uploads.py::test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing",
+        "MENDED",
     ),
 )

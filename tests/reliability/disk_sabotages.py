@@ -117,7 +117,7 @@ IO_FAULTS = (
     ),
     instead(
         "a refusal is not made of what scratch says", "uploads.py",
-        "        except OSError as problem:  # of", "        except EOFError as problem:  # of", 20,
+        "        except (OSError, EOFError) as problem:  # of", "        except EOFError as problem:  # of", 20,
     ),
     instead(
         "a start takes directories for durable that are there", "files.py",

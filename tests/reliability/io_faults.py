@@ -38,7 +38,6 @@ WAYS = {
 }
 GOOD = {State.ACTIVE, State.JOINED}
 AT_FIRST = 3  # calls of each name are tried before all others
-READING = {"open", "read", "close"}  # where a handoff fails for good: what scratch can't give back has to come again
 
 
 class CannotBegin(Exception):
@@ -184,7 +183,7 @@ class Attempt:
             person.mine |= {each: of.label for each, of in records.items() if of.state not in ENDED}
             await person.end()
             wanted = [each for each in self.mine if each not in moment.meant]
-            for each in [] if self.fault.call in READING else wanted:
+            for each in wanted:
                 assert (state := world.recorded().uploads[each].state) in GOOD, f"{each} is {state} in the end"
             person.refused.clear()  # what nobody was told of may be lost
             await check_end(person)
