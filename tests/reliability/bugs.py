@@ -117,6 +117,6 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "A scratch file that could not be opened or read for a moment failed the upload for good.",
         "test_uploads.py::test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing",
-        "MENDED",
+        "2d8b4f0",
     ),
 )
