@@ -68,7 +68,7 @@ BUGS: tuple[Bug, ...] = (
         "e35d5a2",
     ),
     Bug(
-        "A chunk that was cancelled while a thread wrote for it gave its range back before the write had ended, so that "
+        "A chunk that was cancelled while a thread wrote for it gave its range back before the write had ended: "
         "late bytes could land.",
         "python -m tests.reliability.crash_states --count 30000 --seed 1",
         "3d0ac2f",
