@@ -8,6 +8,7 @@ python3 noxfile.py -s reliability -- --only kills power   # and no page
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import random
 import subprocess
@@ -32,10 +33,11 @@ class Run:
     """Trials as processes of their own, each with a log in `logs`; what each has reached, by its name."""
 
     def __init__(self, logs: Path, seed: int, deep: bool) -> None:
-        self.reached: dict[str, page.Reached] = {}
+        self.reached: dict[str, page.Reached | None] = {}
         self._logs = logs
         self._seed = seed
         self._deep = deep
+        self._commit = page.commit()
         self._console = Console(highlight=False, soft_wrap=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         self._progress = Progress(*columns, console=self._console)
@@ -59,16 +61,18 @@ class Run:
         began = time.monotonic()
         with log.open("w") as output:
             status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-        seconds = time.monotonic() - began
+        seconds = round(time.monotonic() - began)
         self._progress.remove_task(task)
         if status:
+            self.reached[trial.name] = None
             said = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
-            self._console.print(f"FAILED {trial.name} with status {status} after {seconds:.0f} s", style="red")
+            self._console.print(f"FAILED {trial.name} with status {status} after {seconds} s", style="red")
             self._console.print(said, markup=False)
             return
         sentence = json.loads(result.read_text())["sentence"]
-        self.reached[trial.name] = page.Reached(count, sentence, round(seconds))
-        self._console.print(f"{trial.name} ({seconds:.0f} s): {sentence}", markup=False)
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        self.reached[trial.name] = page.Reached(sentence, count, self._seed, seconds, today, self._commit)
+        self._console.print(f"{trial.name} ({seconds} s): {sentence}", markup=False)
 
 
 def main() -> int:
@@ -86,12 +90,8 @@ def main() -> int:
     began = time.monotonic()
     run = Run(logs, arguments.seed, arguments.deep)
     run.all(trials)
-    if len(run.reached) < len(trials):
-        return 1
-    if not arguments.only:
-        minutes = round((time.monotonic() - began) / 60)
-        page.publish(page.record(run.reached, arguments.seed, minutes, deep=arguments.deep))
-    return 0
+    page.publish(run.reached, None if arguments.only else round((time.monotonic() - began) / 60))
+    return 0 if all(run.reached.values()) else 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import os
 import platform
@@ -97,48 +96,48 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reached:
-    """What a trial has done without a failure: so many tries, in its own words, in so many seconds."""
+    """What a trial has done without a failure, in its own words, and what it takes to see that again."""
 
-    count: int
     sentence: str
+    count: int
+    seed: int
     seconds: int
+    date: str
+    commit: str
 
 
-def record(reached: Mapping[str, Reached], seed: int, minutes: int, *, deep: bool) -> dict[str, Any]:
-    """What is kept of a run."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("" if not _git("status", "--porcelain") else " (changed)"),
-        "seed": seed,
-        "minutes": minutes,
-        "deep": deep,
-        "machine": f"{os.cpu_count()} cores, Linux, Python {platform.python_version()}",
-        "trials": {name: dataclasses.asdict(each) for name, each in reached.items()},
-    }
-
-
-def publish(run: Mapping[str, Any]) -> None:
+def publish(tried: Mapping[str, Reached | None], minutes: int | None = None) -> None:
+    """Write down what these trials have reached, or that they have not, and make the page. All: in so many minutes."""
+    run = json.loads(RECORD.read_text()) if RECORD.exists() else {"trials": {}, "minutes": None}
+    run["machine"] = f"{os.cpu_count()} cores, Linux, Python {platform.python_version()}"
+    run["minutes"] = minutes or run["minutes"]
+    run["trials"] |= {name: each and dataclasses.asdict(each) for name, each in tried.items()}
     RECORD.write_text(json.dumps(run, indent=1) + "\n")
     PAGE.write_text(render())
 
 
+def commit() -> str:
+    """Which source this is."""
+    changed = _git("status", "--porcelain", "--", ".", *(f":!docs/{each.name}" for each in (RECORD, PAGE)))
+    return _git("rev-parse", "--short=7", "HEAD") + (" and changes" if changed else "")
+
+
 def render() -> str:
-    """The page of the run that is on record."""
+    """The page of what is on record."""
     run = json.loads(RECORD.read_text())
     return "\n".join([HEAD, *_figures(run), *_promises(), *_sabotages(), *_bugs(), NOT_PROMISED])
 
 
 def _figures(run: Mapping[str, Any]) -> Iterable[str]:
-    kind = "deep" if run["deep"] else "full"
     yield "## What the last run has reached\n"
-    yield f"The {kind} run of {run['date']}: commit {run['commit']}, seed {run['seed']}, {run['minutes']} minutes on"
-    yield f"{run['machine']}. Each line can be had again by its own command, where it is\n"
-    yield f"`python -m tests.reliability.TRIAL --seed {run['seed']}`.\n"
-    yield "| trial | promise | reached | seconds |\n|---|---|---|---|"
+    yield f"On {run['machine']}; all of it takes {run['minutes']} minutes there. Each line can be had again by"
+    yield "`python -m tests.reliability.TRIAL --count COUNT --seed SEED`.\n"
+    yield "| trial | promise | reached | when |\n|---|---|---|---|"
     for trial in EVERY:
-        reached = run["trials"].get(trial.name, {"count": 0, "sentence": "not in that run", "seconds": 0})
-        _, sentence, seconds = reached.values()
-        yield f"| `{trial.name}` | {trial.promise} | {sentence} | {seconds} |"
+        last = run["trials"].get(trial.name)
+        sentence = "**Not reached in the last run.**" if last is None else last["sentence"]
+        when = "" if last is None else "{date}, commit {commit}, count {count}, seed {seed}, {seconds} s".format(**last)
+        yield f"| `{trial.name}` | {trial.promise} | {sentence} | {when} |"
     yield ""
 
 

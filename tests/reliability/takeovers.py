@@ -106,7 +106,7 @@ TRIAL = Trial(
     "old one still sends never lands.",
     unit="requests that stall",
     share=50,
-    full=2_000,
+    full=500,
     deep=100_000,
     run=run,
     sabotages=(
