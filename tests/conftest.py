@@ -23,15 +23,16 @@ hypothesis.settings.load_profile("default")
 
 # While one process runs these, which take long and need no OpenStack, another one runs all the others.
 ASIDE = {
-    "test_state_machine", "test_tus_in_browser", "test_tus_js_client", "test_tus_clients", "test_openapi",
+    "test_tus_in_browser", "test_tus_js_client", "test_tus_clients", "test_openapi",
     "test_ietf_curl", "test_ietf_http", "test_examples",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With --dist=loadgroup, a cloud or a service that tests share is started once."""
+    """With --dist=loadgroup, a cloud or a service that tests share is started once. Trials share nothing."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("aside" if item.path.stem in ASIDE else "main"))
+        if item.path.stem != "test_reliability":
+            item.add_marker(pytest.mark.xdist_group("aside" if item.path.stem in ASIDE else "main"))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from resumable_glance.dialects.problems import STATUS
 from resumable_glance.errors import Reason
 from resumable_glance.protocol.upload import TRANSITIONS, Event, State
 from tests import openapi
+from tests.reliability import page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -258,6 +259,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 FILES: Mapping[Path, Callable[[], str]] = {
     DOCS / "resumable-glance.conf.sample": sample,
     DOCS / "openapi.json": description,
+    page.PAGE: page.render,
     DOCS / "_generated" / "states.md": states,
     DOCS / "_generated" / "meanings.md": meanings,
     DOCS / "_generated" / "problems.md": problems,

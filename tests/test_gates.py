@@ -20,6 +20,7 @@ from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneGate
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.upload import Owner
 from resumable_glance.testing import BrokenPromise, check_gate
+from tests.launcher import ProjectGate, token
 
 TOKEN = "gAAAAA-a-good-token"
 GOOD = {"x-auth-token": TOKEN}
@@ -95,6 +96,15 @@ def test_the_open_gate_keeps_the_contract() -> None:
 def test_the_keystone_gate_keeps_the_contract() -> None:
     bad: list[dict[str, str]] = [{}, {"x-auth-token": ""}, {"x-auth-token": "stolen"}, {"authorization": TOKEN}]
     asyncio.run(check_gate(gate(Keystone()), GOOD, bad))
+
+
+def test_the_gate_of_many_projects_keeps_the_contract() -> None:
+    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(token(""))]
+    asyncio.run(check_gate(ProjectGate(), _small(token("ada")), bad))
+
+
+def _small(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 # What the check of the contract must notice

@@ -1,6 +1,6 @@
 """The reliability run: what is promised, tried until it breaks or the number of tries is published.
 
-Each module beside trial.py, page.py and __main__.py is one trial, with the way to run it alone:
+Each module that all.py names is one trial, with the way to run it alone:
 
     python -m tests.reliability.kills --count 500 --seed 7
 
