@@ -20,7 +20,7 @@ from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneGate
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.upload import Owner
 from resumable_glance.testing import BrokenPromise, check_gate
-from tests.launcher import ProjectGate, token
+from tests import launcher
 
 TOKEN = "gAAAAA-a-good-token"
 GOOD = {"x-auth-token": TOKEN}
@@ -99,8 +99,8 @@ def test_the_keystone_gate_keeps_the_contract() -> None:
 
 
 def test_the_gate_of_many_projects_keeps_the_contract() -> None:
-    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(token(""))]
-    asyncio.run(check_gate(ProjectGate(), _small(token("ada")), bad))
+    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(launcher.token(""))]
+    asyncio.run(check_gate(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
 
 
 def _small(headers: Mapping[str, str]) -> dict[str, str]:

@@ -130,12 +130,13 @@ def render() -> str:
 
 def _figures(run: Mapping[str, Any]) -> Iterable[str]:
     yield "## What the last run has reached\n"
-    yield f"On {run['machine']}; all of it takes {run['minutes']} minutes there. Each line can be had again by"
+    minutes = f"; all of it took {run['minutes']} minutes there" if run["minutes"] else ""
+    yield f"On {run['machine']}{minutes}. Each line can be had again by"
     yield "`python -m tests.reliability.TRIAL --count COUNT --seed SEED`.\n"
     yield "| trial | promise | reached | when |\n|---|---|---|---|"
     for trial in EVERY:
         last = run["trials"].get(trial.name)
-        sentence = "**Not reached in the last run.**" if last is None else last["sentence"]
+        sentence = "**Not reached yet with this version.**" if last is None else last["sentence"]
         when = "" if last is None else "{date}, commit {commit}, count {count}, seed {seed}, {seconds} s".format(**last)
         yield f"| `{trial.name}` | {trial.promise} | {sentence} | {when} |"
     yield ""
