@@ -4,7 +4,7 @@ mutmut makes the mutants and puts them all beside their original; a variable say
 are imported and tests collected once, and a mutant costs a fork and the tests that reach its function, the quickest
 first, until one fails. (`mutmut run` starts pytest for each mutant anew, which takes several times as long.)
 
-    python -m tests.mutation --count 100 --seed 1 --result FILE --modules resumable_glance/... --tests tests/...
+    python -m tests.mutation --count 100 --seed 1 --known FILE --result FILE --modules FILE ... --tests FILE ...
 
 It overwrites the modules that it is given: tests/reliability/mutants.py runs it in a copy of the tree.
 """
@@ -103,8 +103,9 @@ def _described(module: str, name: str, made: MutatedFile) -> Mutant:
 class Hunt:
     """A plugin of pytest that runs the collected tests once, and then again for each mutant."""
 
-    def __init__(self, mutants: Sequence[Mutant]) -> None:
+    def __init__(self, mutants: Sequence[Mutant], known: set[tuple[str, tuple[str, ...]]]) -> None:
         self._mutants = mutants
+        self._known = known  # functions, and changes of theirs, that are not tried
         self.outcomes: dict[Mutant, str] = {}
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
@@ -122,7 +123,9 @@ class Hunt:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         tests = _with_the_original(session.items)
         for done, mutant in enumerate(self._mutants):
-            self.outcomes[mutant] = _tried(mutant, tests.get(mutant.name.partition("__mutmut_")[0], []))
+            known = (mutant.function, mutant.change) in self._known
+            of_it = tests.get(mutant.name.partition("__mutmut_")[0], [])
+            self.outcomes[mutant] = "known" if known else _tried(mutant, of_it)
             print(
                 f"{done + 1} of {len(self._mutants)}: {self.outcomes[mutant]} {mutant.function} {mutant.change}",
                 flush=True,
@@ -188,12 +191,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, required=True, help="as many mutants at most")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--known", type=Path, required=True, help="JSON: those that need not be tried")
     parser.add_argument("--modules", nargs="+", type=Path, required=True)
     parser.add_argument("--tests", nargs="+", required=True)
     arguments = parser.parse_args()
     mutants = [mutant for each in arguments.modules for mutant in mutate(each)]
     random.Random(arguments.seed).shuffle(mutants)
-    hunt = Hunt(mutants[: arguments.count])
+    known = {(function, tuple(change)) for function, change in json.loads(arguments.known.read_text())}
+    hunt = Hunt(mutants[: arguments.count], known)
     options = ["-q", "-s", "--tb=native", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--basetemp=tmp"]
     status = pytest.main([*options, *arguments.tests], plugins=[hunt])
     described = [dataclasses.asdict(each) | {"outcome": outcome} for each, outcome in hunt.outcomes.items()]
