@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
+import tempfile
 import types
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -43,6 +45,24 @@ SIZE = len(CONTENT)
 ME = Identity(Owner("project", "user"))
 NOBODYS = Digest("sha1", bytes(20))  # a digest that nothing has
 IMAGE = ImageRequest({"name": "test", "disk_format": "raw", "container_format": "bare"})
+
+
+@functools.cache
+def _empty() -> bytes:
+    """A catalog without uploads. To make one takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "catalog.sqlite"
+        Catalog(f"sqlite:///{file}").close()
+        return file.read_bytes()
+
+
+def catalog_in(directory: Path) -> Catalog:
+    """The catalog of a directory, a new one if there is none."""
+    file = directory / "catalog.sqlite"
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_empty())
+    return Catalog(f"sqlite:///{file}")
 
 
 class Pieces:
@@ -88,7 +108,7 @@ class Rig:
         self.now = 1_000_000_000.0
         self.scratch = scratch
         self.images = directory / "images"
-        self.catalog = Catalog(f"sqlite:///{directory / 'catalog.sqlite'}")
+        self.catalog = catalog_in(directory)
         self.sink = sink(self.images)
         self.vault = Vault(directory / "key")
         self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, workers=2, clock=self.clock)

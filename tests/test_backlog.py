@@ -12,6 +12,7 @@ import pytest
 from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog, Leftover
 from resumable_glance.protocol.upload import Image, Owner
+from tests.rig import catalog_in
 
 ONE = Leftover(Image("image-1"), Owner("project", "alice"), b"closed")
 OTHER = Leftover(Image("image-2"), Owner("another", "bob"), None)
@@ -19,7 +20,7 @@ OTHER = Leftover(Image("image-2"), Owner("another", "bob"), None)
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with contextlib.closing(Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}")) as opened:
+    with contextlib.closing(catalog_in(tmp_path)) as opened:
         yield opened
 
 

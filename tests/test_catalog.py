@@ -38,6 +38,7 @@ from resumable_glance.protocol.upload import (
     Upload,
 )
 from resumable_glance.schema import NewerCatalog
+from tests.rig import catalog_in
 
 T = TypeVar("T")
 ALICE, BOB = Owner("project", "alice"), Owner("project", "bob")
@@ -70,7 +71,7 @@ def address(directory: Path) -> str:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with contextlib.closing(Catalog(address(tmp_path))) as opened:
+    with contextlib.closing(catalog_in(tmp_path)) as opened:
         yield opened
 
 
@@ -130,7 +131,7 @@ def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
 
 def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_path: Path) -> None:
     """Otherwise it reads, somebody else writes, and what it read is not true any more when it writes."""
-    other = sa.create_engine(address(tmp_path), connect_args={"timeout": 0})
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}", connect_args={"timeout": 0})
 
     def write_elsewhere(_: sa.Connection) -> None:
         with other.connect() as connection, pytest.raises(sa.exc.OperationalError):

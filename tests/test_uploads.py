@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from resumable_glance.auth import Identity
+from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
@@ -140,6 +141,7 @@ def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Pat
 
 def test_only_its_owner_can_read_the_catalog(tmp_path: Path) -> None:
     async def scenario() -> None:
+        Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}").close()
         async with rig(tmp_path) as here:
             await here.create()
             modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("catalog.sqlite*")}

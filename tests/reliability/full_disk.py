@@ -110,8 +110,8 @@ TRIAL = Trial(
     promise="A full disk is told as 507, costs nothing that was acknowledged, and uploads go on when there is space.",
     unit="times that a disk is full",
     share=4,
-    full=200,
-    deep=5_000,
+    full=50,
+    deep=2_000,
     run=run,
     sabotages=(
         Sabotage(
