@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +31,15 @@ AT_ONCE = 2
 
 
 class Run:
-    """Trials as processes of their own, each with a log in `logs`; what each has reached, by its name."""
+    """Trials as processes of their own, each with a log in `logs`. What one has reached is published at once."""
 
     def __init__(self, logs: Path, seed: int, deep: bool) -> None:
-        self.reached: dict[str, page.Reached | None] = {}
+        self.failed = 0
         self._logs = logs
         self._seed = seed
         self._deep = deep
         self._commit = page.commit()
+        self._publishing = threading.Lock()
         self._console = Console(highlight=False, soft_wrap=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         self._progress = Progress(*columns, console=self._console)
@@ -64,15 +66,20 @@ class Run:
         seconds = round(time.monotonic() - began)
         self._progress.remove_task(task)
         if status:
-            self.reached[trial.name] = None
+            self._publish(trial, None)
             said = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
             self._console.print(f"FAILED {trial.name} with status {status} after {seconds} s", style="red")
             self._console.print(said, markup=False)
             return
         sentence = json.loads(result.read_text())["sentence"]
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        self.reached[trial.name] = page.Reached(sentence, count, self._seed, seconds, today, self._commit)
+        self._publish(trial, page.Reached(sentence, count, self._seed, seconds, today, self._commit))
         self._console.print(f"{trial.name} ({seconds} s): {sentence}", markup=False)
+
+    def _publish(self, trial: Trial, reached: page.Reached | None) -> None:
+        with self._publishing:
+            self.failed += reached is None
+            page.publish({trial.name: reached})
 
 
 def main() -> int:
@@ -90,8 +97,9 @@ def main() -> int:
     began = time.monotonic()
     run = Run(logs, arguments.seed, arguments.deep)
     run.all(trials)
-    page.publish(run.reached, None if arguments.only else round((time.monotonic() - began) / 60))
-    return 0 if all(run.reached.values()) else 1
+    if not arguments.only:
+        page.publish({}, round((time.monotonic() - began) / 60))
+    return 1 if run.failed else 0
 
 
 if __name__ == "__main__":

@@ -141,8 +141,8 @@ TRIAL = Trial(
         Sabotage(
             "a full disk under scratch is an error of the disk",
             "chunks.py",
-            "if problem.errno in {errno.ENOSPC, errno.EDQUOT}:",
-            "if problem.errno in {errno.EDQUOT}:",
+            "problem.errno in {errno.ENOSPC, errno.EDQUOT}:",
+            "problem.errno in {errno.EDQUOT}:",
             count=6,
         ),
     ),
