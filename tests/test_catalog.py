@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import itertools
 import sys
 import tempfile
@@ -432,7 +433,7 @@ def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Cata
     # Some were made at the same moment; their ids do not tell which is newer.
     mine = [upload(created_at=float((6 - each) // 2)) for each in range(7)]
     theirs = [upload(owner=BOB), upload(owner=Owner("other", "alice"))]
-    for each in [*theirs, *mine[1::2], *mine[::-2]]:  # in whatever order the database has them
+    for each in [*theirs, *(mine[at] for at in (6, 5, 3, 4, 1, 2, 0))]:  # in whatever order the database has them
         wait(catalog.add(each, None))
     newest_first = sorted(mine, key=lambda each: (each.created_at, each.id), reverse=True)
     assert wait(catalog.owned(ALICE, 100, None)) == newest_first
@@ -512,6 +513,44 @@ def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catal
     assert wait(Backlog(catalog).forget(1000.1)) == 3
     left = {state for state, each in made.items() if wait(catalog.get(each.id)) is not None}
     assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
+
+
+def test_what_is_promised_to_an_upload_without_a_size_never_gets_less(catalog: Catalog) -> None:
+    made = upload(size=None)
+    wait(catalog.add(made, None))
+    for stop, promised in ((70, 70), (30, 70), (71, 71)):
+        wait(catalog.reserve(made.id, stop))
+        assert wait(catalog.promised()) == promised
+
+
+def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
+    wait(catalog.add(upload(created_at=1000.0), None))
+    assert wait(catalog.usage(ALICE.project_id, 999.9)).recent == 1
+    assert wait(catalog.usage(ALICE.project_id, 1000.0)).recent == 0
+
+
+def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, b"stored"))
+    assert wait(catalog.end(made.id, Event.LAPSED, 2000.0))
+    (leftover,) = wait(Backlog(catalog).leftovers(2000.0))
+    assert leftover.credential == b"stored"
+
+
+def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, b"stored"))
+    assert wait(catalog.end(made.id, Event.DISCARDED, 1500.0, b"fresh"))
+    (leftover,) = wait(Backlog(catalog).leftovers(1500.0))
+    assert leftover.credential == b"fresh"
+
+
+def test_a_catalog_that_can_not_be_written_is_told(catalog: Catalog) -> None:
+    wait(catalog.check())
+    wait(catalog.run(lambda db: db.exec_driver_sql("PRAGMA query_only = ON")))
+    with pytest.raises(OSError, match="catalog") as told:
+        wait(catalog.check())
+    assert told.value.errno == errno.EROFS
 
 
 def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) -> None:
