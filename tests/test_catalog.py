@@ -7,6 +7,8 @@ import errno
 import itertools
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -515,12 +517,25 @@ def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catal
     assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 
 
-def test_what_is_promised_to_an_upload_without_a_size_never_gets_less(catalog: Catalog) -> None:
+def test_what_is_promised_to_an_upload_without_a_size_never_gets_less_and_is_its_own(catalog: Catalog) -> None:
     made = upload(size=None)
     wait(catalog.add(made, None))
+    wait(catalog.add(upload(size=None), None))
     for stop, promised in ((70, 70), (30, 70), (71, 71)):
         wait(catalog.reserve(made.id, stop))
         assert wait(catalog.promised()) == promised
+
+
+def test_all_transactions_take_turns_in_one_thread(catalog: Catalog) -> None:
+    def work(db: sa.Connection) -> int:
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    async def several() -> list[int]:
+        return await asyncio.gather(*(catalog.run(work) for _ in range(10)))
+
+    (thread,) = set(wait(several()))
+    assert thread != threading.get_ident()
 
 
 def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
