@@ -132,7 +132,7 @@ SCRATCH_OPTS = [
         "Bytes of the file system that are never promised to uploads, for whatever else lives there.")),
     cfg.IntOpt("commit_size", default=16 * MiB, min=1 * MiB, help=(
         "Bytes of a chunk without a digest after which they are made durable and count. A crash costs a client at "
-        "most this much per running chunk; each commit costs two flushes of the disk.")),
+        "most this much per running chunk (all of one that repeats durable bytes); each commit costs two flushes.")),
 ]
 
 DATABASE_OPTS = [
