@@ -73,7 +73,28 @@ def test_a_new_key_file_and_then_its_name_are_durable(key_file: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", watched)
     Vault(key_file)
-    assert synced[-2:] == [key_file.with_name("credentials.key.partial"), key_file.parent]
+    assert synced[-2:] == [key_file.with_name(f"credentials.key.{os.getpid()}.partial"), key_file.parent]
+
+
+def test_of_two_that_make_the_key_file_at_once_both_use_the_key_of_the_first(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[Vault] = []
+    fsync = os.fsync
+
+    def overtaken(descriptor: int) -> None:
+        fsync(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".partial"):
+            monkeypatch.undo()
+            monkeypatch.setattr(os, "getpid", lambda: 1)  # another process
+            first.append(Vault(key_file))
+            monkeypatch.undo()
+
+    # The partial file has its name already, so that the other process gets one of its own.
+    monkeypatch.setattr(os, "fsync", overtaken)
+    second = Vault(key_file)
+    assert second.open(first[0].close("token")) == "token"
+    assert [each.name for each in key_file.parent.iterdir()] == [key_file.name]
 
 
 def test_a_key_file_that_is_there_is_not_changed(key_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -46,13 +47,16 @@ class Vault:
 def _make(key_file: Path) -> None:
     try:
         make_directory(key_file.parent)
-        partial = key_file.with_name(key_file.name + ".partial")  # a start that dies here leaves no file without a key
+        # A start that dies here leaves no file without a key; of two at once, both use the key of the first one.
+        partial = key_file.with_name(f"{key_file.name}.{os.getpid()}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(descriptor)
-        partial.replace(key_file)
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, key_file)
+        partial.unlink()
         sync_directory(key_file.parent)
     except OSError as problem:
         raise BadKeyFile(f"{key_file} can't be made: {problem}") from problem
