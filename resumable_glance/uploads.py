@@ -223,7 +223,10 @@ class Uploads:
         """Seal an upload that has all of its bytes and was left open."""
         if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
             return upload
-        upload = await self._catalog.happen(upload.id, Event.FILLED, self._clock())
+        try:
+            upload = await self._catalog.happen(upload.id, Event.FILLED, self._clock())
+        except IllegalTransition:  # somebody else did it just now
+            return await self._owned(upload.id, identity)
         await self._sealed(upload, identity)
         return upload
 
@@ -261,13 +264,12 @@ class Uploads:
         check_alive(upload)
         if inspect.taking_over and self._leases.held(upload.id):
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
-            upload = await self._owned(upload.id, identity)
-        if inspect.full_is_complete:
-            upload = await self._completed(upload, identity)
         if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
             await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
         upload, durable = await self._catalog.durable(upload.id)
         check_alive(upload)
+        if inspect.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
+            upload = await self._completed(upload, identity)
         return Inspected(upload, tuple(durable), self._handoff.progress.get(upload.id, 0))
 
     async def _read(self, upload_id: str, identity: Identity, request_id: str | None) -> Content:

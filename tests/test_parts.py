@@ -14,6 +14,7 @@ from resumable_glance.auth import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Appended, Chunk, Content, Create, Created, Discard, Join, Read
 from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Owner, State, Upload, known
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.source import ScratchDiffers
@@ -299,6 +300,35 @@ def test_a_size_that_turns_out_to_be_reached_seals(tmp_path: Path, body: bytes) 
             assert upload.state is State.RECEIVING
             await sent(here, upload.id, Chunk(start, len(body), in_order=True), SIZE)
             await assert_is_content(here, upload.id)
+
+    asyncio.run(scenario())
+
+
+def test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
+            durable = here.catalog.durable
+
+            async def told_just_before(upload_id: str) -> tuple[Upload, list[Range]]:
+                await here.catalog.declare(upload_id, SIZE, ())
+                return await durable(upload_id)
+
+            monkeypatch.setattr(here.catalog, "durable", told_just_before)
+            assert (await here.inspect(upload.id)).upload.state is State.SEALED
+
+    asyncio.run(scenario())
+
+
+def test_two_who_ask_at_once_for_what_turns_out_to_be_complete_are_both_told_so(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload = await created(here, Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
+            await here.catalog.declare(upload.id, SIZE, ())
+            both = await asyncio.gather(here.inspect(upload.id), here.inspect(upload.id))
+            assert [each.upload.state for each in both] == [State.SEALED] * 2
 
     asyncio.run(scenario())
 
