@@ -119,4 +119,10 @@ BUGS: tuple[Bug, ...] = (
         "test_uploads.py::test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing",
         "2d8b4f0",
     ),
+    Bug(
+        "Who asked for an upload at the moment in which its size was told could read that all bytes are there and that "
+        "it is still receiving.",
+        "test_parts.py::test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is_not_in_it",
+        "6714893",
+    ),
 )
