@@ -225,7 +225,7 @@ def running_in(directory: Path) -> list[int]:
 
 def test_an_environment_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "precious").touch()
-    monkeypatch.setenv(install.LOCATION_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(install.CLOUD.variable, str(tmp_path))
     with pytest.raises(FileExistsError):
         install.environment()
     assert (tmp_path / "precious").exists()

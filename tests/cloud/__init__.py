@@ -3,7 +3,7 @@
     with start() as cloud:
         cloud.glance(DEMO).images.create(name="empty")
 
-Everything listens on 127.0.0.1 only, and all state lies under one directory.
+Everything listens on 127.0.0.1 only, and all state lies under one directory. A Horizon in front of it: horizon.py.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from keystoneauth1.session import Session
 
 from tests.cloud import configuration, install, pristine
 from tests.cloud.configuration import REGION, Options
-from tests.cloud.server import Server
+from tests.cloud.server import BEGIN_IMMEDIATE, Server
 from tests.cloud.users import ADMIN, DEMO, OTHER, READER, SERVICE, User
 from tests.process import free_ports
 
@@ -86,6 +86,18 @@ class Cloud:
             "OS_REGION_NAME": REGION,
         }
 
+    def register(self, kind: str, name: str, url: str) -> None:
+        """Enter a service and its address into the catalogue, for every interface."""
+        admin = self.session(ADMIN)
+
+        def create(resource: str, **fields: str) -> str:
+            answer = admin.post(f"{self.auth_url}/{resource}s", json={resource: fields})
+            return str(answer.json()[resource]["id"])
+
+        service_id = create("service", name=name, type=kind)
+        for interface in ("public", "internal"):
+            create("endpoint", service_id=service_id, interface=interface, url=url, region_id=REGION)
+
     def revoke(self, token: str) -> None:
         """Make `token` invalid at once."""
         self.session(ADMIN).delete(f"{self.auth_url}/auth/tokens", headers={"X-Subject-Token": token})
@@ -138,13 +150,15 @@ def start(
     allow_expired_window: int = 172_800,
     image_size_cap: int | None = None,
     limits: Mapping[str, int] | None = None,
+    allowed_origin: str = "",
     uwsgi_options: Sequence[str] = (),
 ) -> Cloud:
     """Start a new cloud and return when both services answer.
 
     `directory` must be empty or absent, and is kept; without it a temporary one is used and removed. Token
     lifetime and window are in seconds, image_size_cap in bytes. `limits` are each project's; Glance asks Keystone
-    for them then (image_size_total and image_stage_total in MiB, image_count_total, image_count_uploading).
+    for them then (image_size_total and image_stage_total in MiB, image_count_total, image_count_uploading). Pages of
+    allowed_origin may use Glance directly (CORS).
     uwsgi_options are for Glance's server, in the form "--name=value". Raises RuntimeError with the end of a log if
     a service does not start.
     """
@@ -155,7 +169,7 @@ def start(
     place = Path(tempfile.mkdtemp(prefix="cloud-")) if directory is None else directory.absolute()
     shutil.copytree(new_state, place, dirs_exist_ok=True)
     keystone_port, glance_port = free_ports(2)
-    options = Options(token_lifetime, allow_expired_window, image_size_cap, limits)
+    options = Options(token_lifetime, allow_expired_window, image_size_cap, limits, allowed_origin)
     configuration.write(place, environment, keystone_port, glance_port, options)
     pristine.set_endpoints(place, configuration.auth_url(keystone_port), configuration.image_url(glance_port))
     keystone = pristine.keystone_server(place, environment, keystone_port)
@@ -166,7 +180,7 @@ def start(
         variables={"OS_GLANCE_CONFIG_DIR": str(place)},
         log=place / "glance.log",
         probe="/healthcheck",
-        options=uwsgi_options,
+        options=(BEGIN_IMMEDIATE, *uwsgi_options),
     )
     cloud = Cloud(place, keystone, glance, temporary=directory is None)
     try:

@@ -15,7 +15,7 @@ def main() -> None:
         prog="python -m tests.cloud",
         description="Run a real Keystone and a real Glance on 127.0.0.1 until Ctrl-C.",
         epilog="The first run installs them into .nox, which takes about a minute. "
-        f"${install.LOCATION_VARIABLE} names another place for that.",
+        f"${install.CLOUD.variable} names another place for that.",
     )
     parser.add_argument("--directory", type=Path, help="empty directory for state and logs; it is kept")
     parser.add_argument("--token-lifetime", type=int, default=3600, metavar="SECONDS")

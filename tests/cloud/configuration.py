@@ -74,10 +74,18 @@ filesystem_store_datadir = {directory}/stores/staging
 [os_glance_tasks_store]
 filesystem_store_datadir = {directory}/stores/tasks
 
+{cors}
+
 [import_filtering_opts]
 # The default ports are 80 and 443 only; tests serve images on any port of this machine.
 allowed_hosts = [127.0.0.1,localhost]
 allowed_ports = []
+"""
+
+CORS = """\
+[cors]
+allowed_origin = {origin}
+allow_credentials = true
 """
 
 LIMITS = """\
@@ -104,6 +112,7 @@ class Options:
     allow_expired_window: int = 172_800
     image_size_cap: int | None = None
     limits: Mapping[str, int] | None = None
+    allowed_origin: str = ""
 
 
 def auth_url(port: int) -> str:
@@ -138,6 +147,7 @@ def write(directory: Path, environment: Path, keystone_port: int, glance_port: i
         image_url=image_url(glance_port),
         user=GLANCE,
         limits="" if options.limits is None else LIMITS.format(auth_url=auth_url(keystone_port), user=GLANCE),
+        cors=CORS.format(origin=options.allowed_origin) if options.allowed_origin else "",
         image_size_cap=f"image_size_cap = {options.image_size_cap}" if options.image_size_cap else "",
     )
     (directory / "keystone.conf").write_text(keystone)

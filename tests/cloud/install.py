@@ -1,9 +1,9 @@
-"""The virtual environment in which Keystone and Glance run.
+"""The virtual environments in which Keystone and Glance run, and Horizon.
 
-They need an environment of their own: their requirements are many, and our service must not see them. It is
-made once, from the pinned versions in constraints.txt, and shared by all runs. To move to newer versions,
-empty constraints.txt, let it be made again, and write the result down with
-`uv pip freeze --python ENVIRONMENT > tests/cloud/constraints.txt`.
+They need environments of their own: their requirements are many, and our service must not see them. Each is made
+once, from the pinned versions in constraints.txt or horizon.txt, and shared by all runs. Horizon has one for itself,
+so that who needs none does not wait for it. To move to newer versions, empty the file, let the environment be made
+again, and write the result down with `uv pip freeze --python ENVIRONMENT > tests/cloud/constraints.txt`.
 """
 
 import hashlib
@@ -11,32 +11,62 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cloud import cache
 
-CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-LOCATION_VARIABLE = "RESUMABLE_GLANCE_CLOUD_ENV"
-PACKAGES = ("keystone", "glance", "pyuwsgi")  # pyuwsgi is uWSGI with wheels: nothing to compile
 MARKER = "made-for-resumable-glance"
 
 
-def environment() -> Path:
+@dataclass(frozen=True)
+class Recipe:
+    """What an environment is made of; `variable` names another place for it."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    constraints: Path
+    variable: str
+
+    @property
+    def key(self) -> str:
+        made_from = self.constraints.read_text() + platform.python_version() + platform.machine()
+        return hashlib.sha256(made_from.encode()).hexdigest()[:12]
+
+
+# pyuwsgi is uWSGI with wheels: nothing to compile.
+CLOUD = Recipe(
+    "cloud",
+    "Keystone and Glance",
+    ("keystone", "glance", "pyuwsgi"),
+    Path(__file__).with_name("constraints.txt"),
+    "RESUMABLE_GLANCE_CLOUD_ENV",
+)
+HORIZON = Recipe(
+    "horizon",
+    "Horizon",
+    ("horizon", "pyuwsgi"),
+    Path(__file__).with_name("horizon.txt"),
+    "RESUMABLE_GLANCE_HORIZON_ENV",
+)
+
+
+def environment(recipe: Recipe = CLOUD) -> Path:
     """Return the environment's directory, after installing it (half a minute) if it is not there yet.
 
-    Raises FileExistsError if RESUMABLE_GLANCE_CLOUD_ENV names a directory that we did not make, and
+    Raises FileExistsError if the recipe's variable names a directory that we did not make, and
     subprocess.CalledProcessError if the installation fails.
     """
-    key = _key()
-    place = Path(os.environ.get(LOCATION_VARIABLE) or cache.CACHE / f"cloud-{key}").absolute()
+    place = Path(os.environ.get(recipe.variable) or cache.CACHE / f"{recipe.name}-{recipe.key}").absolute()
     with cache.locked(place):
         found = _marker(place)
-        if found == key:
+        if found == recipe.key:
             return place
         if found is None and place.exists():
             raise FileExistsError(f"{place} was not made by these tests; remove it or choose another")
         cache.remove(place)
-        cache.make(place, _install)
+        cache.make(place, lambda unfinished: _install(unfinished, recipe))
     return place
 
 
@@ -45,9 +75,9 @@ def progress(message: str) -> None:
     print(f"tests.cloud: {message}", file=sys.stderr, flush=True)
 
 
-def _key() -> str:
-    made_from = CONSTRAINTS.read_text() + platform.python_version() + platform.machine()
-    return hashlib.sha256(made_from.encode()).hexdigest()[:12]
+def uv(*arguments: str | Path) -> None:
+    """Run uv, which installs. Raises subprocess.CalledProcessError."""
+    subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], check=True)
 
 
 def _marker(place: Path) -> str | None:
@@ -57,14 +87,11 @@ def _marker(place: Path) -> str | None:
         return None
 
 
-def _install(place: Path) -> None:
-    progress("installing Keystone and Glance (once)")
+def _install(place: Path, recipe: Recipe) -> None:
+    progress(f"installing {recipe.title} (once)")
     # Relocatable, because the environment is renamed when it is complete.
-    _uv("venv", "--relocatable", "--python", sys.executable, place)
+    uv("venv", "--relocatable", "--python", sys.executable, place)
     # Without compiled byte code each start of a server takes twice as long.
-    _uv("pip", "install", "--compile-bytecode", "--python", place, "--constraints", CONSTRAINTS, *PACKAGES)
-    (place / MARKER).write_text(_key())
-
-
-def _uv(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], check=True)
+    constrained = ("--constraints", recipe.constraints)
+    uv("pip", "install", "--compile-bytecode", "--python", place, *constrained, *recipe.packages)
+    (place / MARKER).write_text(recipe.key)

@@ -14,7 +14,7 @@ from keystoneauth1.session import Session
 
 from tests.cloud import cache, configuration, install, users
 from tests.cloud.configuration import REGION, Options
-from tests.cloud.server import Server
+from tests.cloud.server import BEGIN_IMMEDIATE, Server
 from tests.cloud.users import ADMIN, GLANCE, User
 from tests.process import free_ports
 
@@ -65,6 +65,7 @@ def keystone_server(directory: Path, environment: Path, port: int) -> Server:
         variables={"OS_KEYSTONE_CONFIG_DIR": str(directory)},
         log=directory / "keystone.log",
         probe="/v3",
+        options=(BEGIN_IMMEDIATE,),
     )
 
 

@@ -23,8 +23,9 @@ UWSGI = (
     "--buffer-size=65535",  # tokens and catalogues make long headers
     # uWSGI closes each connection anyway; unless it says so, clients see resets when they use one again.
     "--add-header=Connection: close",
-    f"--shared-import={Path(__file__).with_name('begin_immediate.py')}",
 )
+# For those who use SQLAlchemy with SQLite.
+BEGIN_IMMEDIATE = f"--shared-import={Path(__file__).with_name('begin_immediate.py')}"
 
 
 class Server:
