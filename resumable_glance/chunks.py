@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,11 @@ class Lease:
         if self._timer is not None:
             self._timer.reschedule(asyncio.get_running_loop().time())
 
+    def check(self) -> None:
+        """Refused with the reason of the eviction, if there was one."""
+        if self._evicted is not None:
+            raise _taken(self._evicted)
+
     async def read(self, body: Body) -> bytes:
         """As body.read(). Refused: STALLED, or the reason of the eviction."""
         if self._evicted is None and not self._too_slow():
@@ -87,9 +92,7 @@ class Lease:
             finally:
                 self._timer = None
                 self._waited += asyncio.get_running_loop().time() - began
-        reason = self._evicted or Reason.STALLED
-        facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}
-        raise Refused(reason, _SENTENCES[reason], **facts)
+        raise _taken(self._evicted or Reason.STALLED)
 
     def _too_slow(self) -> bool:
         """Looked at once in as long as no byte at all would be waited for; our own work does not count."""
@@ -97,6 +100,11 @@ class Lease:
             return False
         waited, came, self._waited, self._came = self._waited, self._came, 0.0, 0
         return came < waited * self._patience.min_rate
+
+
+def _taken(reason: Reason) -> Refused:
+    facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}
+    return Refused(reason, _SENTENCES[reason], **facts)
 
 
 class Leases:
@@ -177,9 +185,9 @@ class Intake:
                 await self._commit()
             if refusal.reason is not Reason.SUPERSEDED or not self._has_all:
                 raise
-        self._check_digests()
+        check_digests(self._tally, self._chunk.declared)
         if self._differs:
-            raise _different_bytes()
+            raise different_bytes()
         await self._commit()
 
     async def _take(self, body: Body, lease: Lease) -> None:
@@ -228,7 +236,7 @@ class Intake:
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:
             if not self._chunk.declared:
-                raise _different_bytes()
+                raise different_bytes()
             self._differs = True  # said at the end, for the digest may tell that it happened on the way here
 
     async def _write(self, data: memoryview) -> None:
@@ -245,15 +253,6 @@ class Intake:
         self._extents.append(Extent(Range(self._begun, self._position), digest))
         self._begun, self._mark = None, hasher(MARK)
 
-    def _check_digests(self) -> None:
-        for each in self._chunk.declared:
-            if not self._tally.digest(each.algorithm).matches(each):
-                raise Refused(
-                    Reason.CHUNK_DIGEST_MISMATCH,
-                    f"The body's {each.algorithm} is not the declared one: it was changed on the way, or is not what "
-                    "was meant to be sent. Nothing of it was kept; send it again.",
-                )
-
     async def _commit(self) -> None:
         self._end_extent()
         extents, self._extents, self._uncommitted = self._extents, [], 0
@@ -262,7 +261,18 @@ class Intake:
             await self._commit_extents(extents)
 
 
-def _different_bytes() -> Refused:
+def check_digests(tally: Tally, declared: Sequence[Digest]) -> None:
+    """Refused: CHUNK_DIGEST_MISMATCH where a digest of the body that was declared does not hold."""
+    for each in declared:
+        if not tally.digest(each.algorithm).matches(each):
+            raise Refused(
+                Reason.CHUNK_DIGEST_MISMATCH,
+                f"The body's {each.algorithm} is not the declared one: it was changed on the way, or is not what was "
+                "meant to be sent. Nothing of it was kept; send it again.",
+            )
+
+
+def different_bytes() -> Refused:
     return Refused(
         Reason.DIFFERENT_BYTES,
         "Other bytes were received in this range before. Is it the same file? They stay as they are.",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from resumable_glance import zeros
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
@@ -51,7 +52,7 @@ from resumable_glance.protocol.upload import (
     check_alive,
     lapsed,
 )
-from resumable_glance.protocol.welcome import check_order, check_writable, place_of
+from resumable_glance.protocol.welcome import check_order, check_writable, known_before, place_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, Sink
 from resumable_glance.source import content
@@ -194,12 +195,15 @@ class Uploads:
 
             try:
                 async with self._scratch.open(upload.id) as file:
-                    durable = [each.range for each in extents]
-                    await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
+                    if chunk.zeros:
+                        await zeros.take(chunk, place, extents, file, commit, body, lease)
+                    else:
+                        durable = [each.range for each in extents]
+                        await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
             except FileNotFoundError:
                 empty = place.length == 0 and not await lease.read(body)
-                same = any(Extent(place, each) in extents for each in chunk.declared)
-                return await self._repeated(append.upload_id, empty or same, identity)
+                same = empty or known_before(chunk, place, extents)
+                return await self._repeated(append.upload_id, same, identity)
             except Refused as refusal:
                 if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
                     refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.model import Modelled
-from tests.speakers import CREATORS, IETF, SPEAKERS, Chunk, Speaker, Tus, digest
+from tests.speakers import CREATORS, IETF, NATIVE, SPEAKERS, Chunk, Speaker, Tus, digest
 
 permille = st.integers(0, 1000)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
@@ -20,6 +20,7 @@ in_order = st.sampled_from([each for each in CREATORS if each.in_order])
 sides = st.integers(0, 1)  # which of the two projects
 picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)  # of what there is then
 ways = st.sampled_from(["close", "reset"])
+_NONE = random.Random(1)  # where bytes are of no account
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,15 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
         ends = aim.at % 3 > 0 if start + len(body) == goal else aim.at % 9 == 0
     chunk = Chunk(start, start + length, bytes(body), declared, aim.chunked, _total(aim, goal, speaker))
     return dataclasses.replace(chunk, in_order=speaker.in_order, last=ends)
+
+
+def zeros_at(aim: Aim, upload: Modelled) -> Chunk:
+    """A run of zeros, mostly where nothing is yet."""
+    meant = aimed(dataclasses.replace(aim, wrong=aim.wrong if aim.wrong == "total" else ""), upload, NATIVE, _NONE)
+    start, stop = meant.start, meant.stop
+    gaps = [end for begin, end in upload.gaps if begin <= start < end]
+    stop = min([stop, *gaps]) if aim.at % 4 else stop
+    return Chunk(start, stop, bytes(stop - start), total=meant.total, zeros=True)
 
 
 def _total(aim: Aim, goal: int, speaker: Speaker) -> int | None:

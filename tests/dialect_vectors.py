@@ -2,7 +2,8 @@
 
 A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
 Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
-unlike on the wire), a digest as `algorithm:hexadecimal`. A refusal that names no `method` is that of a PATCH.
+unlike on the wire), a digest as `algorithm:hexadecimal`, a chunk's `zeros` only where it is true. A refusal that
+names no `method` is that of a PATCH.
 """
 
 import dataclasses
@@ -115,7 +116,8 @@ def _image(image: ImageRequest | None) -> Vector | None:
 
 
 def _chunk(chunk: Chunk) -> Vector:
-    return {**dataclasses.asdict(chunk), "declared": [str(each) for each in chunk.declared]}
+    described = {**dataclasses.asdict(chunk), "declared": [str(each) for each in chunk.declared]}
+    return described if described.pop("zeros") is False else described | {"zeros": True}
 
 
 def upload(described: Vector) -> Upload:

@@ -55,6 +55,7 @@ class Modelled:
     content: bytearray = field(default_factory=bytearray, repr=False)
     proven: dict[tuple[int, int], tuple[str, bytes]] = field(default_factory=dict, repr=False)
     _durable: bytearray = field(default_factory=bytearray, repr=False)  # a mark for each byte up to the known end
+    _zeroed: bytearray = field(default_factory=bytearray, repr=False)  # the same, for those that were declared zeros
     _seen: str = "sealed"  # how far on its path to the end it was seen
 
     def __post_init__(self) -> None:
@@ -188,7 +189,7 @@ class Modelled:
                 wrong = "different-bytes"
             return (wrong, NOTHING) if wrong else (self._ended(chunk), kept)
         if differs is not None:
-            return "different-bytes", Kept(0, differs)
+            return "different-bytes", NOTHING if chunk.zeros else Kept(0, differs)
         return wrong or self._ended(chunk), kept
 
     def _ended(self, chunk: Chunk) -> str:
@@ -199,11 +200,17 @@ class Modelled:
 
     def _repeated(self, chunk: Chunk) -> str:
         place = self.place(chunk)
-        again = (place[0] == place[1] and not chunk.body) or self.proven.get(place) in chunk.declared
+        if chunk.zeros:
+            again = self._zeroed[place[0] : place[1]].count(1) == place[1] - place[0]
+        else:
+            again = (place[0] == place[1] and not chunk.body) or self.proven.get(place) in chunk.declared
         return "" if again else "upload-sealed"
 
     def interrupted(self, chunk: Chunk, sent: int) -> Kept:
         """What may count of a chunk that was broken off after `sent` bytes of its body."""
+        if chunk.zeros:
+            refused = self.refused_by_head(chunk) or self.difference(chunk.start, chunk.body) is not None
+            return NOTHING if refused else Kept(0, len(chunk.body), all_or_nothing=True)
         if self.refused_by_head(chunk) or (chunk.declared and (sent < len(chunk.body) or not chunk.holds())):
             return NOTHING
         start, stop = self.place(chunk)
@@ -253,6 +260,7 @@ class Modelled:
 
     def _extend(self, stop: int) -> None:
         self._durable = self._durable.ljust(stop, b"\0")
+        self._zeroed = self._zeroed.ljust(stop, b"\0")
         self.content = self.content.ljust(stop, b"\0")
         self.goal = max(self.goal, stop)
 
@@ -264,6 +272,7 @@ class Modelled:
         for start, end in missing:
             self.content[start:end] = chunk.body[start - chunk.start : end - chunk.start]
             self._durable[start:end] = b"\1" * (end - start)
+            self._zeroed[start:end] = bytes([chunk.zeros]) * (end - start)
         if not missing:
             return
         self.age = 0

@@ -21,7 +21,7 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         "The id of this request, as the service's log has it.",
         {"type": "string", "pattern": "^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
     ),
-    "Accept-Patch": ("What a chunk's Content-Type is.", {"const": native.ACCEPTED}),
+    "Accept-Patch": ("What a chunk's Content-Type is.", {"const": native.ACCEPT_PATCH}),
     "Allow": ("The methods of this address.", TEXT),
     "Cache-Control": ("Do not keep the answer.", {"const": "no-store"}),
     "Location": ("The upload's address.", {"type": "string", "format": "uri"}),
@@ -163,9 +163,9 @@ def _append(reasons: Meanings) -> Json:
     return {
         **_operation("sendChunk", "Send a chunk", answers, parameters),
         "requestBody": {
-            "description": "The bytes alone, as many as the range has.",
+            "description": "The bytes alone, as many as the range has. A run of zeros has none, and may be longer.",
             "required": True,
-            "content": {native.ACCEPTED: binary},
+            "content": {native.ACCEPTED: binary, native.ZEROS: {"schema": {"const": ""}}},
         },
     }
 

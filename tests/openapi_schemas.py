@@ -22,7 +22,7 @@ TEXT: Json = {"type": "string"}
 # What refusals tell besides, as members of the problem; those in problems.HEADERS as headers too.
 FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "allow": (TEXT, frozenset({Reason.METHOD_NOT_ALLOWED})),
-    "accept_patch": ({"const": native.ACCEPTED}, frozenset({Reason.UNSUPPORTED_MEDIA_TYPE})),
+    "accept_patch": ({"const": native.ACCEPT_PATCH}, frozenset({Reason.UNSUPPORTED_MEDIA_TYPE})),
     "limit": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.CHUNK_TOO_LARGE, Reason.UPLOAD_TOO_LARGE})),
     "offset": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.SEALED, Reason.WRONG_OFFSET, Reason.WRONG_TOTAL})),
     "provided": (BYTES, frozenset({Reason.WRONG_OFFSET})),
@@ -173,6 +173,7 @@ def _capabilities() -> Json:
         {
             "href": {"type": "string", "format": "uri", "description": "The address of this dialect."},
             "chunks": _object("What a chunk may be.", chunks),
+            "zeros": _object("How a run of zeros is declared.", {"content_type": {"const": native.ZEROS}}),
             "max_size": _bytes("Largest upload."),
             "whole_image_digests": _array("What `digests` may have.", {"enum": list(OF_IMAGES)}),
             "expiry": {**NUMBER, "description": "Seconds without a new byte until an upload is removed."},

@@ -32,10 +32,11 @@ class Chunk:
     total: int | None = None
     in_order: bool = False
     last: bool | None = None
+    zeros: bool = False  # `body` is declared, and does not come
 
     def __repr__(self) -> str:
         algorithms = ",".join(name for name, _ in self.declared)
-        how = f"{self.chunked=} {self.in_order=} {self.last=}"
+        how = f"{self.chunked=} {self.in_order=} {self.last=} {self.zeros=}"
         return f"[{self.start}, {self.stop}) of {self.total}, body {len(self.body)} {algorithms} {how}"
 
     def holds(self) -> bool:
@@ -89,6 +90,9 @@ class Native:
 
     def append(self, upload_id: str, chunk: Chunk) -> Request:
         headers = [("Content-Range", f"bytes {chunk.start}-{chunk.stop - 1}/{chunk.total}")]
+        if chunk.zeros:
+            headers.append(("Content-Type", "application/vnd.resumable-glance.zeros"))
+            return Request("PATCH", self._path(upload_id), tuple(headers))
         if chunk.declared:
             headers.append(("Content-Digest", _dictionary(chunk.declared)))
         return Request("PATCH", self._path(upload_id), tuple(headers), chunk.body, chunk.chunked)

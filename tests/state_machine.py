@@ -33,12 +33,26 @@ from hypothesis.stateful import (
 )
 
 from tests import interruptions, joining
-from tests.aims import Aim, aimed, aims_at, creators, in_order, permille, picks, sides, sizes, some, speakers, ways
+from tests.aims import (
+    Aim,
+    aimed,
+    aims_at,
+    creators,
+    in_order,
+    permille,
+    picks,
+    sides,
+    sizes,
+    some,
+    speakers,
+    ways,
+    zeros_at,
+)
 from tests.model import EXPIRY, Modelled
 from tests.nonsense import bad_numbers, nonsense
 from tests.scene import Scene
 from tests.service import development
-from tests.speakers import IETF, TUS, Chunk, Speaker
+from tests.speakers import IETF, NATIVE, TUS, Chunk, Speaker
 from tests.stage import Stage
 
 STEPS_OF_AN_EXAMPLE = 100
@@ -149,6 +163,25 @@ class Uploads(RuleBasedStateMachine):
     @step
     def append_wrongly(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
         self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+
+    @rule(upload=uploads, aim=aims_at("next", "gap", "again", "anywhere", wrong=1))
+    @step
+    def declare_zeros(self, upload: Modelled, aim: Aim) -> None:
+        self.scene.append(upload, NATIVE, zeros_at(aim, upload))
+
+    @rule(
+        upload=uploads,
+        aim=aims_at("next", "gap", "again", wrong=0),
+        at=permille,
+        how=st.sampled_from(["race", "close"]),
+    )
+    @step
+    def declare_zeros_at_risk(self, upload: Modelled, aim: Aim, at: int, how: str) -> None:
+        chunk = zeros_at(aim, upload)
+        if how == "race":
+            interruptions.race(self.scene, upload, NATIVE, chunk)
+        else:
+            interruptions.cut(self.scene, upload, NATIVE, chunk, at, how)
 
     @rule(upload=uploads)
     @step

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES, Digest, Tally, declared, declared_hex, hasher
+from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES, ZEROS, Digest, Tally, declared, declared_hex, hasher
 
 many = settings(deadline=None, max_examples=200)
 REFERENCE = {
@@ -43,6 +43,22 @@ def test_digests_are_those_of_the_standards(algorithm: str, of_abc: str) -> None
     running = hasher(algorithm)
     running.update(b"abc")
     assert running.digest().hex() == of_abc
+
+
+@many
+@given(st.lists(st.binary(max_size=5) | st.integers(0, 100).map(bytes)))
+def test_the_mark_of_zeros_holds_as_long_as_every_byte_is_zero(pieces: list[bytes]) -> None:
+    running = hasher("zeros")
+    for each in pieces:
+        running.update(memoryview(each))
+    assert (Digest("zeros", running.digest()) == ZEROS) is not any(b"".join(pieces))
+
+
+def test_the_mark_of_zeros_survives_being_written_and_read_again_and_can_not_be_declared() -> None:
+    assert Digest.parse(str(ZEROS)) == ZEROS
+    with pytest.raises(Refused) as refused:
+        declared("zeros", b"")
+    assert refused.value.reason is Reason.UNSUPPORTED_DIGEST
 
 
 @many

@@ -66,7 +66,7 @@ def test_what_is_no_chunk_is_told_what_to_send_instead(media_type: str) -> None:
     with pytest.raises(Refused) as refused:
         native.parse(head("PATCH", "id", ["Content-Type", media_type]), b"", PLACE)
     assert refused.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
-    assert refused.value.facts["accept_patch"] == native.ACCEPTED
+    assert refused.value.facts["accept_patch"] == native.ACCEPT_PATCH
 
 
 def of_ten_bytes(*lengths: str) -> Head:
@@ -114,7 +114,10 @@ def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
     for upload_id, allowed in ((None, "GET, HEAD, POST, OPTIONS"), ("id", "GET, HEAD, PATCH, DELETE, OPTIONS")):
         reply = native.options(head("OPTIONS", upload_id), PLACE)
         assert (reply.status, reply.document) == (200, native.capabilities(PLACE))
-        assert reply.headers == {"Allow": allowed, "Accept-Patch": "application/octet-stream"}
+        assert reply.headers == {
+            "Allow": allowed,
+            "Accept-Patch": "application/octet-stream, application/vnd.resumable-glance.zeros",
+        }
 
 
 def test_what_can_be_done_is_told_with_its_limits() -> None:
@@ -131,6 +134,7 @@ def test_what_can_be_done_is_told_with_its_limits() -> None:
         "parallel": True,
         "digests": {"Content-Digest": ["md5", "sha-256", "sha-512"], "Content-MD5": ["md5"]},
     }
+    assert told["zeros"] == {"content_type": "application/vnd.resumable-glance.zeros"}
 
 
 def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_of_the_client() -> None:

@@ -237,7 +237,7 @@ def test_a_form_is_refused_with_advice_on_what_to_send(client: Client) -> None:
     place = {"Content-Range": f"bytes 0-9/{SIZE}"}
     answer = client.request("PATCH", url, place, files={"file": ("image.raw", CONTENT[:10])})
     assert (answer.status_code, reason(answer)) == (415, "unsupported-media-type")
-    assert answer.headers["Accept-Patch"] == "application/octet-stream"
+    assert answer.headers["Accept-Patch"].startswith("application/octet-stream, ")
     assert "file.slice" in answer.json()["detail"]
 
 
@@ -573,3 +573,42 @@ def test_a_digest_of_the_whole_image_may_come_with_any_chunk(client: Client) -> 
 def digest(name: str, content: bytes) -> str:
     value = base64.b64encode(hashlib.new(name.replace("-", ""), content).digest()).decode()
     return f"{name}=:{value}:"
+
+
+# Zeros that are declared
+
+
+def declare(client: Client, url: str, content_range: str, body: bytes = b"") -> requests.Response:
+    headers = {"Content-Range": content_range, "Content-Type": "application/vnd.resumable-glance.zeros"}
+    return client.request("PATCH", url, headers=headers, data=body)
+
+
+def test_a_run_of_zeros_is_declared_and_not_sent(shared: Service, client: Client) -> None:
+    """Longer than a chunk may be, too."""
+    size = 20 * MIB
+    url = client.created(size)
+    content = CONTENT[:MIB] + bytes(size - MIB)
+    assert client.send(url, content, 0, MIB).status_code == 204
+    answer = declare(client, url, f"bytes {MIB}-{size - 1}/{size}")
+    assert (answer.status_code, answer.headers["Upload-Offset"]) == (204, str(size))
+    assert answer.headers["Upload-State"] != "receiving"
+    upload = client.wait(url, "active")
+    assert image_of(shared, upload) == content
+    assert declare(client, url, f"bytes {MIB}-{size - 1}/{size}").status_code == 204
+
+
+def test_zeros_where_other_bytes_are_durable_are_refused(client: Client) -> None:
+    url = client.created(SIZE)
+    client.send(url, CONTENT, 100, 200)
+    assert reason(declare(client, url, f"bytes 0-{SIZE - 1}/{SIZE}")) == "different-bytes"
+    assert reason(declare(client, url, f"bytes 0-99/{SIZE}", b"\0")) == "body-too-long"
+    assert client.request("GET", url).json()["ranges"] == [[100, 199]]
+
+
+def test_zeros_can_be_declared_by_a_page_of_another_origin(client: Client) -> None:
+    headers = {
+        "Origin": "https://horizon.example",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "content-type,content-range,x-auth-token",
+    }
+    assert client.request("OPTIONS", f"{client.url}/v1/uploads/x", headers=headers).status_code == 200

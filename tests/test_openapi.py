@@ -107,6 +107,8 @@ def test_an_upload_is_described_from_its_creation_to_its_image(client: Client) -
     assert "Upload-Ranges" in checked(client.request("HEAD", url), ONE).headers
     assert checked(client.request("GET", client.url + native.MOUNT), native.MOUNT).json()["uploads"]
     checked(client.send(url, CONTENT, 0, 5, md5(CONTENT[:5])), ONE)
+    zeros = {"Content-Range": "bytes 5-9/10", "Content-Type": native.ZEROS}
+    assert reason(checked(client.request("PATCH", url, headers=zeros), ONE)) == "different-bytes"
     client.wait(url, "active")
     assert checked(client.request("GET", url), ONE).json()["hashes"]
     sealed = checked(client.request("DELETE", url), ONE)

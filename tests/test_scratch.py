@@ -177,6 +177,37 @@ class WritesAPart(Sabotaged):
             await super().write(position, data[: 64 * 1024])
 
 
+class ZeroesNothing(Sabotaged):
+    """As if nothing could lie where nothing is durable."""
+
+    class file(MemoryFile):
+        async def zero(self, position: int, length: int) -> None:
+            self._stored.grow(position + length)
+
+
+class ZeroesOnlyWhatWasSynced(Sabotaged):
+    class file(MemoryFile):
+        async def zero(self, position: int, length: int) -> None:
+            for each in range(position, min(position + length, len(self._stored.current))):
+                if self._stored.durable[each]:
+                    await super().zero(each, 1)
+            self._stored.grow(position + length)
+
+
+class ZeroesWholeBlocks(Sabotaged):
+    class file(MemoryFile):
+        async def zero(self, position: int, length: int) -> None:
+            start = position // 4096 * 4096
+            await super().zero(start, position + length - start)
+
+
+class EndsBeforeItsZeros(Sabotaged):
+    class file(MemoryFile):
+        async def zero(self, position: int, length: int) -> None:
+            if position < len(self._stored.current):
+                await super().zero(position, min(length, len(self._stored.current) - position))
+
+
 class WritersRace(Sabotaged):
     """Reads the whole file, waits, and writes it back with its own part changed."""
 
@@ -225,6 +256,10 @@ class KeepsToItself(Sabotaged):
         OffByOne,
         Appends,
         WritesAPart,
+        ZeroesNothing,
+        ZeroesOnlyWhatWasSynced,
+        ZeroesWholeBlocks,
+        EndsBeforeItsZeros,
         WritersRace,
         KeepsToItself,
     ],
@@ -287,6 +322,63 @@ def test_a_file_that_nobody_wrote_to_takes_no_space(scratch: LocalScratch, tmp_p
     made = (tmp_path / "scratch" / "uploads" / f"{ID}.upload").stat()
     assert made.st_size == 1 << 40
     assert made.st_blocks * 512 < 1 << 20
+
+
+def test_zeros_take_no_space_however_many_there_are(scratch: LocalScratch, tmp_path: Path) -> None:
+    """Only what was written before is written again, and the last byte of a file that has to become longer."""
+
+    async def scenario() -> None:
+        await scratch.create(ID, 1 << 40)
+        async with scratch.open(ID) as file:
+            await file.write(1 << 30, b"left by somebody")
+            await file.zero(0, 1 << 40)
+            await file.zero(1 << 40, 1 << 20)
+            await file.sync()
+            assert await file.read(1 << 30, 16) == bytes(16)
+
+    asyncio.run(scenario())
+    made = (tmp_path / "scratch" / "uploads" / f"{ID}.upload").stat()
+    assert made.st_size == (1 << 40) + (1 << 20)
+    assert made.st_blocks * 512 < 1 << 20
+
+
+def test_where_a_file_system_knows_no_holes_all_zeros_are_written(
+    scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 3_000_000  # more than is written at once
+
+    def lseek(descriptor: int, position: int, how: int) -> int:
+        """As the kernel does it where a file system has not its own."""
+        end = os.fstat(descriptor).st_size
+        if position >= end:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return position if how == os.SEEK_DATA else end
+
+    async def scenario() -> None:
+        await scratch.create(ID, size + 2)
+        async with scratch.open(ID) as file:
+            await file.write(0, b"x" * (size + 2))
+            monkeypatch.setattr(os, "lseek", lseek)
+            await file.zero(1, size)
+            assert await file.read(0, size + 2) == b"x" + bytes(size) + b"x"
+
+    asyncio.run(scenario())
+
+
+def test_a_file_that_can_not_be_searched_for_data_is_not_taken_for_a_hole(
+    scratch: LocalScratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lseek(descriptor: int, position: int, how: int) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def scenario() -> None:
+        await scratch.create(ID, 4)
+        async with scratch.open(ID) as file:
+            monkeypatch.setattr(os, "lseek", lseek)
+            with fails_with(errno.EIO):
+                await file.zero(0, 4)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("name", ["README.upload", "a-123.upload", ".upload", "lost+found", ID, f"{ID}.upload~"])
@@ -510,6 +602,17 @@ def test_a_crash_of_memory_loses_exactly_what_was_not_synced(synced: bool, left:
     assert asyncio.run(scenario()) == left
 
 
+def test_a_crash_of_memory_can_keep_what_was_not_synced() -> None:
+    async def scenario() -> bytes:
+        scratch = MemoryScratch()
+        await written(scratch, synced=False)
+        scratch.crash(keeps=True)
+        scratch.crash()
+        return await content(scratch)
+
+    assert asyncio.run(scenario()) == b"new!"
+
+
 def test_a_sync_makes_durable_what_was_written_through_the_same_object_only() -> None:
     async def scenario() -> bytes:
         scratch = MemoryScratch()
@@ -542,13 +645,14 @@ def test_what_a_failed_sync_was_to_make_durable_a_second_one_does_not() -> None:
     assert asyncio.run(scenario()) == bytes(4)
 
 
-@pytest.mark.parametrize("operation", ["create", "write", "sync", "read"])
+@pytest.mark.parametrize("operation", ["create", "write", "zero", "sync", "read"])
 def test_a_fault_strikes_the_next_call_and_no_other(operation: str) -> None:
     async def scenario() -> None:
         scratch = MemoryScratch()
 
         async def call(file: ScratchFile) -> None:
             calls = {"write": lambda: file.write(0, b"x"), "sync": file.sync, "read": lambda: file.read(0, 1)}
+            calls["zero"] = lambda: file.zero(0, 1)
             await calls.get(operation, lambda: scratch.create(OTHER, 1))()  # type: ignore[no-untyped-call]
 
         await scratch.create(ID, 4)

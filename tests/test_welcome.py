@@ -8,10 +8,18 @@ import pytest
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Chunk
-from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.digests import ZEROS, Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Image, Owner, State, Upload
-from resumable_glance.protocol.welcome import check_order, check_parts, check_writable, declare, place_of, total_of
+from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
+from resumable_glance.protocol.welcome import (
+    check_order,
+    check_parts,
+    check_writable,
+    declare,
+    known_before,
+    place_of,
+    total_of,
+)
 
 LONGEST = 50
 UPLOAD = Upload(
@@ -184,3 +192,34 @@ def test_what_is_not_a_finished_part_can_not_be_joined(part: Upload, reason: Rea
     with pytest.raises(Refused) as refusal:
         check_parts([PART, part])
     assert refusal.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("declared", "extents", "known"),
+    [
+        ((MD5,), [Extent(Range(10, 20), MD5)], True),
+        ((OTHER_MD5, MD5), [Extent(Range(10, 20), MD5)], True),
+        ((MD5,), [Extent(Range(10, 20), OTHER_MD5)], False),
+        ((MD5,), [Extent(Range(10, 21), MD5)], False),
+        ((), [Extent(Range(10, 20), MD5)], False),
+        ((MD5,), [], False),
+    ],
+)
+def test_a_chunk_is_known_by_its_range_and_digest(
+    declared: tuple[Digest, ...], extents: list[Extent], known: bool
+) -> None:
+    assert known_before(Chunk(10, 10, declared), Range(10, 20), extents) is known
+
+
+@pytest.mark.parametrize(
+    ("extents", "known"),
+    [
+        ([Extent(Range(10, 20), ZEROS)], True),
+        ([Extent(Range(0, 15), ZEROS), Extent(Range(15, 90), ZEROS)], True),
+        ([Extent(Range(0, 15), ZEROS), Extent(Range(16, 90), ZEROS)], False),
+        ([Extent(Range(0, 15), ZEROS), Extent(Range(15, 20), MD5)], False),
+        ([], False),
+    ],
+)
+def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: list[Extent], known: bool) -> None:
+    assert known_before(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known

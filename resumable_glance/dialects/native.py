@@ -38,6 +38,8 @@ from resumable_glance.protocol.upload import WITH_HANDOFF, ImageRequest, State, 
 T = TypeVar("T")
 MOUNT = "/v1/uploads"
 ACCEPTED = "application/octet-stream"
+ZEROS = "application/vnd.resumable-glance.zeros"
+ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
@@ -121,7 +123,7 @@ def render(outcome: Outcome, place: Place) -> Reply:
 
 def options(head: Head, place: Place) -> Reply:
     allow = ", ".join(METHODS[head.upload_id is not None])
-    return Reply(200, {"Allow": allow, "Accept-Patch": ACCEPTED}, capabilities(place))
+    return Reply(200, {"Allow": allow, "Accept-Patch": ACCEPT_PATCH}, capabilities(place))
 
 
 def refuse(refusal: Refused, method: str, place: Place) -> Reply:
@@ -139,6 +141,7 @@ def capabilities(place: Place) -> Mapping[str, object]:
             "parallel": True,
             "digests": {"Content-Digest": list(fields.RFC9530), "Content-MD5": ["md5"]},
         },
+        "zeros": {"content_type": ZEROS},
         "max_size": place.max_upload_size,
         "whole_image_digests": list(OF_IMAGES),
         "expiry": place.upload_expiry,
@@ -181,30 +184,33 @@ def _append(head: Head, upload_id: str, largest: int) -> Append:
             Reason.UNSUPPORTED_MEDIA_TYPE,
             "A form is not an image: its header lines would become part of it. Send the chunk's bytes alone as the "
             f"body (in a browser: fetch(url, {{method: 'PATCH', body: file.slice(first, last + 1)}})), as {ACCEPTED}.",
-            accept_patch=ACCEPTED,
+            accept_patch=ACCEPT_PATCH,
         )
-    if media_type != ACCEPTED:
+    if media_type not in {ACCEPTED, ZEROS}:
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,
             f"Send the chunk's bytes alone, with Content-Type: {ACCEPTED}.",
-            accept_patch=ACCEPTED,
+            accept_patch=ACCEPT_PATCH,
         )
     text = fields.single(head, "content-range")
     if text is None:
         fields.malformed("Say where the chunk belongs: Content-Range: bytes FIRST-LAST/TOTAL.")
     range_, total = fields.content_range(text)
-    if range_.length > largest:
+    zeros = media_type == ZEROS
+    if range_.length > largest and not zeros:
         raise Refused(
             Reason.CHUNK_TOO_LARGE,
             f"A chunk may have at most {largest} bytes. Cut it into smaller ones.",
             limit=largest,
         )
-    length = fields.single(head, "content-length")
-    if length is not None and fields.integer(length, "Content-Length") > range_.length:
-        raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, its range only {range_.length}.")
+    length, room = fields.single(head, "content-length"), 0 if zeros else range_.length
+    if length is not None and fields.integer(length, "Content-Length") > room:
+        has = "a run of zeros has none" if zeros else f"its range only {room}"
+        raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, {has}.")
     whole = fields.single(head, "repr-digest")
     declared = () if whole is None else tuple(fields.structured_digests(whole, "Repr-Digest"))
-    return Append(upload_id, Chunk(range_.start, range_.length, fields.chunk_digests(head)), total, declared)
+    chunk = Chunk(range_.start, range_.length, fields.chunk_digests(head), zeros=zeros)
+    return Append(upload_id, chunk, total, declared)
 
 
 def _survey(query: Mapping[str, str]) -> Survey:

@@ -19,7 +19,8 @@ class Chunk:
 
     `length` is None where only the end of the body tells. `in_order` bodies must begin at the offset, and whoever
     else writes to the upload then is told to stop. `declared` are digests of this body. `last` says whether the
-    upload is complete with it; None where the size alone tells.
+    upload is complete with it; None where the size alone tells. `zeros`: it is a run of zeros, which has a length and
+    no body.
     """
 
     start: int
@@ -27,6 +28,7 @@ class Chunk:
     declared: tuple[Digest, ...] = ()
     in_order: bool = False
     last: bool | None = None
+    zeros: bool = False
 
 
 @dataclass(frozen=True, slots=True)

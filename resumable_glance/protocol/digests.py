@@ -2,7 +2,8 @@
 
 Names are those that people use for image checksums (md5, sha256, sha512); a dialect translates its own
 (RFC 9530: sha-256, sha-512). CRC-32 is never taken from a client: it only marks extents whose chunk
-declared nothing, so that bit rot on scratch is seen.
+declared nothing, so that bit rot on scratch is seen. `zeros` marks extents that were declared to be zeros: it has no
+value, for it holds as long as every byte is zero (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -37,6 +38,24 @@ class _Crc32:
         return self._value.to_bytes(4)
 
 
+class _Zeros:
+    """Not computed but looked at: empty as long as all bytes are zero."""
+
+    def __init__(self) -> None:
+        self._value = b""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        if not only_zeros(bytes(data)):
+            self._value = b"\1"
+
+    def digest(self) -> bytes:
+        return self._value
+
+
+def only_zeros(data: bytes) -> bool:
+    return data == bytes(len(data))  # this is memcmp: nothing that looks at one byte after the other comes near
+
+
 def _md5() -> Hasher:
     # Glance's `checksum` is an md5. It finds accidents, and is not trusted against an adversary.
     return hashlib.md5(usedforsecurity=False)
@@ -53,6 +72,7 @@ _HASHERS: Mapping[str, Callable[[], Hasher]] = {
     "sha1": _sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
+    "zeros": _Zeros,
 }
 LENGTHS: Mapping[str, int] = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}  # bytes; what a client may declare
 OF_IMAGES = ("md5", "sha256", "sha512")  # what a client may declare of a whole image
@@ -80,6 +100,9 @@ class Digest:
 
     def matches(self, other: Digest) -> bool:
         return self.algorithm == other.algorithm and hmac.compare_digest(self.value, other.value)
+
+
+ZEROS = Digest("zeros", b"")  # of any number of zeros
 
 
 def declared(algorithm: str, value: bytes) -> Digest:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Chunk
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import State, Upload, check_alive
+from resumable_glance.protocol.digests import ZEROS, Digest
+from resumable_glance.protocol.ranges import Range, segments
+from resumable_glance.protocol.upload import Extent, State, Upload, check_alive
 
 
 def check_writable(upload: Upload) -> None:
@@ -92,6 +92,14 @@ def check_order(upload: Upload, chunk: Chunk) -> None:
             offset=upload.offset,
             provided=chunk.start,
         )
+
+
+def known_before(chunk: Chunk, place: Range, extents: Sequence[Extent]) -> bool:
+    """Whether a chunk is known to bring what the `extents` in its place have, without a look at any byte."""
+    if chunk.zeros:
+        marked = [each.range for each in extents if each.digest == ZEROS]
+        return all(each.durable for each in segments(place, marked))
+    return any(Extent(place, each) in extents for each in chunk.declared)
 
 
 def check_parts(parts: Sequence[Upload]) -> int:

@@ -26,6 +26,13 @@ class ScratchFile(Protocol):
     async def write(self, position: int, data: bytes | memoryview) -> None:
         """Put all of `data` at `position`. Not durable yet."""
 
+    async def zero(self, position: int, length: int) -> None:
+        """Let there be zeros, whatever was there, in a file that reaches so far. Not durable yet.
+
+        What an interrupted writer left is overwritten. Where nothing was ever written nothing is written now, as far
+        as the file system can tell: a run of zeros takes neither space nor time.
+        """
+
     async def sync(self) -> None:
         """Make all that was written through this object durable."""
 

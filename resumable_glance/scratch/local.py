@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable
@@ -22,6 +23,7 @@ from resumable_glance.scratch import UPLOAD_ID, checked
 
 T = TypeVar("T")
 _SUFFIX = ".upload"
+_ZEROS = memoryview(bytes(1024 * 1024))
 
 
 class InUse(CannotStart):
@@ -34,6 +36,9 @@ class LocalFile:
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
         await _to_its_end(_write_all(self._descriptor, data, position))
+
+    async def zero(self, position: int, length: int) -> None:
+        await _to_its_end(_zero_all(self._descriptor, position, length))
 
     async def sync(self) -> None:
         await _to_its_end(_fdatasync(self._descriptor))
@@ -144,11 +149,39 @@ def _open(path: Path, opened: list[int]) -> None:
 
 @aiofiles.os.wrap
 def _write_all(descriptor: int, data: bytes | memoryview, position: int) -> None:
+    _put(descriptor, data, position)
+
+
+def _put(descriptor: int, data: bytes | memoryview, position: int) -> None:
     rest = memoryview(data)
     while rest:  # a nearly full disk takes a part first, and only then says ENOSPC
         written = os.pwrite(descriptor, rest, position)
         position += written
         rest = rest[written:]
+
+
+@aiofiles.os.wrap
+def _zero_all(descriptor: int, position: int, length: int) -> None:
+    """Overwrite what is not a hole. Not punched out: that is no system call of Python's, nor of every file system."""
+    stop = position + length
+    while (position := _next_data(descriptor, position, stop)) < stop:
+        end = min(stop, os.lseek(descriptor, position, os.SEEK_HOLE))
+        while position < end:
+            piece = min(end - position, len(_ZEROS))
+            _put(descriptor, _ZEROS[:piece], position)
+            position += piece
+    if length and os.fstat(descriptor).st_size < stop:
+        _put(descriptor, b"\0", stop - 1)  # not ftruncate: somebody may be making the file longer than that right now
+
+
+def _next_data(descriptor: int, position: int, stop: int) -> int:
+    """Where the next byte is that is not in a hole; `stop` if there is none before."""
+    try:
+        return min(stop, os.lseek(descriptor, position, os.SEEK_DATA))
+    except OSError as problem:
+        if problem.errno != errno.ENXIO:
+            raise
+        return stop  # there is nothing but a hole up to the file's end
 
 
 @aiofiles.os.wrap

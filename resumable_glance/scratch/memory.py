@@ -45,6 +45,12 @@ class MemoryFile:
         self._stored.current[position : position + len(taken)] = taken
         self._written.append((position, taken))
 
+    async def zero(self, position: int, length: int) -> None:
+        self._scratch.fail("zero")
+        self._stored.grow(position + length)
+        self._stored.current[position : position + length] = bytes(length)
+        self._written.append((position, bytes(length)))
+
     async def sync(self) -> None:
         written, self._written = self._written, []  # a failed sync forgets them, as the kernel does
         self._scratch.fail("sync")
@@ -72,10 +78,13 @@ class MemoryScratch:
         """Bytes that were written to what is there."""
         return sum(each.used for each in self._stored.values())
 
-    def crash(self) -> None:
-        """Lose power: only what was synced is there afterwards."""
+    def crash(self, *, keeps: bool = False) -> None:
+        """Lose power: only what was synced is there afterwards. `keeps`: by chance what was not is there, too."""
         for stored in self._stored.values():
-            stored.current[:] = stored.durable
+            if keeps:
+                stored.durable[:] = stored.current
+            else:
+                stored.current[:] = stored.durable
 
     def fail(self, operation: str) -> None:
         number = self.faults.pop(operation, None)

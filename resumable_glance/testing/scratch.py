@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 
 from resumable_glance.scratch import Scratch
@@ -38,6 +39,8 @@ async def check_scratch(scratch: Scratch) -> None:
         _holes_read_as_zeros,
         _bytes_land_where_they_belong,
         _a_file_grows_with_what_is_written,
+        _zeros_take_the_place_of_what_was_there,
+        _a_file_reaches_as_far_as_its_zeros,
         _writers_do_not_disturb_each_other,
         _a_file_that_is_too_short_says_so,
         _synced_bytes_are_seen_by_others,
@@ -107,6 +110,43 @@ async def _a_file_grows_with_what_is_written(scratch: Scratch, upload_id: str) -
         promised(await file.read(0, 13) == b"one" + bytes(7) + b"two", "Writes may go beyond the end of a file.")
         with raises(EOFError, "A file is no longer than what was written."):
             await file.read(0, 14)
+
+
+async def _zeros_take_the_place_of_what_was_there(scratch: Scratch, upload_id: str) -> None:
+    size = 300 * KiB
+    model = bytearray(size)
+    await scratch.create(upload_id, size)
+    async with scratch.open(upload_id) as file:
+        for position, length in ((5_000, 100_000), (200_000, 3)):
+            data = secrets.token_bytes(length)
+            await file.write(position, data)
+            model[position : position + length] = data
+        await file.sync()
+        await file.write(110_000, b"not synced")
+    async with scratch.open(upload_id) as file:
+        for position, length in ((5_001, 50_000), (104_000, 96_001), (250_000, 10), (7, 0), (size - 1, 1)):
+            await file.zero(position, length)
+            model[position : position + length] = bytes(length)
+        promised(await file.read(0, size) == model, "zero() leaves zeros, whoever wrote there, and all else as it was.")
+        await file.sync()
+    async with scratch.open(upload_id) as file:
+        promised(await file.read(0, size) == model, "Zeros that were synced are seen by whoever opens the file later.")
+
+
+async def _a_file_reaches_as_far_as_its_zeros(scratch: Scratch, upload_id: str) -> None:
+    await scratch.create(upload_id, 0)
+    async with scratch.open(upload_id) as file:
+        await file.write(0, b"one")
+        await file.zero(2, 0)
+        await file.zero(2, 100 * KiB)
+        await file.zero(50, 10)
+        await file.sync()
+        found = b""
+        with contextlib.suppress(EOFError):
+            found = await file.read(0, 2 + 100 * KiB)
+        promised(found == b"on" + bytes(100 * KiB), "A file has the zeros at its end, too.")
+        with raises(EOFError, "A file is no longer than its last zero."):
+            await file.read(0, 3 + 100 * KiB)
 
 
 async def _writers_do_not_disturb_each_other(scratch: Scratch, upload_id: str) -> None:

@@ -40,6 +40,7 @@ class Plan:
 
     content: bytes
     size: int | None
+    zeros: Range = NOTHING  # a run of them in it
     part: bool = False
     refutable: bool = False  # the digest that was declared of the whole is another file's
 
@@ -111,9 +112,11 @@ class Person:
         )
         sizes = [0, 1, 100, 300, 700, 1000, 1500, 2000]
         content = self.chance.randbytes(self.chance.choice(sizes) if length is None else length)
+        zeros = self._run_of_zeros(len(content))
+        content = content[: zeros.start] + bytes(zeros.length) + content[zeros.stop :]
         size = None if kind == "unsized" else len(content)
         label = f"plan {len(self.plans)}"
-        self.plans[label] = Plan(content, size, kind == "part", kind == "wrong digest")
+        self.plans[label] = Plan(content, size, zeros, kind == "part", kind == "wrong digest")
         of_all = Digest("sha256", hashlib.sha256(content + (b"!" if kind == "wrong digest" else b"")).digest())
         first = Chunk(0, min(len(content), self.chance.randint(1, 400))) if kind == "first" else None
         image = None if kind == "part" else ImageRequest({"name": label})
@@ -124,6 +127,10 @@ class Person:
         self.mine[outcome.upload.id] = label
         self.tell(outcome.upload.id, Range(0, (first and first.length) or 0))
         return outcome.upload.id
+
+    def _run_of_zeros(self, size: int) -> Range:
+        start = self.chance.randint(0, size)
+        return Range(start, self.chance.randint(start, size)) if self.chance.random() < 0.7 else NOTHING
 
     def some(self) -> str | None:
         return self.chance.choice(list(self.mine)) if self.mine else None
@@ -144,14 +151,29 @@ class Person:
         content = self.plan(upload_id).content
         sent = content[start:stop]
         declared = (Digest("md5", hashlib.md5(sent, usedforsecurity=False).digest()),) if "digest" in how else ()
-        if "spoilt" in how and sent:
-            sent = sent[:-1] + bytes([sent[-1] ^ 1])
+        if "spoilt" in how:
+            sent = bytes(each ^ 1 for each in sent)
         if "cut" in how and sent:
             sent = sent[: self.chance.randrange(len(sent))]
-        body = Body(sent, self.chance, broken="cut" in how)
-        outcome = await self.perform(Append(upload_id, Chunk(start, stop - start, declared), total), body)
+        zeros = how == "zeros"
+        body = Body(b"" if zeros else sent, self.chance, broken="cut" in how)
+        chunk = Chunk(start, stop - start, declared, zeros=zeros)
+        outcome = await self.perform(Append(upload_id, chunk, total), body)
         if isinstance(outcome, Appended):
             self.tell(upload_id, Range(start, stop))
+
+    async def declare(self, upload_id: str | None = None) -> None:
+        """Some of the zeros of an upload, perhaps where other bytes have come and were not kept."""
+        having = [each for each in self.mine if self.plan(each).zeros.length]
+        if not having:
+            return
+        upload_id = upload_id if upload_id in having else self.chance.choice(having)
+        first, last = self.plan(upload_id).zeros
+        start = self.chance.choice([first, self.chance.randrange(first, last)])
+        stop = min(last, start + LONGEST)
+        if self.chance.random() < 0.5:
+            await self.append(upload_id, start, stop, "spoilt digest")
+        await self.append(upload_id, start, stop, "zeros")
 
     async def take_over(self) -> None:
         """Two who want to send the same bytes at once."""
@@ -183,6 +205,8 @@ class Person:
     async def finish(self, upload_id: str | None = None) -> None:
         """Ask what is missing, and send it."""
         upload_id = upload_id or self.some()
+        if self.chance.random() < 0.5:
+            await self.declare(upload_id)
         found = await self.ask(upload_id)
         if upload_id is None or found is None or found.upload.state is not State.RECEIVING:
             return
@@ -238,8 +262,8 @@ class Person:
             await self.expire()
             return
         ways: list[Callable[[], Awaitable[object]]] = [
-            self.create, self.create, self.send, self.send, self.send, self.take_over, self.leave, self.leave, self.ask,
-            self.finish, self.finish, self.join, self.discard, self.rest,
+            self.create, self.create, self.send, self.send, self.send, self.declare, self.declare, self.take_over,
+            self.leave, self.leave, self.ask, self.finish, self.finish, self.join, self.discard, self.rest,
         ]  # fmt: skip
         await asyncio.gather(*(each() for each in self.chance.sample(ways, self.chance.choice([1, 1, 2, 3]))))
 

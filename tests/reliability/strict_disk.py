@@ -26,10 +26,11 @@ SHORT = -1  # in place of an errno: a write takes only a part
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A file or a directory, whatever names it has; `data` as processes see it right now."""
+    """A file or a directory, whatever names it has; `data` as processes see it now, `written` where they wrote."""
 
     is_directory: bool = False
     data: bytearray = field(default_factory=bytearray)
+    written: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class StrictDisk:
 
     O_RDONLY, O_WRONLY, O_RDWR = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
     O_CREAT, O_EXCL, O_CLOEXEC, O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_CLOEXEC, os.O_DIRECTORY
+    SEEK_DATA, SEEK_HOLE = os.SEEK_DATA, os.SEEK_HOLE
     LOCK_EX, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_NB
 
     def __init__(self, names: Mapping[str, Node] | None = None, capacity: int = 1 << 20) -> None:
@@ -178,8 +180,21 @@ class StrictDisk:
         if position + len(taken) > len(node.data):
             self._resize(node, position + len(taken))
         node.data[position : position + len(taken)] = taken
+        node.written.update(range(position, position + len(taken)))
         self.log.append(Written(node, position, taken))
         return len(taken)
+
+    def lseek(self, descriptor: int, position: int, how: int) -> int:
+        """Where data, or a hole, begins. What was zero before a power cut is a hole, and what nobody wrote to since."""
+        node = self._found(descriptor, "lseek").node
+        self._may_fail("lseek")
+        data = how == os.SEEK_DATA
+        for place in range(position, len(node.data)):
+            if (node.data[place] != 0 or place in node.written) == data:
+                return place
+        if data or position >= len(node.data):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return len(node.data)
 
     def pread(self, descriptor: int, length: int, position: int) -> bytes:
         node = self._found(descriptor, "pread").node
@@ -190,6 +205,9 @@ class StrictDisk:
         node = self._found(descriptor, "ftruncate").node
         self._may_fail("ftruncate")
         self._resize(node, size)
+
+    def fstat(self, descriptor: int) -> types.SimpleNamespace:
+        return types.SimpleNamespace(st_size=len(self._found(descriptor, "fstat").node.data))
 
     def fsync(self, descriptor: int) -> None:
         opened = self._found(descriptor, "fsync")
