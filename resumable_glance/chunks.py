@@ -43,8 +43,14 @@ _SENTENCES = {
 
 
 class Body(Protocol):
-    async def read(self) -> bytes:
-        """The next piece of the body, empty at its end. Refused(DISCONNECTED) if the client is gone."""
+    """A request's body. A memoryview is good until something else is asked for."""
+
+    async def read(self) -> bytes | memoryview:
+        """The next piece, empty at the end. Refused(DISCONNECTED) if the client is gone."""
+
+    def arrived(self) -> bytes | memoryview:
+        """The next piece of what has come and was not read, empty if nothing has: for who stops reading."""
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Lease:
         if self._evicted is not None:
             raise _taken(self._evicted)
 
-    async def read(self, body: Body) -> bytes:
+    async def read(self, body: Body) -> bytes | memoryview:
         """As body.read(). Refused: STALLED, or the reason of the eviction."""
         if self._evicted is None and not self._too_slow():
             began = asyncio.get_running_loop().time()
@@ -279,7 +285,7 @@ def different_bytes() -> Refused:
     )
 
 
-async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes]:
+async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes | memoryview]:
     """The body in batches. Whatever came before an interruption is given first; then it is raised.
 
     Refused: BODY_TOO_LONG after the first `length` bytes, or as Lease.read.
@@ -292,18 +298,24 @@ async def gathered(body: Body, lease: Lease, length: int) -> AsyncIterator[bytes
     ended = False
     while not ended:
         try:
-            piece = await lease.read(body)
+            piece = await lease.read(body) if interruption is None else body.arrived()
         except Refused as refusal:
-            interruption, piece = refusal, b""
+            interruption = refusal
+            continue
         if len(piece) > left:
             interruption = Refused(Reason.BODY_TOO_LONG, f"The body is longer than the {length} bytes of its place.")
             piece = piece[:left]
-        pieces.append(piece)
-        held, left = held + len(piece), left - len(piece)
-        ended = interruption is not None or not piece
-        if held >= BATCH or (held and (ended or now() >= began + HELD)):
+        left -= len(piece)
+        ended = not piece
+        batch = piece if isinstance(piece, memoryview) else b""  # it was gathered already, and is gone with the next
+        if not batch:
+            pieces.append(bytes(piece))
+            held += len(piece)
+        if held and (batch or ended or held >= BATCH or now() >= began + HELD):
             yield b"".join(pieces)
             pieces, held, began = [], 0, now()
+        if batch:
+            yield batch
     if interruption is not None:
         raise interruption
 

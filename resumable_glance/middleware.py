@@ -7,10 +7,12 @@ import contextlib
 import math
 import uuid
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from resumable_glance import logs
 
+BODY = "resumable_glance.body"  # an extension of ASGI's scope: a body that comes in another way (receiving.py)
 REST = 16 * 1024 * 1024  # bytes of a body that are taken after its answer
 LINGER = 2  # seconds for which they are
 
@@ -51,34 +53,48 @@ class EarlyAnswer:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rest = _announced(scope)
-        if not rest:
+        body = scope.get("extensions", {}).get(BODY) or _Counted(receive, _announced(scope))
+        if not body.rest:
             await self._app(scope, receive, send)
             return
         ending = False
 
-        async def receive_counted() -> Message:
-            nonlocal rest
-            message = await receive()
-            rest = rest - len(message.get("body", b"")) if message.get("more_body") else 0
-            return message
-
         async def send_and_end(message: Message) -> None:
             nonlocal ending
-            if message["type"] == "http.response.start" and rest > REST:
+            if message["type"] == "http.response.start" and body.rest > REST:
                 ending = True
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif ending and message["type"] == "http.response.body" and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                more = REST
-                with contextlib.suppress(TimeoutError):
+                most = REST
+                with contextlib.suppress(TimeoutError, ClientDisconnect):
                     async with asyncio.timeout(LINGER):
-                        while rest and more > 0:
-                            more -= len((await receive_counted()).get("body", b""))
+                        while most > 0 and (piece := await body.read()):
+                            most -= len(piece)
                 message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, receive_counted, send_and_end)
+        await self._app(scope, getattr(body, "receive", receive), send_and_end)
+
+
+class _Counted:
+    """A body as ASGI gives it; `rest` bytes of it have not come yet, infinitely many if nobody knows."""
+
+    def __init__(self, receive: Receive, rest: float) -> None:
+        self.rest = rest
+        self._receive = receive
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.rest = self.rest - len(message.get("body", b"")) if message.get("more_body") else 0
+        return message
+
+    async def read(self) -> bytes:
+        while self.rest:
+            message = await self.receive()
+            if piece := message.get("body", b""):
+                return bytes(piece)
+        return b""
 
 
 def _announced(scope: Scope) -> float:

@@ -20,11 +20,12 @@ from starlette.types import Lifespan, Receive, Scope, Send
 
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
+from resumable_glance.chunks import Body
 from resumable_glance.config import Settings
 from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.health import Health
-from resumable_glance.middleware import EarlyAnswer, RequestId
+from resumable_glance.middleware import BODY, EarlyAnswer, RequestId
 from resumable_glance.protocol.commands import Content
 from resumable_glance.uploads import Uploads
 
@@ -56,20 +57,28 @@ EXPOSED = [
 ]
 
 
-class RequestBody:
+class RequestBody(Body):
     """A request's body as uploads read it."""
 
     def __init__(self, request: Request) -> None:
+        self._direct = request.scope.get("extensions", {}).get(BODY)
         self._stream = request.stream()
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | memoryview:
         try:
+            if self._direct is not None:
+                piece: bytes | memoryview = await self._direct.read()
+                return piece
             async for piece in self._stream:
                 if piece:
                     return piece
         except ClientDisconnect:
             raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
         return b""
+
+    def arrived(self) -> bytes | memoryview:
+        piece: bytes | memoryview = b"" if self._direct is None else self._direct.arrived()
+        return piece
 
     async def whole(self, limit: int, patience: float) -> bytes:
         """All of it, if it has at most `limit` bytes and comes within `patience` seconds.

@@ -65,7 +65,7 @@ def catalog_in(directory: Path) -> Catalog:
     return Catalog(f"sqlite:///{file}")
 
 
-class Pieces:
+class Pieces(Body):
     """A body that comes in pieces of at most 10,000 bytes."""
 
     def __init__(self, content: bytes = b"") -> None:
@@ -75,7 +75,7 @@ class Pieces:
         return self._pieces.pop(0) if self._pieces else b""
 
 
-class Waiting:
+class Waiting(Body):
     """A body that gives its first bytes and then nothing, until somebody ends it."""
 
     def __init__(self, content: bytes) -> None:

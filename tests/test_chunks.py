@@ -30,7 +30,7 @@ DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the bod
 NEVER = Patience(3600.0)
 
 
-class Body:
+class Body(chunks.Body):
     """A body in memory: its pieces, and then its end, a refusal, or silence."""
 
     def __init__(self, pieces: Sequence[bytes], end: Refused | None = None, *, silent: bool = False) -> None:
@@ -514,7 +514,7 @@ def batches(body: Body, length: int) -> tuple[list[bytes], Reason | None]:
         found: list[bytes] = []
         try:
             async for each in gathered(body, Lease(Range(0, length), NEVER), length):
-                found.append(each)
+                found.append(bytes(each))
         except Refused as refusal:
             return found, refusal.reason
         return found, None

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from resumable_glance.auth import Identity
 from resumable_glance.catalog import Catalog
+from resumable_glance.chunks import Body
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
@@ -55,7 +56,7 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
 
 
 def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tmp_path: Path) -> None:
-    class SlowBody:
+    class SlowBody(Body):
         def __init__(self, here: Rig) -> None:
             self._here = here
             self._content = [CONTENT, b""]

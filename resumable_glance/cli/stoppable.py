@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from resumable_glance import app, config
+from resumable_glance.receiving import Http
 
 
 class StoppableServer(uvicorn.Server):
@@ -24,7 +25,7 @@ class StoppableServer(uvicorn.Server):
                 host=settings.bind_host,
                 port=settings.bind_port,
                 loop="uvloop",
-                http="httptools",  # strict about what h11 lets through: Content-Length with Transfer-Encoding
+                http=Http,  # strict about what h11 lets through: Content-Length with Transfer-Encoding
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -12,10 +12,11 @@ import binascii
 import hashlib
 import hmac
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from isal import isal_zlib
 
 from resumable_glance.errors import Reason, Refused
 
@@ -32,7 +33,7 @@ class _Crc32:
         self._value = 0
 
     def update(self, data: bytes | memoryview, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = isal_zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:
         return self._value.to_bytes(4)
