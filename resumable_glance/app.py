@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from resumable_glance import server
 from resumable_glance.auth import Gate
+from resumable_glance.auth.ticket import TicketGate
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.clock import SteadyClock
@@ -52,9 +53,10 @@ def build(
     catalog = Catalog(settings.database)
     vault = Vault(settings.key_file)
     usual_gate, sink = gate_and_sink(settings, conf)
-    gate, clock = gate or usual_gate, clock or SteadyClock()
+    clock = clock or SteadyClock()
     handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers, clock)
     uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock)
+    gate = TicketGate(uploads.tickets, gate or usual_gate)
     health = Health(
         {
             "scratch": scratch.check,

@@ -202,9 +202,14 @@ class Catalog:
         return await self.run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), proof=proof)))
 
     async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
-        """Keep a fresher (encrypted) credential of the owner; a handoff that waits may go on from `due`."""
+        """Keep a fresher (encrypted) credential of the owner, or the one there is; a handoff may go on from `due`."""
         wanted = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
-        change = uploads.update().where(wanted).values(credential=credential, next_attempt_at=due)
+        change = uploads.update().where(wanted).values(next_attempt_at=due)
+        await self.run(lambda db: db.execute(change if credential is None else change.values(credential=credential)))
+
+    async def revoke(self, upload_id: str) -> None:
+        """No ticket of an upload is good any more."""
+        change = uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1)
         await self.run(lambda db: db.execute(change))
 
     async def credential(self, upload_id: str) -> bytes | None:

@@ -147,6 +147,12 @@ CREDENTIALS_OPTS = [
         "the catalog.")),
 ]
 
+TICKETS_OPTS = [
+    cfg.IntOpt("lifetime", default=24 * 3600, min=60, max=30 * 24 * 3600, help=(
+        "Seconds for which a ticket opens its upload. A day outlasts most uploads; who has one that takes longer gets "
+        "a new ticket with a token, and an owner can revoke what was issued.")),
+]
+
 CORS_OPTS = [
     cfg.ListOpt("allowed_origin", item_type=Origin(), default=[], help=(
         "Origins (scheme://host[:port], no path) of dashboards whose pages may upload, separated by commas. "
@@ -167,6 +173,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "scratch": SCRATCH_OPTS,
     "database": DATABASE_OPTS,
     "credentials": CREDENTIALS_OPTS,
+    "tickets": TICKETS_OPTS,
     "cors": CORS_OPTS,
     "keystone_authtoken": TOKEN_OPTS,
 }
@@ -200,6 +207,7 @@ class Settings:
     commit_size: int
     database: str
     key_file: Path
+    ticket_lifetime: int
     allowed_origins: tuple[str, ...]
     cors_max_age: int
     token_cache_time: int
@@ -296,6 +304,7 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         commit_size=conf.scratch.commit_size,
         database=conf.database.connection,
         key_file=Path(conf.credentials.key_file),
+        ticket_lifetime=conf.tickets.lifetime,
         allowed_origins=tuple(conf.cors.allowed_origin),
         cors_max_age=conf.cors.max_age,
         token_cache_time=conf.keystone_authtoken.token_cache_time,

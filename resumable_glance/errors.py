@@ -29,6 +29,7 @@ class Reason(enum.StrEnum):
     DIFFERENT_BYTES = "different-bytes"
     # Who sent it
     UNAUTHENTICATED = "unauthenticated"
+    TICKET_EXPIRED = "ticket-expired"
     FORBIDDEN = "forbidden"
     UNKNOWN_UPLOAD = "unknown-upload"
     # What the upload is at

@@ -51,6 +51,7 @@ uploads = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
     sa.Column("credential", sa.LargeBinary),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state"),
     sa.Index("uploads_by_whole", "joined_into"),
@@ -193,6 +194,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "trouble_detail": upload.trouble.detail if upload.trouble else None,
         "attempts": upload.attempts,
         "next_attempt_at": upload.next_attempt_at,
+        "generation": upload.generation,
     }
 
 
@@ -217,6 +219,7 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         trouble=Trouble(Hitch(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
+        generation=row.generation,
     )
 
 

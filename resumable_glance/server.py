@@ -53,6 +53,7 @@ EXPOSED = [
     "Upload-Offset",
     "Upload-Ranges",
     "Upload-State",
+    "WWW-Authenticate",
     "X-Openstack-Request-Id",
 ]
 
@@ -106,11 +107,11 @@ class Endpoint:
         self._gate = gate
         self._uploads = uploads
 
-    async def speak(self, dialect: Dialect, request: Request) -> Response:
+    async def speak(self, dialect: Dialect, request: Request, aspect: str | None = None) -> Response:
         """Answer a request in a dialect."""
         place = self.place(request)
         try:
-            return await self._answer(dialect, request, place)
+            return await self._answer(dialect, request, place, aspect)
         except Refused as refusal:
             if refusal.reason is Reason.DISCONNECTED:
                 LOG.info("the client went away in the middle of a body")
@@ -143,8 +144,8 @@ class Endpoint:
             now=self._uploads.now(),
         )
 
-    async def _answer(self, dialect: Dialect, request: Request, place: Place) -> Response:
-        head, body = _head(request), RequestBody(request)
+    async def _answer(self, dialect: Dialect, request: Request, place: Place, aspect: str | None) -> Response:
+        head, body = _head(request, aspect), RequestBody(request)
         if head.method == "OPTIONS":
             return _response(dialect.options(head, place))
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
@@ -181,6 +182,11 @@ def application(
                 for dialect in DIALECTS
                 for rest in ("", "/{upload_id}")
             ),
+            *(
+                Route(f"{dialect.MOUNT}/{{upload_id}}/{aspect}", _AnyMethod(endpoint, dialect, aspect))
+                for dialect in DIALECTS
+                for aspect in dialect.ASPECTS
+            ),
         ],
         middleware=middleware,
         exception_handlers={404: nothing_here, 405: nothing_of_that_kind},
@@ -193,12 +199,13 @@ def application(
 class _AnyMethod:
     """An ASGI application, since Starlette gives functions only the methods that it is told; ours the dialect knows."""
 
-    def __init__(self, endpoint: Endpoint, dialect: Dialect) -> None:
+    def __init__(self, endpoint: Endpoint, dialect: Dialect, aspect: str | None = None) -> None:
         self._endpoint = endpoint
         self._dialect = dialect
+        self._aspect = aspect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._endpoint.speak(self._dialect, Request(scope, receive, send))
+        response = await self._endpoint.speak(self._dialect, Request(scope, receive, send), self._aspect)
         await response(scope, receive, send)
 
 
@@ -207,24 +214,24 @@ def _cors(origins: Sequence[str], max_age: int) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Content-Digest", "Content-Disposition", "Content-MD5", "Content-Range", "Content-Type",
-                       "Repr-Digest", "Tus-Resumable", "Upload-Checksum", "Upload-Complete", "Upload-Concat",
-                       "Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Incomplete", "Upload-Length",
-                       "Upload-Metadata", "Upload-Offset", "Want-Repr-Digest", "X-Auth-Token",
+        allow_headers=["Authorization", "Content-Digest", "Content-Disposition", "Content-MD5", "Content-Range",
+                       "Content-Type", "Repr-Digest", "Tus-Resumable", "Upload-Checksum", "Upload-Complete",
+                       "Upload-Concat", "Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Incomplete",
+                       "Upload-Length", "Upload-Metadata", "Upload-Offset", "Want-Repr-Digest", "X-Auth-Token",
                        "X-Http-Method-Override", "X-Openstack-Request-Id", "X-Requested-With"],
         expose_headers=EXPOSED,
         max_age=max_age,
     )  # fmt: skip
 
 
-def _head(request: Request) -> Head:
+def _head(request: Request, aspect: str | None) -> Head:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in request.headers.items():
         headers[name] = (*headers.get(name, ()), value)
     query = dict(request.query_params)
     if len(query) < len(request.query_params.multi_items()):
         raise Refused(Reason.MALFORMED, "A query parameter came twice. Send it once.")
-    return Head(request.method, request.path_params.get("upload_id"), headers, query)
+    return Head(request.method, request.path_params.get("upload_id"), headers, query, aspect)
 
 
 def _response(reply: Reply, stream: AsyncIterator[bytes] | None = None) -> Response:

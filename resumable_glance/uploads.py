@@ -1,13 +1,11 @@
 """What can be done with uploads: one command in, one outcome out.
 
-Its one rule: whoever does not own an upload can't tell it from one that does not exist.
 HTTP, dialects and the handoff are not known here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +13,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from resumable_glance import zeros
+from resumable_glance.access import Access
 from resumable_glance.auth import Identity
+from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_failure
@@ -37,6 +37,10 @@ from resumable_glance.protocol.commands import (
     Join,
     Outcome,
     Read,
+    Renew,
+    Renewed,
+    Revoke,
+    Revoked,
     Survey,
     Surveyed,
 )
@@ -50,7 +54,6 @@ from resumable_glance.protocol.upload import (
     Trouble,
     Upload,
     check_alive,
-    lapsed,
 )
 from resumable_glance.protocol.welcome import check_order, check_writable, known_before, place_of
 from resumable_glance.scratch import Scratch
@@ -97,6 +100,9 @@ class Uploads:
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
         self.janitor = Janitor(settings, catalog, scratch, sink, vault, clock, self.busy)
         self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
+        self._access = Access(catalog, clock, self.busy)
+        self._owned = self._access.owned
+        self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
         self._closing = False
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
@@ -109,6 +115,7 @@ class Uploads:
             raise scratch_failure(problem) from problem
 
     async def _perform(self, command: Command, identity: Identity, body: Body, request_id: str | None) -> Outcome:
+        self._access.check(command, identity)
         match command:
             case Create():
                 return await self._create(command, identity, body, request_id)
@@ -123,7 +130,11 @@ class Uploads:
             case Discard():
                 return await self._discard(command.upload_id, identity, request_id)
             case Survey():
-                return Surveyed(tuple(map(self._seen, await self._survey(command, identity))))
+                return Surveyed(tuple(map(self._access.seen, await self._survey(command, identity))))
+            case Renew():
+                return await self._renew(command.upload_id, identity)
+            case Revoke():
+                return await self._revoke(command.upload_id, identity)
 
     async def close(self) -> None:
         """Take no more bytes: running requests keep what they have and are told to come back."""
@@ -150,9 +161,10 @@ class Uploads:
         if upload.state is State.SEALED:
             self._handoff.wake()
         if create.first is None:
-            return Created(upload)
+            return Created(upload, self.tickets.issue(upload))
         try:
-            return Created(await self._append(Append(upload.id, create.first), identity, body))
+            upload = await self._append(Append(upload.id, create.first), identity, body)
+            return Created(upload, self.tickets.issue(upload))
         except (Refused, OSError):  # the client does not know its address: nobody would ever go on with it
             with contextlib.suppress(Refused, OSError):
                 await self._discard(upload.id, identity, request_id)
@@ -164,7 +176,7 @@ class Uploads:
         upload = await self._creation.join(join, parts, identity, request_id)
         LOG.info("upload %s: %d parts with %s bytes", upload.id, len(parts), upload.size)
         self._handoff.wake()
-        return Created(upload)
+        return Created(upload, self.tickets.issue(upload))
 
     async def _append(self, append: Append, identity: Identity, body: Body) -> Upload:
         self._check_open()
@@ -256,8 +268,14 @@ class Uploads:
         return await self._catalog.happen(upload.id, Event.REFUTED, self._clock(), trouble=trouble)
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
-        # The token that sealed it is the freshest there is: the handoff goes on with it after a restart.
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
+        await self._bind(upload, identity)
+
+    async def _bind(self, upload: Upload, identity: Identity) -> None:
+        """The token that is shown now is the freshest there is: the handoff goes on with it, after a restart too.
+
+        A ticket brings none: then it goes on with the one that was shown before.
+        """
         try:
             await self._catalog.bind(upload.id, self._vault.close(identity.token), due=self._clock())
         finally:
@@ -268,8 +286,9 @@ class Uploads:
         check_alive(upload)
         if inspect.taking_over and self._leases.held(upload.id):
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
-        if upload.trouble is not None and upload.trouble.hitch == Hitch.TOKEN_EXPIRED and upload.state in WITH_HANDOFF:
-            await self._sealed(upload, identity)  # whoever asks shows a token that is valid right now
+        waits = upload.trouble is not None and upload.trouble.hitch is Hitch.TOKEN_EXPIRED
+        if waits and upload.state in WITH_HANDOFF and identity.only is None:
+            await self._bind(upload, identity)  # whoever asks shows a token that is valid right now
         upload, durable = await self._catalog.durable(upload.id)
         check_alive(upload)
         if inspect.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
@@ -300,24 +319,22 @@ class Uploads:
 
     async def _survey(self, survey: Survey, identity: Identity) -> list[Upload]:
         found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
-        if any(map(self._gone, found)):  # or the clock was set since they were looked up: so once more
+        if any(map(self._access.gone, found)):  # or the clock was set since they were looked up: so once more
             found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
         return found
 
-    async def _owned(self, upload_id: str, identity: Identity) -> Upload:
-        upload = await self._catalog.get(upload_id)
-        if upload is not None and self._gone(upload):  # or the clock was set since it was looked up: so once more
-            upload = await self._catalog.get(upload_id)
-        if upload is None or upload.owner != identity.owner:
-            raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
-        return self._seen(upload)
+    async def _renew(self, upload_id: str, identity: Identity) -> Renewed:
+        upload = await self._owned(upload_id, identity)
+        check_alive(upload)
+        await self._bind(upload, identity)
+        return Renewed(self.tickets.issue(upload))
 
-    def _seen(self, upload: Upload) -> Upload:
-        """An upload as its owner sees it: what tidy() has not reached yet has expired all the same."""
-        return dataclasses.replace(upload, state=State.EXPIRED) if self._gone(upload) else upload
-
-    def _gone(self, upload: Upload) -> bool:
-        return lapsed(upload, self._clock()) and not self._leases.held(upload.id)  # somebody is sending right now
+    async def _revoke(self, upload_id: str, identity: Identity) -> Revoked:
+        await self._owned(upload_id, identity)
+        await self._catalog.revoke(upload_id)
+        await self._leases.evict(Reason.SUPERSEDED, upload_id)  # what runs has shown its ticket before
+        LOG.info("the tickets of upload %s were revoked", upload_id)
+        return Revoked(upload_id)
 
     def _check_open(self) -> None:
         if self._closing:

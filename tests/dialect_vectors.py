@@ -31,8 +31,13 @@ from resumable_glance.protocol.commands import (
     Join,
     Outcome,
     Read,
+    Renew,
+    Renewed,
+    Revoke,
+    Revoked,
     Survey,
     Surveyed,
+    Ticket,
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
@@ -40,6 +45,7 @@ from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner, 
 
 Vector = dict[str, Any]
 KINDS = ("requests", "outcomes", "refusals")
+TICKET = {"value": "signed", "expires_at": 1_700_000_000}  # of outcomes that name no other
 
 
 class Vectors:
@@ -59,6 +65,7 @@ class Vectors:
     def check_request(self, vector: Vector) -> None:
         request = vector["request"]
         asked = head(request["method"], request["upload_id"], *request["headers"], query=request["query"])
+        asked = dataclasses.replace(asked, aspect=request.get("aspect"))
         body = request["body"].encode()
         if "refused" in vector:
             with pytest.raises(Refused) as refused:
@@ -109,6 +116,10 @@ def written(command: Command) -> Vector:
             return {"kind": "discard", "upload_id": upload_id}
         case Survey(limit, marker):
             return {"kind": "survey", "limit": limit, "marker": marker}
+        case Renew(upload_id):
+            return {"kind": "renew", "upload_id": upload_id}
+        case Revoke(upload_id):
+            return {"kind": "revoke", "upload_id": upload_id}
 
 
 def _image(image: ImageRequest | None) -> Vector | None:
@@ -139,7 +150,9 @@ def upload(described: Vector) -> Upload:
 def outcome(described: Vector) -> Outcome:
     match described["kind"]:
         case "created":
-            return Created(upload(described["upload"]))
+            return Created(upload(described["upload"]), Ticket(**described.get("ticket", TICKET)))
+        case "renewed":
+            return Renewed(Ticket(**described["ticket"]))
         case "appended":
             return Appended(upload(described["upload"]))
         case "inspected":
@@ -149,6 +162,8 @@ def outcome(described: Vector) -> Outcome:
             return Content(upload(described["upload"]), nothing())
         case "discarded":
             return Discarded(described["upload_id"])
+        case "revoked":
+            return Revoked(described["upload_id"])
         case "surveyed":
             return Surveyed(tuple(upload(each) for each in described["uploads"]))
         case other:

@@ -138,11 +138,16 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "Stop: it is another file, or the file has changed.",
     ),
     Reason.UNAUTHENTICATED: (
-        "There is no token, or nobody takes it any more.",
-        "Get a new token and repeat the request.",
+        "There is neither token nor ticket, or nobody takes it (any more).",
+        "Get a new token (or ticket) and repeat the request.",
+    ),
+    Reason.TICKET_EXPIRED: (
+        "The ticket's time is over, or its upload's tickets were revoked.",
+        "Get a new one from whoever created the upload, ask what is durable, and go on.",
     ),
     Reason.FORBIDDEN: (
-        "The token is not scoped to a project, or Glance does not let this user make such an image.",
+        "The token is not scoped to a project, or Glance does not let this user make such an image; or a ticket was "
+        "shown for what only a token opens.",
         "Use a token of a project in which you may make images.",
     ),
     Reason.UNKNOWN_UPLOAD: (

@@ -34,14 +34,14 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "string", "pattern": "^bytes=[0-9]+-[0-9]+(,[0-9]+-[0-9]+)*$"},
     ),
     "Upload-State": ("The upload's state.", {"$ref": "#/components/schemas/State"}),
-    "WWW-Authenticate": ("How to show who you are.", {"const": "Keystone"}),
+    "WWW-Authenticate": ("How to show who you are.", {"enum": list(problems.CHALLENGES.values())}),
 }
 OF_AN_UPLOAD = {"Upload-Offset": True, "Upload-State": True, "Upload-Length": False, "Upload-Expires": False}
 
 # Which operation refuses what
 _ANY = (Reason.MALFORMED, Reason.UNSUPPORTED_ENCODING, Reason.UNAUTHENTICATED, Reason.FORBIDDEN,
         Reason.GATE_UNAVAILABLE, Reason.NO_SPACE, Reason.SCRATCH_FAILED, Reason.INTERNAL)  # fmt: skip
-_OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED)
+_OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED, Reason.TICKET_EXPIRED)
 _CREATE = (*_ANY, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE, Reason.IMAGE_UNKNOWN,
            Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.OVER_LIMIT, Reason.SINK_UNAVAILABLE,
            Reason.STALLED, Reason.CLOSING)  # fmt: skip
@@ -52,6 +52,7 @@ _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPP
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)
 _CANCEL = (*_OF_ONE, Reason.SEALED, Reason.JOINED)
+_RENEW = (*_OF_ONE, Reason.CANCELLED, Reason.BODY_TOO_LONG, Reason.STALLED)
 
 
 def document(states: Meanings, reasons: Meanings) -> Json:
@@ -66,13 +67,17 @@ def document(states: Meanings, reasons: Meanings) -> Json:
             "in seconds. What an upload does when requests overlap, repeat or break: docs/native-protocol.md.",
         },
         "servers": [{"url": "{endpoint}", "variables": {"endpoint": {"default": "http://127.0.0.1:8970"}}}],
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"ticket": []}],
         "paths": {
             "/": {"get": _root("showRoot"), "head": _bodiless(_root("headRoot")), "options": _root("rootOptions")},
             native.MOUNT: {each.lower(): _OF_ALL[each](reasons) for each in native.METHODS[False]},
             native.MOUNT + "/{upload_id}": {
                 "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
                 **{each.lower(): _OF_ONE_UPLOAD[each](reasons) for each in native.METHODS[True]},
+            },
+            native.MOUNT + "/{upload_id}/ticket": {
+                "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
+                **{each.lower(): _OF_A_TICKET[each](reasons) for each in native.ASPECTS["ticket"]},
             },
         },
         "components": {
@@ -81,7 +86,12 @@ def document(states: Meanings, reasons: Meanings) -> Json:
                     "type": "apiKey", "in": "header", "name": "X-Auth-Token",
                     "description": "A Keystone token, scoped to a project. An upload belongs to the user and project "
                     "of the token that created it; for anybody else it does not exist.",
-                }
+                },
+                "ticket": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A ticket, which its creation or its owner has got for the upload: it sends, shows "
+                    "and cancels that one, and nothing else.",
+                },
             },
             "headers": {
                 name + suffix: {"description": meaning, "required": required, "schema": schema}
@@ -115,13 +125,14 @@ def _list(reasons: Meanings) -> Json:
         _parameter("query", "marker", "An upload's id: those after it.", TEXT),
     ]  # fmt: skip
     answers = {"200": _answer("Your own, newest first.", "List", {"Cache-Control": True}), **_refusals(_ANY, reasons)}
-    return _operation("listUploads", "List your uploads", answers, parameters)
+    return {**_operation("listUploads", "List your uploads", answers, parameters), **_OF_OWNERS}
 
 
 def _create(reasons: Meanings) -> Json:
-    created = _answer("The upload's address and description.", "Upload", {"Location": True, **OF_AN_UPLOAD})
+    created = _answer("The upload's address and description.", "Created", {"Location": True, **OF_AN_UPLOAD})
     created["links"] = {
         "show": _link("showUpload", "Where it is."),
+        "renew": _link("renewTicket", "A fresh ticket for it."),
         "begin": _link("sendChunk", "Its first byte; the rest goes the same way.",
                        {"header.Content-Range": "bytes 0-0/{$response.body#/size}"}),
         "cancel": _link("cancelUpload", "Give it up."),
@@ -130,6 +141,7 @@ def _create(reasons: Meanings) -> Json:
     body = {"schema": {"$ref": "#/components/schemas/Create"}, "example": example}
     return {
         **_operation("createUpload", "Create an upload", {"201": created, **_refusals(_CREATE, reasons)}),
+        **_OF_OWNERS,
         "requestBody": {
             "description": f"At most {native.LARGEST_DOCUMENT} bytes.",
             "required": True,
@@ -175,8 +187,22 @@ def _cancel(reasons: Meanings) -> Json:
     return _operation("cancelUpload", "Cancel the upload", answers)
 
 
+def _renew(reasons: Meanings) -> Json:
+    answers = {"201": _answer("A ticket.", "Ticket", {"Cache-Control": True}), **_refusals(_RENEW, reasons)}
+    return {
+        **_operation("renewTicket", "A fresh ticket; and the handoff goes on with this token", answers),
+        **_OF_OWNERS,
+    }
+
+
+def _revoke(reasons: Meanings) -> Json:
+    answers = {"204": _answer("No ticket of this upload is good any more.", None), **_refusals(_OF_ONE, reasons)}
+    return {**_operation("revokeTickets", "Revoke all tickets of the upload", answers), **_OF_OWNERS}
+
+
 _ID: Json = {"$ref": "#/components/schemas/Id"}
 _OPEN: Json = {"security": []}
+_OF_OWNERS: Json = {"security": [{"token": []}]}
 _SUFFIX = {True: "", False: "-sometimes"}  # of a header that an answer always has, or not
 _OF_ALL: Mapping[str, Callable[[Meanings], Json]] = {
     "GET": _list,
@@ -191,6 +217,14 @@ _OF_ONE_UPLOAD: Mapping[str, Callable[[Meanings], Json]] = {
     "DELETE": _cancel,
     "OPTIONS": lambda _: _options(
         "uploadOptions", [_parameter("path", "upload_id", "Not looked at.", TEXT, required=True)]
+    ),
+}
+
+_OF_A_TICKET: Mapping[str, Callable[[Meanings], Json]] = {
+    "POST": _renew,
+    "DELETE": _revoke,
+    "OPTIONS": lambda _: _options(
+        "ticketOptions", [_parameter("path", "upload_id", "Not looked at.", TEXT, required=True)]
     ),
 }
 
@@ -245,7 +279,7 @@ def _refusal(status: int, reasons: list[Reason], meanings: Meanings) -> Json:
         telling = FACTS[fact][1].intersection(reasons)
         if telling:
             headers[header] = fact == "retry_after" and len(telling) == len(reasons)
-    if Reason.UNAUTHENTICATED in reasons:
+    if problems.CHALLENGES.keys() & set(reasons):
         headers["WWW-Authenticate"] = True
     types = {"enum": [problems.TYPE_PREFIX + each.value for each in reasons]}
     schema = {"$ref": "#/components/schemas/Problem", "properties": {"type": types, "status": {"const": status}}}

@@ -65,6 +65,11 @@ def schemas(states: Meanings, reasons: Meanings) -> Json:
         "Create": _create(),
         "Summary": _object("An upload in a list.", _SUMMARY),
         "Upload": _object("An upload.", {**_SUMMARY, **_FURTHER}),
+        "Created": _object("A new upload.", {**_SUMMARY, **_FURTHER, "ticket": _ref("Ticket")}),
+        "Ticket": _object(
+            "What opens one upload, in Authorization: Bearer, for whoever shows it. It is shown this once.",
+            {"value": {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"}, "expires_at": MOMENT},
+        ),
         "List": _object("Uploads, newest first.", {"uploads": _array("Summary of each.", _ref("Summary"))}),
         "Problem": _object(
             "Why a request was refused (RFC 9457). Decide by `type`.",

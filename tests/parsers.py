@@ -37,6 +37,7 @@ from resumable_glance.protocol.commands import (
     Inspected,
     Join,
     Survey,
+    Ticket,
 )
 from resumable_glance.protocol.digests import LENGTHS, Digest
 from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload
@@ -138,7 +139,12 @@ def check_upload(upload: Upload, image: ImageRequest | None) -> None:
         check_image(image)
         name = image.properties.get("name")
         upload = replace(upload, image=Image("image", None if name is None else str(name), image.store))
-    for outcome in (Created(upload), Appended(upload), Inspected(upload, (), 0), Content(upload, nothing())):
+    for outcome in (
+        Created(upload, Ticket("", 0)),
+        Appended(upload),
+        Inspected(upload, (), 0),
+        Content(upload, nothing()),
+    ):
         for dialect in DIALECTS:
             check_reply(dialect.render(outcome, PLACE))
 

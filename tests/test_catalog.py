@@ -98,7 +98,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     engine = schema.engine(address(tmp_path))
     schema.migrate(engine, "0001")
     row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
-           if name not in {"reserved", "parts", "joined_into"}}  # fmt: skip
+           if name not in {"reserved", "parts", "joined_into", "generation"}}  # fmt: skip
     with engine.begin() as db:
         columns = ", ".join(row)
         db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
@@ -108,6 +108,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     kept = wait(opened.get(str(row["id"])))
     assert kept is not None
     assert (kept.size, kept.received, kept.reserved, kept.parts, kept.joined_into) == (100, 10, 100, (), None)
+    assert kept.generation == 0
     assert wait(opened.extents(kept.id)) == [extent(0, 10)]
     assert wait(opened.promised()) == 90
     assert wait(opened.run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
@@ -418,6 +419,24 @@ def test_a_fresher_credential_replaces_the_old_one_and_says_when_to_go_on(catalo
     assert wait(catalog.credential(made.id)) == b"new"
     assert wait(catalog.credential(other.id)) == b"other"
     assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+def test_without_a_fresher_credential_the_old_one_stays(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, b"old"))
+    wait(catalog.bind(made.id, None, due=1500.0))
+    assert wait(catalog.credential(made.id)) == b"old"
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+def test_each_revocation_is_a_generation_of_that_upload(catalog: Catalog) -> None:
+    made, other = upload(), upload()
+    for each in (made, other):
+        wait(catalog.add(each, None))
+    wait(catalog.revoke(made.id))
+    wait(catalog.revoke(made.id))
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, generation=2)
+    assert wait(catalog.get(other.id)) == other
 
 
 @pytest.mark.parametrize("state", State)

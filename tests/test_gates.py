@@ -14,7 +14,7 @@ import pytest
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
-from resumable_glance.auth import Gate, Identity
+from resumable_glance.auth import Gate, Identity, Reach
 from resumable_glance.auth.anyone import AnyoneGate
 from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneGate
 from resumable_glance.errors import Reason, Refused
@@ -167,6 +167,14 @@ class ShowsTheToken(Strict):
     identity = Identity(Owner(TOKEN, "u"), TOKEN)
 
 
+class OpensNoUploadByATicket(Strict):
+    identity = Identity(Owner("p", "u"), only=Reach("", 0))
+
+
+class TakesATokenForATicket(Strict):
+    identity = Identity(Owner("p", "u"), "secret", only=Reach("a-1", 0))
+
+
 class MixesUpParallelRequests(Strict):
     running = 0
 
@@ -196,6 +204,8 @@ class TakesTheTokenOutOfTheHeaders(Strict):
         HasNoUser,
         AdmitsWhoseTimeIsOver,
         ShowsTheToken,
+        OpensNoUploadByATicket,
+        TakesATokenForATicket,
         MixesUpParallelRequests,
         TakesTheTokenOutOfTheHeaders,
     ],

@@ -111,8 +111,12 @@ def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
 
 
 def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
-    for upload_id, allowed in ((None, "GET, HEAD, POST, OPTIONS"), ("id", "GET, HEAD, PATCH, DELETE, OPTIONS")):
-        reply = native.options(head("OPTIONS", upload_id), PLACE)
+    for upload_id, aspect, allowed in (
+        (None, None, "GET, HEAD, POST, OPTIONS"),
+        ("id", None, "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("id", "ticket", "POST, DELETE, OPTIONS"),
+    ):
+        reply = native.options(dataclasses.replace(head("OPTIONS", upload_id), aspect=aspect), PLACE)
         assert (reply.status, reply.document) == (200, native.capabilities(PLACE))
         assert reply.headers == {
             "Allow": allowed,
@@ -157,6 +161,7 @@ def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_
         ).map(tuple),
     ),
     st.dictionaries(st.sampled_from(["limit", "marker"]), st.text(max_size=4)),
+    st.none() | st.sampled_from(sorted(native.ASPECTS)),
     st.binary(max_size=40)
     | st.dictionaries(
         st.sampled_from(["size", "image", "image_id", "store", "digests"]),
@@ -164,10 +169,15 @@ def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_
     ).map(lambda document: json.dumps(document).encode()),
 )
 def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
-    method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]], query: dict[str, str], body: bytes
+    method: str,
+    upload_id: str | None,
+    headers: dict[str, tuple[str, ...]],
+    query: dict[str, str],
+    aspect: str | None,
+    body: bytes,
 ) -> None:
     try:
-        command = native.parse(Head(method, upload_id, headers, query), body, PLACE)
+        command = native.parse(Head(method, upload_id, headers, query, aspect), body, PLACE)
     except Refused as refusal:
         assert refusal.reason in problems.STATUS
     else:

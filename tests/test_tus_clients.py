@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from tusclient.client import TusClient
 from tusclient.storage.filestorage import FileStorage
 
 from tests.chaos import BadLink
+from tests.launcher import token
 from tests.service import Service, development
 from tests.tus_clients import CUTS, MIB, PATIENCE, SIZE, assert_uploaded, disk
+from tests.wire import Client
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,25 @@ def test_tuspy_goes_on_after_cuts(service: Service, image: Path, checksum: bool)
     # What arrived of a cut chunk counts, unless a checksum was to hold for all of it.
     assert any(end % chunk for end in ends) is not checksum
     assert_uploaded(service, uploader.url)
+
+
+def test_tuspy_uploads_with_nothing_but_a_ticket(tmp_path: Path) -> None:
+    """As a browser's client does it: somebody with a token has made the upload."""
+    content = random.Random(4).randbytes(2 * MIB)
+    guarded = development(tmp_path)
+    guarded.module = "tests.launcher"
+    with guarded:
+        created = Client(guarded.url, token("ada")).create(len(content)).json()
+        ticket = {"Authorization": f"Bearer {created['ticket']['value']}"}
+        with BadLink(guarded.port, cuts=CUTS, patience=(MIB // 8, MIB // 4), seed=4) as link:
+            url = f"{link.url}/v1/tus/{created['id']}"
+            uploader: Any = TusClient(link.url, headers=ticket).uploader(
+                file_stream=io.BytesIO(content), url=url, chunk_size=MIB // 2, retries=10, retry_delay=0
+            )
+            uploader.upload()
+            assert link.cuts_made == CUTS
+        image_id = Client(guarded.url, ticket).wait(created["href"], "active")["image"]["id"]
+        assert (guarded.directory / "images" / image_id).read_bytes() == content
 
 
 # tuspy leaves it to the garbage collector to close the file whose path it was told.

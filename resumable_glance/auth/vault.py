@@ -1,12 +1,18 @@
-"""Owners' tokens at rest: encrypted, so that the catalog alone opens nothing."""
+"""Owners' tokens at rest: encrypted, so that the catalog alone opens nothing. And keys for other purposes.
+
+Its one rule: a key is used for one purpose. What else needs keys gets its own, derived from those of the file.
+"""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from resumable_glance.errors import CannotStart
 from resumable_glance.files import make_directory, sync_directory
@@ -26,13 +32,19 @@ class Vault:
         if not key_file.exists():
             _make(key_file)
         try:
-            keys = [Fernet(line) for line in key_file.read_text().split()]
-            self._keys = MultiFernet(keys)
+            lines = key_file.read_text().split()
+            self._keys = MultiFernet([Fernet(each) for each in lines])
+            self._secrets = [base64.urlsafe_b64decode(each) for each in lines]
         except (OSError, ValueError) as problem:
             raise BadKeyFile(f"{key_file} does not hold keys that can be used: {problem}") from problem
 
     def close(self, token: str | None) -> bytes | None:
         return None if token is None else self._keys.encrypt(token.encode())
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """Keys of 32 bytes for this purpose, the newest first: one for each line of the file (RFC 5869)."""
+        info = f"resumable-glance {purpose}".encode()
+        return [HKDF(SHA256(), length=32, salt=None, info=info).derive(each) for each in self._secrets]
 
     def open(self, closed: bytes | None) -> str | None:
         """The token, or None if there is none or its key is gone."""

@@ -17,13 +17,15 @@ from resumable_glance.protocol.commands import Command, Outcome
 class Head:
     """A request without its body. Header names in lower case; a header that came twice has both values.
 
-    `upload_id` is what stood in the path, unchecked; `query` the decoded query parameters.
+    `upload_id` is what stood in the path, unchecked, and `aspect` what came after it; `query` the decoded query
+    parameters.
     """
 
     method: str
     upload_id: str | None
     headers: Mapping[str, tuple[str, ...]]
     query: Mapping[str, str] = field(default_factory=dict)
+    aspect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Dialect(Protocol):
     @property
     def MOUNT(self) -> str:
         """The path under which it is spoken; an upload is one level below."""
+
+    @property
+    def ASPECTS(self) -> Mapping[str, tuple[str, ...]]:
+        """What there is one level below an upload, with its methods."""
 
     @property
     def LARGEST_DOCUMENT(self) -> int:

@@ -33,6 +33,7 @@ from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import Hitch, State, Upload
 
 MOUNT = "/v1/ietf"
+ASPECTS: Mapping[str, tuple[str, ...]] = {}
 LARGEST_DOCUMENT = 0  # a POST's body is the first chunk
 CONTENT = "application/partial-upload"
 VERSIONS = (8, 7, 6, 5, 4, 3)

@@ -2,6 +2,7 @@
 
     POST   /v1/uploads        -> Create      GET  /v1/uploads      -> Survey
     PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
+    POST   /v1/uploads/{id}/ticket -> Renew  DELETE /v1/uploads/{id}/ticket -> Revoke
 
 RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
 """
@@ -28,8 +29,12 @@ from resumable_glance.protocol.commands import (
     Inspect,
     Inspected,
     Outcome,
+    Renew,
+    Renewed,
+    Revoke,
     Survey,
     Surveyed,
+    Ticket,
 )
 from resumable_glance.protocol.digests import OF_IMAGES, declared_hex
 from resumable_glance.protocol.ranges import Range
@@ -41,6 +46,7 @@ ACCEPTED = "application/octet-stream"
 ZEROS = "application/vnd.resumable-glance.zeros"
 ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
+ASPECTS: Mapping[str, tuple[str, ...]] = {"ticket": ("POST", "DELETE", "OPTIONS")}
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
 MOST_LISTED = 1000
@@ -88,6 +94,8 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
     body that its head already shows to be too large CHUNK_TOO_LARGE, BODY_TOO_LONG.
     """
     fields.check_encoding(head)
+    if head.aspect is not None:
+        return _of_aspect(head, document)
     match head.method, head.upload_id:
         case "POST", None:
             return _create(head, document)
@@ -100,14 +108,14 @@ def parse(head: Head, document: bytes, place: Place) -> Command:
         case "DELETE", str(upload_id):
             return Discard(upload_id)
         case _:
-            raise fields.method_not_allowed(head.method, METHODS[head.upload_id is not None])
+            raise fields.method_not_allowed(head.method, _methods(head))
 
 
 def render(outcome: Outcome, place: Place) -> Reply:
     match outcome:
-        case Created(upload):
+        case Created(upload, ticket):
             headers = {**_headers(upload), "Location": f"{place.base}{MOUNT}/{upload.id}"}
-            return Reply(201, headers, _described(Inspected(upload, (), 0), place))
+            return Reply(201, headers, {**_described(Inspected(upload, (), 0), place), "ticket": _shown(ticket)})
         case Appended(upload):
             return Reply(204, _headers(upload))
         case Inspected(upload, durable):
@@ -117,12 +125,14 @@ def render(outcome: Outcome, place: Place) -> Reply:
             return Reply(200, headers, _described(outcome, place))
         case Surveyed(uploads):
             return Reply(200, {"Cache-Control": "no-store"}, {"uploads": [_summary(each, place) for each in uploads]})
+        case Renewed(ticket):
+            return Reply(201, {"Cache-Control": "no-store"}, _shown(ticket))
         case _:
             return Reply(204)
 
 
 def options(head: Head, place: Place) -> Reply:
-    allow = ", ".join(METHODS[head.upload_id is not None])
+    allow = ", ".join(_methods(head))
     return Reply(200, {"Allow": allow, "Accept-Patch": ACCEPT_PATCH}, capabilities(place))
 
 
@@ -147,6 +157,22 @@ def capabilities(place: Place) -> Mapping[str, object]:
         "expiry": place.upload_expiry,
         "record_retention": place.record_retention,
     }
+
+
+def _methods(head: Head) -> Sequence[str]:
+    return METHODS[head.upload_id is not None] if head.aspect is None else ASPECTS[head.aspect]
+
+
+def _of_aspect(head: Head, document: bytes) -> Command:
+    match head.method, head.aspect:
+        case "POST", "ticket":
+            if document:
+                fields.malformed("A new ticket is asked for without a body.")
+            return Renew(str(head.upload_id))
+        case "DELETE", "ticket":
+            return Revoke(str(head.upload_id))
+        case _:
+            raise fields.method_not_allowed(head.method, _methods(head))
 
 
 def _create(head: Head, document: bytes) -> Create:
@@ -261,6 +287,10 @@ def _summary(upload: Upload, place: Place) -> dict[str, object]:
         "updated_at": _iso(upload.updated_at),
         "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
     }  # fmt: skip
+
+
+def _shown(ticket: Ticket) -> dict[str, object]:
+    return {"value": ticket.value, "expires_at": _iso(ticket.expires_at)}
 
 
 def _range_set(ranges: Sequence[Range]) -> str:

@@ -24,6 +24,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.CHUNK_DIGEST_MISMATCH: 422,
     Reason.DIFFERENT_BYTES: 409,
     Reason.UNAUTHENTICATED: 401,
+    Reason.TICKET_EXPIRED: 401,
     Reason.FORBIDDEN: 403,
     Reason.UNKNOWN_UPLOAD: 404,
     Reason.CANCELLED: 410,
@@ -49,6 +50,10 @@ STATUS: Mapping[Reason, int] = {
     Reason.SUPERSEDED: 409,
 }
 TYPE_PREFIX = "urn:problem-type:resumable-glance:"
+CHALLENGES = {  # RFC 9110, section 11.6.1; RFC 6750, section 3
+    Reason.UNAUTHENTICATED: "Keystone, Bearer",
+    Reason.TICKET_EXPIRED: 'Bearer error="invalid_token"',
+}
 HEADERS = {  # of a refusal's facts
     "offset": "Upload-Offset",
     "size": "Upload-Length",
@@ -64,8 +69,8 @@ def refuse(refusal: Refused, place: Place) -> Reply:
     status = STATUS[refusal.reason]
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     headers |= {HEADERS[fact]: str(value) for fact, value in refusal.facts.items() if fact in HEADERS}
-    if refusal.reason is Reason.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Keystone"
+    if refusal.reason in CHALLENGES:
+        headers["WWW-Authenticate"] = CHALLENGES[refusal.reason]
     document = {
         "type": TYPE_PREFIX + refusal.reason.value,
         "title": refusal.reason.value.replace("-", " ").capitalize(),

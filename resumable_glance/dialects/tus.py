@@ -33,6 +33,7 @@ from resumable_glance.protocol.digests import LENGTHS, Digest, declared
 from resumable_glance.protocol.upload import ImageRequest, State, Upload
 
 MOUNT = "/v1/tus"
+ASPECTS: Mapping[str, tuple[str, ...]] = {}
 LARGEST_DOCUMENT = 0  # a POST's body is the first chunk
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",

@@ -6,7 +6,7 @@ A dialect turns a request's head into one command and one outcome into a reply. 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
@@ -101,12 +101,37 @@ class Survey:
     marker: str | None = None
 
 
-Command = Create | Join | Append | Inspect | Read | Discard | Survey
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """A fresh ticket for an upload; and its handoff goes on with the token that its owner shows."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """No ticket that was issued for an upload until now is good any more."""
+
+    upload_id: str
+
+
+Command = Create | Join | Append | Inspect | Read | Discard | Survey | Renew | Revoke
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What opens one upload, for whoever shows it; `expires_at` in seconds since the epoch."""
+
+    value: str = field(repr=False)
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
+    """`ticket` opens the upload for whoever will send its bytes."""
+
     upload: Upload
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +166,14 @@ class Surveyed:
     uploads: tuple[Upload, ...]
 
 
-Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    upload_id: str
+
+
+Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed | Renewed | Revoked

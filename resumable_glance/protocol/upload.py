@@ -181,6 +181,7 @@ class Upload:
     trouble: Trouble | None = None
     attempts: int = 0
     next_attempt_at: float = 0.0
+    generation: int = 0  # how often its tickets were revoked
 
     @property
     def filled(self) -> bool:

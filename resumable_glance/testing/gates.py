@@ -18,9 +18,10 @@ async def check_gate(gate: Gate, good: Mapping[str, str], bad: Iterable[Mapping[
     """
     identity = await _admitted(gate, good)
     for headers in bad:
-        sentence = "Whoever is not admitted is refused, as UNAUTHENTICATED or FORBIDDEN."
+        sentence = "Whoever is not admitted is refused, as UNAUTHENTICATED, TICKET_EXPIRED or FORBIDDEN."
+        reasons = [Reason.UNAUTHENTICATED, Reason.TICKET_EXPIRED, Reason.FORBIDDEN]
         for _ in range(2):  # a refusal must not be remembered as an admission
-            await refused(gate.admit(headers), [Reason.UNAUTHENTICATED, Reason.FORBIDDEN], sentence)
+            await refused(gate.admit(headers), reasons, sentence)
     promised(await _admitted(gate, good) == identity, "Who is admitted stays the same, whoever else is refused.")
     at_once = await asyncio.gather(*(_admitted(gate, good) for _ in range(8)))
     promised(all(each == identity for each in at_once), "Requests at the same time are the same identity.")
@@ -33,6 +34,9 @@ async def _admitted(gate: Gate, headers: Mapping[str, str]) -> Identity:
     promised(bool(identity.owner.project_id), "An identity has a project.")
     promised(bool(identity.owner.user_id), "An identity has a user.")
     promised(identity.expires_at > time.time(), "Nobody is admitted whose time is over.")
+    only = identity.only
+    promised(only is None or bool(only.upload_id), "A ticket names the upload that it opens.")
+    promised(only is None or identity.token is None, "Who shows a ticket has no token to act with.")
     shown = f"{identity!r} {identity}"
     promised(identity.token is None or identity.token not in shown, "An identity never shows its token.")
     return identity

@@ -1,0 +1,52 @@
+"""Who reaches which upload, and what they may ask of it.
+
+Its one rule: whoever does not reach an upload can't tell it from one that does not exist.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from resumable_glance.auth import Identity
+from resumable_glance.auth.ticket import expired
+from resumable_glance.catalog import Catalog
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Append, Command, Discard, Inspect
+from resumable_glance.protocol.upload import State, Upload, lapsed
+
+WITH_A_TICKET = (Append, Inspect, Discard)
+
+
+class Access:
+    """`clock` gives seconds since the epoch; `busy` tells whether somebody writes to an upload right now."""
+
+    def __init__(self, catalog: Catalog, clock: Callable[[], float], busy: Callable[[str], bool]) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._busy = busy
+
+    def check(self, command: Command, identity: Identity) -> None:
+        """Refused: FORBIDDEN for what a ticket does not open, whatever upload it is of."""
+        if identity.only is not None and not isinstance(command, WITH_A_TICKET):
+            sentence = "A ticket sends, shows and cancels its upload, and no more. For this show a Keystone token."
+            raise Refused(Reason.FORBIDDEN, sentence)
+
+    async def owned(self, upload_id: str, identity: Identity) -> Upload:
+        """The upload. Refused: UNKNOWN_UPLOAD for whoever does not reach it, TICKET_EXPIRED."""
+        upload = await self._catalog.get(upload_id)
+        if upload is not None and self.gone(upload):  # or the clock was set since it was looked up: so once more
+            upload = await self._catalog.get(upload_id)
+        only = identity.only
+        if upload is None or upload.owner != identity.owner or (only is not None and only.upload_id != upload.id):
+            raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
+        if only is not None and only.generation != upload.generation:
+            raise expired("This ticket was revoked.")
+        return self.seen(upload)
+
+    def seen(self, upload: Upload) -> Upload:
+        """An upload as its owner sees it: what tidy() has not reached yet has expired all the same."""
+        return dataclasses.replace(upload, state=State.EXPIRED) if self.gone(upload) else upload
+
+    def gone(self, upload: Upload) -> bool:
+        return lapsed(upload, self._clock()) and not self._busy(upload.id)  # somebody is sending right now
