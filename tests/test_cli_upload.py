@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from resumable_glance.client import record
 from resumable_glance.client.connection import Service
 from resumable_glance.client.plan import Answer
 from resumable_glance.server import DIALECTS
+from tests.chaos import BadLink
 
 MIB = 1024 * 1024
 PATIENCE = 60.0  # seconds; no test should need so many
@@ -187,6 +189,38 @@ def test_a_file_without_a_byte_becomes_an_image_too(shared_server: DevelopmentSe
     path = tmp_path / "empty.raw"
     path.touch()
     assert_verified(upload(shared_server.url, path), path)
+
+
+def test_a_disk_that_is_four_fifths_zeros_costs_a_quarter_of_its_bytes_at_most(
+    server: DevelopmentServer, tmp_path: Path
+) -> None:
+    """1 GiB in all, half of the zeros holes. That a smaller one of its kind becomes an image, the next test shows."""
+    path = patchwork(tmp_path / "disk.raw", 1024 * MIB)
+    with BadLink(server.port) as link:
+        ended = upload(link.url, path, "--no-wait")
+        assert ended.returncode == 0, ended.stderr
+        print(f"{link.carried} bytes on the wire")
+        assert link.carried <= 256 * MIB
+    (shown,) = server.uploads()
+    assert (shown["state"] != "receiving", shown["received"]) == (True, 1024 * MIB)
+
+
+def test_the_image_of_a_disk_that_is_mostly_zeros_is_the_file(server: DevelopmentServer, tmp_path: Path) -> None:
+    path = patchwork(tmp_path / "disk.raw", 80 * MIB)
+    ended = upload(server.url, path)
+    assert ended.returncode == 0, ended.stderr
+    image_id = assert_verified(ended, path)
+    assert filecmp.cmp(server.images / image_id, path, shallow=False)
+
+
+def test_zeros_are_sent_to_a_service_that_does_not_take_them_declared(
+    shared_server: DevelopmentServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(bytes(3 * MIB))
+    monkeypatch.setattr("resumable_glance.client.upload.ZEROS", "another type")
+    monkeypatch.setattr(Service, "declare_zeros", None)
+    assert main(["upload", str(path), "--service-url", shared_server.url, "--no-progress"]) == 0
 
 
 def test_a_declared_digest_is_computed_before_the_upload_is_made(server: DevelopmentServer, disk: Path) -> None:
@@ -453,6 +487,20 @@ def assert_verified(ended: subprocess.CompletedProcess[str], path: Path) -> str:
     assert match, ended.stdout + ended.stderr
     assert ended.returncode == 0
     return match[1]
+
+
+def patchwork(path: Path, size: int) -> Path:
+    """A disk of which a fifth is data, in sixteen pieces that do not end where a block does. Zeros are written after
+    every other one; the rest are holes."""
+    part = size // 16
+    with path.open("wb") as file:
+        file.truncate(size)
+        for number in range(16):
+            file.seek(number * part)
+            file.write(random.Random(number).randbytes(part // 5))
+            if number % 2:
+                file.write(bytes(part - part // 5))
+    return path
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import threading
@@ -30,6 +31,7 @@ from resumable_glance.client.plan import (
     FIRST_CHUNK,
     LONGEST_DELAY,
     LONGEST_RETRY_AFTER,
+    LOOK,
     MIB,
     MOST_MISMATCHES,
     SLOW,
@@ -44,7 +46,7 @@ from resumable_glance.client.plan import (
 from resumable_glance.client.progress import Lines, Phase
 from resumable_glance.client.record import Record, Shelf
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.ranges import Range, merge
 
 RECORD = Record("a-1", "http://service", "/disk.raw", 5, 7, "abc", {"image": {"name": "disk.raw"}})
 
@@ -113,14 +115,30 @@ def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data:
     begun = data.draw(st.integers(0, size), "stored before")
     if begun:
         stored.append(Range(0, begun))
-    sending = Sending(size, chunk_size, stored)
+    looks = data.draw(st.booleans(), "whether zeros are declared")
+    some = st.lists(st.tuples(st.integers(0, max(0, size - 1)), st.integers(1, 40 * MIB)), max_size=4 if size else 0)
+    holes = list(merge(Range(at, min(size, at + length)) for at, length in data.draw(some, "runs of zeros")))
+    sending = Sending(size, chunk_size, stored, looks=looks)
+    for each in holes[: data.draw(st.integers(0, 2), "holes that are known before") if looks else 0]:
+        sending.looked(each, [each])
+
+    def next_chunk() -> Range | None:
+        while (place := sending.unlooked()) is not None:
+            assert 0 < place.length <= LOOK
+            both = [Range(max(place.start, each.start), min(place.stop, each.stop)) for each in holes]
+            sending.looked(place, [each for each in both if each.length > 0])
+        return sending.next()
+
     trouble = data.draw(st.integers(0, 40), "how many requests may fail")
     shown = sending.acknowledged
     while not sending.complete:
-        while len(sending.in_flight) < 3 and (chunk := sending.next()) is not None:
+        while len(sending.in_flight) < 3 and (chunk := next_chunk()) is not None:
             others = sending.in_flight - {chunk}
             assert not any(each.overlaps(chunk) for each in [*others, *stored])
-            assert 0 < chunk.length <= chunk_size
+            empty = any(each.start <= chunk.start and chunk.stop <= each.stop for each in holes)
+            assert sending.zeros(chunk) is (looks and empty)
+            assert 0 < chunk.length <= (size if looks and empty else chunk_size)
+            assert empty or not looks or not any(each.overlaps(chunk) for each in holes)
         chunk = data.draw(st.sampled_from(sorted(sending.in_flight)), "chunk that ends")
         fate = data.draw(st.sampled_from(["stored", "lost", "answer lost"]), "fate") if trouble else "stored"
         if fate == "stored":
@@ -136,7 +154,7 @@ def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data:
         shown = sending.acknowledged
     assert sum(each.length for each in set(stored)) >= size
     assert sending.acknowledged == size
-    assert sending.next() is None
+    assert next_chunk() is None
 
 
 def test_chunks_grow_on_a_good_link_up_to_the_size_asked_for() -> None:
@@ -179,6 +197,18 @@ def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
     assert sending.chunk_size == 10 * MIB
     grow(sending)
     assert sending.chunk_size == 10 * MIB
+
+
+def test_what_happens_to_declared_zeros_says_nothing_about_the_link() -> None:
+    sending = Sending(8192 * MIB, 64 * MIB, looks=True)
+    sending.looked(Range(0, 4096 * MIB), [Range(0, 4096 * MIB)])
+    for answer in (LOST, Answer(503)):
+        assert sending.failed(take(sending), answer).action is Action.RETRY
+    assert sending.failed(take(sending), Answer(413)).action is Action.GIVE_UP
+    run = take(sending)
+    sending.succeeded(run, SLOW + 1)
+    assert run == Range(0, 4096 * MIB)
+    assert sending.chunk_size == FIRST_CHUNK
 
 
 def test_a_proxy_that_takes_no_chunk_at_all_is_given_up_on() -> None:
@@ -284,6 +314,40 @@ def test_a_chunk_can_be_sent_twice_in_pieces_that_a_slow_link_can_take(tmp_path:
     for _ in range(2):
         assert b"".join(body) == content[10:150_010]
     assert max(map(len, body)) <= WIRE_PIECE
+    file.close()
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_runs_of_zeros_in_a_file_are_found_if_they_are_worth_a_request(tmp_path: Path, sparse: bool) -> None:
+    path = tmp_path / "disk.raw"
+    size, data = 20 * MIB + 5, [Range(3 * MIB + 7, 4 * MIB), Range(5 * MIB, 6 * MIB - 9), Range(6 * MIB, 7 * MIB)]
+    with path.open("wb") as writer:
+        if sparse:
+            writer.truncate(size)
+        else:
+            writer.write(bytes(size))
+        for each in data:
+            writer.seek(each.start)
+            writer.write(b"x" * each.length)
+    file = ImageFile(path)
+    runs = [Range(0, 3 * MIB), Range(4 * MIB, 5 * MIB), Range(7 * MIB, size)]
+    assert file.zeros(Range(0, size)) == runs
+    assert file.zeros(Range(MIB + 3, 2 * MIB)) == []
+    assert all(any(run.start <= each.start and each.stop <= run.stop for run in runs) for each in file.holes())
+    assert bool(file.holes()) is sparse
+    file.close()
+
+
+def test_a_file_system_that_does_not_tell_of_holes_is_no_reason_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = image(tmp_path, bytes(4 * MIB))
+
+    def lseek(*_: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    assert file.holes() == []
     file.close()
 
 

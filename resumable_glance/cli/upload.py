@@ -25,6 +25,7 @@ _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPILOG = """\
 Ctrl-C pauses. The same command goes on: after Ctrl-C, after a reboot, after the network or the service was away.
 A file that was changed meanwhile is uploaded anew. Without --give-up-after it waits for the service for ever.
+Long runs of zeros are not sent, but declared.
 
 The last line on stdout is the proof: the size and the digests that Glance shows, which are those of the file.
 The exit status is 0 if the image is proven, 1 if not, 2 for a wrong command line and 130 after Ctrl-C.

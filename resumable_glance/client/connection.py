@@ -34,6 +34,7 @@ DEVELOPMENT_URL = "http://127.0.0.1:8970"  # where `resumable-glance serve --dev
 # Seconds. urllib3 takes the first also as the time in which each piece of a body must get away.
 TIMEOUT = (30.0, 120.0)
 _MOUNT = "/v1/uploads"
+ZEROS = "application/vnd.resumable-glance.zeros"  # a service that takes it says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,11 @@ class Service:
         }
         body = ChunkBody(file, chunk)
         return self._request("PATCH", f"{_MOUNT}/{upload_id}", headers=headers, data=body, log=False)
+
+    def declare_zeros(self, upload_id: str, size: int, run: Range) -> Answer:
+        """A run of zeros in a file of `size` bytes, which is not sent."""
+        headers = {"Content-Type": ZEROS, "Content-Range": f"bytes {run.start}-{run.stop - 1}/{size}"}
+        return self._request("PATCH", f"{_MOUNT}/{upload_id}", headers=headers, data=b"", log=False)
 
     def image(self, image_id: str) -> Answer | None:
         """The image as Glance itself shows it; None where there is no Glance to ask."""

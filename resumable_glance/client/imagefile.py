@@ -6,19 +6,22 @@ connection looks. Nothing here holds more than a piece of the file in memory.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from resumable_glance.client import Failure
-from resumable_glance.protocol.digests import Tally
-from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.digests import Tally, only_zeros
+from resumable_glance.protocol.ranges import Range, merge
 
 PIECE = 1024 * 1024  # bytes read at once
 WIRE_PIECE = 64 * 1024  # bytes given to a socket at once: each must get away within the connection's timeout
+BLOCK = 64 * 1024  # bytes: zeros are looked for in blocks of so many
+SHORTEST_RUN = 1024 * 1024  # bytes of zeros; a request with its two flushes costs about what it costs to send these
 _SAMPLE = 1024 * 1024  # bytes at the beginning, in the middle and at the end
 # What a file says at its beginning that it is; Ubuntu's *.img, for one, are qcow2.
 _MAGIC: Mapping[bytes, str] = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vhd"}
@@ -68,6 +71,39 @@ class ImageFile:
             position += len(piece)
             yield piece
 
+    def holes(self) -> list[Range]:
+        """Runs of zeros that the file system knows of, without reading anything."""
+        found, position = [], 0
+        try:
+            while position < self.size:
+                hole = min(self.size, os.lseek(self._descriptor, position, os.SEEK_HOLE))
+                position = self.size if hole == self.size else self._data_after(hole)
+                found += worthwhile([Range(-(-hole // BLOCK) * BLOCK, position)])
+        except OSError:  # no answer is no hole: what is there will be read
+            return []
+        return found
+
+    def _data_after(self, hole: int) -> int:
+        try:
+            return min(self.size, os.lseek(self._descriptor, hole, os.SEEK_DATA))
+        except OSError as problem:
+            if problem.errno != errno.ENXIO:
+                raise
+            return self.size
+
+    def zeros(self, range_: Range) -> list[Range]:
+        """The runs of zeros in a range that are long enough to be declared. Failure as in pieces()."""
+        blocks, position = [], range_.start
+        for piece in self.pieces(range_):
+            if only_zeros(piece):
+                blocks.append(Range(position, position + len(piece)))
+            else:
+                starts = range(0, len(piece), BLOCK)
+                parts = [(start, piece[start : start + BLOCK]) for start in starts]
+                blocks += [Range(position + at, position + at + len(part)) for at, part in parts if only_zeros(part)]
+            position += len(piece)
+        return worthwhile(merge(blocks))
+
     def digest(self, range_: Range, algorithm: str) -> bytes:
         tally = Tally(algorithm)
         for piece in self.pieces(range_):
@@ -99,6 +135,11 @@ class ImageFile:
         if named is None:
             raise Failure(f"{self.path.name} does not tell what it is: say --disk-format (raw, qcow2, iso ...).")
         return named
+
+
+def worthwhile(runs: Iterable[Range]) -> list[Range]:
+    """Those runs of zeros that are long enough to be declared."""
+    return [each for each in runs if each.length >= SHORTEST_RUN]
 
 
 class ChunkBody:

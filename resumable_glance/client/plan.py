@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.ranges import Range, merge, missing
+from resumable_glance.protocol.ranges import Range, merge, missing, segments
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK = MIB  # bytes; a bad link makes chunks shrink down to this
 FIRST_CHUNK = 8 * MIB  # bytes; what the link is tried with
+LOOK = 32 * MIB  # bytes that are looked at for zeros at once: the first chunk must not wait long for a slow disk
 QUICK, SLOW = 10.0, 30.0  # seconds that a chunk takes: larger ones are tried below, smaller ones above
 FIRST_DELAY = 0.5  # seconds
 LONGEST_DELAY = 15.0  # seconds: a service that is back is found within this
@@ -113,9 +114,12 @@ class Sending:
 
     A chunk with a digest counts as a whole or not at all. So on a link that is cut again and again chunks get
     smaller until they fit between two cuts, and larger again as they succeed. On a slow link they get smaller, too.
+
+    With `looks` a piece of the file is sent only after somebody has looked at it; the runs of zeros that were found are
+    declared. They say nothing about the link, and may have any length.
     """
 
-    def __init__(self, size: int, chunk_size: int, durable: Iterable[Range] = ()) -> None:
+    def __init__(self, size: int, chunk_size: int, durable: Iterable[Range] = (), *, looks: bool = False) -> None:
         self.size = size
         self.in_flight: set[Range] = set()
         self.chunk_size = min(chunk_size, FIRST_CHUNK)
@@ -124,6 +128,8 @@ class Sending:
         self._successes = 0
         self._mismatches: dict[int, int] = {}
         self._durable = list(merge(durable))
+        self._zeros: list[Range] = []
+        self._looked = [] if looks or not size else [Range(0, size)]
 
     @property
     def acknowledged(self) -> int:
@@ -134,20 +140,52 @@ class Sending:
     def complete(self) -> bool:
         return self.acknowledged == self.size
 
+    def unlooked(self) -> Range | None:
+        """What has to be looked at before the next chunk can be told; None if nothing has."""
+        chunk = self._following()
+        unknown = [] if chunk is None else [each for each in segments(chunk, self._looked) if not each.durable]
+        if not unknown:
+            return None
+        start = unknown[0].range.start
+        (rest, *_) = [each for each in missing(self.size, [*self._durable, *self.in_flight]) if start < each.stop]
+        return Range(start, min(rest.stop, start + LOOK))
+
+    def looked(self, place: Range, zeros: Iterable[Range]) -> None:
+        """These are the runs of zeros in a place that are worth a request of their own."""
+        self._looked = list(merge([*self._looked, place]))
+        self._zeros = list(merge([*self._zeros, *zeros]))
+
+    def zeros(self, chunk: Range) -> bool:
+        """Whether a chunk is to be declared, not sent."""
+        return any(each.start <= chunk.start and chunk.stop <= each.stop for each in self._zeros)
+
     def next(self) -> Range | None:
         """The next chunk, from now on in flight; None if nothing is left that is not on its way."""
+        chunk = self._following()
+        if chunk is not None:
+            self.in_flight.add(chunk)
+        return chunk
+
+    def _following(self) -> Range | None:
         gaps = missing(self.size, [*self._durable, *self.in_flight])
         if not gaps:
             return None
-        chunk = Range(gaps[0].start, min(gaps[0].stop, gaps[0].start + self.chunk_size))
-        self.in_flight.add(chunk)
-        return chunk
+        start, stop = gaps[0]
+        for each in self._zeros:
+            if each.start <= start < each.stop:
+                return Range(start, min(stop, each.stop))
+            if start < each.start:
+                stop = min(stop, each.start)
+                break
+        return Range(start, min(stop, start + self.chunk_size))
 
     def succeeded(self, chunk: Range, seconds: float) -> None:
         """The service has said that a chunk is durable, `seconds` after it was begun."""
         self.in_flight.discard(chunk)
         self._mismatches.pop(chunk.start, None)
         self.learn([chunk])
+        if self.zeros(chunk):
+            return
         self._successes += seconds < QUICK
         if seconds > SLOW:
             self._resize(min(self.chunk_size, chunk.length // 2))
@@ -158,6 +196,8 @@ class Sending:
         """A chunk is not known to be durable: what to do before it is sent again, if anything of it is missing."""
         self.in_flight.discard(chunk)
         decision = decide(answer)
+        if self.zeros(chunk):  # its length is nobody's trouble
+            return Decision(Action.GIVE_UP, explain(answer)) if decision.action is Action.SHRINK else decision
         if answer.status is None:
             self._resize(chunk.length // 2)
         elif decision.action is Action.SHRINK:

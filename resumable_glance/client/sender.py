@@ -26,6 +26,7 @@ GRACE = 5.0  # seconds in which chunks on their way may still arrive after Ctrl-
 class _Task:
     chunk: Range
     turn: int  # the number of failures that were dealt with before it was begun
+    zeros: bool = False  # declared, not sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class _Outcome:
 
 
 class Sender:
-    """Sends one upload's missing bytes. `tell` is given the number of bytes that are durable."""
+    """Sends one upload's missing bytes. `tell` is given the number of bytes that are durable.
+
+    `declares`: the service takes runs of zeros without their bytes.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,8 @@ class Sender:
         parallel: int,
         say: Callable[[str], None],
         tell: Callable[[int], None],
+        *,
+        declares: bool = False,
     ) -> None:
         self._service = service
         self._file = file
@@ -53,6 +59,7 @@ class Sender:
         self._parallel = parallel
         self._say = say
         self._tell = tell
+        self._declares = declares
         self._turn = 0
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
@@ -62,7 +69,9 @@ class Sender:
 
         Raises Failure, Gone, or KeyboardInterrupt after what was on its way has arrived or has taken too long.
         """
-        sending = Sending(seen.size, chunk_size, seen.durable)
+        sending = Sending(seen.size, chunk_size, seen.durable, looks=self._declares)
+        for hole in self._file.holes() if self._declares else ():
+            sending.looked(hole, [hole])
         # Daemons: a thread that hangs in a dead connection must not keep the program from ending.
         threads = [
             threading.Thread(target=self._work, args=[seen.id], name=f"chunk-{number}", daemon=True)
@@ -85,11 +94,16 @@ class Sender:
 
     def _send(self, upload_id: str, sending: Sending) -> None:
         while not sending.complete:
-            while len(sending.in_flight) < self._parallel and (chunk := sending.next()) is not None:
-                self._tasks.put(_Task(chunk, self._turn))
+            while len(sending.in_flight) < self._parallel and (chunk := self._next(sending)) is not None:
+                self._tasks.put(_Task(chunk, self._turn, sending.zeros(chunk)))
             outcome = self._outcomes.get()
             if not self._took(outcome, sending) and not self._recover(upload_id, outcome, sending):
                 return
+
+    def _next(self, sending: Sending) -> Range | None:
+        while (place := sending.unlooked()) is not None:
+            sending.looked(place, self._file.zeros(place))
+        return sending.next()
 
     def _took(self, outcome: _Outcome, sending: Sending) -> bool:
         if isinstance(outcome.answer, BaseException):
@@ -137,7 +151,10 @@ class Sender:
             answer: Answer | BaseException
             begun = time.monotonic()
             try:
-                answer = self._service.send(upload_id, self._file, task.chunk)
+                if task.zeros:
+                    answer = self._service.declare_zeros(upload_id, self._file.size, task.chunk)
+                else:
+                    answer = self._service.send(upload_id, self._file, task.chunk)
             except Paused:
                 return
             except BaseException as problem:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resumable_glance.client import Failure
-from resumable_glance.client.connection import Seen, Service
+from resumable_glance.client.connection import ZEROS, Seen, Service
 from resumable_glance.client.imagefile import ImageFile, WholeDigests
 from resumable_glance.client.patience import Gone, Patience
 from resumable_glance.client.progress import Phase, Progress
@@ -57,6 +57,7 @@ class Uploader:
         self._progress = progress
         self._patience = Patience(progress.say, wish.give_up_after)
         self._digests: WholeDigests | None = None
+        self._declares = False  # whether the service takes zeros without their bytes
 
     def run(self) -> Seen | Proof:
         """The proof; without `wait` what the service shows of the upload once it has all bytes."""
@@ -64,7 +65,9 @@ class Uploader:
         if limits.get("name") != "resumable-glance":
             raise Failure(f"{self._service.url} is not a resumable-glance service: is the service URL right?")
         identity = str(self._patience.ask(self._service.identity).document["identity"])
-        chunk_size = min(self._wish.chunk_size, int(limits["dialects"]["native"]["chunks"]["max_size"]))
+        native = limits["dialects"]["native"]
+        chunk_size = min(self._wish.chunk_size, int(native["chunks"]["max_size"]))
+        self._declares = native.get("zeros", {}).get("content_type") == ZEROS
         shelf = Shelf(key(self._service.url, self._file.path, identity))
         with shelf.held():
             try:
@@ -137,7 +140,13 @@ class Uploader:
         if seen.state is State.RECEIVING:
             self._progress.begin(Phase.UPLOADING, seen.size, sum(each.length for each in seen.durable))
             sender = Sender(
-                self._service, self._file, self._patience, self._wish.parallel, self._progress.say, self._progress.at
+                self._service,
+                self._file,
+                self._patience,
+                self._wish.parallel,
+                self._progress.say,
+                self._progress.at,
+                declares=self._declares,
             )
             sender.run(seen, chunk_size)
         return self._look(seen)
