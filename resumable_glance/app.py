@@ -54,7 +54,7 @@ def build(
     vault = Vault(settings.key_file)
     usual_gate, sink = gate_and_sink(settings, conf)
     clock = clock or SteadyClock()
-    handoff = Handoff(catalog, scratch, sink, vault, settings.handoff_workers, clock)
+    handoff = Handoff(catalog, scratch, sink, vault, settings, clock)
     uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock)
     gate = TicketGate(uploads.tickets, gate or usual_gate)
     health = Health(
@@ -101,7 +101,7 @@ def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]
         return gate, DirectorySink(settings.sink_directory)
     from resumable_glance.sinks.glance import GlanceSink
 
-    return gate, GlanceSink(conf, session, settings.handoff_workers)
+    return gate, GlanceSink(conf, session, settings.handoff_workers, settings.saving_time)
 
 
 async def _tidy(uploads: Uploads) -> None:

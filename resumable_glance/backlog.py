@@ -79,6 +79,8 @@ class Backlog:
         def work(db: sa.Connection) -> None:
             for table, names in times.items():
                 db.execute(table.update().values({name: table.c[name] + seconds for name in names}))
+            change = uploads.update().where(uploads.c.stuck_at > 0).values(stuck_at=uploads.c.stuck_at + seconds)
+            db.execute(change)
 
         await self._catalog.run(work)
 

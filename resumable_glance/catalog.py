@@ -33,6 +33,7 @@ from resumable_glance.protocol.upload import (
     State,
     Upload,
     follow,
+    known,
     lapsed,
 )
 from resumable_glance.protocol.welcome import check_parts, check_writable, declare
@@ -187,19 +188,70 @@ class Catalog:
                 return False
             if upload.state is State.JOINED:
                 check_writable(upload)  # its bytes are the whole's now, and end with it
-            if upload.image is not None and not upload.image.adopted and upload.state not in ENDED:
-                stored = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-                known = credential or db.execute(stored).scalar_one()
-                leave(db, Leftover(upload.image, upload.owner, known), now, now)
+            if upload.state not in ENDED:
+                for image_id in upload.images:
+                    _leave_image(db, upload, image_id, now, credential)
             for each in (upload, *(_existing(db, part) for part in upload.parts)):
                 _save(db, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
             return True
 
         return await self.run(work)
 
+    async def refute(self, upload_id: str, now: float, *, image_too: bool, **changes: Any) -> Upload:
+        """An upload has failed, as happen(); with `image_too` its image, if it was made for it, is a leftover now."""
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            state = follow(upload.state, Event.REFUTED)
+            if image_too and upload.image is not None:
+                _leave_image(db, upload, upload.image.id, now)
+            return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+
+        return await self.run(work)
+
+    async def replace(self, upload_id: str, image: Image, now: float) -> Upload:
+        """From now on this image, the successor, is the one to fill. The one before is a leftover."""
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            old = known(upload.image)
+            if upload.successor != image.id:
+                raise LookupError(f"image {image.id} is not to replace any of upload {upload_id}")
+            _leave_image(db, upload, old.id, now)
+            new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
+            return _save(
+                db,
+                dataclasses.replace(
+                    upload,
+                    state=follow(upload.state, Event.REPLACED),
+                    image=new,
+                    successor=None,
+                    doubts=0,
+                    stuck_at=0.0,
+                    updated_at=now,
+                ),
+            )
+
+        return await self.run(work)
+
+    async def forgo(self, upload_id: str, now: float) -> None:
+        """The successor of an upload's image will not be. If it was made all the same, it is a leftover."""
+
+        def work(db: sa.Connection) -> None:
+            upload = _existing(db, upload_id)
+            if upload.successor is not None:
+                _leave_image(db, upload, upload.successor, now)
+                _save(db, dataclasses.replace(upload, successor=None))
+
+        await self.run(work)
+
+    async def note(self, upload_id: str, **changes: Any) -> Upload:
+        """Record what was learned of an upload without a change of its state."""
+        return await self.run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), **changes)))
+
     async def prove(self, upload_id: str, proof: Proof) -> Upload:
         """Record what we computed over all bytes."""
-        return await self.run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), proof=proof)))
+        return await self.note(upload_id, proof=proof)
 
     async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
         """Keep a fresher (encrypted) credential of the owner, or the one there is; a handoff may go on from `due`."""
@@ -266,7 +318,16 @@ def leave(db: sa.Connection, leftover: Leftover, now: float, due_at: float) -> N
     """Within a transaction: an image is to be removed from `due_at` on."""
     owner = {"project_id": leftover.owner.project_id, "user_id": leftover.owner.user_id}
     row = {"image_id": leftover.image.id, **owner, "credential": leftover.credential, "since": now, "due_at": due_at}
+    db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == leftover.image.id))
     db.execute(schema.leftovers.insert().values(row))
+
+
+def _leave_image(db: sa.Connection, upload: Upload, image_id: str, now: float, credential: bytes | None = None) -> None:
+    """Within a transaction: an image that was made for an upload is to be removed. An adopted one is not ours."""
+    if upload.image is not None and upload.image.adopted and image_id == upload.image.id:
+        return
+    stored = sa.select(uploads.c.credential).where(uploads.c.id == upload.id)
+    leave(db, Leftover(Image(image_id), upload.owner, credential or db.execute(stored).scalar_one()), now, now)
 
 
 def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:

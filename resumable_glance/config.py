@@ -114,6 +114,19 @@ DEFAULT_OPTS = [
         "and Glance a worker.")),
 ]
 
+HANDOFF_OPTS = [
+    cfg.IntOpt("attempts", default=3000, min=0, help=(
+        "After how many attempts in a row an upload fails; its bytes are kept, and its owner can ask for another try. "
+        "They are at most a minute apart, so that the default is about two days: longer than most outages. An upload "
+        "that waits for a fresh token of its owner does not fail. 0: never.")),
+    cfg.IntOpt("saving_time", default=900, min=1, help=(
+        "Seconds that Glance may take after an image's last byte. It moves all of them within some stores before it "
+        "answers. An image that is `saving` for longer is stuck (Glance was killed), and replaced by a new one.")),
+    cfg.IntOpt("settling_time", default=60, min=1, help=(
+        "Seconds for which an image may stay `saving` after a delivery was broken off in the middle. Glance itself "
+        "notices at once, what stands in front of it may take as long as its time-outs. Then it is stuck, as above.")),
+]
+
 LIMITS_OPTS = [
     cfg.IntOpt("uploads_per_project", default=200, min=0, help=(
         "Unfinished uploads that a project may have at a time; parts (tus: concatenation) count each. 0: any number.")),
@@ -169,6 +182,7 @@ TOKEN_OPTS = [
 
 GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "DEFAULT": DEFAULT_OPTS,
+    "handoff": HANDOFF_OPTS,
     "limits": LIMITS_OPTS,
     "scratch": SCRATCH_OPTS,
     "database": DATABASE_OPTS,
@@ -199,6 +213,9 @@ class Settings:
     min_rate: int
     graceful_timeout: int
     handoff_workers: int
+    handoff_attempts: int
+    saving_time: int
+    settling_time: int
     uploads_per_project: int
     bytes_per_project: int
     creations_per_minute: int
@@ -296,6 +313,9 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         min_rate=conf.min_rate,
         graceful_timeout=conf.graceful_timeout,
         handoff_workers=conf.handoff_workers,
+        handoff_attempts=conf.handoff.attempts,
+        saving_time=conf.handoff.saving_time,
+        settling_time=conf.handoff.settling_time,
         uploads_per_project=conf.limits.uploads_per_project,
         bytes_per_project=conf.limits.bytes_per_project,
         creations_per_minute=conf.limits.creations_per_minute,

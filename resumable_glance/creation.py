@@ -63,6 +63,7 @@ class Creation:
                 self._record(identity, create.size, image, create.metadata),
                 state=State.SEALED if empty else State.RECEIVING,
                 declared=create.declared,
+                request=create.image,
             )
             async with self._promised(identity.owner, reserved):
                 await self._check_limits(identity.owner)
@@ -88,6 +89,7 @@ class Creation:
                     offset=size,
                     received=size,
                     parts=join.parts,
+                    request=join.image,
                 )
                 await self._catalog.join(upload, self._vault.close(identity.token))
         except Refused:

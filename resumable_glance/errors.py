@@ -39,6 +39,7 @@ class Reason(enum.StrEnum):
     SEALED = "upload-sealed"
     JOINED = "upload-joined"
     LOST = "upload-lost"
+    USELESS = "retry-useless"
     # What the image allows
     UPLOAD_TOO_LARGE = "upload-too-large"
     IMAGE_UNKNOWN = "image-unknown"

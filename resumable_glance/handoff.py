@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,16 +19,30 @@ from contextlib import AbstractAsyncContextManager
 
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.protocol.delivery import FIRST_DELAY, Receipt, Step, delay, differences, next_step, pause
+from resumable_glance.config import Settings
+from resumable_glance.protocol.delivery import (
+    FIRST_DELAY,
+    SPOILED,
+    Presence,
+    Receipt,
+    Step,
+    delay,
+    differences,
+    exhausted,
+    next_step,
+    pause,
+)
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Hitch,
     IllegalTransition,
+    State,
     Trouble,
     Upload,
     known,
 )
+from resumable_glance.replacement import Replacement
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
 from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, ScratchUnreadable, opened
@@ -37,7 +52,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Handoff:
-    """Runs handoffs, `workers` at a time. `clock` gives seconds since the epoch."""
+    """Runs handoffs, some at a time. `clock` gives seconds since the epoch, `chance` numbers from 0 up to 1."""
 
     def __init__(
         self,
@@ -45,17 +60,20 @@ class Handoff:
         scratch: Scratch,
         sink: Sink,
         vault: Vault,
-        workers: int,
+        settings: Settings,
         clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.progress: dict[str, int] = {}  # bytes that the sink was given, by upload
         self._catalog = catalog
         self._scratch = scratch
         self._sink = sink
         self._vault = vault
-        self._workers = workers
+        self._settings = settings
         self._clock = clock
-        self._readers = Threads(workers, "prove")  # it takes minutes, and nobody else's thread
+        self._chance = chance
+        self._replacement = Replacement(catalog, sink, clock)
+        self._readers = Threads(settings.handoff_workers, "prove")  # it takes minutes, and nobody else's thread
         self._woken = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._halts: dict[str, threading.Event] = {}
@@ -103,7 +121,7 @@ class Handoff:
         uploads, now = await self._catalog.handoffs(), self._clock()
         waiting = [each for each in uploads if each.id not in self._running and each.id not in self._held]
         due = [each for each in waiting if pause(each, now) == 0]
-        for upload in due[: self._workers - len(self._running)]:
+        for upload in due[: self._settings.handoff_workers - len(self._running)]:
             halt = self._halts[upload.id] = threading.Event()
             task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, halt))
             task.add_done_callback(functools.partial(self._done, upload.id))
@@ -140,9 +158,10 @@ class Handoff:
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         while upload.state in WITH_HANDOFF:
             receipt = await self._sink.receipt(known(upload.image), actor)
-            upload = await self._step(next_step(upload, receipt), upload, receipt, actor, halt)
-        for each in upload.files:
-            await self._scratch.remove(each)
+            upload = await self._step(next_step(upload, receipt, self._clock()), upload, receipt, actor, halt)
+        if upload.state is State.ACTIVE:
+            for each in upload.files:
+                await self._scratch.remove(each)
 
     async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
         match step:
@@ -155,9 +174,13 @@ class Handoff:
             case Step.VERIFY:
                 return await self._verify(upload, receipt, actor)
             case Step.WAIT:
+                if not upload.stuck_at:
+                    await self._catalog.note(upload.id, stuck_at=self._clock() + self._settings.saving_time)
                 raise DeliveryFailed(Hitch.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
+            case Step.REPLACE:
+                return await self._replacement.replace(upload, actor)
             case Step.GIVE_UP:
-                raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted, or can't be used any more.", final=True)
+                raise _given_up(upload, receipt)
 
     async def _prove(self, upload: Upload, halt: threading.Event) -> Upload:
         def read_all(source: ScratchSource) -> None:
@@ -176,9 +199,23 @@ class Handoff:
         return await self._catalog.prove(upload.id, source.proof())
 
     async def _deliver(self, upload: Upload, actor: Actor, halt: threading.Event) -> Upload:
+        if upload.stuck_at:  # an earlier attempt was; this one may be busy for as long
+            upload = await self._catalog.note(upload.id, stuck_at=0.0)
         async with self._source(upload, halt) as source:
-            await self._sink.deliver(known(upload.image), known(upload.size), source, actor)
-        return await self._happen(upload, Event.DELIVERED, proof=source.proof())
+            try:
+                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)
+            except DeliveryFailed as failed:
+                await self._note_failure(upload, failed.doubt)
+                raise
+        return await self._happen(upload, Event.DELIVERED, proof=source.proof(), doubts=0)
+
+    async def _note_failure(self, upload: Upload, doubt: int) -> None:
+        """What a delivery that failed says of the image: when it is stuck if it is busy, and whether it is spoiled."""
+        whole = self.progress.get(upload.id, 0) == upload.size
+        patience = self._settings.saving_time if whole else self._settings.settling_time
+        if known(upload.image).adopted and doubt < SPOILED:
+            doubt = 0  # it can't be replaced: an error that may pass is waited for, however often it comes
+        await self._catalog.note(upload.id, stuck_at=self._clock() + patience, doubts=upload.doubts + doubt)
 
     async def _verify(self, upload: Upload, receipt: Receipt, actor: Actor) -> Upload:
         if upload.proof is None:
@@ -188,9 +225,12 @@ class Handoff:
         if not wrong:
             LOG.info("upload %s is active: image %s, sha512 %s", upload.id, image.id, upload.proof.sha512)
             return await self._happen(upload, Event.VERIFIED, trouble=None)
+        trouble = Trouble(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
+        LOG.error("upload %s has failed: %s", upload.id, trouble.detail)
+        upload = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)
         if not image.adopted:
-            await self._sink.discard(image, actor)  # nobody may boot from what is not the file
-        raise DeliveryFailed(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.", final=True)
+            await self._replacement.remove(image, actor)  # nobody may boot from what is not the file
+        return upload
 
     def _source(self, upload: Upload, halt: threading.Event) -> AbstractAsyncContextManager[ScratchSource]:
         def told(position: int) -> None:
@@ -202,10 +242,29 @@ class Handoff:
         return await self._catalog.happen(upload.id, event, self._clock(), **changes)
 
     async def _postpone(self, upload: Upload, trouble: Trouble) -> None:
-        seconds = delay(upload.attempts + 1)
+        attempts = upload.attempts + 1
+        if exhausted(attempts, self._settings.handoff_attempts, trouble.hitch):
+            detail = f"It was tried {attempts} times. The last time: {trouble.detail} You can ask for another try."
+            return await self._fail(upload, Trouble(trouble.hitch, detail))
+        seconds = delay(attempts, self._chance())
         LOG.warning("upload %s waits %.0f s: %s", upload.id, seconds, trouble.detail)
         await self._happen(upload, Event.POSTPONED, trouble=trouble, next_attempt_at=self._clock() + seconds)
+        return None
 
     async def _fail(self, upload: Upload, trouble: Trouble) -> None:
         LOG.error("upload %s has failed: %s", upload.id, trouble.detail)
         await self._happen(upload, Event.REFUTED, trouble=trouble)
+
+
+def _given_up(upload: Upload, receipt: Receipt) -> DeliveryFailed:
+    """Nothing can be done with the image. What can a person do?"""
+    if receipt.presence is Presence.GONE:
+        theirs = "Create a new upload." if known(upload.image).adopted else "Ask for another try to get a new image."
+        sentence = f"The image was deleted, or can't be used any more. {theirs}"
+        return DeliveryFailed(Hitch.IMAGE_GONE, sentence, final=True)
+    hitch = Hitch.IMAGE_BUSY if receipt.presence is Presence.BUSY else Hitch.IMAGE_REFUSED
+    sentence = (
+        "The image can't be filled any more: it has something of an attempt that broke off. You made it, so that no "
+        "other one is put in its place. Delete it, and create a new upload."
+    )
+    return DeliveryFailed(hitch, sentence, final=True)

@@ -72,8 +72,8 @@ class Janitor:
         """Free what an upload that has ended leaves: its scratch, and the image that was made for it."""
         for each in upload.files:
             await self._scratch.remove(each)
-        if upload.image is not None:
-            for leftover in await self._backlog.leftovers(self._clock(), upload.image.id):
+        for image_id in upload.images:
+            for leftover in await self._backlog.leftovers(self._clock(), image_id):
                 await self._remove_image(leftover)
 
     async def _remove_image(self, leftover: Leftover) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from resumable_glance.errors import CannotStart
 from resumable_glance.files import make_directory, sync_directory
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Hitch, Image, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import Extent, Hitch, Image, ImageRequest, Owner, Proof, State, Trouble, Upload
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = sa.MetaData()
@@ -52,6 +53,11 @@ uploads = sa.Table(
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
     sa.Column("credential", sa.LargeBinary),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("request", sa.Text),
+    sa.Column("replaced", sa.Text, nullable=False, server_default=""),
+    sa.Column("successor", sa.String(36)),
+    sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("stuck_at", sa.Float(53), nullable=False, server_default="0"),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state"),
     sa.Index("uploads_by_whole", "joined_into"),
@@ -195,6 +201,11 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "attempts": upload.attempts,
         "next_attempt_at": upload.next_attempt_at,
         "generation": upload.generation,
+        "request": _written(upload.request),
+        "replaced": " ".join(image.replaced) if image else "",
+        "successor": upload.successor,
+        "doubts": upload.doubts,
+        "stuck_at": upload.stuck_at,
     }
 
 
@@ -204,7 +215,7 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         owner=Owner(row.project_id, row.user_id),
         size=row.size,
         state=State(row.state),
-        image=Image(row.image_id, row.image_name, row.store, row.image_adopted) if row.image_id else None,
+        image=_image_of(row) if row.image_id else None,
         declared=tuple(Digest.parse(each) for each in row.declared.split()),
         metadata=row.metadata,
         offset=row.received_offset,
@@ -220,7 +231,26 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
         generation=row.generation,
+        request=_request_of(row.request),
+        doubts=row.doubts,
+        stuck_at=row.stuck_at,
+        successor=row.successor,
     )
+
+
+def _image_of(row: sa.Row[Any]) -> Image:
+    return Image(row.image_id, row.image_name, row.store, row.image_adopted, tuple(row.replaced.split()))
+
+
+def _written(request: ImageRequest | None) -> str | None:
+    """An adopted image is as its client made it: there is nothing to know of it."""
+    if request is None or request.image_id is not None:
+        return None
+    return json.dumps({"properties": dict(request.properties), "store": request.store})
+
+
+def _request_of(text: str | None) -> ImageRequest | None:
+    return None if text is None else ImageRequest(**json.loads(text))
 
 
 def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:

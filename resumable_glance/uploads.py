@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -39,11 +40,13 @@ from resumable_glance.protocol.commands import (
     Read,
     Renew,
     Renewed,
+    Retry,
     Revoke,
     Revoked,
     Survey,
     Surveyed,
 )
+from resumable_glance.protocol.delivery import can_be_retried, needs_another_image
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
@@ -54,6 +57,7 @@ from resumable_glance.protocol.upload import (
     Trouble,
     Upload,
     check_alive,
+    known,
 )
 from resumable_glance.protocol.welcome import check_order, check_writable, known_before, place_of
 from resumable_glance.scratch import Scratch
@@ -125,12 +129,22 @@ class Uploads:
                 return Appended(await self._append(command, identity, body))
             case Inspect():
                 return await self._inspect(command, identity)
-            case Read():
-                return await self._read(command.upload_id, identity, request_id)
-            case Discard():
-                return await self._discard(command.upload_id, identity, request_id)
             case Survey():
                 return Surveyed(tuple(map(self._access.seen, await self._survey(command, identity))))
+            case _:
+                return await self._perform_on(command, identity, request_id)
+
+    async def _perform_on(
+        self, command: Read | Retry | Discard | Renew | Revoke, identity: Identity, request_id: str | None
+    ) -> Outcome:
+        """What needs nothing but the upload that it names."""
+        match command:
+            case Read():
+                return await self._read(command.upload_id, identity, request_id)
+            case Retry():
+                return await self._retry(command.upload_id, identity)
+            case Discard():
+                return await self._discard(command.upload_id, identity, request_id)
             case Renew():
                 return await self._renew(command.upload_id, identity)
             case Revoke():
@@ -302,6 +316,27 @@ class Uploads:
             raise Refused(Reason.UNFINISHED, "This upload is not complete. Its bytes can be read once it is.")
         actor = Actor(identity.owner, identity.token, request_id)
         return Content(upload, await content(self._catalog, self._scratch, self._sink, upload, actor))
+
+    async def _retry(self, upload_id: str, identity: Identity) -> Inspected:
+        upload = await self._owned(upload_id, identity)
+        check_alive(upload)
+        if upload.state is State.RECEIVING:
+            raise Refused(
+                Reason.UNFINISHED, "This upload is not complete. Send what is missing: then it is handed over."
+            )
+        if upload.state is State.JOINED:
+            raise Refused(
+                Reason.JOINED, "This upload was joined with others into one. Ask for another try of that one."
+            )
+        if upload.state is State.FAILED:
+            if not can_be_retried(upload):
+                raise Refused(Reason.USELESS, f"Another try would end the same way. {known(upload.trouble).detail}")
+            successor = str(uuid.uuid4()) if needs_another_image(upload) else None
+            anew = {"successor": successor, "attempts": 0, "trouble": None}
+            upload = await self._catalog.happen(upload_id, Event.RETRIED, self._clock(), **anew)
+            LOG.info("upload %s is tried again", upload_id)
+        await self._bind(upload, identity)
+        return await self._inspect(Inspect(upload_id), identity)
 
     async def _discard(self, upload_id: str, identity: Identity, request_id: str | None) -> Discarded:
         await self._leases.evict(Reason.CANCELLED, (await self._owned(upload_id, identity)).id)

@@ -24,18 +24,12 @@ from resumable_glance.protocol.commands import (
     Content,
     Create,
     Created,
-    Discard,
     Discarded,
-    Inspect,
     Inspected,
     Join,
     Outcome,
-    Read,
-    Renew,
     Renewed,
-    Revoke,
     Revoked,
-    Survey,
     Surveyed,
     Ticket,
 )
@@ -108,18 +102,8 @@ def written(command: Command) -> Vector:
         case Append(upload_id, chunk, total, declared):
             said = {"total": total, "declared": [str(each) for each in declared]}
             return {"kind": "append", "upload_id": upload_id, "chunk": _chunk(chunk), **said}
-        case Inspect():
-            return {"kind": "inspect", **dataclasses.asdict(command)}
-        case Read(upload_id):
-            return {"kind": "read", "upload_id": upload_id}
-        case Discard(upload_id):
-            return {"kind": "discard", "upload_id": upload_id}
-        case Survey(limit, marker):
-            return {"kind": "survey", "limit": limit, "marker": marker}
-        case Renew(upload_id):
-            return {"kind": "renew", "upload_id": upload_id}
-        case Revoke(upload_id):
-            return {"kind": "revoke", "upload_id": upload_id}
+        case _:
+            return {"kind": type(command).__name__.lower(), **dataclasses.asdict(command)}
 
 
 def _image(image: ImageRequest | None) -> Vector | None:

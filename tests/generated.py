@@ -64,7 +64,8 @@ STATES: Mapping[State, tuple[str, str]] = {
     ),
     State.FAILED: (
         "The handoff will not go on by itself; `handoff.trouble` says why. The bytes are kept.",
-        "Show the trouble to a person. `DELETE` frees the space; then start again with a new upload.",
+        "Show the trouble to a person. Once its cause is gone, `POST .../retry` asks for another try. `DELETE` frees "
+        "the space.",
     ),
     State.JOINED: (
         "A part (tus: concatenation) whose bytes belong to another upload now, which `joined_into` names.",
@@ -83,6 +84,8 @@ EVENTS: Mapping[Event, str] = {
     Event.DELIVERED: "the sink has taken all bytes",
     Event.VERIFIED: "the receipt is our proof",
     Event.REFUTED: "a digest, the receipt, the sink or scratch says that another attempt would not help",
+    Event.REPLACED: "the image can't be filled any more, and another one was made in its place",
+    Event.RETRIED: "its owner asks for another try",
     Event.JOINED: "a part that has all of its bytes is joined with others into one upload",
     Event.DISCARDED: "its owner cancels it",
     Event.LAPSED: "no byte came for `upload_expiry` seconds",
@@ -157,8 +160,12 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     Reason.CANCELLED: ("The upload was cancelled.", "Create a new one if it is still wanted."),
     Reason.EXPIRED: ("Nobody has continued the upload for too long.", "Create a new one."),
     Reason.LOST: ("The service's scratch disk has lost the bytes; the upload is `failed`.", "Create a new one."),
+    Reason.USELESS: (
+        "The upload has failed for its bytes: they are not what was declared, or they are lost.",
+        "Cancel it, and create a new one.",
+    ),
     Reason.UNFINISHED: (
-        "tus: what was asked for needs all bytes of the upload, and some are missing.",
+        "What was asked for needs all bytes of the upload, and some are missing.",
         "Send them first.",
     ),
     Reason.JOINED: (

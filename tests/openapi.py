@@ -51,6 +51,8 @@ _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPP
            Reason.CHUNK_TOO_LARGE, Reason.CHUNK_DIGEST_MISMATCH, Reason.DIFFERENT_BYTES, Reason.STALLED,
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)
+_RETRY = (*_OF_ONE, Reason.CANCELLED, Reason.UNFINISHED, Reason.JOINED, Reason.USELESS,
+          Reason.BODY_TOO_LONG, Reason.STALLED)  # fmt: skip
 _CANCEL = (*_OF_ONE, Reason.SEALED, Reason.JOINED)
 _RENEW = (*_OF_ONE, Reason.CANCELLED, Reason.BODY_TOO_LONG, Reason.STALLED)
 
@@ -75,9 +77,13 @@ def document(states: Meanings, reasons: Meanings) -> Json:
                 "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
                 **{each.lower(): _OF_ONE_UPLOAD[each](reasons) for each in native.METHODS[True]},
             },
-            native.MOUNT + "/{upload_id}/ticket": {
-                "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
-                **{each.lower(): _OF_A_TICKET[each](reasons) for each in native.ASPECTS["ticket"]},
+            **{
+                f"{native.MOUNT}/{{upload_id}}/{aspect}": {
+                    "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
+                    **{each.lower(): _OF_ASPECTS[aspect][each](reasons) for each in methods if each != "OPTIONS"},
+                    "options": _options(f"{aspect}Options", [_NOT_LOOKED_AT]),
+                }
+                for aspect, methods in native.ASPECTS.items()
             },
         },
         "components": {
@@ -200,7 +206,16 @@ def _revoke(reasons: Meanings) -> Json:
     return {**_operation("revokeTickets", "Revoke all tickets of the upload", answers), **_OF_OWNERS}
 
 
+def _retry(reasons: Meanings) -> Json:
+    headers = {**OF_AN_UPLOAD, "Upload-Ranges": False, "Cache-Control": True}
+    answers = {"200": _answer("It is tried again.", "Upload", headers), **_refusals(_RETRY, reasons)}
+    return {**_operation("retryUpload", "Try the handoff once more", answers), **_OF_OWNERS}
+
+
 _ID: Json = {"$ref": "#/components/schemas/Id"}
+_NOT_LOOKED_AT: Json = {
+    "name": "upload_id", "in": "path", "required": True, "description": "Not looked at.", "schema": TEXT,
+}  # fmt: skip
 _OPEN: Json = {"security": []}
 _OF_OWNERS: Json = {"security": [{"token": []}]}
 _SUFFIX = {True: "", False: "-sometimes"}  # of a header that an answer always has, or not
@@ -215,17 +230,11 @@ _OF_ONE_UPLOAD: Mapping[str, Callable[[Meanings], Json]] = {
     "HEAD": lambda reasons: _bodiless({**_show(reasons), "operationId": "headUpload"}),
     "PATCH": _append,
     "DELETE": _cancel,
-    "OPTIONS": lambda _: _options(
-        "uploadOptions", [_parameter("path", "upload_id", "Not looked at.", TEXT, required=True)]
-    ),
+    "OPTIONS": lambda _: _options("uploadOptions", [_NOT_LOOKED_AT]),
 }
-
-_OF_A_TICKET: Mapping[str, Callable[[Meanings], Json]] = {
-    "POST": _renew,
-    "DELETE": _revoke,
-    "OPTIONS": lambda _: _options(
-        "ticketOptions", [_parameter("path", "upload_id", "Not looked at.", TEXT, required=True)]
-    ),
+_OF_ASPECTS: Mapping[str, Mapping[str, Callable[[Meanings], Json]]] = {
+    "ticket": {"POST": _renew, "DELETE": _revoke},
+    "retry": {"POST": _retry},
 }
 
 

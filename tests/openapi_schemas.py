@@ -201,6 +201,7 @@ _SUMMARY: Json = {
                 "id": _text("From the first moment on."),
                 "name": {"type": ["string", "null"]},
                 "store": {"type": ["string", "null"]},
+                "replaced": _array("The ids that it had before: of images that could not be filled any more.", TEXT),
             },
         )
     ),

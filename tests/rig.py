@@ -111,7 +111,7 @@ class Rig:
         self.catalog = catalog_in(directory)
         self.sink = sink(self.images)
         self.vault = Vault(directory / "key")
-        self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, workers=2, clock=self.clock)
+        self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, self.settings, self.clock)
         self.uploads = Uploads(self.settings, self.catalog, scratch, self.sink, self.vault, self.handoff, self.clock)
 
     def clock(self) -> float:

@@ -416,6 +416,17 @@ def test_an_upload_that_failed_says_why(
     told = capsys.readouterr().err
     assert server.get(f"/v1/uploads/{failed['id']}")["handoff"]["trouble"]["detail"] in told
     assert f"uploads cancel {failed['id']}" in told
+    assert f"uploads retry {failed['id']}" in told
+    again = command("uploads", "retry", failed["id"], "--service-url", server.url)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "Another try would end the same way." in again.stderr
+
+
+def test_an_upload_is_handed_over_once_more_when_its_owner_asks_for_it(server: DevelopmentServer, disk: Path) -> None:
+    assert_verified(upload(server.url, disk), disk)
+    (active,) = server.uploads()
+    again = command("uploads", "retry", active["id"], "--service-url", server.url)
+    assert (again.returncode, again.stdout) == (0, f"{active['id']} is active\n")
 
 
 def test_uploads_are_listed_shown_and_cancelled(server: DevelopmentServer, disk: Path) -> None:

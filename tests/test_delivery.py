@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 
 from resumable_glance.protocol.delivery import (
     LONGEST_DELAY,
+    SPOILED,
     Presence,
     Receipt,
     Step,
+    can_be_retried,
     delay,
     differences,
+    exhausted,
+    needs_another_image,
     next_step,
     pause,
 )
 from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import Image, Owner, Proof, State, Upload
+from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
 
 many = settings(deadline=None, max_examples=300)
 PROOF = Proof(md5="5" * 32, sha512="a" * 128)
@@ -37,30 +41,58 @@ UPLOAD = Upload(
 COMPLETE = Receipt(Presence.COMPLETE, 100, PROOF.md5, PROOF.sha512)
 
 
-def expected(state: State, presence: Presence, proven: bool, promised: bool) -> Step:
+NOW = 5000.0
+WAITED_FOR = {"new": 0.0, "patient": NOW + 1, "stuck": NOW}  # Upload.stuck_at
+
+
+def expected(upload: Upload, presence: Presence) -> Step:
     """The same decision, said as a person would say it."""
+    assert upload.image is not None
+    another = Step.GIVE_UP if upload.image.adopted else Step.REPLACE
     match presence:
+        case _ if upload.successor is not None:  # what was begun goes on, whatever is said of the old image
+            return Step.REPLACE
         case Presence.GONE:
             return Step.GIVE_UP
         case Presence.BUSY:
-            return Step.WAIT
-        case _ if state is State.VERIFYING:
+            return another if upload.stuck_at == NOW else Step.WAIT
+        case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
         case Presence.COMPLETE:  # our own proof first: the sink's word is compared with it, not taken for it
-            return Step.RECORD if proven else Step.PROVE
+            return Step.PROVE if upload.proof is None else Step.RECORD
+        case Presence.AWAITED if upload.doubts >= SPOILED:
+            return another
         case Presence.AWAITED:  # a promise about the whole image is checked before the sink sees a byte
-            return Step.PROVE if promised and not proven else Step.DELIVER
+            return Step.PROVE if upload.declared and upload.proof is None else Step.DELIVER
 
 
-@pytest.mark.parametrize(
-    ("state", "presence", "proven", "promised"),
-    list(itertools.product([State.DELIVERING, State.VERIFYING], Presence, [False, True], [False, True])),
-)
-def test_every_combination_has_its_step(state: State, presence: Presence, proven: bool, promised: bool) -> None:
-    upload = dataclasses.replace(
-        UPLOAD, state=state, proof=PROOF if proven else None, declared=(DIGEST,) if promised else ()
-    )
-    assert next_step(upload, Receipt(presence)) is expected(state, presence, proven, promised)
+@pytest.mark.parametrize("presence", Presence)
+def test_every_combination_has_its_step(presence: Presence) -> None:
+    assert UPLOAD.image is not None
+    seen = set()
+    for state, proof, declared, adopted, doubts, stuck_at, successor in itertools.product(
+        [State.DELIVERING, State.VERIFYING],
+        [None, PROOF],
+        [(), (DIGEST,)],
+        [False, True],
+        range(SPOILED + 2),
+        WAITED_FOR.values(),
+        [None, "new"],
+    ):
+        upload = dataclasses.replace(
+            UPLOAD,
+            state=state,
+            image=dataclasses.replace(UPLOAD.image, adopted=adopted),
+            proof=proof,
+            declared=declared,
+            doubts=doubts,
+            stuck_at=stuck_at,
+            successor=successor,
+        )
+        step = next_step(upload, Receipt(presence), NOW)
+        assert step is expected(upload, presence), upload
+        seen.add(step)
+    assert Step.REPLACE in seen
 
 
 @dataclasses.dataclass
@@ -73,8 +105,10 @@ class World:
     upload: Upload
     presence: Presence
     cuts: Iterator[bool]
+    notices: bool = True
     delivered: int = 0
     proofs: int = 0
+    images: int = 1
 
     def survives(self) -> bool:
         return not next(self.cuts, False)
@@ -84,7 +118,7 @@ class World:
             self.upload = dataclasses.replace(self.upload, **changes)  # type: ignore[arg-type]
 
     def step(self) -> Step:
-        taken = next_step(self.upload, Receipt(self.presence))
+        taken = next_step(self.upload, Receipt(self.presence), NOW)
         if not self.survives():
             return taken
         match taken:
@@ -92,18 +126,35 @@ class World:
                 self.proofs += 1
                 self.record(proof=PROOF)
             case Step.DELIVER:
-                self.presence = Presence.BUSY
-                if self.survives():
-                    self.presence = Presence.COMPLETE
-                    self.delivered += 1
-                    self.record(state=State.VERIFYING, proof=PROOF)
+                self.deliver()
             case Step.RECORD:
                 self.record(state=State.VERIFYING)
-            case Step.WAIT:  # the sink notices that nobody sends any more
-                self.presence = Presence.AWAITED
+            case Step.WAIT:
+                if self.notices:  # that nobody sends any more
+                    self.presence = Presence.AWAITED
+                self.record(stuck_at=NOW)
+            case Step.REPLACE:
+                self.replace()
             case _:
                 pass
         return taken
+
+    def deliver(self) -> None:
+        if self.upload.stuck_at:  # an earlier attempt was stuck; this one may be busy for as long
+            self.record(stuck_at=0.0)
+        if not self.upload.stuck_at:
+            self.presence = Presence.BUSY
+            if self.survives():
+                self.presence = Presence.COMPLETE
+                self.delivered += 1
+                self.record(state=State.VERIFYING, proof=PROOF)
+
+    def replace(self) -> None:
+        self.record(successor="new")
+        if self.upload.successor is not None and self.survives():
+            self.images += 1
+            self.presence = Presence.AWAITED
+            self.record(successor=None, state=State.DELIVERING, doubts=0, stuck_at=0.0)
 
 
 @many
@@ -111,12 +162,15 @@ class World:
     st.lists(st.booleans(), max_size=30),
     st.sampled_from([Presence.AWAITED, Presence.BUSY, Presence.COMPLETE]),
     st.booleans(),
+    st.booleans(),
+    st.integers(0, SPOILED),
 )
 def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_delivers_once(
-    cuts: list[bool], presence: Presence, promised: bool
+    cuts: list[bool], presence: Presence, promised: bool, notices: bool, doubts: int
 ) -> None:
-    world = World(dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else ()), presence, iter(cuts))
-    for _ in range(len(cuts) + 6):
+    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else (), doubts=doubts)
+    world = World(upload, presence, iter(cuts), notices)
+    for _ in range(2 * len(cuts) + 10):
         step = world.step()
         assert step is not Step.GIVE_UP
         if step is Step.VERIFY:
@@ -124,6 +178,8 @@ def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_del
     assert world.upload.state is State.VERIFYING
     assert world.upload.proof == PROOF
     assert world.delivered == (0 if presence is Presence.COMPLETE else 1)
+    if doubts < SPOILED and notices:
+        assert world.images == 1
 
 
 def test_a_handoff_that_nobody_disturbs_reads_scratch_once() -> None:
@@ -161,21 +217,22 @@ def test_all_differences_are_told() -> None:
 
 
 def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
-    assert [delay(attempts) for attempts in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
+    assert [delay(attempts, 0) for attempts in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
 
 
 @many
-@given(st.integers(1, 10**9))
-def test_no_delay_is_longer_than_a_minute_however_many_attempts_there_were(attempts: int) -> None:
-    assert 1.0 <= delay(attempts) <= delay(attempts + 1) <= LONGEST_DELAY
+@given(st.integers(1, 10**9), st.floats(0, 1))
+def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(attempts: int, chance: float) -> None:
+    assert 1.0 <= delay(attempts, 0) <= delay(attempts + 1, 0) <= LONGEST_DELAY
+    assert delay(attempts, 0) / 2 <= delay(attempts, chance) <= delay(attempts, 0)
 
 
 @many
 @given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
 def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
-    upload = dataclasses.replace(UPLOAD, next_attempt_at=now + delay(attempts))
+    upload = dataclasses.replace(UPLOAD, next_attempt_at=now + delay(attempts, 0))
     left = pause(upload, now + later)
-    assert left == pytest.approx(max(0.0, delay(attempts) - later), abs=1e-5)
+    assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
 def test_a_handoff_without_a_time_is_due() -> None:
@@ -184,3 +241,29 @@ def test_a_handoff_without_a_time_is_due() -> None:
 
 def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
     assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1e9), 1000.0) == 0.0
+
+
+def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
+    assert not exhausted(2, 3, Hitch.SINK_UNAVAILABLE)
+    assert exhausted(3, 3, Hitch.SINK_UNAVAILABLE)
+    assert not exhausted(10**6, 3, Hitch.TOKEN_EXPIRED)
+    assert not exhausted(10**6, 0, Hitch.SINK_UNAVAILABLE)
+
+
+@pytest.mark.parametrize("hitch", Hitch)
+def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: Hitch) -> None:
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=Trouble(hitch, "A sentence."))
+    assert can_be_retried(upload) is (hitch not in {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST})
+    assert can_be_retried(dataclasses.replace(upload, trouble=None))
+
+
+@pytest.mark.parametrize("hitch", Hitch)
+@pytest.mark.parametrize("adopted", [False, True])
+def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(hitch: Hitch, adopted: bool) -> None:
+    assert UPLOAD.image is not None
+    image = dataclasses.replace(UPLOAD.image, adopted=adopted)
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image, trouble=Trouble(hitch, "A sentence."))
+    gone = hitch in {Hitch.IMAGE_GONE, Hitch.RECEIPT_DIFFERS}
+    assert needs_another_image(upload) is (gone and not adopted)
+    assert not needs_another_image(dataclasses.replace(upload, image=None))
+    assert not needs_another_image(dataclasses.replace(upload, trouble=None))

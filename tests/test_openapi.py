@@ -73,7 +73,7 @@ def test_the_description_is_openapi_3_1() -> None:
 def test_every_reason_is_one_of_an_operation_or_belongs_elsewhere() -> None:
     operations = json.dumps(DOCUMENT["paths"])
     missing = {each for each in Reason if f'"{problems.TYPE_PREFIX}{each.value}"' not in operations}
-    of_tus = {Reason.UNSUPPORTED_VERSION, Reason.WRONG_OFFSET, Reason.UNFINISHED}
+    of_tus = {Reason.UNSUPPORTED_VERSION, Reason.WRONG_OFFSET}
     of_nobody = {Reason.METHOD_NOT_ALLOWED, Reason.DISCONNECTED}  # there is no such operation; nobody is there to read
     assert missing == of_tus | of_nobody
 
@@ -133,8 +133,19 @@ def test_an_upload_that_has_failed_is_described(client: Client) -> None:
     client.send(url, CONTENT, 0, 10)
     client.wait(url, "failed")
     assert checked(client.request("GET", url), ONE).json()["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "retry-useless"
     assert checked(client.request("DELETE", url), ONE).status_code == 204
     assert reason(checked(client.request("GET", url), ONE)) == "upload-cancelled"
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "upload-cancelled"
+
+
+def test_another_try_is_described(client: Client) -> None:
+    url = client.created(len(CONTENT))
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "upload-unfinished"
+    assert reason(checked(client.request("POST", f"{url}/retry", data=b"{}"), f"{ONE}/retry")) == "malformed-request"
+    client.send(url, CONTENT, 0, 10)
+    client.wait(url, "active")
+    assert checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry").json()["state"] == "active"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])

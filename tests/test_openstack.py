@@ -102,7 +102,7 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers)
+    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
     asyncio.run(check_sink(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
 
 

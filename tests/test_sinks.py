@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import pytest
@@ -168,6 +168,23 @@ class GivesBackLess(DirectorySink):
                 yield piece[1:]
 
         return less()
+
+
+class ForgetsWhatItIs(DirectorySink):
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        found = await super().properties(image, actor)
+        return None if found is None else {"name": found.get("name")}
+
+
+class TellsOfItsState(DirectorySink):
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        found = await super().properties(image, actor)
+        return None if found is None else {**found, "id": image.id}
+
+
+class RemembersWhatIsGone(DirectorySink):
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        return await super().properties(image, actor) or {}
 
 
 class DiscardsNothing(DirectorySink):
@@ -341,7 +358,7 @@ def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Pat
     file = tmp_path / "service.conf"
     file.write_text("[glance]\nendpoint_override = http://127.0.0.1:1\ntimeout = 7\ncafile = /glance.pem\n")
     _, conf = config.load([str(file)])
-    sink = GlanceSink(conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1)
+    sink = GlanceSink(conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1, saving_time=600)
     session = sink._client(Actor(Owner("project", "user"), "token")).http_client.session
     assert (session.timeout, session.verify) == (7.0, "/glance.pem")
 

@@ -73,8 +73,8 @@ def test_nothing_becomes_active_except_by_being_verified() -> None:
 def test_nothing_is_verified_that_was_not_sealed_before() -> None:
     ways_in = {to: {origin for (origin, _), target in TRANSITIONS.items() if target is to} - {to} for to in State}
     assert ways_in[State.VERIFYING] == {State.DELIVERING}
-    assert ways_in[State.DELIVERING] == {State.SEALED}
-    assert ways_in[State.SEALED] == {State.RECEIVING, State.DELIVERING}
+    assert ways_in[State.DELIVERING] == {State.SEALED, State.VERIFYING}
+    assert ways_in[State.SEALED] == {State.RECEIVING, State.DELIVERING, State.FAILED}
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - ENDS))
@@ -96,8 +96,8 @@ def test_a_cancelled_upload_stays_cancelled() -> None:
     assert reachable(State.CANCELLED) == {State.CANCELLED}
 
 
-def test_a_failed_upload_becomes_nothing_but_cancelled() -> None:
-    assert reachable(State.FAILED) == {State.FAILED, State.CANCELLED}
+def test_a_failed_upload_is_tried_again_or_cancelled() -> None:
+    assert {event for (state, event) in TRANSITIONS if state is State.FAILED} == {Event.RETRIED, Event.DISCARDED}
 
 
 def test_every_state_can_be_reached() -> None:
@@ -156,6 +156,13 @@ def test_an_upload_is_filled_when_it_has_as_many_bytes_as_its_size_and_that_is_k
 def test_the_bytes_of_an_upload_are_in_its_own_file_or_in_those_of_its_parts() -> None:
     assert UPLOAD.files == (UPLOAD.id,)
     assert dataclasses.replace(UPLOAD, parts=("a-1", "a-2")).files == ("a-1", "a-2")
+
+
+def test_the_images_of_an_upload_are_its_own_and_the_one_that_comes_in_its_place() -> None:
+    assert UPLOAD.image is not None
+    assert UPLOAD.images == (UPLOAD.image.id,)
+    assert dataclasses.replace(UPLOAD, successor="new").images == (UPLOAD.image.id, "new")
+    assert dataclasses.replace(UPLOAD, image=None).images == ()
 
 
 def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:

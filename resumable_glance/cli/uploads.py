@@ -23,6 +23,7 @@ _EPILOG = """\
 examples:
   resumable-glance uploads list --long
   resumable-glance uploads show a-0123456789abcdef0123456789abcdef
+  resumable-glance uploads retry a-0123456789abcdef0123456789abcdef
   resumable-glance uploads cancel a-0123456789abcdef0123456789abcdef
 """
 
@@ -30,7 +31,7 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "uploads",
-        help="list, show and cancel your uploads",
+        help="list, show, retry and cancel your uploads",
         description="Your uploads, as the service knows them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,14 +41,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.add_argument("--long", action="store_true", help="more columns")
     showing = actions.add_parser("show", help="everything about one", description="Everything about one upload.")
     showing.add_argument("id", type=_upload_id, metavar="ID")
+    retrying = actions.add_parser(
+        "retry",
+        help="hand an upload over once more that has failed, or now one that waits",
+        description="Hand an upload over once more that has failed, or now one that waits. Its bytes stay.",
+    )
+    retrying.add_argument("id", type=_upload_id, metavar="ID")
     cancelling = actions.add_parser(
         "cancel",
         help="give up uploads: their bytes and their unfinished images are deleted",
         description="Give up uploads: their bytes, and the images that were made for them, are deleted.",
     )
     cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID")
-    for action, what in ((listing, _list), (showing, _show), (cancelling, _cancel)):
-        if what is not _cancel:
+    for action, what in ((listing, _list), (showing, _show), (retrying, _retry), (cancelling, _cancel)):
+        if what in {_list, _show}:
             action.add_argument("--json", action="store_true", help="for programs, as the service answers")
         add_service_options(action)
         action.set_defaults(func=run, action=what)
@@ -87,6 +94,12 @@ def _show(service: Service, arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=1))
         return 0
     _print_table([[name, value] for name, value in _flat("", dict(document))])
+    return 0
+
+
+def _retry(service: Service, arguments: argparse.Namespace) -> int:
+    document = _done(service.retry(arguments.id)).document
+    print(f"{arguments.id} is {document['state']}")
     return 0
 
 

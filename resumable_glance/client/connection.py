@@ -103,6 +103,9 @@ class Service:
     def inspect(self, upload_id: str) -> Answer:
         return self._request("GET", f"{_MOUNT}/{upload_id}")
 
+    def retry(self, upload_id: str) -> Answer:
+        return self._request("POST", f"{_MOUNT}/{upload_id}/retry")
+
     def cancel(self, upload_id: str) -> Answer:
         return self._request("DELETE", f"{_MOUNT}/{upload_id}")
 

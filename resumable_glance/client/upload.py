@@ -168,7 +168,8 @@ class Uploader:
             seen = self._look(seen)
         if seen.state is State.FAILED:
             raise Failure(
-                f"The upload has failed: {seen.trouble or 'the service does not say why'} Its bytes are kept; "
+                f"The upload has failed: {seen.trouble or 'the service does not say why'} Its bytes are kept: "
+                f"'resumable-glance uploads retry {seen.id}' tries again to hand them over, once the cause is gone; "
                 f"'resumable-glance uploads cancel {seen.id}' lets go of them, and then a new upload can be made."
             )
         self._progress.at(seen.size)

@@ -3,6 +3,7 @@
     POST   /v1/uploads        -> Create      GET  /v1/uploads      -> Survey
     PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
     POST   /v1/uploads/{id}/ticket -> Renew  DELETE /v1/uploads/{id}/ticket -> Revoke
+    POST   /v1/uploads/{id}/retry  -> Retry
 
 RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
 """
@@ -31,6 +32,7 @@ from resumable_glance.protocol.commands import (
     Outcome,
     Renew,
     Renewed,
+    Retry,
     Revoke,
     Survey,
     Surveyed,
@@ -46,7 +48,7 @@ ACCEPTED = "application/octet-stream"
 ZEROS = "application/vnd.resumable-glance.zeros"
 ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
-ASPECTS: Mapping[str, tuple[str, ...]] = {"ticket": ("POST", "DELETE", "OPTIONS")}
+ASPECTS: Mapping[str, tuple[str, ...]] = {"ticket": ("POST", "DELETE", "OPTIONS"), "retry": ("POST", "OPTIONS")}
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
 MOST_LISTED = 1000
@@ -171,6 +173,10 @@ def _of_aspect(head: Head, document: bytes) -> Command:
             return Renew(str(head.upload_id))
         case "DELETE", "ticket":
             return Revoke(str(head.upload_id))
+        case "POST", "retry":
+            if document:
+                fields.malformed("Another try is asked for without a body.")
+            return Retry(str(head.upload_id))
         case _:
             raise fields.method_not_allowed(head.method, _methods(head))
 
@@ -282,7 +288,8 @@ def _summary(upload: Upload, place: Place) -> dict[str, object]:
         "offset": upload.offset,
         "received": upload.received,
         "image": None if upload.image is None
-        else {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store},
+        else {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store,
+              "replaced": list(upload.image.replaced)},
         "created_at": _iso(upload.created_at),
         "updated_at": _iso(upload.updated_at),
         "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,

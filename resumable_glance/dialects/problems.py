@@ -33,6 +33,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.SEALED: 409,
     Reason.JOINED: 403,  # tus: concatenation
     Reason.LOST: 410,
+    Reason.USELESS: 409,
     Reason.UPLOAD_TOO_LARGE: 413,
     Reason.IMAGE_UNKNOWN: 404,
     Reason.IMAGE_NOT_QUEUED: 409,

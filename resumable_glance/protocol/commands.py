@@ -89,6 +89,13 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Another try of a handoff that has failed, or the next one now, with the caller's token."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     upload_id: str
 
@@ -115,7 +122,7 @@ class Revoke:
     upload_id: str
 
 
-Command = Create | Join | Append | Inspect | Read | Discard | Survey | Renew | Revoke
+Command = Create | Join | Append | Inspect | Read | Retry | Discard | Survey | Renew | Revoke
 
 
 @dataclass(frozen=True, slots=True)

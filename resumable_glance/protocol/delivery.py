@@ -2,6 +2,10 @@
 
 Each step ends in one catalog transaction, so wherever the service is killed, the same question asked
 again gives the step that is still to be done.
+
+An image that can't be filled any more is replaced by a new one. That is so where it has been busy for longer than
+anybody may be (Glance was killed while saving), and where the sink keeps something of a failed attempt that stands in
+the way of every other one. An adopted image is never replaced: its id is its maker's, and it is not ours to delete.
 """
 
 from __future__ import annotations
@@ -9,10 +13,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from resumable_glance.protocol.upload import Proof, State, Upload
+from resumable_glance.protocol.upload import Hitch, Proof, State, Upload
 
 FIRST_DELAY = 1.0  # seconds
 LONGEST_DELAY = 60.0  # seconds: a Glance that is back is found within this
+SPOILED = 2  # doubts. One is an error of the sink's own, which may pass; who refuses the bytes themselves gives all
 
 
 class Presence(enum.Enum):
@@ -40,20 +45,35 @@ class Step(enum.Enum):
     RECORD = "record"  # the sink has bytes: write down that they were delivered
     VERIFY = "verify"  # compare the receipt with our proof
     WAIT = "wait"  # ask again later
-    GIVE_UP = "give up"  # the image is gone
+    REPLACE = "replace"  # make another image in place of this one
+    GIVE_UP = "give up"  # nothing can be done with the image
 
 
-def next_step(upload: Upload, receipt: Receipt) -> Step:
+def next_step(upload: Upload, receipt: Receipt, now: float) -> Step:
     """The next step of a handoff whose attempt has been recorded (state delivering or verifying)."""
+    if upload.successor is not None:
+        return Step.REPLACE
     if receipt.presence is Presence.GONE:
-        return Step.GIVE_UP
+        return Step.GIVE_UP  # somebody wanted it gone
     if receipt.presence is Presence.BUSY:
-        return Step.WAIT
+        return _instead(upload) if stuck(upload, now) else Step.WAIT
     if upload.state is State.VERIFYING:
         return Step.VERIFY
-    if upload.proof is None and (upload.declared or receipt.presence is Presence.COMPLETE):
+    complete = receipt.presence is Presence.COMPLETE
+    if not complete and upload.doubts >= SPOILED:
+        return _instead(upload)
+    if upload.proof is None and (upload.declared or complete):
         return Step.PROVE
-    return Step.RECORD if receipt.presence is Presence.COMPLETE else Step.DELIVER
+    return Step.RECORD if complete else Step.DELIVER
+
+
+def _instead(upload: Upload) -> Step:
+    return Step.GIVE_UP if upload.image is not None and upload.image.adopted else Step.REPLACE
+
+
+def stuck(upload: Upload, now: float) -> bool:
+    """Whether an image that is busy has been so for too long."""
+    return 0 < upload.stuck_at <= now
 
 
 def differences(size: int, proof: Proof, receipt: Receipt) -> list[str]:
@@ -75,6 +95,29 @@ def pause(upload: Upload, now: float) -> float:
     return left if 0 < left <= LONGEST_DELAY else 0.0
 
 
-def delay(attempts: int) -> float:
-    """Seconds until the next attempt: doubled each time, up to a minute."""
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 16))
+def delay(attempts: int, chance: float) -> float:
+    """Seconds until the next attempt: doubled each time, up to a minute, less up to a half of it.
+
+    `chance` (0 up to 1) spreads those that have failed together: a Glance that is back does not get all at once.
+    """
+    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 16))
+    return longest * (1 - chance / 2)
+
+
+def exhausted(attempts: int, limit: int, hitch: Hitch) -> bool:
+    """Whether so many attempts are enough (`limit` 0: never). An owner who has to show a token is waited for."""
+    return 0 < limit <= attempts and hitch is not Hitch.TOKEN_EXPIRED
+
+
+def can_be_retried(upload: Upload) -> bool:
+    """Whether another try of a failed upload could end otherwise: not if its own bytes are wrong, or lost."""
+    return upload.trouble is None or upload.trouble.hitch not in _OF_THE_BYTES
+
+
+def needs_another_image(upload: Upload) -> bool:
+    """Whether a failed upload whose owner asks for another try has no image left to try it with."""
+    gone = upload.trouble is not None and upload.trouble.hitch in {Hitch.IMAGE_GONE, Hitch.RECEIPT_DIFFERS}
+    return gone and upload.image is not None and not upload.image.adopted
+
+
+_OF_THE_BYTES = {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST}

@@ -3,8 +3,10 @@
 The whole life is one table. Whatever is not in it can't happen:
 
     receiving --filled--> sealed --started--> delivering --delivered--> verifying --verified--> active
-                            ^                     |                        |
-                            +------postponed------+----------refuted-------+------> failed
+                            ^                ^    |                        |
+                            +---postponed----|----+----------refuted-------+------> failed
+                            |                +--replaced-------------------+           |
+                            +---------------------retried------------------------------+
 
 An upload can be discarded until it is active, and lapses only while it is receiving. A part is never sealed by
 itself: when it has all of its bytes it waits, receiving, until it is joined with others into one that is.
@@ -43,6 +45,8 @@ class Event(enum.StrEnum):
     DELIVERED = "delivered"
     VERIFIED = "verified"
     REFUTED = "refuted"
+    REPLACED = "replaced"
+    RETRIED = "retried"
     JOINED = "joined"
     DISCARDED = "discarded"
     LAPSED = "lapsed"
@@ -59,13 +63,16 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.DELIVERING, Event.STARTED): State.DELIVERING,  # after a crash in the middle
     (State.DELIVERING, Event.POSTPONED): State.SEALED,
     (State.DELIVERING, Event.DELIVERED): State.VERIFYING,
+    (State.DELIVERING, Event.REPLACED): State.DELIVERING,  # the image can't be filled any more: into a new one
     (State.DELIVERING, Event.REFUTED): State.FAILED,
     (State.DELIVERING, Event.DISCARDED): State.CANCELLED,
     (State.VERIFYING, Event.STARTED): State.VERIFYING,
     (State.VERIFYING, Event.POSTPONED): State.VERIFYING,
     (State.VERIFYING, Event.VERIFIED): State.ACTIVE,
+    (State.VERIFYING, Event.REPLACED): State.DELIVERING,
     (State.VERIFYING, Event.REFUTED): State.FAILED,
     (State.VERIFYING, Event.DISCARDED): State.CANCELLED,
+    (State.FAILED, Event.RETRIED): State.SEALED,  # its owner has asked for another try
     (State.FAILED, Event.DISCARDED): State.CANCELLED,
     (State.JOINED, Event.DISCARDED): State.CANCELLED,  # with the upload that it was joined into
     (State.CANCELLED, Event.DISCARDED): State.CANCELLED,
@@ -109,12 +116,16 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The Glance image of an upload. `adopted` means that the client made it, so it is not ours to delete."""
+    """The Glance image of an upload. `adopted` means that the client made it, so it is not ours to delete.
+
+    `replaced` are the ids that it had before: of images that could not be filled any more.
+    """
 
     id: str
     name: str | None = None
     store: str | None = None
     adopted: bool = False
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +190,23 @@ class Upload:
     joined_into: str | None = None
     proof: Proof | None = None
     trouble: Trouble | None = None
-    attempts: int = 0
+    attempts: int = 0  # since its seal, or since its owner has asked for another try
     next_attempt_at: float = 0.0
     generation: int = 0  # how often its tickets were revoked
+    request: ImageRequest | None = None  # what its image was asked to be
+    doubts: int = 0  # what speaks against the image itself: see delivery.SPOILED
+    stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
+    successor: str | None = None  # the id of the image that is being made in place of this one
 
     @property
     def filled(self) -> bool:
         """Whether every byte is durable. It may still be receiving: a part, or one that waits to be told so."""
         return self.received == self.size
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The ids of the images that there may be for it: its own, and the one that is being made in its place."""
+        return tuple(each for each in (self.image.id if self.image else None, self.successor) if each is not None)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -195,9 +215,9 @@ class Upload:
 
 
 def known(value: T | None) -> T:
-    """The size or image of an upload that is sealed. LookupError where the catalog has none."""
+    """What an upload has by now, such as the size and image of one that is sealed. LookupError if it has not."""
     if value is None:
-        raise LookupError("a sealed upload has a size and an image")
+        raise LookupError("the catalog lacks what an upload in this state has")
     return value
 
 

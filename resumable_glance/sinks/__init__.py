@@ -8,7 +8,7 @@ DON'T read a source ahead of the bytes that were asked for, or twice: it is a st
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,12 +26,16 @@ class Source(Protocol):
 
 
 class DeliveryFailed(Exception):
-    """The sink did not take the bytes. `final`: it never will, however often it is asked."""
+    """The sink did not take the bytes. `final`: it never will, however often it is asked.
 
-    def __init__(self, hitch: Hitch, detail: str, *, final: bool = False) -> None:
+    `doubt` says how much that speaks against the image, of which all others might be taken: see delivery.SPOILED.
+    """
+
+    def __init__(self, hitch: Hitch, detail: str, *, final: bool = False, doubt: int = 0) -> None:
         super().__init__(detail)
         self.trouble = Trouble(hitch, detail)
         self.final = final
+        self.doubt = doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,12 @@ class Sink(Protocol):
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         """What the sink has by now. DeliveryFailed if it can't be asked."""
+
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        """What describes the image, so that another one like it can be prepared; None if it is gone.
+
+        DeliveryFailed if it can't be asked.
+        """
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         """The bytes of a complete image. DeliveryFailed if it can't be read."""

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_SET_HERE = frozenset({"id", "status", "size", "checksum", "os_hash_value"})
 
 
 class DirectorySink:
@@ -44,6 +46,12 @@ class DirectorySink:
         if described["status"] != "active":
             return Receipt(Presence.AWAITED)
         return Receipt(Presence.COMPLETE, described["size"], described["checksum"], described["os_hash_value"])
+
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        described = await asyncio.to_thread(self._described, image.id)
+        if described is None:
+            return None
+        return {name: value for name, value in described.items() if name not in _SET_HERE}
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         try:

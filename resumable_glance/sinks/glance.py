@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.delivery import SPOILED, Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 from resumable_glance.threads import Threads
@@ -48,6 +48,13 @@ _REFUSALS = {
 # What Glance answers to image data that it will never take (glance/api/v2/image_data.py).
 _FINAL = {400: Hitch.IMAGE_REFUSED, 403: Hitch.IMAGE_REFUSED, 404: Hitch.IMAGE_GONE, 410: Hitch.IMAGE_GONE,
           413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}  # fmt: skip
+# After a 415 the bytes stay in the store, and whatever comes next is a 500: there is something in its place.
+_DOUBTS = {415: SPOILED, 500: 1}
+# What Glance says of an image that its maker could not have said.
+_GLANCES = frozenset({
+    "id", "status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "owner", "created_at",
+    "updated_at", "self", "file", "schema", "direct_url", "locations", "stores",
+})  # fmt: skip
 
 
 class _Pieces:
@@ -69,10 +76,10 @@ class GlanceSink:
 
     The service user's token goes along with the owner's, so that Glance takes an owner's token that has
     expired since (`[keystone_authtoken] service_token_roles` of Glance). `workers` is how many images are
-    delivered at a time.
+    delivered at a time, `saving_time` how many seconds Glance may take to answer after their last byte.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, service: Session, workers: int) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, service: Session, workers: int, saving_time: float) -> None:
         from keystoneauth1 import loading
 
         loading.register_session_conf_options(conf, GROUP)
@@ -83,6 +90,7 @@ class GlanceSink:
         self._adapter = loading.load_adapter_from_conf_options(conf, GROUP, session=service)
         if self._adapter.service_type is None and self._adapter.endpoint_override is None:
             self._adapter.service_type = "image"
+        self._saving_time = saving_time
         self._deliveries = Threads(workers, "deliver")
         self._questions = Threads(AT_ONCE, "glance")
 
@@ -99,6 +107,12 @@ class GlanceSink:
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         return await self._questions.run(self._receipt, image.id, actor)
+
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        found = await self._questions.run(self._found, image.id, actor)
+        if found is None:
+            return None
+        return {name: value for name, value in found.items() if _ours_to_say(name) and value is not None}
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         def work() -> Iterator[bytes]:
@@ -152,16 +166,22 @@ class GlanceSink:
             )
         return Image(found["id"], found.get("name"), request.store, adopted=True)
 
-    def _receipt(self, image_id: str, actor: Actor) -> Receipt:
+    def _found(self, image_id: str, actor: Actor) -> Any:
+        """The image as Glance shows it, None if there is none."""
         from glanceclient import exc
 
         try:
             with _failures():
-                found = self._client(actor).images.get(image_id)
+                return self._client(actor).images.get(image_id)
         except DeliveryFailed as failed:
             if isinstance(failed.__cause__, exc.HTTPNotFound):
-                return Receipt(Presence.GONE)
+                return None
             raise
+
+    def _receipt(self, image_id: str, actor: Actor) -> Receipt:
+        found = self._found(image_id, actor)
+        if found is None:
+            return Receipt(Presence.GONE)
         sha512 = found.get("os_hash_value") if found.get("os_hash_algo") == "sha512" else None
         presence = _PRESENCE.get(found["status"], Presence.GONE)
         return Receipt(presence, found.get("size"), found.get("checksum"), sha512)
@@ -185,7 +205,7 @@ class GlanceSink:
         from resumable_glance.sinks.once import as_owner
 
         self._service.get_token()  # the other session finds it in the plugin, and has not to ask Keystone
-        session = as_owner(self._plain, self._endpoint(), actor.token)
+        session = as_owner(self._plain, self._endpoint(), actor.token, self._saving_time)
         return glanceclient.Client("2", session=session, global_request_id=actor.request_id)
 
     def _endpoint(self) -> str:
@@ -230,6 +250,10 @@ def _check_store(client: Any, store: str) -> None:
         )
 
 
+def _ours_to_say(name: str) -> bool:
+    return name not in _GLANCES and not name.startswith("os_glance_")
+
+
 def _said(problem: Exception) -> str:
     return f"Glance says: {html.unescape(str(problem))}"  # it answers in HTML
 
@@ -272,7 +296,7 @@ def _failures() -> Iterator[None]:
     except exc.HTTPException as problem:
         final = problem.code in _FINAL
         hitch = _FINAL.get(problem.code, Hitch.SINK_UNAVAILABLE)
-        raise DeliveryFailed(hitch, _said(problem), final=final) from problem
+        raise DeliveryFailed(hitch, _said(problem), final=final, doubt=_DOUBTS.get(problem.code, 0)) from problem
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
         LOG.warning("Glance can't be reached: %s", problem)  # addresses inside the cloud: not for clients
         raise DeliveryFailed(

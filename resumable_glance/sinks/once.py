@@ -11,23 +11,32 @@ from typing import Any
 import requests
 from keystoneauth1 import plugin, service_token, session, token_endpoint
 
-STORING = 600.0  # seconds: after the last byte, Glance may have to move all of them within its store
-
 
 class OnceSession(session.Session):
-    """Refuses to repeat whatever carries a stream; everything else as keystoneauth1 does it."""
+    """Refuses to repeat whatever carries a stream; everything else as keystoneauth1 does it.
+
+    After the last byte of a stream an answer may take `saving_time` seconds: Glance may have to move all of it within
+    its store.
+    """
+
+    saving_time = 0.0
 
     def request(self, url: str, method: str, *args: Any, **kwargs: Any) -> requests.Response:
         data = kwargs.get("data")
         if data is not None and not isinstance(data, str | bytes):
             kwargs |= {"allow_reauth": False, "redirect": False, "connect_retries": 0, "status_code_retries": 0}
-            kwargs["timeout"] = (self.timeout, max(STORING, self.timeout or 0))  # for each piece, for the answer
+            kwargs["timeout"] = (
+                self.timeout,
+                max(self.saving_time, self.timeout or 0),
+            )  # for each piece, for the answer
         return super().request(url, method, *args, **kwargs)
 
 
-def as_owner(plain: session.Session, endpoint: str, token: str | None) -> OnceSession:
+def as_owner(plain: session.Session, endpoint: str, token: str | None, saving_time: float) -> OnceSession:
     """A session like `plain`, but with the owner's token, vouched for by that of `plain`, our service user's."""
     auth: plugin.BaseAuthPlugin = token_endpoint.Token(endpoint, token)
     if plain.auth is not None:
         auth = service_token.ServiceTokenAuthWrapper(user_auth=auth, service_auth=plain.auth)
-    return OnceSession(auth=auth, verify=plain.verify, cert=plain.cert, timeout=plain.timeout)
+    made = OnceSession(auth=auth, verify=plain.verify, cert=plain.cert, timeout=plain.timeout)
+    made.saving_time = saving_time
+    return made

@@ -77,6 +77,7 @@ async def check_sink(sink: Sink, actor: Actor, request: ImageRequest) -> None:
         _a_source_that_breaks_leaves_the_image_waiting,
         _a_source_that_is_too_short_never_completes,
         _a_discarded_image_is_gone,
+        _another_image_can_be_made_like_it,
         _a_waiting_image_can_be_adopted,
         _other_images_cannot_be_adopted,
     ):
@@ -196,6 +197,20 @@ async def _a_discarded_image_is_gone(sink: Sink, actor: Actor, request: ImageReq
         with raises(DeliveryFailed, "Nothing can be delivered into an image that was discarded."):
             await _deliver(sink, image, len(data), WatchedSource(data), actor)
         promised((await sink.receipt(image, actor)).presence is Presence.GONE, "A delivery brings no image back.")
+
+
+async def _another_image_can_be_made_like_it(sink: Sink, actor: Actor, request: ImageRequest) -> None:
+    async with _image(sink, actor, request, 100) as image:
+        properties = await sink.properties(image, actor)
+        promised(
+            properties is not None and properties.items() >= request.properties.items(),
+            f"properties() has what was asked for; it is {properties}.",
+        )
+        again = ImageRequest({**(properties or {}), "id": str(uuid.uuid4())}, store=request.store)
+        async with _image(sink, actor, again, 100) as other:
+            promised(other.id == again.properties["id"], "A new image has the id that it shall have.")
+            promised(await sink.properties(other, actor) == properties, "An image made like another one is like it.")
+    promised(await sink.properties(image, actor) is None, "properties() of an image that is gone is None.")
 
 
 async def _a_waiting_image_can_be_adopted(sink: Sink, actor: Actor, request: ImageRequest) -> None:

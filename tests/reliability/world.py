@@ -202,6 +202,10 @@ class MemorySink:
         md5, sha512 = hashlib.md5(shown.content, usedforsecurity=False), hashlib.sha512(shown.content)
         return Receipt(Presence.COMPLETE, len(shown.content), md5.hexdigest(), sha512.hexdigest())
 
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        shown = self.images.get(image.id)
+        return None if shown is None else {"name": shown.label}
+
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         shown = self.images.get(image.id, Shown(""))
 
@@ -266,7 +270,7 @@ class World:
         self.catalog = RecordedCatalog(database, disk, chance)
         self.sink = MemorySink(images, disk)
         parts = (self.catalog, self.scratch, self.sink, _vault())
-        self.handoff = Handoff(*parts, workers=2, clock=lambda: self.now)
+        self.handoff = Handoff(*parts, _settings(), lambda: self.now)
         self.uploads = Uploads(_settings(), *parts, self.handoff, lambda: self.now)
 
     async def __aenter__(self) -> World:
