@@ -107,6 +107,9 @@ DEFAULT_OPTS = [
     cfg.IntOpt("min_rate", default=128, min=0, help=(
         "Bytes a second that a chunk's body must bring on average over idle_timeout, else it is ended as if nothing "
         "had come: who sends a byte a minute holds a connection for ever. 0: any rate will do.")),
+    cfg.IntOpt("head_timeout", default=20, min=1, help=(
+        "Seconds within which the head of a request must have come, and what is left of a body that nobody wants. "
+        "Heads are small: who takes longer than this only wants to hold a connection.")),
     cfg.IntOpt("graceful_timeout", default=30, min=1, help=(
         "Seconds that a stop waits for running requests to answer before it ends them.")),
     cfg.IntOpt("handoff_workers", default=2, min=1, max=64, help=(
@@ -135,6 +138,26 @@ LIMITS_OPTS = [
         "all of it. 0: as many as there are.")),
     cfg.IntOpt("creations_per_minute", default=600, min=0, help=(
         "How many uploads a project may create within a minute; each costs requests to Glance. 0: any number.")),
+    cfg.IntOpt("requests_per_project", default=12_000, min=0, help=(
+        "How many requests of any kind a project may make within a minute, apart from how many bytes: 200 a second are "
+        "1 GiB/s with chunks of 5 MiB. It keeps a client that asks in a loop from all others. Parts of uploads and "
+        "progress count, too. 0: any number.")),
+    cfg.IntOpt("requests_per_peer", default=0, min=0, help=(
+        "How many requests an address (of IPv6: a /64) may make within a minute, with or without a token. Set it only "
+        "if clients come directly, or if trusted_proxies names all proxies: else everybody has the address of the "
+        "proxy, and uploads of all end together. 0: any number.")),
+    cfg.IntOpt("connections", default=0, min=0, help=(
+        "How many connections may be open at a time; one more is answered 503 and ended. 0: half as many as the "
+        "process may open files, for a chunk has a file open, too. Clients whose uploads meet it try again.")),
+    cfg.IntOpt("connections_per_peer", default=0, min=0, help=(
+        "How many connections may be open from one address (of IPv6: a /64); those of trusted_proxies are not counted. "
+        "For a service that clients reach directly; a proxy has limits of its own. One client uploads with a handful. "
+        "0: any number.")),
+    cfg.IntOpt("head_size", default=128 * 1024, min=8 * 1024, help=(
+        "Largest head of a request, in bytes: its address and headers. 1000 parts of a tus upload, named with their "
+        "addresses in one header, have about 75 KiB.")),
+    cfg.IntOpt("head_fields", default=100, min=20, help=(
+        "How many headers a request may have. Browsers and proxies send about 30 for uploads.")),
 ]
 
 SCRATCH_OPTS = [
@@ -211,6 +234,7 @@ class Settings:
     record_retention: int
     idle_timeout: int
     min_rate: int
+    head_timeout: int
     graceful_timeout: int
     handoff_workers: int
     handoff_attempts: int
@@ -219,6 +243,12 @@ class Settings:
     uploads_per_project: int
     bytes_per_project: int
     creations_per_minute: int
+    requests_per_project: int
+    requests_per_peer: int
+    connections: int
+    connections_per_peer: int
+    head_size: int
+    head_fields: int
     scratch_directory: Path
     headroom: int
     commit_size: int
@@ -311,6 +341,7 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         record_retention=conf.record_retention,
         idle_timeout=conf.idle_timeout,
         min_rate=conf.min_rate,
+        head_timeout=conf.head_timeout,
         graceful_timeout=conf.graceful_timeout,
         handoff_workers=conf.handoff_workers,
         handoff_attempts=conf.handoff.attempts,
@@ -319,6 +350,12 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         uploads_per_project=conf.limits.uploads_per_project,
         bytes_per_project=conf.limits.bytes_per_project,
         creations_per_minute=conf.limits.creations_per_minute,
+        requests_per_project=conf.limits.requests_per_project,
+        requests_per_peer=conf.limits.requests_per_peer,
+        connections=conf.limits.connections,
+        connections_per_peer=conf.limits.connections_per_peer,
+        head_size=conf.limits.head_size,
+        head_fields=conf.limits.head_fields,
         scratch_directory=Path(conf.scratch.directory),
         headroom=conf.scratch.headroom,
         commit_size=conf.scratch.commit_size,

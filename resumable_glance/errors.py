@@ -13,6 +13,7 @@ class Reason(enum.StrEnum):
 
     # What the client sent
     MALFORMED = "malformed-request"
+    HEAD_TOO_LARGE = "head-too-large"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
@@ -52,6 +53,7 @@ class Reason(enum.StrEnum):
     SCRATCH_FAILED = "scratch-failed"
     GATE_UNAVAILABLE = "identity-unavailable"
     SINK_UNAVAILABLE = "image-service-unavailable"
+    BUSY = "too-busy"
     CLOSING = "shutting-down"
     INTERNAL = "internal-error"
     # How a body ended before its end

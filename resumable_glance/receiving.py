@@ -191,8 +191,8 @@ class Http(HttpToolsProtocol):
         self.app = _releasing(self.app)
 
     def on_headers_complete(self) -> None:
-        self._rest = sum(int(value) for name, value in self.headers if name == b"content-length")
         super().on_headers_complete()
+        self._rest = sum(int(value) for name, value in self.headers if name == b"content-length")
 
     def on_body(self, body: bytes) -> None:
         self._rest -= len(body)
@@ -200,6 +200,10 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Let the transport speak to a body from here on, if one of known length has begun."""
         # A request that waits for the answer to an earlier one is rare enough to be left to uvicorn.
         if self._rest > 0 and not self.pipeline and not self.transport.is_closing():
             body = Body(self, self._rest)

@@ -8,54 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Lifespan, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
 from resumable_glance.chunks import Body
 from resumable_glance.config import Settings
+from resumable_glance.cors import Cors
 from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.health import Health
 from resumable_glance.middleware import BODY, EarlyAnswer, RequestId
 from resumable_glance.protocol.commands import Content
+from resumable_glance.rates import Rate, network_of
 from resumable_glance.uploads import Uploads
 
 LOG = logging.getLogger(__name__)
 DIALECTS: tuple[Dialect, ...] = (native, tus, ietf)
-EXPOSED = [
-    "Accept-Patch",
-    "Allow",
-    "Location",
-    "Repr-Digest",
-    "Retry-After",
-    "Tus-Checksum-Algorithm",
-    "Tus-Extension",
-    "Tus-Max-Size",
-    "Tus-Resumable",
-    "Tus-Version",
-    "Upload-Complete",
-    "Upload-Concat",
-    "Upload-Defer-Length",
-    "Upload-Expires",
-    "Upload-Incomplete",
-    "Upload-Length",
-    "Upload-Limit",
-    "Upload-Metadata",
-    "Upload-Offset",
-    "Upload-Ranges",
-    "Upload-State",
-    "WWW-Authenticate",
-    "X-Openstack-Request-Id",
-]
 
 
 class RequestBody(Body):
@@ -106,6 +82,8 @@ class Endpoint:
         self._settings = settings
         self._gate = gate
         self._uploads = uploads
+        self._of_project = Rate(settings.requests_per_project)
+        self._of_peer = Rate(settings.requests_per_peer)
 
     async def speak(self, dialect: Dialect, request: Request, aspect: str | None = None) -> Response:
         """Answer a request in a dialect."""
@@ -118,8 +96,7 @@ class Endpoint:
             return _response(dialect.refuse(refusal, request.method, place))
         except Exception:
             LOG.exception("%s %s met a defect of ours", request.method, request.url.path)
-            sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
-            return _response(dialect.refuse(Refused(Reason.INTERNAL, sorry), request.method, place))
+            return _response(dialect.refuse(_defect(), request.method, place))
 
     async def root(self, request: Request) -> Response:
         """What this service is and can do."""
@@ -145,6 +122,7 @@ class Endpoint:
         )
 
     async def _answer(self, dialect: Dialect, request: Request, place: Place, aspect: str | None) -> Response:
+        self._of_peer.take(network_of(request.client.host) if request.client else "")
         head, body = _head(request, aspect), RequestBody(request)
         if head.method == "OPTIONS":
             return _response(dialect.options(head, place))
@@ -152,18 +130,16 @@ class Endpoint:
         document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.idle_timeout) if described else b""
         command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
+        self._of_project.take(identity.owner.project_id)
         outcome = await self._uploads.perform(command, identity, body, place.request_id)
         return _response(dialect.render(outcome, place), outcome.stream if isinstance(outcome, Content) else None)
 
 
 def application(
     settings: Settings, gate: Gate, uploads: Uploads, health: Health, lifespan: Lifespan[Starlette] | None
-) -> Starlette:
+) -> ASGIApp:
     """The ASGI application."""
     endpoint = Endpoint(settings, gate, uploads)
-    middleware = [Middleware(EarlyAnswer), Middleware(RequestId)]
-    if settings.allowed_origins:
-        middleware.append(_cors(settings.allowed_origins, settings.cors_max_age))
 
     async def nothing_here(request: Request, _: Exception) -> Response:
         refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")
@@ -172,6 +148,9 @@ def application(
     async def nothing_of_that_kind(request: Request, _: Exception) -> Response:
         refusal = Refused(Reason.METHOD_NOT_ALLOWED, "Use GET, HEAD or OPTIONS here.", allow="GET, HEAD, OPTIONS")
         return _response(problems.refuse(refusal, endpoint.place(request)))
+
+    async def defect(request: Request, _: Exception) -> Response:
+        return _response(problems.refuse(_defect(), endpoint.place(request)))
 
     made = Starlette(
         routes=[
@@ -188,12 +167,12 @@ def application(
                 for aspect in dialect.ASPECTS
             ),
         ],
-        middleware=middleware,
-        exception_handlers={404: nothing_here, 405: nothing_of_that_kind},
+        middleware=[Middleware(EarlyAnswer)],
+        exception_handlers={404: nothing_here, 405: nothing_of_that_kind, Exception: defect},
         lifespan=lifespan,
     )
     made.router.redirect_slashes = False  # its Location would not know public_endpoint
-    return made
+    return Cors(RequestId(made), settings.allowed_origins, settings.cors_max_age)
 
 
 class _AnyMethod:
@@ -209,19 +188,9 @@ class _AnyMethod:
         await response(scope, receive, send)
 
 
-def _cors(origins: Sequence[str], max_age: int) -> Middleware:
-    return Middleware(
-        CORSMiddleware,
-        allow_origins=list(origins),
-        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Authorization", "Content-Digest", "Content-Disposition", "Content-MD5", "Content-Range",
-                       "Content-Type", "Repr-Digest", "Tus-Resumable", "Upload-Checksum", "Upload-Complete",
-                       "Upload-Concat", "Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Incomplete",
-                       "Upload-Length", "Upload-Metadata", "Upload-Offset", "Want-Repr-Digest", "X-Auth-Token",
-                       "X-Http-Method-Override", "X-Openstack-Request-Id", "X-Requested-With"],
-        expose_headers=EXPOSED,
-        max_age=max_age,
-    )  # fmt: skip
+def _defect() -> Refused:
+    sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
+    return Refused(Reason.INTERNAL, sorry)
 
 
 def _head(request: Request, aspect: str | None) -> Head:

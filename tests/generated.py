@@ -96,6 +96,10 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "A header, a query parameter or the JSON document is missing, doubled or not in its grammar.",
         "Correct the request.",
     ),
+    Reason.HEAD_TOO_LARGE: (
+        "The request has more headers, or more bytes of them, than are taken.",
+        "Send fewer or shorter ones.",
+    ),
     Reason.NOT_FOUND: ("There is nothing at this address.", "Look at the service URL."),
     Reason.METHOD_NOT_ALLOWED: ("The address does not have this method.", "Use one that `Allow` names."),
     Reason.UNSUPPORTED_MEDIA_TYPE: (
@@ -183,7 +187,8 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
     Reason.IMAGE_REFUSED: ("Glance does not make such an image; its words are in `detail`.", "Correct the document."),
     Reason.OVER_QUOTA: ("Glance's quota does not allow the image.", "Delete images, or ask for more quota."),
     Reason.OVER_LIMIT: (
-        "The project has too many uploads or bytes on their way, or creates uploads too fast; `detail` says which.",
+        "The project has too many uploads or bytes on their way, or creates uploads too fast, or asks too often, or "
+        "too many connections come from one address; `detail` says which.",
         "Wait for `Retry-After` seconds, finish or cancel uploads, and repeat.",
     ),
     Reason.NO_SPACE: (
@@ -199,6 +204,7 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "Glance can't be asked to make the image right now.",
         "Wait for `Retry-After` seconds, and repeat.",
     ),
+    Reason.BUSY: ("The service has too many open connections.", "Wait for `Retry-After` seconds, and repeat."),
     Reason.CLOSING: (
         "The service is being stopped or restarted.",
         "Wait for `Retry-After` seconds, ask what is durable, and go on.",
@@ -212,7 +218,7 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "Connect again, ask what is durable, and go on.",
     ),
     Reason.STALLED: (
-        "No byte of the body came for `idle_timeout` seconds.",
+        "No byte of the body came for `idle_timeout` seconds, or the head took longer than `head_timeout`.",
         "Ask what is durable, and go on.",
     ),
     Reason.SUPERSEDED: (

@@ -39,15 +39,16 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
 OF_AN_UPLOAD = {"Upload-Offset": True, "Upload-State": True, "Upload-Length": False, "Upload-Expires": False}
 
 # Which operation refuses what
-_ANY = (Reason.MALFORMED, Reason.UNSUPPORTED_ENCODING, Reason.UNAUTHENTICATED, Reason.FORBIDDEN,
+_ANY = (Reason.MALFORMED, Reason.HEAD_TOO_LARGE, Reason.OVER_LIMIT, Reason.BUSY, Reason.UNSUPPORTED_ENCODING,
+        Reason.UNAUTHENTICATED, Reason.FORBIDDEN,
         Reason.GATE_UNAVAILABLE, Reason.NO_SPACE, Reason.SCRATCH_FAILED, Reason.INTERNAL)  # fmt: skip
 _OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED, Reason.TICKET_EXPIRED)
 _CREATE = (*_ANY, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE, Reason.IMAGE_UNKNOWN,
-           Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.OVER_LIMIT, Reason.SINK_UNAVAILABLE,
+           Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.SINK_UNAVAILABLE,
            Reason.STALLED, Reason.CLOSING)  # fmt: skip
 _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPPORTED_MEDIA_TYPE,
            Reason.UNSUPPORTED_DIGEST, Reason.WRONG_TOTAL, Reason.WRONG_DIGEST, Reason.JOINED,
-           Reason.UPLOAD_TOO_LARGE, Reason.OVER_LIMIT, Reason.BODY_TOO_LONG, Reason.BODY_TOO_SHORT,
+           Reason.UPLOAD_TOO_LARGE, Reason.BODY_TOO_LONG, Reason.BODY_TOO_SHORT,
            Reason.CHUNK_TOO_LARGE, Reason.CHUNK_DIGEST_MISMATCH, Reason.DIFFERENT_BYTES, Reason.STALLED,
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)

@@ -23,14 +23,17 @@ TEXT: Json = {"type": "string"}
 FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "allow": (TEXT, frozenset({Reason.METHOD_NOT_ALLOWED})),
     "accept_patch": ({"const": native.ACCEPT_PATCH}, frozenset({Reason.UNSUPPORTED_MEDIA_TYPE})),
-    "limit": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.CHUNK_TOO_LARGE, Reason.UPLOAD_TOO_LARGE})),
+    "limit": (
+        BYTES,
+        frozenset({Reason.BODY_TOO_LONG, Reason.CHUNK_TOO_LARGE, Reason.UPLOAD_TOO_LARGE, Reason.HEAD_TOO_LARGE}),
+    ),
     "offset": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.SEALED, Reason.WRONG_OFFSET, Reason.WRONG_TOTAL})),
     "provided": (BYTES, frozenset({Reason.WRONG_OFFSET})),
     "size": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.WRONG_TOTAL})),
     "state": ({"$ref": "#/components/schemas/State"}, frozenset({Reason.SEALED})),
     "retry_after": (
         NUMBER,
-        frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.OVER_LIMIT,
+        frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.OVER_LIMIT, Reason.BUSY,
                    Reason.SCRATCH_FAILED, Reason.GATE_UNAVAILABLE, Reason.SINK_UNAVAILABLE}),
     ),
 }  # fmt: skip

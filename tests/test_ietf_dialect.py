@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resumable_glance.cors import EXPOSED
 from resumable_glance.dialects import Head, ietf, images, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Create, Surveyed
 from resumable_glance.protocol.upload import known
-from resumable_glance.server import EXPOSED
 from tests.dialect_vectors import Vector, Vectors, head, outcome, written
 
 VECTORS = Vectors("ietf.json", ietf)

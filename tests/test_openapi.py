@@ -17,9 +17,9 @@ import requests
 import schemathesis
 from schemathesis.specs.openapi import checks
 
+from resumable_glance.cors import EXPOSED
 from resumable_glance.dialects import native, problems
 from resumable_glance.errors import Reason
-from resumable_glance.server import EXPOSED
 from tests.generated import DOCS
 from tests.service import Service, development
 from tests.wire import Client, md5, reason

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from resumable_glance import app, config
-from resumable_glance.receiving import Http
+from resumable_glance import app, config, edge
+from resumable_glance.heads import Bounds
 
 
 class StoppableServer(uvicorn.Server):
@@ -25,7 +26,7 @@ class StoppableServer(uvicorn.Server):
                 host=settings.bind_host,
                 port=settings.bind_port,
                 loop="uvloop",
-                http=Http,  # strict about what h11 lets through: Content-Length with Transfer-Encoding
+                http=edge.protocol(_rules(settings)),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -47,3 +48,16 @@ class StoppableServer(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._service.uploads.close(), self._loop)
+
+
+def _rules(settings: config.Settings) -> edge.Rules:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return edge.Rules(
+        bounds=Bounds(settings.head_size, settings.head_fields),
+        head_timeout=settings.head_timeout,
+        send_timeout=settings.idle_timeout,
+        connections=settings.connections or files // 2,
+        per_peer=settings.connections_per_peer,
+        trusted=settings.trusted_proxies,
+        origins=settings.allowed_origins,
+    )

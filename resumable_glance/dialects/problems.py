@@ -9,6 +9,7 @@ from resumable_glance.errors import Reason, Refused
 
 STATUS: Mapping[Reason, int] = {
     Reason.MALFORMED: 400,
+    Reason.HEAD_TOO_LARGE: 431,
     Reason.NOT_FOUND: 404,
     Reason.METHOD_NOT_ALLOWED: 405,
     Reason.UNSUPPORTED_MEDIA_TYPE: 415,
@@ -44,6 +45,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.SCRATCH_FAILED: 500,
     Reason.GATE_UNAVAILABLE: 503,
     Reason.SINK_UNAVAILABLE: 503,
+    Reason.BUSY: 503,
     Reason.CLOSING: 503,
     Reason.INTERNAL: 500,
     Reason.DISCONNECTED: 400,  # nobody is there to read it
