@@ -12,10 +12,10 @@ from resumable_glance.auth import Identity
 from resumable_glance.auth.ticket import expired
 from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Command, Discard, Inspect
+from resumable_glance.protocol.commands import Append, Command, Discard, Inspect, Watch
 from resumable_glance.protocol.upload import State, Upload, lapsed
 
-WITH_A_TICKET = (Append, Inspect, Discard)
+WITH_A_TICKET = (Append, Inspect, Watch, Discard)
 
 
 class Access:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from resumable_glance import schema
+from resumable_glance.news import News
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
@@ -70,6 +71,7 @@ class Catalog:
     def __init__(self, url: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
         self._engine = schema.engine(url)
+        self.news = News()
         try:
             self._thread.submit(schema.migrate, self._engine).result()
         except BaseException:
@@ -257,12 +259,12 @@ class Catalog:
         """Keep a fresher (encrypted) credential of the owner, or the one there is; a handoff may go on from `due`."""
         wanted = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
         change = uploads.update().where(wanted).values(next_attempt_at=due)
-        await self.run(lambda db: db.execute(change if credential is None else change.values(credential=credential)))
+        await self._change(upload_id, change if credential is None else change.values(credential=credential))
 
     async def revoke(self, upload_id: str) -> None:
         """No ticket of an upload is good any more."""
         change = uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1)
-        await self.run(lambda db: db.execute(change))
+        await self._change(upload_id, change)
 
     async def credential(self, upload_id: str) -> bytes | None:
         query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
@@ -295,17 +297,32 @@ class Catalog:
         """OSError if nothing can be recorded right now."""
         await self.run(lambda db: db.execute(uploads.delete().where(sa.false())))
 
+    async def _change(self, upload_id: str, change: sa.Update) -> None:
+        def work(db: sa.Connection) -> None:
+            _changed(db, upload_id)
+            db.execute(change)
+
+        await self.run(work)
+
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """One transaction, for what has a room of its own (backlog.py)."""
 
+        loop = asyncio.get_running_loop()
+
         def transaction() -> T:
+            changed: set[str] = set()
             try:
                 with self._engine.begin() as connection:
-                    return work(connection)
+                    connection.info["changed"] = changed
+                    result = work(connection)
+                if changed:
+                    with contextlib.suppress(RuntimeError):  # nobody waits in a loop that is closed
+                        loop.call_soon_threadsafe(self.news.tell, changed)
+                return result
             except sa.exc.OperationalError as problem:
                 raise _disk_failure(problem) from problem
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+        return await loop.run_in_executor(self._thread, transaction)
 
 
 def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
@@ -348,7 +365,13 @@ def _existing(db: sa.Connection, upload_id: str) -> Upload:
     return upload
 
 
+def _changed(db: sa.Connection, upload_id: str) -> None:
+    """Whoever waits for news of an upload is told, once the transaction is durable."""
+    db.info["changed"].add(upload_id)
+
+
 def _save(db: sa.Connection, upload: Upload) -> Upload:
+    _changed(db, upload.id)
     values = schema.upload_row(upload)
     if upload.state in ENDED:  # nobody will act on the owner's behalf any more
         values["credential"] = None

@@ -158,6 +158,9 @@ LIMITS_OPTS = [
         "addresses in one header, have about 75 KiB.")),
     cfg.IntOpt("head_fields", default=100, min=20, help=(
         "How many headers a request may have. Browsers and proxies send about 30 for uploads.")),
+    cfg.IntOpt("streams_per_project", default=100, min=0, help=(
+        "How many streams of events (progress of uploads, as it happens) a project may have open at a time; each holds "
+        "a connection. Beyond, clients poll. 0: any number.")),
 ]
 
 SCRATCH_OPTS = [
@@ -249,6 +252,7 @@ class Settings:
     connections_per_peer: int
     head_size: int
     head_fields: int
+    streams_per_project: int
     scratch_directory: Path
     headroom: int
     commit_size: int
@@ -356,6 +360,7 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         connections_per_peer=conf.limits.connections_per_peer,
         head_size=conf.limits.head_size,
         head_fields=conf.limits.head_fields,
+        streams_per_project=conf.limits.streams_per_project,
         scratch_directory=Path(conf.scratch.directory),
         headroom=conf.scratch.headroom,
         commit_size=conf.scratch.commit_size,

@@ -24,9 +24,10 @@ from resumable_glance.config import Settings
 from resumable_glance.cors import Cors
 from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.events import Streams
 from resumable_glance.health import Health
 from resumable_glance.middleware import BODY, EarlyAnswer, RequestId
-from resumable_glance.protocol.commands import Content
+from resumable_glance.protocol.commands import Content, Watch
 from resumable_glance.rates import Rate, network_of
 from resumable_glance.uploads import Uploads
 
@@ -84,6 +85,7 @@ class Endpoint:
         self._uploads = uploads
         self._of_project = Rate(settings.requests_per_project)
         self._of_peer = Rate(settings.requests_per_peer)
+        self._streams = Streams(uploads, settings.streams_per_project)
 
     async def speak(self, dialect: Dialect, request: Request, aspect: str | None = None) -> Response:
         """Answer a request in a dialect."""
@@ -131,6 +133,14 @@ class Endpoint:
         command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
         self._of_project.take(identity.owner.project_id)
+        if isinstance(command, Watch):
+            return await self._streams.open(
+                command,
+                identity,
+                lambda: self._gate.admit(request.headers),
+                lambda outcome: dialect.render(outcome, place),
+                lambda refusal: dialect.refuse(refusal, head.method, place),
+            )
         outcome = await self._uploads.perform(command, identity, body, place.request_id)
         return _response(dialect.render(outcome, place), outcome.stream if isinstance(outcome, Content) else None)
 

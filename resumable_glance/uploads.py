@@ -45,6 +45,7 @@ from resumable_glance.protocol.commands import (
     Revoked,
     Survey,
     Surveyed,
+    Watch,
 )
 from resumable_glance.protocol.delivery import can_be_retried, needs_another_image
 from resumable_glance.protocol.upload import (
@@ -106,6 +107,7 @@ class Uploads:
         self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
         self._access = Access(catalog, clock, self.busy)
         self._owned = self._access.owned
+        self.news = catalog.news
         self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
         self._closing = False
 
@@ -129,6 +131,8 @@ class Uploads:
                 return Appended(await self._append(command, identity, body))
             case Inspect():
                 return await self._inspect(command, identity)
+            case Watch():
+                return await self._watch(command, identity)
             case Survey():
                 return Surveyed(tuple(map(self._access.seen, await self._survey(command, identity))))
             case _:
@@ -153,11 +157,16 @@ class Uploads:
     async def close(self) -> None:
         """Take no more bytes: running requests keep what they have and are told to come back."""
         self._closing = True
+        self.news.close()
         await self._leases.evict(Reason.CLOSING)
 
     def now(self) -> float:
         """What time it is for uploads, in seconds since the epoch."""
         return self._clock()
+
+    def delivered(self, upload_id: str) -> int:
+        """Bytes that the sink has been given so far."""
+        return self._handoff.progress.get(upload_id, 0)
 
     async def check(self) -> None:
         """Refused if there is no space for another byte, or if the service is being stopped."""
@@ -307,7 +316,15 @@ class Uploads:
         check_alive(upload)
         if inspect.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
             upload = await self._completed(upload, identity)
-        return Inspected(upload, tuple(durable), self._handoff.progress.get(upload.id, 0))
+        return Inspected(upload, tuple(durable), self.delivered(upload.id))
+
+    async def _watch(self, watch: Watch, identity: Identity) -> Inspected:
+        self._check_open()
+        upload = await self._owned(watch.upload_id, identity)
+        if not watch.again:  # who has watched it until now is told what has become of it
+            check_alive(upload)
+        upload, durable = await self._catalog.durable(upload.id)
+        return Inspected(self._access.seen(upload), tuple(durable), self.delivered(upload.id))
 
     async def _read(self, upload_id: str, identity: Identity, request_id: str | None) -> Content:
         upload = await self._owned(upload_id, identity)

@@ -55,6 +55,7 @@ _SHOW = (*_OF_ONE, Reason.CANCELLED)
 _RETRY = (*_OF_ONE, Reason.CANCELLED, Reason.UNFINISHED, Reason.JOINED, Reason.USELESS,
           Reason.BODY_TOO_LONG, Reason.STALLED)  # fmt: skip
 _CANCEL = (*_OF_ONE, Reason.SEALED, Reason.JOINED)
+_WATCH = (*_SHOW, Reason.OVER_LIMIT, Reason.CLOSING)
 _RENEW = (*_OF_ONE, Reason.CANCELLED, Reason.BODY_TOO_LONG, Reason.STALLED)
 
 
@@ -194,6 +195,17 @@ def _cancel(reasons: Meanings) -> Json:
     return _operation("cancelUpload", "Cancel the upload", answers)
 
 
+def _watch(reasons: Meanings) -> Json:
+    told = _answer("The upload, now and whenever it changes.", None, {"Cache-Control": True})
+    members: Json = {
+        "event": {"enum": ["upload", "problem"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "An Upload, or a Problem."},
+    }
+    each = {"type": "object", "description": "Each of the events.", "properties": members, "required": list(members)}
+    told["content"] = {"text/event-stream": {"schema": each}}
+    return _operation("watchUpload", "Watch the upload", {"200": told, **_refusals(_WATCH, reasons)})
+
+
 def _renew(reasons: Meanings) -> Json:
     answers = {"201": _answer("A ticket.", "Ticket", {"Cache-Control": True}), **_refusals(_RENEW, reasons)}
     return {
@@ -236,6 +248,7 @@ _OF_ONE_UPLOAD: Mapping[str, Callable[[Meanings], Json]] = {
 _OF_ASPECTS: Mapping[str, Mapping[str, Callable[[Meanings], Json]]] = {
     "ticket": {"POST": _renew, "DELETE": _revoke},
     "retry": {"POST": _retry},
+    "events": {"GET": _watch},
 }
 
 

@@ -115,6 +115,7 @@ def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
         (None, None, "GET, HEAD, POST, OPTIONS"),
         ("id", None, "GET, HEAD, PATCH, DELETE, OPTIONS"),
         ("id", "ticket", "POST, DELETE, OPTIONS"),
+        ("id", "events", "GET, OPTIONS"),
     ):
         reply = native.options(dataclasses.replace(head("OPTIONS", upload_id), aspect=aspect), PLACE)
         assert (reply.status, reply.document) == (200, native.capabilities(PLACE))

@@ -4,6 +4,7 @@
     PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
     POST   /v1/uploads/{id}/ticket -> Renew  DELETE /v1/uploads/{id}/ticket -> Revoke
     POST   /v1/uploads/{id}/retry  -> Retry
+    GET    /v1/uploads/{id}/events -> Watch
 
 RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
 """
@@ -37,6 +38,7 @@ from resumable_glance.protocol.commands import (
     Survey,
     Surveyed,
     Ticket,
+    Watch,
 )
 from resumable_glance.protocol.digests import OF_IMAGES, declared_hex
 from resumable_glance.protocol.ranges import Range
@@ -48,7 +50,11 @@ ACCEPTED = "application/octet-stream"
 ZEROS = "application/vnd.resumable-glance.zeros"
 ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
-ASPECTS: Mapping[str, tuple[str, ...]] = {"ticket": ("POST", "DELETE", "OPTIONS"), "retry": ("POST", "OPTIONS")}
+ASPECTS: Mapping[str, tuple[str, ...]] = {
+    "ticket": ("POST", "DELETE", "OPTIONS"),
+    "retry": ("POST", "OPTIONS"),
+    "events": ("GET", "OPTIONS"),
+}
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
 MOST_LISTED = 1000
@@ -177,6 +183,8 @@ def _of_aspect(head: Head, document: bytes) -> Command:
             if document:
                 fields.malformed("Another try is asked for without a body.")
             return Retry(str(head.upload_id))
+        case "GET", "events":
+            return Watch(str(head.upload_id))
         case _:
             raise fields.method_not_allowed(head.method, _methods(head))
 

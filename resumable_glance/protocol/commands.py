@@ -82,6 +82,14 @@ class Inspect:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Where an upload is, whenever that changes. It changes nothing itself. `again` after the first time."""
+
+    upload_id: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The bytes of a complete upload."""
 
@@ -122,7 +130,7 @@ class Revoke:
     upload_id: str
 
 
-Command = Create | Join | Append | Inspect | Read | Retry | Discard | Survey | Renew | Revoke
+Command = Create | Join | Append | Inspect | Watch | Read | Retry | Discard | Survey | Renew | Revoke
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.handoff import Handoff
+from resumable_glance.news import News
 from resumable_glance.protocol.delivery import Presence, Receipt
 from resumable_glance.protocol.upload import HOLDING_SCRATCH, Hitch, Image, ImageRequest, Owner, State
 from resumable_glance.scratch.local import LocalScratch
@@ -123,6 +124,7 @@ class RecordedCatalog(Catalog):
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
         self._thread = Turns(chance, in_order=True, after=self._note)
         self._engine = engine()
+        self.news = News()
         self._disk = disk
         _driver().deserialize(database or _empty())
         self._changes = -1
