@@ -79,14 +79,16 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("lint-imports")
     session.run("python", "-m", "tests.generated", "--check")
+    session.run("python", "-m", "tests.javascript", "--check")
     session.run("sphinx-build", "-q", "-W", "-b", "html", "docs", "docs/_build/html")
 
 
 @nox.session
 def generate(session: nox.Session) -> None:
-    """Make again what is generated: the sample configuration, OpenAPI, tables of the documentation."""
+    """Make again what is generated: sample configuration, OpenAPI, tables of the documentation, js_client/dist."""
     install(session, "test")
     session.run("python", "-m", "tests.generated")
+    session.run("python", "-m", "tests.javascript")
 
 
 @nox.session

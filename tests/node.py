@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.cache import CACHE, make_once
+from tests.cloud.cache import CACHE, locked, make_once
 from tests.images import apt_get
 
 OLDEST = 18  # what tus-js-client needs at least
@@ -24,15 +24,25 @@ CLIENTS = Path(__file__).parent / "clients"
 @pytest.fixture(scope="session")
 def node() -> Path:
     """The program node, new enough and with npm; where it is missing, and we may, it is installed first."""
+    try:
+        return program()
+    except RuntimeError as error:
+        pytest.fail(str(error))
+
+
+def program() -> Path:
+    """As the fixture. RuntimeError with what to do."""
     if not (shutil.which("node") and shutil.which("npm")) and os.getuid() == 0 and shutil.which("apt-get"):
         with contextlib.suppress(subprocess.CalledProcessError):  # what is missing is told below
             apt_get("install", "--yes", "--no-install-recommends", "nodejs", "npm")
     found = shutil.which("node")
     if not found or not shutil.which("npm"):
-        pytest.fail(f"node or npm is missing: install Node.js {OLDEST} or newer (Debian: apt install nodejs npm)")
+        raise RuntimeError(
+            f"node or npm is missing: install Node.js {OLDEST} or newer (Debian: apt install nodejs npm)"
+        )
     version = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
-        pytest.fail(f"{found} is {version}: install Node.js {OLDEST} or newer")
+        raise RuntimeError(f"{found} is {version}: install Node.js {OLDEST} or newer")
     return Path(found)
 
 
@@ -58,6 +68,17 @@ def packages(project: Path) -> Path:
         command = [shutil.which("npm") or "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
         if done.returncode:
-            pytest.fail(f"npm ci can't install {project}\n{done.stderr}")
+            raise RuntimeError(f"npm ci can't install {project}\n{done.stderr}")
 
     return make_once(CACHE / project.name / version, install) / "node_modules"
+
+
+def linked(project: Path) -> None:
+    """Let a project find its packages in node_modules, unless somebody has installed them there."""
+    place = project / "node_modules"
+    installed = packages(project)
+    with locked(CACHE / f"{project.name}.link"):
+        if place.is_symlink() and place.resolve() != installed.resolve():
+            place.unlink()
+        if not place.exists():
+            place.symlink_to(installed)

@@ -1,0 +1,38 @@
+// Makes dist/ from src/; with --check fails where dist/ is not what would be made.
+
+import { readFile, writeFile, mkdir } from 'node:fs/promises'
+import process from 'node:process'
+import esbuild from 'esbuild'
+
+const LICENCE = '/*! resumable-glance, Apache-2.0 */'
+const common = { bundle: true, minify: true, target: 'es2022', write: false, banner: { js: LICENCE }, logLevel: 'error' }
+
+const BUILDS = {
+  'resumable-glance.js': { entryPoints: ['src/index.js'], format: 'esm' },
+  'resumable-glance.iife.js': {
+    entryPoints: ['src/index.js'],
+    format: 'iife',
+    globalName: 'ResumableGlance',
+    define: { 'import.meta.url': '""' }, // it finds its worker by document.currentScript
+  },
+  'resumable-glance.worker.js': { entryPoints: ['src/worker.js'], format: 'iife', legalComments: 'inline' },
+}
+
+const check = process.argv.includes('--check')
+const here = new URL('.', import.meta.url)
+const made = { 'resumable-glance.d.ts': await readFile(new URL('src/resumable-glance.d.ts', here), 'utf8') }
+for (const [name, build] of Object.entries(BUILDS)) {
+  const { outputFiles } = await esbuild.build({ ...common, ...build, absWorkingDir: here.pathname })
+  made[name] = outputFiles[0].text
+}
+await mkdir(new URL('dist', here), { recursive: true })
+let old = 0
+for (const [name, text] of Object.entries(made)) {
+  const file = new URL(`dist/${name}`, here)
+  if (!check) await writeFile(file, text)
+  else if ((await readFile(file, 'utf8').catch(() => '')) !== text) {
+    console.error(`js_client/dist/${name} is not what js_client/src makes: run python3 noxfile.py -s generate`)
+    old += 1
+  }
+}
+process.exitCode = old ? 1 : 0

@@ -1,0 +1,83 @@
+// One upload, driven by messages: `engine(post, seams)` gives a function that hears them.
+//
+// heard: { open: file } · { drive: settings } · { event } · { reply, value | error }
+// posted: { opened: fingerprint } · { progress } · { save } · { forget } · { finish } · { ask, what, url } · { error }
+//
+// The seams are a clock, a transport and `open`, which gives a Reader of a file: what a browser has is in worker.js.
+
+import { access } from './access.js'
+import { Driver } from './driver.js'
+import { Hashing } from './hashing.js'
+import { meter } from './meter.js'
+import { begin, durableBytes, fraction, hex, unsafe } from './plan.js'
+
+const OFTEN = 0.1 // seconds between two reports of mere progress
+
+export const engine = (post, { clock, transport, open }) => {
+  const waiting = new Map()
+  const measured = meter()
+  let file
+  let hashing
+  let driver
+  let told = -Infinity
+
+  const ask = (what) => (url) =>
+    new Promise((resolve, reject) => {
+      waiting.set(waiting.size, { resolve, reject })
+      post({ ask: waiting.size - 1, what, url })
+    })
+
+  const report = (event) => {
+    const { state } = driver
+    const { phase, size, document, trouble, error } = state
+    const now = clock.now()
+    const durable = durableBytes(state)
+    const sent = driver.sent(durable)
+    const rate = measured(driver.wire, now)
+    if (event.type === 'progress' && now - told < OFTEN) return
+    told = now
+    const speed = phase === 'uploading' ? rate : 0
+    const eta = speed > 0 ? (size - sent) / speed : null
+    const progress = { phase, size, durable, sent, fraction: fraction(state, sent), rate: speed, eta, trouble, document }
+    post({ progress, error, url: state.url, unsafe: unsafe(state) })
+  }
+
+  const known = (state) => ({
+    url: state.url, ticket: driver.access.ticket, durable: durableBytes(state),
+    document: state.document, md5: state.whole && hex(state.whole),
+  })
+
+  const listener = {
+    change: report,
+    save: (state) => post({ save: known(state) }),
+    forget: () => post({ forget: true }),
+    finish: (state) => post({ finish: known(state) }),
+  }
+
+  const HEAR = {
+    open: async (given) => {
+      file = given
+      const whole = (md5, error) => driver.send(md5 ? { type: 'whole', md5 } : { type: 'broken', ...error })
+      hashing = new Hashing(await open(file), whole)
+      post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })
+    },
+    drive: ({ url, token, ticket, renewTicket, description, largest, parallel, zeros, stall = 30, uploads }) => {
+      const given = { ticket, token: token === true ? ask('token') : token, renewTicket: renewTicket && ask('renewTicket') }
+      const name = description.image?.name
+      driver = new Driver(begin({ size: file.size, name, url, largest, parallel, scan: zeros }), {
+        file, uploads, description, clock, transport, hasher: hashing, access: access(given), listener, stall,
+      })
+    },
+    event: (event) => driver?.send(event),
+    reply: (id, { value, error }) => (error ? waiting.get(id).reject(new Error(error)) : waiting.get(id).resolve(value)),
+  }
+
+  return async (message) => {
+    const [what] = Object.keys(message)
+    try {
+      await HEAR[what](message[what], message)
+    } catch (error) {
+      post({ error: { code: error.code ?? 'unhashed', message: String(error.message ?? error) } })
+    }
+  }
+}

@@ -1,0 +1,3 @@
+export { UploadError } from './errors.js'
+export { Upload } from './upload.js'
+export { indexedDb, memory } from './storage.js'

@@ -1,0 +1,353 @@
+// What happens next to one upload: plan(state, event) -> [state, effects].
+// Pure: no I/O, no clock, no chance; those come in with the events. States are never changed, only replaced.
+//
+// Its one rule: a byte counts only when the service has said that it is durable.
+//
+// `doing` is the one thing besides chunks that is waited for: an effect's name, or `wait` until `then`, or `send`.
+// `pieces` are the ranges on their way: hashing -> ready -> flying -> durable.
+
+import { failure } from './failures.js'
+import { merge, missing, total } from './ranges.js'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+export const SMALLEST = 256 * KIB // bytes; a bad link makes chunks shrink down to this
+const FIRST = 4 * MIB // bytes; what a link is tried with
+export const LARGEST = 64 * MIB // bytes; what is lost if a chunk is broken off at its end
+const SCAN = 64 * MIB // bytes that are looked through at a time where all are zero
+const QUICK = 3 // seconds that a chunk takes: larger ones, and more at a time, are tried below
+const SLOW = 15 // seconds: smaller ones, and fewer, above
+const LONGEST_DELAY = 15 // seconds: a service that is back is found within this
+const LONGEST_WISH = 300 // seconds; a longer Retry-After is not believed
+const MOST_MISMATCHES = 5 // times in a row that a chunk may arrive damaged before it is no accident any more
+const OVER = ['active', 'failed', 'cancelled']
+const NOTHING = []
+
+/** An upload of `size` bytes that nothing is known of yet but, perhaps, its `url`. */
+export const begin = ({ size, name = '', url = null, largest = LARGEST, parallel = 4, scan = true }) => ({
+  phase: 'new', doing: 'nothing', then: null,
+  size, name, url, scan, known: false, believed: false,
+  durable: [], pieces: NOTHING, whole: null,
+  chunk: Math.min(FIRST, largest), largest, width: Math.min(2, parallel), widest: parallel, quick: 0,
+  failures: 0, mismatches: 0, polls: 0, generation: 0, renewed: false, zeros: null, limits: null,
+  document: null, trouble: null, error: null,
+})
+
+export const plan = (state, event) => {
+  const step = OVER.includes(state.phase) && !OUTLIVES.includes(event.type) ? null : STEPS[event.type]
+  const [next, effects] = step ? settle(step(state, event)) : [state, NOTHING]
+  return [{ ...next, phase: phaseOf(next) }, effects]
+}
+
+/** What has yet to be durable before the bytes are safe. */
+export const unsafe = ({ phase, doing, document }) =>
+  !OVER.includes(phase) && doing !== 'nothing' && (document?.state ?? 'receiving') === 'receiving'
+
+const cancels = ({ doing, then }) => doing === 'cancel' || then === 'cancel'
+
+const OUTLIVES = ['start', 'cancel', 'whole'] // events that an upload which has failed still obeys
+
+const STEPS = {
+  start: (state) =>
+    state.phase === 'new' || state.phase === 'paused' || state.phase === 'failed'
+      ? next({ ...state, phase: 'preparing', error: null, trouble: null, failures: 0, mismatches: 0, renewed: false })
+      : [state, NOTHING],
+
+  // What is safe already goes on without us: there is nothing to pause.
+  pause: (state) => (unsafe(state) && !cancels(state) ? halt({ ...state, phase: 'paused' }) : [state, NOTHING]),
+
+  cancel: (state) => {
+    if (state.phase === 'active' || state.phase === 'cancelled') return [state, NOTHING]
+    const [halted, effects] = halt(state)
+    if (!state.url) return [{ ...halted, phase: 'cancelled' }, [...effects, { do: 'forget' }]]
+    return then({ ...halted, phase: 'preparing', failures: 0 }, 'cancel', effects)
+  },
+
+  // The time of a wait is over, or the link is said to be back.
+  woken: (state) => (state.doing === 'wait' ? then(state, state.then) : [state, NOTHING]),
+
+  hashed: (state, { start, stop, pieces }) => {
+    const asked = state.pieces.find((each) => each.stage === 'hashing' && each.start === start && each.stop === stop)
+    if (!asked) return [state, NOTHING]
+    const fitting = pieces.filter((each) => each.zeros || each.stop - each.start <= state.largest)
+    const others = state.pieces.filter((each) => each !== asked)
+    const came = joined([...others, ...fitting.map((each) => ({ ...each, stage: 'ready' }))])
+    return [{ ...state, pieces: came, empty: pieces.length === 1 && !!pieces[0].zeros }, NOTHING]
+  },
+
+  whole: (state, { md5 }) => [{ ...state, whole: md5 }, NOTHING],
+
+  broken: (state, { code, message }) => fail(state, { code, message }),
+
+  answer: (state, event) => (event.to === 'send' ? sent(state, event) : heard(state, event)),
+}
+
+// What comes next
+
+const then = (state, doing, effects = NOTHING) => [
+  { ...state, doing, then: null },
+  doing === 'send' ? effects : [...effects, { do: doing }],
+]
+
+const next = (state) => then(state, !state.known ? 'limits' : state.url ? 'ask' : 'create')
+
+const wait = (state, seconds, doing) => [{ ...state, doing: 'wait', then: doing }, [{ do: 'wait', seconds }]]
+
+const halt = (state) => [
+  { ...state, doing: 'nothing', then: null, pieces: ready(state.pieces) },
+  [{ do: 'abort' }],
+]
+
+const ready = (pieces) =>
+  pieces.filter((each) => each.stage !== 'hashing').map((each) => ({ ...each, stage: 'ready' }))
+
+const fail = (state, error, further = NOTHING) => {
+  const [halted, effects] = halt(state)
+  return [{ ...halted, phase: 'failed', error }, [...effects, ...further]]
+}
+
+const delay = (failures, chance, wish) => {
+  const longest = Math.min(LONGEST_DELAY, 2 ** Math.min(failures - 2, 9))
+  return Math.max(longest * (0.5 + chance / 2), Math.min(wish, LONGEST_WISH))
+}
+
+const patiently = (state, answer, chance, doing) => {
+  const failures = state.failures + 1
+  const trouble = answer.detail || `The answer was ${answer.status || 'lost'}.`
+  return wait({ ...state, failures, trouble }, delay(failures, chance, answer.retryAfter), doing)
+}
+
+// What answers mean
+
+export const verdict = ({ status, reason }) => {
+  if (status >= 200 && status < 300) return 'done'
+  if (reason === 'upload-sealed') return 'ask'
+  if (status === 401) return 'renew'
+  if (!status || status >= 500 ? status !== 501 : [408, 425, 429].includes(status)) return 'retry'
+  if (['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short'].includes(reason)) return 'retry'
+  if (reason === 'chunk-too-large' || (status === 413 && !reason)) return 'shrink'
+  return status === 404 || status === 410 ? 'gone' : 'give up'
+}
+
+const heard = (state, { to, answer, chance = 0.5 }) => {
+  if (state.doing !== to) return [state, NOTHING]
+  const meant = verdict(answer)
+  if (meant === 'done') return HEARD[to]({ ...state, failures: 0, renewed: to === 'renew', trouble: null }, answer)
+  if (to === 'renew') return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
+  // Whether a creation whose answer is missing was one can be looked up. Only one who may create may look.
+  if (meant === 'retry') return patiently(state, answer, chance, to === 'create' ? 'look' : to)
+  if (to === 'limits') return next({ ...state, known: true })
+  if (to === 'look') return then(state, 'create')
+  if (meant === 'renew' && !state.renewed) return renew(state, to)
+  if (to === 'cancel') return meant === 'gone' ? cancelled(state) : then(state, 'ask')
+  if (meant === 'gone' && !state.believed) return then({ ...state, url: null, durable: [] }, 'create', [{ do: 'forget' }])
+  if (meant === 'gone') return fail(state, failure(answer, answer.reason ? undefined : 'gone'), [{ do: 'forget' }])
+  return fail(state, failure(answer))
+}
+
+const renew = (state, doing) => [{ ...state, doing: 'renew', then: doing }, [{ do: 'renew' }]]
+
+const cancelled = (state) => [{ ...state, doing: 'nothing', phase: 'cancelled' }, [{ do: 'forget' }]]
+
+const HEARD = {
+  limits: (state, { document }) => {
+    const largest = Math.min(state.largest, document?.chunks?.max_size ?? Infinity)
+    const limited = {
+      ...state, known: true, limits: document, largest, chunk: Math.min(state.chunk, largest),
+      zeros: state.scan ? (document?.zeros?.content_type ?? null) : null,
+    }
+    return state.size > (document?.max_size ?? Infinity)
+      ? fail(limited, { code: 'too-large', message: `The service takes images of up to ${document.max_size} bytes.` })
+      : next(limited)
+  },
+  create: (state, { document, location }) => learn({ ...state, url: location ?? document.href, believed: true }, document),
+  look: (state, { document }) => {
+    const ours = document?.uploads?.find(
+      (each) => each.state === 'receiving' && !each.received && each.size === state.size && each.image?.name === state.name,
+    )
+    return ours ? then({ ...state, url: ours.href, believed: true }, 'ask', [{ do: 'save' }]) : then(state, 'create')
+  },
+  ask: (state, { document }) => learn({ ...state, believed: true }, document),
+  // A ticket of the new generation; what an older one was refused for does not count any more.
+  renew: (state) =>
+    then({ ...state, generation: state.generation + 1 }, state.then ?? (state.url ? 'ask' : 'create'), [{ do: 'save' }]),
+  cancel: cancelled,
+}
+
+const learn = (state, document) => {
+  if (typeof document?.state !== 'string') return wait(state, LONGEST_DELAY, 'ask') // a page of some portal, say
+  if (document.size !== null && document.size !== state.size) {
+    const message = `The upload has ${document.size} bytes, the file ${state.size}.`
+    return fail(state, { code: 'file-changed', message })
+  }
+  const came = (document.ranges ?? []).map(([first, last]) => [first, last + 1])
+  const durable = merge([...state.durable, ...came])
+  const learnt = { ...state, document, durable, pieces: state.pieces.filter((each) => !within(each, durable)) }
+  const trouble = document.handoff?.trouble
+  switch (document.state) {
+    case 'receiving':
+      return then(learnt, 'send', [{ do: 'save' }])
+    case 'active':
+      return state.whole && document.hashes && hex(state.whole) !== document.hashes.md5
+        ? fail(learnt, { code: 'file-changed', message: 'The image is there, but it is not this file.' })
+        : [{ ...learnt, doing: 'nothing', phase: 'active' }, [{ do: 'finish' }]]
+    case 'failed':
+      return fail(learnt, { code: 'undelivered', message: trouble?.detail ?? '', reason: trouble?.reason ?? null })
+    case 'sealed':
+    case 'delivering':
+    case 'verifying':
+      return follow({ ...learnt, pieces: NOTHING, durable: merge([[0, state.size]]), trouble: trouble?.detail ?? null }, trouble)
+    default:
+      return fail(learnt, { code: 'gone', message: `The upload is ${document.state}.` })
+  }
+}
+
+// The bytes are safe: ask until the image is there. Where the service needs its owner's consent again, ask for that.
+const follow = (state, trouble) => {
+  const polls = state.polls + 1
+  if (trouble?.reason === 'token-expired' && state.bound !== trouble.detail)
+    return renew({ ...state, polls, bound: trouble.detail }, 'ask')
+  return wait({ ...state, polls }, Math.min(3, 0.3 * 1.3 ** Math.min(polls, 20)), 'ask')
+}
+
+// Chunks
+
+const within = ({ start, stop }, ranges) => ranges.some(([from, to]) => from <= start && stop <= to)
+
+const sent = (state, { start, answer, seconds, chance = 0.5 }) => {
+  const piece = state.pieces.find((each) => each.stage === 'flying' && each.start === start)
+  if (!piece) return [state, NOTHING]
+  const length = piece.stop - piece.start
+  const others = state.pieces.filter((each) => each !== piece)
+  const back = cut({ ...state, pieces: [...others, { ...piece, stage: 'ready' }] })
+  switch (verdict(answer)) {
+    case 'done': {
+      const durable = merge([...state.durable, [piece.start, piece.stop]])
+      const good = { ...state, durable, pieces: others, failures: 0, mismatches: 0, renewed: false, trouble: null }
+      return [piece.zeros ? good : adapted(good, length, seconds), [{ do: 'save' }]]
+    }
+    case 'ask':
+      return unless(back, () => then(back, 'ask'))
+    case 'renew':
+      if (piece.generation < state.generation) return [back, NOTHING]
+      if (state.renewed) return fail(back, failure(answer, 'unauthenticated'))
+      return unless(back, () => renew(back, 'ask'))
+    case 'retry': {
+      const mismatches = state.mismatches + (answer.reason === 'chunk-digest-mismatch')
+      if (mismatches >= MOST_MISMATCHES) return fail(back, failure(answer))
+      const less = answer.status ? back : narrowed(back, length)
+      return unless({ ...less, mismatches }, (calm) => patiently(calm, answer, chance, 'ask'))
+    }
+    case 'shrink': {
+      if (length <= SMALLEST) return fail(back, failure(answer, 'refused'))
+      const largest = Math.max(SMALLEST, Math.min(state.largest, answer.limit ?? Infinity, half(length)))
+      return [cut({ ...back, largest, chunk: Math.min(state.chunk, largest), quick: 0 }), NOTHING]
+    }
+    default:
+      return fail(back, failure(answer))
+  }
+}
+
+/** Unless something else is being waited for already, which will find out all the same. */
+const unless = (state, otherwise) => (state.doing === 'send' ? otherwise(state) : [state, NOTHING])
+
+const half = (length) => 2 ** Math.floor(Math.log2(length / 2))
+
+const adapted = (state, length, seconds) => {
+  if (seconds > SLOW) return narrowed(state, length)
+  const quick = state.quick + (seconds < QUICK && length * 2 > state.chunk)
+  if (quick < state.width) return { ...state, quick }
+  const chunk = Math.min(state.chunk * 2, state.largest)
+  return { ...state, quick: 0, chunk, width: Math.min(state.width + 1, state.widest) }
+}
+
+const narrowed = (state, length) => {
+  const chunk = Math.min(state.chunk, Math.max(SMALLEST, half(length)), state.largest)
+  return cut({ ...state, chunk, quick: 0, width: Math.max(1, state.width - 1) })
+}
+
+/** Without what is ready and larger than chunks are now: it is hashed again, in smaller ones. */
+const cut = (state) => ({
+  ...state,
+  pieces: state.pieces.filter((each) => each.stage !== 'ready' || each.zeros || each.stop - each.start <= state.chunk),
+})
+
+/** Runs of zeros that meet are one. */
+const joined = (pieces) => {
+  const found = []
+  for (const piece of [...pieces].sort((a, b) => a.start - b.start)) {
+    const last = found.at(-1)
+    const meet = last?.zeros && piece.zeros && last.stop === piece.start && last.stage === 'ready' && piece.stage === 'ready'
+    if (meet) found[found.length - 1] = { ...last, stop: piece.stop }
+    else found.push(piece)
+  }
+  return found
+}
+
+// As many chunks as fit are hashed and sent, whenever nothing else has to happen first.
+const settle = ([state, effects]) => {
+  if (state.doing !== 'send') return [state, effects]
+  if (!missing(state.size, state.durable).length) return then(state, 'ask', effects)
+  const [hashing, toHash] = hash(state)
+  const [sending, toSend] = send(hashing)
+  return [sending, [...effects, ...toHash, ...toSend]]
+}
+
+const hash = (state) => {
+  const pieces = [...state.pieces]
+  const effects = []
+  const count = (...stages) => pieces.filter((each) => stages.includes(each.stage)).length
+  while (count('hashing') < 2 && count('hashing', 'ready') < state.width + 2) {
+    const [gap] = missing(state.size, [...state.durable, ...pieces.map((each) => [each.start, each.stop])])
+    if (!gap) break
+    const [start, end] = gap
+    const stop = Math.min(end, start + (state.empty && state.zeros ? SCAN : state.chunk))
+    pieces.push({ start, stop, stage: 'hashing' })
+    effects.push({ do: 'hash', start, stop, chunk: state.chunk, zeros: !!state.zeros })
+  }
+  return [{ ...state, pieces }, effects]
+}
+
+const send = (state) => {
+  let pieces = joined(state.pieces)
+  const effects = []
+  const unplanned = missing(state.size, [...state.durable, ...pieces.map((each) => [each.start, each.stop])])
+  const follows = ({ stop }) => unplanned.some(([at]) => at === stop) || pieces.some((each) => each.stage === 'hashing' && each.start === stop)
+  for (const piece of pieces) {
+    if (pieces.filter((each) => each.stage === 'flying').length >= state.width) break
+    if (piece.stage !== 'ready' || (piece.zeros && follows(piece))) continue
+    // The last piece brings the digest of the whole file along, so it waits for that.
+    const last = !unplanned.length && pieces.every((each) => each === piece || each.stage === 'flying')
+    if (last && !state.whole) continue
+    const flying = { ...piece, stage: 'flying', generation: state.generation }
+    pieces = pieces.map((each) => (each === piece ? flying : each))
+    effects.push({ do: 'send', ...flying, size: state.size, whole: state.whole })
+  }
+  return [{ ...state, pieces }, effects]
+}
+
+// For people
+
+const HANDOFF = { sealed: 'handing over', delivering: 'handing over', verifying: 'verifying' }
+
+const phaseOf = (state) => {
+  const { phase, doing, document, pieces } = state
+  if (phase === 'new' || phase === 'paused' || OVER.includes(phase)) return phase
+  if (cancels(state)) return 'cancelling'
+  if (HANDOFF[document?.state]) return HANDOFF[document.state]
+  if (pieces.some((each) => each.stage === 'flying')) return 'uploading'
+  if (doing === 'wait' || doing === 'renew') return 'waiting'
+  return doing === 'send' ? 'hashing' : state.believed && phase !== 'preparing' ? phase : 'preparing'
+}
+
+export const hex = (base64) => Array.from(atob(base64), (each) => each.charCodeAt(0).toString(16).padStart(2, '0')).join('')
+
+/** From 0 to 1, and 1 only when the image is active. `sent` is bytes, those on their way included. */
+export const fraction = ({ phase, size, document }, sent) => {
+  if (phase === 'active') return 1
+  const done = size ? sent / size : 1
+  const delivered = size ? (document?.handoff?.delivered ?? 0) / size : 0
+  return Math.min(0.99, 0.9 * done + (done < 1 ? 0 : 0.09 * Math.min(1, delivered)))
+}
+
+export const durableBytes = ({ durable }) => total(durable)

@@ -1,0 +1,136 @@
+// The service as docs/native-protocol.md has it, small and without time: what a client can be tried against.
+// handle(request, bytes) -> { status, header, text }, as transports give it.
+
+import { createHash } from 'node:crypto'
+import { merge, missing, total } from '../src/ranges.js'
+
+const PREFIX = 'urn:problem-type:resumable-glance:'
+export const ZEROS = 'application/vnd.resumable-glance.zeros'
+
+export const md5 = (bytes, as = 'base64') => createHash('md5').update(bytes).digest(as)
+
+export class Model {
+  constructor({ maxChunk = 1 << 30, maxSize = 2 ** 40, zeros = true, tickets = false } = {}) {
+    Object.assign(this, { maxChunk, maxSize, zeros, tickets })
+    this.uploads = new Map()
+    this.requests = []
+    this.wire = 0 // bytes of bodies
+    this.polls = 2 // questions until a sealed upload is active
+  }
+
+  handle(request, bytes = Buffer.alloc(0)) {
+    this.requests.push(request)
+    this.wire += bytes.length
+    const url = new URL(request.url)
+    const [, , , id, what] = url.pathname.split('/')
+    if (!id) return this._collection(request)
+    const upload = this.uploads.get(id)
+    if (!upload) return problem(404, 'unknown-upload')
+    if (what === 'ticket') return this._renew(upload, request)
+    if (this.tickets && !this._admits(upload, request)) return problem(401, 'ticket-expired')
+    if (upload.gone) return problem(410, upload.gone)
+    if (request.method === 'PATCH') return this._append(upload, request, bytes)
+    if (request.method === 'DELETE') return upload.state === 'active' ? problem(409, 'upload-sealed') : this._cancel(upload)
+    return reply(200, this._described(upload, true), head(upload))
+  }
+
+  /** Tickets that were given count no more. */
+  expireTickets() {
+    for (const upload of this.uploads.values()) upload.generation += 1
+  }
+
+  _collection(request) {
+    if (request.method === 'OPTIONS') return reply(200, this._capabilities())
+    if (this.tickets && request.headers['X-Auth-Token'] !== 'token') return problem(401, 'unauthenticated')
+    if (request.method === 'GET')
+      return reply(200, { uploads: [...this.uploads.values()].reverse().map((each) => this._described(each, false)) })
+    const { size, image } = JSON.parse(request.body)
+    const id = `a-${String(this.uploads.size).padStart(32, '0')}`
+    const upload = { id, size, image, generation: 0, durable: [], content: Buffer.alloc(size), whole: null, state: size ? 'receiving' : 'sealed' }
+    this.uploads.set(id, upload)
+    const ticket = this.tickets ? { ticket: { value: `${id} 0` } } : {}
+    return reply(201, { ...this._described(upload, true), ...ticket }, { ...head(upload), location: this._url(id) })
+  }
+
+  _capabilities() {
+    const zeros = this.zeros ? { zeros: { content_type: ZEROS } } : {}
+    return { chunks: { max_size: this.maxChunk }, max_size: this.maxSize, ...zeros }
+  }
+
+  _admits(upload, { headers }) {
+    return headers.Authorization === `Bearer ${upload.id} ${upload.generation}`
+  }
+
+  _renew(upload, { headers }) {
+    if (headers['X-Auth-Token'] !== 'token') return problem(401, 'unauthenticated')
+    return reply(201, { value: `${upload.id} ${upload.generation}` })
+  }
+
+  _append(upload, { headers }, bytes) {
+    const [, first, last, size] = headers['Content-Range'].match(/^bytes (\d+)-(\d+)\/(\d+)$/).map(Number)
+    const zeros = headers['Content-Type'] === ZEROS
+    const length = last + 1 - first
+    const content = zeros ? Buffer.alloc(length) : bytes
+    if (size !== upload.size) return problem(400, 'wrong-total')
+    if (!zeros && length > this.maxChunk) return problem(413, 'chunk-too-large', { limit: this.maxChunk })
+    if (content.length !== length) return problem(400, 'body-too-short')
+    if (upload.state === 'active') return problem(409, 'upload-sealed')
+    if (headers['Content-MD5'] && headers['Content-MD5'] !== md5(content)) return problem(422, 'chunk-digest-mismatch')
+    const whole = headers['Repr-Digest']?.match(/^md5=:(.*):$/)[1]
+    if (whole && upload.whole && upload.whole !== whole) return problem(409, 'wrong-digest')
+    for (const [start, stop] of overlap(upload.durable, first, last + 1))
+      if (!upload.content.subarray(start, stop).equals(content.subarray(start - first, stop - first)))
+        return problem(409, 'different-bytes')
+    upload.whole ??= whole
+    content.copy(upload.content, first)
+    upload.durable = merge([...upload.durable, [first, last + 1]])
+    if (upload.state === 'receiving' && !missing(upload.size, upload.durable).length) {
+      upload.state = 'sealed'
+      upload.left = this.polls
+    }
+    return reply(204, null, head(upload))
+  }
+
+  _cancel(upload) {
+    upload.gone = 'upload-cancelled'
+    return reply(204, null)
+  }
+
+  /** What GET tells; each time it is asked, the handoff goes a step further. */
+  _described(upload, asked) {
+    if (asked && ['sealed', 'delivering', 'verifying'].includes(upload.state) && upload.size === total(upload.durable)) {
+      upload.left = (upload.left ?? this.polls) - 1
+      const right = !upload.whole || upload.whole === md5(upload.content)
+      upload.state = upload.left > 0 ? 'delivering' : right ? 'active' : 'failed'
+    }
+    return {
+      id: upload.id, href: this._url(upload.id), state: upload.state, size: upload.size, received: total(upload.durable),
+      image: { id: 'image', name: upload.image?.name ?? null },
+      ...(asked && {
+        ranges: upload.durable.map(([start, stop]) => [start, stop - 1]),
+        hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
+        handoff: {
+          delivered: upload.state === 'active' ? upload.size : 0,
+          trouble: upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
+        },
+      }),
+    }
+  }
+
+  _url(id) {
+    return `http://service/v1/uploads/${id}`
+  }
+}
+
+export const reply = (status, document, headers = {}) => ({
+  status,
+  header: (name) => headers[name.toLowerCase()] ?? null,
+  text: document ? JSON.stringify(document) : '',
+})
+
+export const problem = (status, reason, facts = {}) => reply(status, { type: PREFIX + reason, detail: `${reason}.`, ...facts })
+
+const head = ({ state, size }) => ({ 'upload-state': state, 'upload-length': String(size) })
+
+const overlap = (ranges, start, stop) =>
+  ranges.map(([from, to]) => [Math.max(from, start), Math.min(to, stop)]).filter(([from, to]) => from < to)

@@ -1,0 +1,56 @@
+// A page for Upload without a browser: its worker runs here, and speaks to the model of the service.
+
+import { engine } from '../src/engine.js'
+import { Reader } from '../src/reader.js'
+import { Upload } from '../src/upload.js'
+import { memory } from '../src/storage.js'
+
+/** Where transports come to: `transport` can be changed by a test. Waits take no time. */
+export class Page {
+  constructor(model, { storage = memory() } = {}) {
+    this.model = model
+    this.storage = storage
+    this.between = async (request, carry) => carry() // what a test does to requests
+    this.waits = []
+  }
+
+  upload(file, options = {}) {
+    return new Upload(file, { endpoint: 'http://service', storage: this.storage, worker: () => this.worker(), image: { disk_format: 'raw' }, ...options })
+  }
+
+  worker() {
+    let alive = true
+    const worker = { onmessage: null, terminate: () => void (alive = false) }
+    const hear = engine((data) => queueMicrotask(() => alive && worker.onmessage({ data: structuredClone(data) })), {
+      clock: this.clock(), open: Reader.open,
+      transport: (request) => (alive ? this.carry(request) : new Promise(() => {})),
+    })
+    const copied = (message) => (message.open ? message : structuredClone(message)) // Node's copies of files have no date
+    worker.postMessage = (message) => queueMicrotask(() => hear(copied(message)))
+    return worker
+  }
+
+  clock() {
+    const waits = this.waits
+    return {
+      now: () => performance.now() / 1000,
+      chance: () => 0.5,
+      after: (seconds, call) => {
+        if (seconds < 30) waits.push(seconds)
+        const timer = setTimeout(call, seconds < 30 ? 1 : seconds * 1000)
+        if (seconds >= 30) timer.unref()
+        return () => clearTimeout(timer)
+      },
+    }
+  }
+
+  async carry(request) {
+    const aborted = new Promise((resolve) => request.signal.addEventListener('abort', () => resolve({ status: 0 })))
+    const carry = async () => {
+      const bytes = request.body?.arrayBuffer ? Buffer.from(await request.body.arrayBuffer()) : Buffer.alloc(0)
+      request.onProgress?.(bytes.length)
+      return this.model.handle(request, bytes)
+    }
+    return Promise.race([aborted, this.between(request, carry)])
+  }
+}

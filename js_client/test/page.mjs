@@ -1,0 +1,32 @@
+// What tests in Chromium tell an upload to do, and what they want to know of it.
+
+import * as ResumableGlance from 'resumable-glance'
+
+globalThis.rg = ResumableGlance
+
+const tasks = (globalThis.longTasks = [])
+new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration))).observe({ type: 'longtask' })
+
+globalThis.follow = (upload) => {
+  globalThis.upload = upload
+  globalThis.seen = []
+  upload.addEventListener('progress', ({ progress: { document, ...progress } }) => seen.push(progress))
+  return upload
+}
+
+/** Upload what is chosen, or `file`. */
+globalThis.begin = (options, file = document.querySelector('input').files[0]) => void follow(new rg.Upload(file, options)).start()
+
+/** Go on with what was begun last, with the file that is chosen. */
+globalThis.goOn = async () => {
+  const [previous] = await rg.Upload.findPrevious()
+  follow(await previous.reopen(document.querySelector('input').files[0])).start()
+}
+
+/** What tests look at: plain data. */
+globalThis.told = () => {
+  const { document, ...progress } = upload.progress
+  const error = upload.error && { code: upload.error.code, message: upload.error.message, advice: upload.error.advice }
+  return { ...progress, document, url: upload.url, error, result: upload.result }
+}
+globalThis.ended = () => ['active', 'failed', 'cancelled'].includes(upload.phase)

@@ -1,0 +1,310 @@
+// The plan against the model of the service, in any order of events, with whatever can go wrong.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { begin, durableBytes, fraction, plan, unsafe, verdict } from '../src/plan.js'
+import { merge, missing } from '../src/ranges.js'
+import { answer, request } from '../src/wire.js'
+import { Model, md5, problem } from './model.js'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const NOUGHT = Buffer.alloc(256 * KIB)
+
+/** A file of blocks of 256 KiB, some of them zeros. */
+const content = (blocks, tail) =>
+  Buffer.concat([
+    ...blocks.map((each, at) => Buffer.alloc(256 * KIB, each ? (at % 250) + 1 : 0)),
+    Buffer.alloc(tail, 7),
+  ])
+
+/** What the hasher would give: cut at each change between zeros and others. */
+const hashed = (file, { start, stop, chunk, zeros }) => {
+  const pieces = []
+  const block = 256 * KIB
+  for (let at = start; at < stop; at += block) {
+    const bytes = file.subarray(at, Math.min(stop, at + block))
+    const empty = zeros && bytes.equals(NOUGHT.subarray(0, bytes.length))
+    const last = pieces.at(-1)
+    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunk)) last.stop += bytes.length
+    else pieces.push({ start: at, stop: at + bytes.length, ...(empty && { zeros: true }) })
+  }
+  return pieces.map((each) => (each.zeros ? each : { ...each, md5: md5(file.subarray(each.start, each.stop)) }))
+}
+
+/** An upload under the plan: effects wait in `pending` until `happens` lets one of them come true. */
+class World {
+  constructor(file, model, { owner = true, ...options } = {}) {
+    Object.assign(this, { file, model, owner, token: 'token' })
+    this.state = begin({ size: file.length, name: 'disk', ...options })
+    this.pending = []
+    this.ticket = null
+    this.durable = 0
+    this.finished = 0
+    this.high = 0
+  }
+
+  send(event) {
+    const before = this.state
+    const frozen = JSON.stringify(before)
+    const [state, effects] = plan(before, event)
+    assert.equal(JSON.stringify(before), frozen, 'a state was changed in place')
+    this.state = state
+    for (const effect of effects) {
+      if (effect.do === 'abort') this.pending = []
+      else if (effect.do === 'finish') this.finished += 1
+      else if (effect.do === 'wait') this.pending = [...this.pending.filter((each) => each.do !== 'wait'), effect]
+      else if (!['save', 'forget'].includes(effect.do)) this.pending.push(effect)
+    }
+    this.check(before)
+  }
+
+  check(before) {
+    const { state } = this
+    const flying = state.pieces.filter((each) => each.stage === 'flying')
+    const spans = flying.map((each) => [each.start, each.stop])
+    assert.equal(merge(spans).length <= spans.length && covered(merge(spans)), covered(spans), 'chunks in flight overlap')
+    assert.ok(flying.length <= state.widest)
+    const news = flying.filter((each) => before.pieces.every((old) => old.start !== each.start || old.stage !== 'flying'))
+    assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.largest))
+    if (state.url === before.url) assert.ok(durableBytes(state) >= durableBytes(before), 'what was durable is not')
+    const shown = fraction(state, durableBytes(state))
+    assert.equal(shown === 1, state.phase === 'active')
+    const whole = spans.length && !missing(state.size, [...state.durable, ...spans]).length
+    if (whole) assert.ok(state.whole, 'the last byte goes without the digest of all of them')
+    if (state.phase === 'active') assert.ok(!unsafe(state))
+  }
+
+  /** One of the pending effects comes true; `how` says what becomes of it. */
+  happens(which, how) {
+    const [effect] = this.pending.splice(which % this.pending.length, 1)
+    if (effect.do === 'wait') return this.send({ type: 'woken' })
+    if (effect.do === 'hash') {
+      this.send({ type: 'hashed', start: effect.start, stop: effect.stop, pieces: hashed(this.file, effect) })
+      if (how.whole) this.send({ type: 'whole', md5: md5(this.file) })
+      return
+    }
+    this.send({ type: 'answer', to: effect.do, start: effect.start, seconds: how.seconds, chance: 0.5, answer: this.carried(effect, how) })
+  }
+
+  carried(effect, { lost, refused, damaged, html }) {
+    const { state, model } = this
+    const token = this.owner ? this.token : null
+    const { body, ...head } = request(effect, {
+      uploads: 'http://service/v1/uploads', url: state.url, zeros: state.zeros, token, ticket: this.ticket,
+      description: { size: state.size, image: { name: 'disk' } },
+    })
+    if (lost === 'request') return answer({ status: 0 })
+    if (refused) return answer(problem(...refused))
+    if (html) return answer({ status: html, text: '<html>' })
+    let bytes = Array.isArray(body) ? this.file.subarray(...body) : Buffer.alloc(0)
+    if (damaged && bytes.length) bytes = Buffer.from(bytes.map((each, at) => (at ? each : each ^ 1)))
+    const came = answer(model.handle({ ...head, body }, bytes))
+    if (lost === 'answer') return answer({ status: 0 })
+    const ticket = effect.do === 'renew' ? came.document?.value : came.document?.ticket?.value
+    if (ticket) this.ticket = ticket
+    return came
+  }
+
+  /** Everything goes well from here on. */
+  ends(most = 20_000) {
+    this.send({ type: 'whole', md5: md5(this.file) })
+    if (this.state.phase === 'paused' || this.state.phase === 'failed') this.send({ type: 'start' })
+    for (let steps = 0; !['active', 'failed', 'cancelled'].includes(this.state.phase); steps++) {
+      assert.ok(steps < most && this.pending.length, `it hangs: ${JSON.stringify({ ...this.state, document: null })}`)
+      this.happens(0, { seconds: 1 })
+    }
+  }
+}
+
+const covered = (ranges) => ranges.reduce((sum, [start, stop]) => sum + stop - start, 0)
+
+const assertUploaded = ({ state, model, file, finished }) => {
+  assert.equal(state.phase, 'active', JSON.stringify(state.error))
+  assert.equal(finished, 1)
+  const upload = model.uploads.get(state.url.split('/').at(-1))
+  assert.ok(upload.content.equals(file))
+  assert.equal(upload.whole ?? md5(file), md5(file))
+}
+
+const started = (file, model = new Model(), options = {}) => {
+  const world = new World(file, model, options)
+  world.send({ type: 'start' })
+  return world
+}
+
+const until = (world, doing, how = { seconds: 1 }) => {
+  for (let steps = 0; steps < 1000; steps++) {
+    const which = world.pending.findIndex((each) => each.do === doing)
+    if (which >= 0) return which
+    world.happens(0, how)
+  }
+  assert.fail(`it never does ${doing}`)
+}
+
+const happening = fc.record({
+  which: fc.nat(20),
+  seconds: fc.constantFrom(0.1, 1, 5, 20),
+  whole: fc.boolean(),
+  lost: fc.constantFrom(undefined, undefined, undefined, 'request', 'answer'),
+  damaged: fc.constantFrom(false, false, false, false, true),
+  refused: fc.constantFrom(undefined, undefined, undefined, undefined, [503, 'shutting-down'], [507, 'no-scratch-space'],
+    [429, 'over-limit'], [408, 'stalled'], [409, 'superseded'], [500, 'internal-error']),
+  html: fc.constantFrom(undefined, undefined, undefined, undefined, 502, 504, 413),
+})
+const told = fc.constantFrom('pause', 'start', 'woken', 'expire', 'whole')
+const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1, arbitrary: told }), { maxLength: 120 })
+const files = fc.tuple(fc.array(fc.boolean(), { maxLength: 60 }), fc.nat(100_000))
+
+test('whatever happens in between, and in whatever order, every byte arrives, once it can', () => {
+  const property = fc.property(files, story, fc.record({ tickets: fc.boolean(), zeros: fc.boolean() }), (shape, events, how) => {
+    const file = content(...shape)
+    const world = started(file, new Model(how))
+    for (const event of events) {
+      if (event === 'expire') world.model.expireTickets()
+      else if (event === 'whole') world.send({ type: 'whole', md5: md5(file) })
+      else if (typeof event === 'string') world.send({ type: event })
+      else if (world.pending.length) world.happens(event.which, event)
+    }
+    if (world.state.phase === 'failed')
+      assert.ok(['damaged', 'unauthenticated', 'refused'].includes(world.state.error.code), JSON.stringify(world.state.error))
+    world.ends()
+    assertUploaded(world)
+  })
+  fc.assert(property, { numRuns: Number(process.env.RUNS ?? 100) })
+})
+
+test('a file of no bytes is an image too', () => {
+  const world = started(Buffer.alloc(0))
+  world.ends()
+  assertUploaded(world)
+})
+
+test('an answer to a creation that was lost does not make two uploads', () => {
+  const world = started(content([1, 1], 5))
+  world.happens(until(world, 'create'), { lost: 'answer' })
+  world.ends()
+  assertUploaded(world)
+  assert.equal(world.model.uploads.size, 1)
+})
+
+test('chunks grow while the link is fast, up to what the service takes', () => {
+  const world = started(content(Array(400).fill(1), 0), new Model({ maxChunk: 16 * MIB }))
+  world.ends()
+  assertUploaded(world)
+  assert.equal(world.state.chunk, 16 * MIB)
+  assert.equal(world.state.width, world.state.widest)
+})
+
+test('chunks shrink, and fewer go at a time, while the link is slow', () => {
+  const world = started(content(Array(80).fill(1), 0))
+  world.happens(until(world, 'send'), { seconds: 40 })
+  assert.equal(world.state.chunk, 2 * MIB)
+  assert.equal(world.state.width, 1)
+})
+
+test('a proxy that takes little is sent little', () => {
+  const world = started(content(Array(40).fill(1), 0))
+  for (let at = 0; at < 2; at++) world.happens(until(world, 'send'), { html: 413 })
+  assert.ok(world.state.largest < 4 * MIB)
+  world.ends()
+  assertUploaded(world)
+})
+
+test('a proxy that takes nothing is told to a person', () => {
+  const world = started(content(Array(40).fill(1), 0))
+  while (world.state.phase !== 'failed') world.happens(until(world, 'send'), { html: 413 })
+  assert.equal(world.state.error.code, 'refused')
+})
+
+test('a ticket that has ended is renewed once, and the upload goes on', () => {
+  const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
+  until(world, 'send')
+  world.model.expireTickets()
+  world.ends()
+  assertUploaded(world)
+  assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
+})
+
+test('a fresh ticket that is refused too ends it, and with another one it goes on', () => {
+  const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
+  const which = until(world, 'send')
+  world.happens(which, { refused: [401, 'ticket-expired'] })
+  world.happens(until(world, 'renew'), {})
+  world.happens(until(world, 'ask'), { refused: [401, 'ticket-expired'] })
+  assert.equal(world.state.error.code, 'unauthenticated')
+  world.ends()
+  assertUploaded(world)
+})
+
+test('an upload that is gone ends it, and is not begun again behind a person’s back', () => {
+  const world = started(content(Array(20).fill(1), 0))
+  until(world, 'send')
+  for (const upload of world.model.uploads.values()) upload.gone = 'upload-expired'
+  world.happens(until(world, 'send'), {})
+  assert.equal(world.state.error.code, 'gone')
+  assert.equal(world.model.uploads.size, 1)
+})
+
+test('a remembered upload that is gone is made anew', () => {
+  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone' })
+  world.ends()
+  assertUploaded(world)
+})
+
+test('another file than the one that was begun is refused', () => {
+  const model = new Model()
+  const first = started(content(Array(20).fill(1), 0), model)
+  first.happens(until(first, 'send'), { seconds: 1 })
+  const other = started(content(Array(20).fill(1), 1), model, { url: 'http://service/v1/uploads/a-00000000000000000000000000000000' })
+  other.ends()
+  assert.equal(other.state.error.code, 'file-changed')
+})
+
+test('runs of zeros are declared in one request, and cost no bytes', () => {
+  const file = content([1, ...Array(400).fill(0), 1], 0)
+  const world = started(file, new Model())
+  world.ends()
+  assertUploaded(world)
+  assert.equal(world.model.wire, 512 * KIB)
+  const runs = world.model.requests.filter((each) => each.headers['Content-Type']?.includes('zeros'))
+  assert.ok(runs.length <= 2, `${runs.length} requests`)
+})
+
+test('what waits for its owner asks for consent once', () => {
+  const world = started(content([1], 0), new Model({ tickets: true }))
+  world.model.polls = 5
+  world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
+  const [upload] = world.model.uploads.values()
+  upload.trouble = { reason: 'token-expired', detail: 'The token has expired.' }
+  world.ends()
+  assertUploaded(world)
+  assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
+})
+
+test('a 5xx never makes it begin again', () => {
+  const world = started(content(Array(60).fill(1), 0))
+  world.happens(until(world, 'send'), { seconds: 1 })
+  world.happens(until(world, 'send'), { html: 502 })
+  const before = durableBytes(world.state)
+  for (let at = 0; at < 5; at++) {
+    world.happens(until(world, 'ask'), { html: 502 })
+    assert.ok(durableBytes(world.state) >= before && before > 0)
+  }
+  world.ends()
+  assert.equal(world.model.uploads.size, 1)
+})
+
+test('a wish to wait is obeyed, within reason', () => {
+  const world = started(content([1], 0))
+  const [, effects] = plan(world.state, { type: 'answer', to: 'limits', chance: 0, answer: { status: 503, reason: null, retryAfter: 40 } })
+  assert.equal(effects[0].seconds, 40)
+  const [, more] = plan(world.state, { type: 'answer', to: 'limits', chance: 0, answer: { status: 503, reason: null, retryAfter: 9999 } })
+  assert.equal(more[0].seconds, 300)
+})
+
+test('nothing is tried again that can’t become better', () => {
+  for (const [status, reason] of [[400, 'malformed-request'], [403, 'forbidden'], [409, 'different-bytes'], [415, null], [501, null]])
+    assert.equal(verdict({ status, reason }), 'give up')
+})

@@ -1,0 +1,94 @@
+// What is read of a file: md5 as Node computes it, and pieces that fill the region.
+
+import assert from 'node:assert/strict'
+import { Blob } from 'node:buffer'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Hashing } from '../src/hashing.js'
+import { Reader, isEmpty } from '../src/reader.js'
+import { md5 } from './model.js'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+const disk = (runs, tail) =>
+  Buffer.concat([...runs.map(([blocks, fill]) => Buffer.alloc(blocks * 64 * KIB, fill)), Buffer.alloc(tail, 5)])
+
+test('the pieces of a region fill it, have the md5 of what is there, and name zeros only where there are some', async () => {
+  const runs = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom(0, 0, 1, 2)), { maxLength: 8 })
+  const property = fc.asyncProperty(runs, fc.nat(70_000), fc.nat(), fc.constantFrom(256 * KIB, 4 * MIB), fc.boolean(), async (shape, tail, cut, chunk, zeros) => {
+    const content = disk(shape, tail)
+    if (!content.length) return
+    const reader = await Reader.open(new Blob([content]))
+    const start = cut % content.length
+    const pieces = await reader.hash({ start, stop: content.length, chunk, zeros })
+    let at = start
+    for (const piece of pieces) {
+      assert.equal(piece.start, at)
+      const bytes = content.subarray(piece.start, piece.stop)
+      if (piece.zeros) assert.ok(zeros && isEmpty(new Uint8Array(bytes)))
+      else assert.equal(piece.md5, md5(bytes))
+      assert.ok(piece.zeros || bytes.length <= chunk)
+      at = piece.stop
+    }
+    assert.equal(at, content.length)
+    let whole = null
+    while (!whole) whole = await reader.readOn()
+    assert.equal(whole, md5(content))
+  })
+  await fc.assert(property, { numRuns: 60 })
+})
+
+test('a run of zeros of a mebibyte is found, a shorter one goes with the rest', async () => {
+  const content = disk([[1, 1], [15, 0], [1, 1], [16, 0], [1, 1]], 0)
+  const reader = await Reader.open(new Blob([content]))
+  const pieces = await reader.hash({ start: 0, stop: content.length, chunk: 4 * MIB, zeros: true })
+  assert.deepEqual(pieces.map((each) => [each.start / KIB / 64, each.stop / KIB / 64, !!each.zeros]), [[0, 17, false], [17, 33, true], [33, 34, false]])
+})
+
+test('empty is what has zeros alone, wherever the other byte is', () => {
+  for (const size of [0, 1, 3, 4, 5, 64, 65_537]) {
+    assert.ok(isEmpty(new Uint8Array(size)))
+    for (const at of new Set([0, size >> 1, size - 1])) {
+      if (at < 0 || at >= size) continue
+      const bytes = new Uint8Array(size)
+      bytes[at] = 1
+      assert.ok(!isEmpty(bytes))
+    }
+  }
+})
+
+test('a sample differs where the first, the middle or the last bytes do', async () => {
+  const content = disk([[100, 1]], 77)
+  const sample = async (bytes) => (await Reader.open(new Blob([bytes]))).sample()
+  const found = new Set([await sample(content)])
+  for (const at of [0, content.length >> 1, content.length - 1]) {
+    const changed = Buffer.from(content)
+    changed[at] ^= 1
+    found.add(await sample(changed))
+  }
+  assert.equal(found.size, 4)
+})
+
+test('chunks go before the whole file, which is read to its end all the same', async () => {
+  const content = disk([[400, 3]], 1)
+  const told = []
+  const whole = new Promise((resolve) => {
+    const hashing = Reader.open(new Blob([content])).then((reader) => new Hashing(reader, resolve))
+    hashing.then(async (each) => {
+      const asked = [8, 4, 0].map((at) => each.hash({ start: at * MIB, stop: (at + 1) * MIB, chunk: MIB }))
+      for (const [piece] of await Promise.all(asked)) told.push(piece.md5)
+    })
+  })
+  assert.equal(await whole, md5(content))
+  assert.deepEqual(told, [8, 4, 0].map((at) => md5(content.subarray(at * MIB, (at + 1) * MIB))))
+})
+
+test('a file that can’t be read, or has become shorter, is told as that', async () => {
+  const gone = { size: 100, slice: () => ({ arrayBuffer: () => Promise.reject(Object.assign(new Error('gone'), { name: 'NotReadableError' })) }) }
+  const shorter = { size: 100, slice: () => new Blob(['x']) }
+  for (const file of [gone, shorter]) {
+    const hashing = new Hashing(await Reader.open(file), () => {})
+    await assert.rejects(hashing.hash({ start: 0, stop: 50, chunk: 50 }), { code: 'file-unreadable' })
+  }
+})

@@ -1,0 +1,166 @@
+// Upload as a page has it in hand, with its worker beside it and the model of the service behind.
+
+import assert from 'node:assert/strict'
+import { Blob } from 'node:buffer'
+import { test } from 'node:test'
+import { UploadError } from '../src/errors.js'
+import { Upload } from '../src/upload.js'
+import { Model, md5, problem } from './model.js'
+import { Page } from './page.js'
+
+const MIB = 1024 * 1024
+
+const fileOf = (bytes, lastModified = 1, name = 'disk.raw') => Object.assign(new Blob([bytes]), { name, lastModified })
+const noise = (size, seed = 1) => Buffer.from(Uint8Array.from({ length: size }, (_, at) => ((at * 31 + seed * 7) ^ (at >> 8)) % 251))
+const CONTENT = noise(9 * MIB + 5)
+
+const received = (model) => [...model.uploads.values()].at(-1)
+
+test('a file becomes an image, and three md5s are equal', async () => {
+  const page = new Page(new Model())
+  const upload = page.upload(fileOf(CONTENT))
+  const result = await upload.start().done
+  assert.equal(result.md5, md5(CONTENT, 'hex'))
+  assert.equal(result.hashes.md5, result.md5)
+  assert.ok(received(page.model).content.equals(CONTENT))
+  assert.equal(received(page.model).whole, md5(CONTENT))
+  assert.equal(upload.phase, 'active')
+  assert.equal(upload.progress.fraction, 1)
+})
+
+test('progress never runs backwards, and is whole only at the end', async () => {
+  const page = new Page(new Model())
+  let fails = 6
+  page.between = async (request, carry) => (request.method === 'PATCH' && fails-- > 0 ? problem(503, 'shutting-down') : carry())
+  const upload = page.upload(fileOf(CONTENT)).start()
+  const seen = []
+  for await (const progress of upload) seen.push({ ...progress })
+  const fractions = seen.map((each) => each.fraction)
+  assert.deepEqual(fractions, [...fractions].sort((a, b) => a - b))
+  assert.deepEqual(seen.map((each) => each.durable), seen.map((each) => each.durable).sort((a, b) => a - b))
+  assert.ok(seen.every((each) => each.fraction < 1 || each.phase === 'active'))
+  assert.ok(seen.some((each) => each.phase === 'waiting' && each.trouble))
+})
+
+test('a pause stops it, and it goes on where it was', async () => {
+  const page = new Page(new Model())
+  const upload = page.upload(fileOf(CONTENT))
+  let chunks = 0
+  page.between = async (request, carry) => {
+    if (request.method === 'PATCH' && ++chunks === 2) queueMicrotask(() => upload.pause())
+    return carry()
+  }
+  upload.start()
+  await new Promise((resolve) => upload.addEventListener('phase', () => upload.phase === 'paused' && resolve()))
+  const before = page.model.requests.length
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(page.model.requests.length, before)
+  await upload.resume().done
+  assert.equal(page.model.uploads.size, 1)
+  assert.ok(received(page.model).content.equals(CONTENT))
+})
+
+test('a page that was closed is followed by one that goes on', async () => {
+  const model = new Model()
+  const first = new Page(model)
+  let chunks = 0
+  first.between = async (request, carry) => (request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry())
+  const closed = first.upload(fileOf(CONTENT), { locks: false }).start()
+  await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable && resolve()))
+  closed._leave() // its worker ends with it
+
+  const second = new Page(model, { storage: first.storage })
+  const [previous, ...others] = await Upload.findPrevious({ storage: first.storage })
+  assert.equal(others.length, 0)
+  assert.equal(previous.name, 'disk.raw')
+  const upload = await previous.reopen(fileOf(CONTENT), { worker: () => second.worker() })
+  await upload.start().done
+  assert.equal(model.uploads.size, 1)
+  assert.ok(model.wire < CONTENT.length + 4 * MIB)
+  assert.deepEqual(await Upload.findPrevious({ storage: first.storage }), [])
+})
+
+test('a file that was changed meanwhile is refused', async () => {
+  const model = new Model()
+  const page = new Page(model)
+  page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
+  const closed = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
+  closed._leave()
+  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  for (const changed of [fileOf(CONTENT, 2), fileOf(noise(CONTENT.length, 2))]) {
+    const upload = await previous.reopen(changed, { worker: () => page.worker() })
+    await assert.rejects(upload.start().done, { name: 'UploadError', code: 'file-changed' })
+    assert.ok(upload.error.advice)
+  }
+})
+
+test('cancelling ends it here and at the service', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
+  const upload = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => upload.addEventListener('phase', () => upload.phase === 'uploading' && resolve()))
+  upload.cancel()
+  await assert.rejects(upload.done, { code: 'cancelled' })
+  assert.equal(received(page.model).gone, 'upload-cancelled')
+  assert.deepEqual(await Upload.findPrevious({ storage: page.storage }), [])
+})
+
+test('a ticket that ends is asked for again, once', async () => {
+  const model = new Model({ tickets: true })
+  const page = new Page(model)
+  let chunks = 0
+  page.between = async (request, carry) => {
+    if (request.method === 'PATCH' && ++chunks === 2) model.expireTickets()
+    return carry()
+  }
+  let asked = 0
+  const renewTicket = async (url) => {
+    asked += 1
+    const upload = model.uploads.get(url.split('/').at(-1))
+    return `${upload.id} ${upload.generation}`
+  }
+  await page.upload(fileOf(CONTENT), { token: async () => 'token', renewTicket }).start().done
+  assert.equal(asked, 1)
+})
+
+test('who has a ticket alone needs no token', async () => {
+  const model = new Model({ tickets: true })
+  const description = JSON.stringify({ size: CONTENT.length, image: { name: 'theirs' } })
+  const made = model.handle({ method: 'POST', url: 'http://service/v1/uploads', headers: { 'X-Auth-Token': 'token' }, body: description })
+  const { href, ticket } = JSON.parse(made.text)
+  await new Page(model).upload(fileOf(CONTENT), { url: href, ticket: ticket.value }).start().done
+  assert.equal(model.uploads.size, 1)
+})
+
+test('without a way to a new ticket, what to do is said', async () => {
+  const page = new Page(new Model({ tickets: true }))
+  const upload = page.upload(fileOf(CONTENT), { token: 'wrong' }).start()
+  await assert.rejects(upload.done, (error) => error instanceof UploadError && error.code === 'unauthenticated' && error.advice !== '')
+})
+
+test('an image that Glance refuses is a failure with its reason', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) =>
+    request.method === 'POST' ? problem(400, 'image-refused', { detail: 'Glance does not know the format foo.' }) : carry()
+  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, { code: 'refused', message: 'Glance does not know the format foo.' })
+})
+
+test('a failure can be tried again', async () => {
+  const page = new Page(new Model())
+  let refused = true
+  page.between = async (request, carry) => (request.method === 'POST' && refused ? problem(403, 'forbidden') : carry())
+  const upload = page.upload(fileOf(CONTENT)).start()
+  await assert.rejects(upload.done, { code: 'forbidden' })
+  refused = false
+  await upload.start().done
+  assert.equal(upload.error, null)
+})
+
+test('zeros cost nothing', async () => {
+  const disk = Buffer.concat([noise(MIB), Buffer.alloc(64 * MIB), noise(MIB, 3), Buffer.alloc(32 * MIB)])
+  const page = new Page(new Model())
+  const result = await page.upload(fileOf(disk)).start().done
+  assert.equal(result.md5, md5(disk, 'hex'))
+  assert.ok(page.model.wire <= 4 * MIB, `${page.model.wire} bytes`)
+})

@@ -1,0 +1,207 @@
+"""Our own client in Chromium, on a page of another origin: what its README shows, and what a browser alone can tell."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser import Browser, served
+from tests.chaos import BadLink
+from tests.images import raw_disk
+from tests.javascript import PROJECT
+from tests.service import Service, development
+from tests.wire import Client
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+MIB = 1024 * 1024
+SIZE = 24 * MIB
+DEADLINE = 120_000  # milliseconds
+EXAMPLES = re.findall(r"^```js\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+RAW = {"disk_format": "raw"}
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The origin of js_client/test/page.html."""
+    with served(PROJECT) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def service(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with development(tmp_path_factory.mktemp("service"), {"cors": {"allowed_origin": site}}) as running:
+        yield running
+
+
+def opened(browser: Browser, site: str, file: Path | None = None) -> Page:
+    """A page with our client, and a file that is chosen."""
+    page = browser.open(f"{site}/test/page.html")
+    page.wait_for_function("!!globalThis.begin")
+    if file is not None:
+        page.set_input_files("input", file)
+    return page
+
+
+def disk(seed: int) -> Path:
+    return raw_disk(SIZE, seed=seed)
+
+
+def begin(page: Page, url: str, **options: Any) -> None:
+    page.evaluate("options => begin(options)", {"endpoint": url, "image": RAW, **options})
+
+
+def told(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = page.evaluate("told()")
+    return found
+
+
+def ended(page: Page) -> dict[str, Any]:
+    page.wait_for_function("ended()", timeout=DEADLINE)
+    return told(page)
+
+
+def wait_until_durable(page: Page, size: int = 1) -> None:
+    page.wait_for_function("size => upload.progress.durable >= size", arg=size, timeout=DEADLINE)
+
+
+def assert_uploaded(service: Service, end: Mapping[str, Any], file: Path) -> None:
+    assert end["phase"] == "active", end
+    content = file.read_bytes()
+    assert (service.directory / "images" / end["result"]["image"]["id"]).read_bytes() == content
+    assert end["result"]["hashes"]["sha512"] == hashlib.sha512(content).hexdigest()
+    assert end["result"]["md5"] == end["result"]["hashes"]["md5"]
+
+
+# The README
+
+
+def run(page: Page, example: str, service: Service) -> list[str]:
+    """What an example of the README says, with the service where it has one of its own."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    source = example.replace("https://glance.example", service.url)
+    page.add_script_tag(content=f"{source}\nglobalThis.finished = true", type="module")
+    page.wait_for_function("globalThis.finished", timeout=DEADLINE)
+    return said
+
+
+def test_the_first_example_uploads_a_file(service: Service, site: str, browser: Browser) -> None:
+    page = opened(browser, site, disk(31))
+    said = run(page, EXAMPLES[0], service)
+    md5 = hashlib.md5(disk(31).read_bytes(), usedforsecurity=False).hexdigest()
+    assert f"is active, and md5 {md5} = {md5}" in said[-1]
+    assert page.eval_on_selector("progress", "bar => bar.value") == 1
+
+
+def test_the_second_example_needs_no_token(service: Service, site: str, browser: Browser) -> None:
+    page = opened(browser, site, disk(32))
+    made: list[dict[str, Any]] = []
+
+    def server(route: Route) -> None:
+        made.append(Client(service.url).create(int(route.request.post_data or "0")).json())
+        route.fulfill(json={"url": made[0]["href"], "ticket": made[0]["ticket"]["value"]})
+
+    page.route("**/my-server/new-upload", server)
+    run(page, EXAMPLES[1], service)
+    assert Client(service.url).show(made[0]["href"])["state"] == "active"
+
+
+def test_the_third_example_tells_how_far_it_is(service: Service, site: str, browser: Browser) -> None:
+    with BadLink(service.port, rate=8 * MIB) as link:
+        page = opened(browser, site, disk(33))
+        said = run(page, EXAMPLES[2].replace("https://glance.example", link.url), service)
+    assert any(line.startswith("uploading: ") for line in said)
+    assert said[-1].startswith(f"active: {round(SIZE / 1e6)} of {round(SIZE / 1e6)} MB")
+
+
+def test_the_fourth_example_goes_on_another_day(service: Service, site: str, browser: Browser) -> None:
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = opened(browser, site, disk(34))
+        begin(page, link.url, largestChunk=2 * MIB)
+        wait_until_durable(page)
+        before = told(page)
+        page.close()  # without a question: nobody has touched it
+        link.rate = None
+        page = opened(browser, site, disk(34))
+        said = run(page, EXAMPLES[3].replace("https://glance.example", link.url), service)
+        assert Client(link.url).show(before["url"])["state"] == "active"
+    assert re.fullmatch(rf"{disk(34).name}: [1-9]\d* of {SIZE} bytes are there", said[0])
+    assert len(EXAMPLES) == 4
+
+
+def test_the_classic_script_does_the_same(service: Service, site: str, browser: Browser) -> None:
+    page = browser.open(f"{site}/test/classic.html")
+    page.set_input_files("input", disk(35))
+    page.evaluate("url => ResumableGlance.begin(url)", service.url)
+    page.wait_for_function("ResumableGlance.ended?.image", timeout=DEADLINE)
+
+
+# What only a browser can tell
+
+
+def test_it_goes_on_after_cuts_and_progress_never_runs_backwards(service: Service, site: str, browser: Browser) -> None:
+    with BadLink(service.port, cuts=6, patience=(MIB, 4 * MIB), rate=16 * MIB, seed=4) as link:
+        page = opened(browser, site, disk(36))
+        begin(page, link.url)
+        end = ended(page)
+        assert link.cuts_made == 6
+    assert_uploaded(service, end, disk(36))
+    fractions = page.evaluate("seen.map(each => each.fraction)")
+    assert fractions == sorted(fractions)
+    assert all(each["fraction"] < 1 for each in page.evaluate("seen") if each["phase"] != "active")
+
+
+def test_a_changed_file_is_not_mixed_with_the_one_that_was_begun(
+    service: Service, site: str, browser: Browser, tmp_path: Path
+) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(disk(37).read_bytes())
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = opened(browser, site, file)
+        begin(page, link.url, largestChunk=MIB)
+        wait_until_durable(page)
+        page.close()
+        with file.open("r+b") as changed:
+            changed.write(b"changed")
+        page = opened(browser, site, file)
+        page.evaluate("goOn()")
+        end = ended(page)
+    assert (end["phase"], end["error"]["code"]) == ("failed", "file-changed")
+    assert end["error"]["advice"]
+
+
+def test_a_file_that_changes_while_it_is_sent_is_noticed(
+    service: Service, site: str, browser: Browser, tmp_path: Path
+) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(disk(38).read_bytes())
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = opened(browser, site, file)
+        begin(page, link.url, largestChunk=MIB)
+        wait_until_durable(page)
+        file.write_bytes(b"another file")
+        end = ended(page)
+    assert (end["phase"], end["error"]["code"]) == ("failed", "file-unreadable")
+
+
+def test_of_two_tabs_one_uploads_and_the_other_takes_over(service: Service, site: str, browser: Browser) -> None:
+    with BadLink(service.port, rate=2 * MIB) as link:
+        first, second = opened(browser, site, disk(39)), opened(browser, site, disk(39))
+        begin(first, link.url, largestChunk=MIB)
+        wait_until_durable(first)
+        begin(second, link.url, largestChunk=MIB)
+        second.wait_for_function("upload.progress.trouble", timeout=DEADLINE)
+        assert told(second)["phase"] == "waiting"
+        begun = told(first)["url"]
+        first.close()
+        link.rate = None
+        end = ended(second)
+    assert end["url"] == begun
+    assert_uploaded(service, end, disk(39))
