@@ -30,6 +30,7 @@ from tests.images import apt_get
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 START_DEADLINE = 20  # seconds
+Running = contextlib.AbstractContextManager[str]
 DAY = datetime.timedelta(days=1)
 
 

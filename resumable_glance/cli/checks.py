@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from resumable_glance import app, config
 from resumable_glance.auth.vault import Vault
+from resumable_glance.cli.verdicts import Failed, say, tried
 from resumable_glance.config import Settings
 from resumable_glance.errors import CannotStart
 from resumable_glance.scratch.local import InUse, LocalScratch
@@ -22,41 +23,41 @@ from resumable_glance.sinks import DeliveryFailed
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 
 
-class _Failed(Exception):
-    def __init__(self, problem: object, next_step: str) -> None:
-        super().__init__(str(problem))
-        self.next_step = next_step
-
-
 def run(files: list[str] | None) -> int:
     """Print what each part says; 0 if all of them are well."""
-    try:
-        settings, conf = config.load(files)
-    except config.BadConfiguration as problem:
-        _say("configuration", "FAIL", str(problem), "Correct the option; docs/configuration tells what each one takes.")
+    if (read := _read(files)) is None:
         return 1
-    read = ", ".join(conf.config_file or []) or "no file: defaults only"
-    _say("configuration", "ok", read)
+    settings, conf = read
     parts: list[tuple[str, Callable[[Settings, cfg.ConfigOpts], str]]] = [
         ("scratch", _scratch), ("catalog", _catalog), ("credentials", _credentials),
         ("keystone", _keystone), ("images", _images),
     ]  # fmt: skip
-    return max([_tried(name, part, settings, conf) for name, part in parts])
+    return max([tried(name, functools.partial(part, settings, conf)) for name, part in parts])
 
 
-def _tried(name: str, part: Callable[[Settings, cfg.ConfigOpts], str], settings: Settings, conf: cfg.ConfigOpts) -> int:
+def public(files: list[str] | None, url: str, origins: list[str], authorities: str | None) -> int:
+    """The same of the public address: `url`, or the configured one with the configured origins."""
+    from resumable_glance.cli import public
+
+    if not url:
+        if (read := _read(files)) is None:
+            return 1
+        settings, _ = read
+        if settings.public_endpoint is None:
+            say("address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://...")
+            return 1
+        url, origins = settings.public_endpoint, origins or list(settings.allowed_origins)
+    return public.run(url, origins, authorities)
+
+
+def _read(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
     try:
-        _say(name, "ok", part(settings, conf))
-    except _Failed as failed:
-        _say(name, "FAIL", str(failed), failed.next_step)
-        return 1
-    return 0
-
-
-def _say(part: str, verdict: str, sentence: str, next_step: str = "") -> None:
-    print(f"{verdict:>4}  {part:<13}  {sentence}", file=sys.stdout)
-    if next_step:
-        print(f"      {'':<13}  -> {next_step}", file=sys.stdout)
+        settings, conf = config.load(files)
+    except config.BadConfiguration as problem:
+        say("configuration", "FAIL", str(problem), "Correct the option; docs/configuration tells what each one takes.")
+        return None
+    say("configuration", "ok", ", ".join(conf.config_file or []) or "no file: defaults only")
+    return settings, conf
 
 
 def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
@@ -67,14 +68,14 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
     except InUse:
         note = ", in use by a running service"
     except OSError as problem:
-        raise _Failed(problem, f"Make {directory} and give it to the user that the service runs as.") from problem
+        raise Failed(problem, f"Make {directory} and give it to the user that the service runs as.") from problem
     kind = _file_system(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
-        raise _Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
+        raise Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
     status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
     if free <= settings.headroom:
-        raise _Failed(
+        raise Failed(
             f"{free / config.GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / config.GiB:.1f}",
             "Free space or lower [scratch] headroom: every creation would be refused with 507.",
         )
@@ -96,7 +97,7 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
         address = sa.make_url(settings.database)
     except sa.exc.ArgumentError as problem:
-        raise _Failed(
+        raise Failed(
             problem, "Set [database] connection to an SQLAlchemy URL: sqlite:////path/catalog.sqlite"
         ) from problem
     if address.get_backend_name() != "sqlite" or not address.database:
@@ -108,7 +109,7 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(f"{path} can't be written")
     except OSError as problem:
-        raise _Failed(problem, f"Give {path.parent} to the user that the service runs as.") from problem
+        raise Failed(problem, f"Give {path.parent} to the user that the service runs as.") from problem
     return f"{path}, {'there' if path.exists() else 'to be made at the first start'}"
 
 
@@ -116,10 +117,10 @@ def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
         Vault(settings.key_file)
     except CannotStart as problem:
-        raise _Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
+        raise Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
     mode = settings.key_file.stat().st_mode & 0o777
     if mode & 0o077:
-        raise _Failed(f"{settings.key_file} has mode {mode:o}", f"chmod 600 {settings.key_file}: others can read it.")
+        raise Failed(f"{settings.key_file} has mode {mode:o}", f"chmod 600 {settings.key_file}: others can read it.")
     return str(settings.key_file)
 
 
@@ -135,10 +136,10 @@ def _keystone(settings: Settings, conf: cfg.ConfigOpts) -> str:
         session = service_session(conf)
         access = session.auth.get_access(session)  # type: ignore[union-attr]
     except (exceptions.ClientException, CannotStart) as problem:
-        raise _Failed(problem, hint) from problem
+        raise Failed(problem, hint) from problem
     roles = set(access.role_names)
     if not roles & {"service", "admin"}:
-        raise _Failed(
+        raise Failed(
             f"{access.username} has the roles {', '.join(sorted(roles)) or 'none'}, and may not validate tokens",
             f"openstack role add --user {access.username} --project {access.project_name} service",
         )
@@ -152,6 +153,6 @@ def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
         _, sink = app.gate_and_sink(settings, conf)
         return asyncio.run(sink.check())
     except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
-        raise _Failed(
+        raise Failed(
             problem, "Is Glance up and in Keystone's catalog? [glance] can name its endpoint_override."
         ) from problem
