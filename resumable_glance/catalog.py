@@ -54,6 +54,15 @@ class Leftover:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """The key of a creation, and what it asks for: sha256 of both."""
+
+    owner: Owner
+    key: str
+    asked: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
     """Unfinished uploads of a project, the bytes that are promised to them or came, and its newest creations."""
 
@@ -82,9 +91,15 @@ class Catalog:
         self._thread.submit(self._engine.dispose).result()
         self._thread.shutdown()
 
-    async def add(self, upload: Upload, credential: bytes | None) -> None:
+    async def add(self, upload: Upload, credential: bytes | None, claim: Claim | None = None) -> None:
         """Record a new upload. The image that was expected for it is no leftover any more."""
-        await self.run(lambda db: _add(db, upload, credential))
+
+        def work(db: sa.Connection) -> None:
+            _add(db, upload, credential)
+            if claim is not None:
+                _claim(db, claim, upload.id)
+
+        await self.run(work)
 
     async def get(self, upload_id: str) -> Upload | None:
         return await self.run(lambda db: _get(db, upload_id))
@@ -351,6 +366,14 @@ def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
     db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
     if upload.image is not None:
         db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == upload.image.id))
+
+
+def _claim(db: sa.Connection, claim: Claim, upload_id: str) -> None:
+    """The key stands for this upload from now on; for one that has ended it did before."""
+    table = schema.claims
+    owner = {"project_id": claim.owner.project_id, "user_id": claim.owner.user_id, "idempotency_key": claim.key}
+    db.execute(table.delete().where(*(table.c[name] == value for name, value in owner.items())))
+    db.execute(table.insert().values(**owner, asked=claim.asked, upload_id=upload_id))
 
 
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:

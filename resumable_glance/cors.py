@@ -48,6 +48,7 @@ SENT = [
     "Content-MD5",
     "Content-Range",
     "Content-Type",
+    "Idempotency-Key",
     "Repr-Digest",
     "Tus-Resumable",
     "Upload-Checksum",

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog, Leftover
+from resumable_glance.catalog import Catalog, Claim, Leftover
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Create, Join
@@ -49,7 +49,9 @@ class Creation:
         self._clock = clock
         self._promising = asyncio.Lock()  # the same space must not be promised twice
 
-    async def create(self, create: Create, identity: Identity, request_id: str | None) -> Upload:
+    async def create(
+        self, create: Create, identity: Identity, request_id: str | None, claim: Claim | None = None
+    ) -> Upload:
         """A new upload. Refused: UPLOAD_TOO_LARGE, NO_SPACE, or as Sink.prepare."""
         reserved = create.size or 0
         self._check_size(reserved)
@@ -67,7 +69,8 @@ class Creation:
             )
             async with self._promised(identity.owner, reserved):
                 await self._check_limits(identity.owner)
-                return await self._admit(upload, None if image is None else self._vault.close(identity.token))
+                credential = None if image is None else self._vault.close(identity.token)
+                return await self._admit(upload, credential, claim)
 
     async def join(self, join: Join, parts: list[Upload], identity: Identity, request_id: str | None) -> Upload:
         """A new upload, sealed, out of these parts; the same one again if it was made of them before.
@@ -154,13 +157,13 @@ class Creation:
                 await self._backlog.cleared(image_id)
             raise
 
-    async def _admit(self, upload: Upload, credential: bytes | None) -> Upload:
+    async def _admit(self, upload: Upload, credential: bytes | None, claim: Claim | None) -> Upload:
         try:
             await self._scratch.create(upload.id, upload.size or 0)
             now = self._clock()  # the clock may have been set since, and what is recorded moved along
             expires_at = now + self._settings.upload_expiry
             upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
-            await self._catalog.add(upload, credential)
+            await self._catalog.add(upload, credential, claim)
         except OSError:
             with contextlib.suppress(OSError):  # else the next start does it
                 await self._scratch.remove(upload.id)

@@ -28,6 +28,7 @@ class Reason(enum.StrEnum):
     CHUNK_TOO_LARGE = "chunk-too-large"
     CHUNK_DIGEST_MISMATCH = "chunk-digest-mismatch"
     DIFFERENT_BYTES = "different-bytes"
+    KEY_REUSED = "idempotency-key-reused"
     # Who sent it
     UNAUTHENTICATED = "unauthenticated"
     TICKET_EXPIRED = "ticket-expired"

@@ -90,6 +90,17 @@ leftovers = sa.Table(
     sa.Column("due_at", sa.Float(53), nullable=False),
 )
 
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    sa.Column("user_id", sa.String(64), primary_key=True),
+    sa.Column("idempotency_key", sa.String(64), primary_key=True),
+    sa.Column("asked", sa.String(64), nullable=False),
+    sa.Column("upload_id", sa.String(64), sa.ForeignKey("uploads.id", ondelete="CASCADE"), nullable=False),
+    sa.Index("claims_by_upload", "upload_id"),
+)
+
 
 class NewerCatalog(CannotStart):
     """The database was written by a newer version."""

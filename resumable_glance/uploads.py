@@ -20,6 +20,7 @@ from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_failure
+from resumable_glance.claims import Claims, claim_of
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.errors import Reason, Refused
@@ -107,6 +108,7 @@ class Uploads:
         self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
         self._access = Access(catalog, clock, self.busy)
         self._owned = self._access.owned
+        self._claims = Claims(catalog, self._access.seen)
         self.news = catalog.news
         self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
         self._closing = False
@@ -179,7 +181,12 @@ class Uploads:
 
     async def _create(self, create: Create, identity: Identity, body: Body, request_id: str | None) -> Created:
         self._check_open()
-        upload = await self._creation.create(create, identity, request_id)
+        claim = claim_of(create, identity.owner)
+        async with self._claims.held(claim) as earlier:
+            if earlier is not None:
+                LOG.info("upload %s is asked for again", earlier.id)
+                return Created(earlier, self.tickets.issue(earlier))
+            upload = await self._creation.create(create, identity, request_id, claim)
         LOG.info("upload %s: %s bytes for image %s", upload.id, upload.size, upload.image and upload.image.id)
         if upload.state is State.SEALED:
             self._handoff.wake()
@@ -188,9 +195,10 @@ class Uploads:
         try:
             upload = await self._append(Append(upload.id, create.first), identity, body)
             return Created(upload, self.tickets.issue(upload))
-        except (Refused, OSError):  # the client does not know its address: nobody would ever go on with it
-            with contextlib.suppress(Refused, OSError):
-                await self._discard(upload.id, identity, request_id)
+        except (Refused, OSError):
+            if claim is None:  # then the client does not know its address: nobody would ever go on with it
+                with contextlib.suppress(Refused, OSError):
+                    await self._discard(upload.id, identity, request_id)
             raise
 
     async def _join(self, join: Join, identity: Identity, request_id: str | None) -> Created:

@@ -2,8 +2,8 @@
 
 A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
 Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
-unlike on the wire), a digest as `algorithm:hexadecimal`, a chunk's `zeros` only where it is true. A refusal that
-names no `method` is that of a PATCH.
+unlike on the wire), a digest as `algorithm:hexadecimal`, a chunk's `zeros` only where it is true, a `key` only where
+there is one. A refusal that names no `method` is that of a PATCH.
 """
 
 import dataclasses
@@ -88,8 +88,8 @@ def head(method: str, upload_id: str | None, *headers: list[str], query: dict[st
 def written(command: Command) -> Vector:
     """A command as vectors write it."""
     match command:
-        case Create(size, image, declared, metadata, first):
-            return {
+        case Create(size, image, declared, metadata, first, key):
+            return ({} if key is None else {"key": key}) | {
                 "kind": "create",
                 "size": size,
                 "image": _image(image),

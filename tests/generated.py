@@ -144,6 +144,10 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "Durable bytes in this range are not those of the body.",
         "Stop: it is another file, or the file has changed.",
     ),
+    Reason.KEY_REUSED: (
+        "The `Idempotency-Key` has created another upload than this one.",
+        "Use a new key for each upload.",
+    ),
     Reason.UNAUTHENTICATED: (
         "There is neither token nor ticket, or nobody takes it (any more).",
         "Get a new token (or ticket) and repeat the request.",

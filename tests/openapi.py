@@ -43,7 +43,8 @@ _ANY = (Reason.MALFORMED, Reason.HEAD_TOO_LARGE, Reason.OVER_LIMIT, Reason.BUSY,
         Reason.UNAUTHENTICATED, Reason.FORBIDDEN,
         Reason.GATE_UNAVAILABLE, Reason.NO_SPACE, Reason.SCRATCH_FAILED, Reason.INTERNAL)  # fmt: skip
 _OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED, Reason.TICKET_EXPIRED)
-_CREATE = (*_ANY, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE, Reason.IMAGE_UNKNOWN,
+_CREATE = (*_ANY, Reason.KEY_REUSED, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE,
+           Reason.IMAGE_UNKNOWN,
            Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.SINK_UNAVAILABLE,
            Reason.STALLED, Reason.CLOSING)  # fmt: skip
 _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPPORTED_MEDIA_TYPE,
@@ -147,8 +148,13 @@ def _create(reasons: Meanings) -> Json:
     }  # fmt: skip
     example = {"size": 1, "image": {"name": "first", "disk_format": "raw", "container_format": "bare"}}
     body = {"schema": {"$ref": "#/components/schemas/Create"}, "example": example}
+    key = _parameter("header", "Idempotency-Key",
+                     f"A string in quotes, at most {fields.LONGEST_KEY} characters; the same creation with the same "
+                     "key gives the same upload, until that has ended.",
+                     {"type": "string", "pattern": f'^"[ !#-[\\]-~]{{1,{fields.LONGEST_KEY}}}"$'})  # fmt: skip
+    answers = {"201": created, **_refusals(_CREATE, reasons)}
     return {
-        **_operation("createUpload", "Create an upload", {"201": created, **_refusals(_CREATE, reasons)}),
+        **_operation("createUpload", "Create an upload", answers, [key]),
         **_OF_OWNERS,
         "requestBody": {
             "description": f"At most {native.LARGEST_DOCUMENT} bytes.",

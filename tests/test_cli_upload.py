@@ -404,12 +404,32 @@ def test_what_glance_itself_shows_decides(
     assert ("verified:" in capsys.readouterr().out) is (status == 0)
 
 
+def test_an_answer_to_the_creation_that_is_lost_leaves_no_second_upload(
+    server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Service.create
+    lost: list[object] = []
+
+    def losing(self: Service, request: Mapping[str, object], key: str) -> Answer:
+        answer = create(self, request, key)
+        if len(lost) == 2:
+            return answer
+        lost.append(answer.document["id"])
+        return Answer(None, "the connection ended")
+
+    monkeypatch.setattr(Service, "create", losing)
+    assert main(["upload", str(disk), "--service-url", server.url]) == 0
+    assert {each["id"] for each in server.uploads()} == set(lost)
+    assert len(set(lost)) == 1
+    assert len(list(server.images.glob("*.json"))) == 1
+
+
 def test_an_upload_that_failed_says_why(
     server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     create = Service.create
     monkeypatch.setattr(
-        Service, "create", lambda self, request: create(self, {**request, "digests": {"md5": "0" * 32}})
+        Service, "create", lambda self, request, key: create(self, {**request, "digests": {"md5": "0" * 32}}, key)
     )
     assert main(["upload", str(disk), "--service-url", server.url]) == 1
     (failed,) = server.uploads()

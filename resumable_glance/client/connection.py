@@ -97,8 +97,9 @@ class Service:
         """What the service can do."""
         return self._request("GET", "/")
 
-    def create(self, request: Mapping[str, object]) -> Answer:
-        return self._request("POST", _MOUNT, json=request)
+    def create(self, request: Mapping[str, object], key: str) -> Answer:
+        """A new upload; with the same key the same one again, if the answer was lost."""
+        return self._request("POST", _MOUNT, json=request, headers={"Idempotency-Key": f'"{key}"'})
 
     def inspect(self, upload_id: str) -> Answer:
         return self._request("GET", f"{_MOUNT}/{upload_id}")

@@ -7,6 +7,7 @@ Its one rule: "verified" is said only when our own digests of the file are those
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ class Uploader:
             self._digests = WholeDigests(self._file, "md5", "sha512", self._wish.digest)
             request["digests"] = {self._wish.digest: self._own_digests(Phase.HASHING)[self._wish.digest]}
         fingerprint = self._file.fingerprint()
-        seen = Seen.parse(self._patience.ask(lambda: self._service.create(request)))
+        key = secrets.token_hex(16)
+        seen = Seen.parse(self._patience.ask(lambda: self._service.create(request, key)))
         shelf.save(
             Record(
                 upload_id=seen.id,

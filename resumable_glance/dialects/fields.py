@@ -30,6 +30,7 @@ _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})", re.ASCII)
 _DISPOSITION = re.compile(rf"{_TOKEN}(?:{_PARAMETER.pattern})*", re.ASCII)
 _EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'((?:%[0-9A-F]{2}|[!#$&+.^_`|~0-9A-Z-])*)", re.ASCII | re.IGNORECASE)
+LONGEST_KEY = 255  # characters
 SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
 # RFC 9530, section 5, and the names that people know from md5sum and sha256sum
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
@@ -70,6 +71,16 @@ def item(head: Head, name: str, kind: type[T]) -> T | None:
         return None
     value = parsed[0] if isinstance(parsed, tuple) else parsed
     return value if type(value) is kind else None
+
+
+def idempotency_key(head: Head) -> str | None:
+    """The value of Idempotency-Key, a String of RFC 9651 with 1 to 255 characters. Refused: MALFORMED."""
+    if single(head, "idempotency-key") is None:
+        return None
+    key = item(head, "idempotency-key", str)
+    if key is None or not 0 < len(key) <= LONGEST_KEY:
+        malformed(f'Idempotency-Key is a string of 1 to {LONGEST_KEY} characters, in quotes: "8e03978e-40d5"')
+    return key
 
 
 def media_type(head: Head) -> str | None:

@@ -136,7 +136,8 @@ def _create(head: Head) -> Create:
         raise Refused(Reason.WRONG_TOTAL, f"The body has {length} bytes, but Upload-Length says {size}.")
     if size is None and last:
         size = length
-    return Create(size, images.requested(_image(head)), _of_the_whole(head), first=_chunk(head, 0, length, last))
+    first, key = _chunk(head, 0, length, last), fields.idempotency_key(head)
+    return Create(size, images.requested(_image(head)), _of_the_whole(head), first=first, key=key)
 
 
 def _image(head: Head) -> dict[str, str]:

@@ -203,6 +203,7 @@ def _create(head: Head, document: bytes) -> Create:
         size=_typed(described["size"], int),
         image=_image(described),
         declared=tuple(declared_hex(name, text) for name, text in _typed(described.get("digests", {}), dict).items()),
+        key=fields.idempotency_key(head),
     )
 
 

@@ -24,6 +24,7 @@ STATUS: Mapping[Reason, int] = {
     Reason.CHUNK_TOO_LARGE: 413,
     Reason.CHUNK_DIGEST_MISMATCH: 422,
     Reason.DIFFERENT_BYTES: 409,
+    Reason.KEY_REUSED: 422,
     Reason.UNAUTHENTICATED: 401,
     Reason.TICKET_EXPIRED: 401,
     Reason.FORBIDDEN: 403,

@@ -141,7 +141,8 @@ def _create(head: Head) -> Create | Join:
     first = None if announced == 0 and checksum is None else _chunk(head, 0)  # some name a type for no body at all
     if first is not None and size is not None and (first.length or 0) > size:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {first.length} bytes, the upload only {size}.")
-    return Create(size, image if concat is None else None, metadata=metadata or None, first=first)
+    key = fields.idempotency_key(head)
+    return Create(size, image if concat is None else None, metadata=metadata or None, first=first, key=key)
 
 
 def _size(head: Head) -> int | None:

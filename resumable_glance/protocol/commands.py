@@ -36,7 +36,8 @@ class Create:
     """A new upload of `size` bytes (None: told later); `declared` are digests of the whole image.
 
     Without an `image` it is a part, to be joined with others. `metadata` is what the client wants to be shown again,
-    as it wrote it. `first` is a chunk that comes along.
+    as it wrote it. `first` is a chunk that comes along. With the same `key` it is the same upload, however often it
+    is asked for.
     """
 
     size: int | None
@@ -44,6 +45,7 @@ class Create:
     declared: tuple[Digest, ...] = ()
     metadata: str | None = None
     first: Chunk | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
