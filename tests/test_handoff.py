@@ -16,6 +16,7 @@ import pytest
 
 from resumable_glance.backlog import Backlog
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol import delivery
 from resumable_glance.protocol.commands import Create, Created, Discard, Inspected, Retry
 from resumable_glance.protocol.delivery import SPOILED, Presence, Receipt
 from resumable_glance.protocol.digests import Digest
@@ -25,7 +26,7 @@ from resumable_glance.sinks.directory import DirectorySink
 from tests.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 REFUSED = DeliveryFailed(Hitch.IMAGE_REFUSED, "Not these bytes.", final=True, doubt=SPOILED)
-OWN_ERROR = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Something is wrong here.", doubt=1)
+OWN_ERROR = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Something is wrong here.", doubt=delivery.OWN_ERROR)
 AWAY = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Nobody answers.")
 FULL = DeliveryFailed(Hitch.OVER_QUOTA, "No space is left.", final=True)
 
@@ -224,18 +225,18 @@ def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_t
 
 
 def test_an_error_of_the_sinks_own_is_waited_for_and_a_second_one_costs_the_image(tmp_path: Path) -> None:
-    async def after(errors: int) -> None:
-        async with working(tmp_path / str(errors)) as here:
+    async def after(failure: DeliveryFailed, times: int) -> int:
+        async with working(tmp_path / f"{failure} {times}") as here:
             upload_id = await here.create()
-            old = await image_of(here, upload_id)
-            moody(here).refusals = [(OWN_ERROR, SIZE)] * errors
+            moody(here).refusals = [(failure, SIZE)] * times
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.ACTIVE)
-            assert known(upload.image).replaced == ((old.id,) if errors >= SPOILED else ())
             await left_clean(here, upload_id)
+            return len(known(upload.image).replaced)
 
-    asyncio.run(after(1))
-    asyncio.run(after(2))
+    broken = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Silence.", doubt=delivery.BROKEN_OFF)
+    assert [asyncio.run(after(OWN_ERROR, times)) for times in (1, 2)] == [0, 1]
+    assert [asyncio.run(after(broken, times)) for times in (5, 6)] == [0, 1]
 
 
 @pytest.mark.parametrize("failure", [AWAY, FULL])

@@ -17,7 +17,10 @@ from resumable_glance.protocol.upload import Hitch, Proof, State, Upload
 
 FIRST_DELAY = 1.0  # seconds
 LONGEST_DELAY = 60.0  # seconds: a Glance that is back is found within this
-SPOILED = 2  # doubts. One is an error of the sink's own, which may pass; who refuses the bytes themselves gives all
+SPOILED = 6  # doubts: so much speaks against an image that another one is better
+ALL_DOUBTS = SPOILED  # the bytes were refused, and what was refused may be in the way of all others
+OWN_ERROR = SPOILED // 2  # the sink says that something is wrong with itself: that may pass once
+BROKEN_OFF = 1  # nothing was said: what a sink answers while it is still being sent to gets lost now and then
 
 
 class Presence(enum.Enum):

@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.delivery import SPOILED, Presence, Receipt
+from resumable_glance.protocol.delivery import ALL_DOUBTS, BROKEN_OFF, OWN_ERROR, Presence, Receipt
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 from resumable_glance.threads import Threads
@@ -49,7 +49,7 @@ _REFUSALS = {
 _FINAL = {400: Hitch.IMAGE_REFUSED, 403: Hitch.IMAGE_REFUSED, 404: Hitch.IMAGE_GONE, 410: Hitch.IMAGE_GONE,
           413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}  # fmt: skip
 # After a 415 the bytes stay in the store, and whatever comes next is a 500: there is something in its place.
-_DOUBTS = {415: SPOILED, 500: 1}
+_DOUBTS = {415: ALL_DOUBTS, 500: OWN_ERROR}
 # What Glance says of an image that its maker could not have said.
 _GLANCES = frozenset({
     "id", "status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "owner", "created_at",
@@ -300,5 +300,5 @@ def _failures() -> Iterator[None]:
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
         LOG.warning("Glance can't be reached: %s", problem)  # addresses inside the cloud: not for clients
         raise DeliveryFailed(
-            Hitch.SINK_UNAVAILABLE, "Glance can't be reached right now. It will be tried again."
+            Hitch.SINK_UNAVAILABLE, "Glance can't be reached right now. It will be tried again.", doubt=BROKEN_OFF
         ) from problem

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+from glanceclient import exc
 from keystoneauth1 import plugin, service_token, session, token_endpoint
 
 
@@ -25,11 +26,20 @@ class OnceSession(session.Session):
         data = kwargs.get("data")
         if data is not None and not isinstance(data, str | bytes):
             kwargs |= {"allow_reauth": False, "redirect": False, "connect_retries": 0, "status_code_retries": 0}
-            kwargs["timeout"] = (
-                self.timeout,
-                max(self.saving_time, self.timeout or 0),
-            )  # for each piece, for the answer
-        return super().request(url, method, *args, **kwargs)
+            # For each piece, and for the answer.
+            kwargs["timeout"] = (self.timeout, max(self.saving_time, self.timeout or 0))
+        return _with_its_status(super().request(url, method, *args, **kwargs))
+
+
+def _with_its_status(response: requests.Response) -> requests.Response:
+    """The response, once glanceclient can read it. exc.HTTPException if it would lose its status, as that of a 415."""
+    response.headers.setdefault("Content-Type", "")  # it is taken for granted
+    if response.status_code >= 400:
+        problem = exc.from_response(response, response.content)
+        if problem.code == exc.HTTPException.code:
+            problem.code = response.status_code
+            raise problem
+    return response
 
 
 def as_owner(plain: session.Session, endpoint: str, token: str | None, saving_time: float) -> OnceSession:

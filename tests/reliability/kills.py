@@ -117,9 +117,9 @@ TRIAL = Trial(
         Sabotage(
             "scratch is freed before the delivery is recorded",
             "handoff.py",
-            "            await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
-            "            await self._scratch.remove(upload.id)\n"
-            "            await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
+            "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
+            "                await self._scratch.remove(upload.id)\n"
+            "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
             count=60,
         ),
         Sabotage(

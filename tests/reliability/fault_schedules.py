@@ -1,0 +1,243 @@
+"""Whatever befalls a handoff on its way into the real Glance, there is one active image in the end, and it is the file.
+
+Each schedule is a list of faults that the requests about one image meet, one after the other, in a proxy before Glance;
+what fails for good is tried again by its owner. Many uploads run at once, so that all of them meet the kills of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.bad_glance import BadGlance, Fault
+from tests.cloud import DEMO, Cloud, start
+from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.service import Service, beside
+from tests.wire import RAW, Client
+
+AT_ONCE = 4
+PATIENCE = 150  # seconds for one batch, on a machine that has much else to do
+LARGEST = 1_000_000  # bytes of an image
+# What an upload may fail with after which answers; nothing else may fail it.
+FINAL = {400: "image-refused", 403: "image-refused", 415: "image-refused", 404: "image-gone", 410: "image-gone",
+         413: "over-quota"}  # fmt: skip
+ANSWERS = (401, 403, 409, 410, 413, 415, 500, 502, 503)
+# The first ones meet everything once, whatever comes by chance later.
+FIRST = (
+    (Fault("data", "spoil"), Fault("remove", "refuse"), Fault("data", "reset", at=70_000)),
+    (Fault("data", "kill-glance", at=100_000),),
+    (Fault("data", "answer", 500), Fault("data", "answer", 500), Fault("make", "lose"), Fault("ask", "answer", 503)),
+    (Fault("data", "flip", at=30_000), Fault("remove", "lose"), Fault("data", "lose"), Fault("ask", "kill-service")),
+    (Fault("data", "stall", at=50_000), Fault("data", "answer", 401), Fault("data", "early", 413)),
+    (Fault("data", "kill-service", at=90_000), Fault("data", "answer", 410), Fault("make", "refuse")),
+    (Fault("ask", "refuse"), Fault("data", "answer", 409), Fault("data", "answer", 403), Fault("data", "early", 503)),
+    (Fault("data", "answer", 413), Fault("data", "answer", 415), Fault("make", "answer", 503), Fault("remove", "lose")),
+)
+
+
+def run(count: int, seed: int) -> Result:
+    chance = random.Random(seed)
+    schedules = [*FIRST, *(drawn(chance) for _ in range(count - len(FIRST)))][:count]
+    tally: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name, start(directory=Path(name) / "cloud") as cloud:
+        days = _BadDays(cloud, Path(name) / "service")
+        with days.service, days.glance:
+            for first in range(0, count, AT_ONCE):
+                days.play(schedules[first : first + AT_ONCE], first, chance)
+            assert len(list(cloud.glance(DEMO).images.list())) == count, "an image is left that no upload has"
+            tally.update(fault.what for fault in days.glance.met)
+        told = ", ".join(f"{number} {what}" for what, number in sorted(tally.items()))
+        return Result(
+            f"{count} fault schedules, one active image each, which is the file; none left over, nothing on scratch "
+            f"({sum(tally.values())} faults: {told}; {days.replaced} images replaced, {days.retries} other tries)",
+            {"schedules": count, "faults": sum(tally.values()), "replaced": days.replaced},
+        )
+
+
+def drawn(chance: random.Random) -> tuple[Fault, ...]:
+    return tuple(_fault(chance) for _ in range(chance.randint(1, 4)))
+
+
+def _fault(chance: random.Random) -> Fault:
+    at = chance.choice((0, chance.randrange(LARGEST), chance.randrange(100_000)))
+    on = chance.choices(("data", "ask", "make", "remove"), weights=(14, 3, 1, 1))[0]
+    whats = ("refuse", "answer", "early", "lose", "kill-service") if on != "data" else (
+        "refuse", "answer", "early", "reset", "stall", "lose", "flip", "spoil", "kill-glance", "kill-service"
+    )  # fmt: skip
+    weights = (4, 4, 2, 4, 1) if on != "data" else (3, 12, 4, 6, 2, 6, 2, 3, 1, 1)
+    what = chance.choices(whats, weights=weights)[0]
+    # A Glance that answers a question with "no" where it means "yes" is no fault of this world.
+    status = chance.choice(ANSWERS if on == "data" else (401, 500, 502, 503))
+    return Fault(on, what, status, at)
+
+
+class _BadDays:
+    """A service before a Glance that meets faults."""
+
+    def __init__(self, cloud: Cloud, directory: Path) -> None:
+        self.replaced = 0
+        self.retries = 0
+        self._cloud = cloud
+        self._images = cloud.glance(DEMO).images
+        self._killing = threading.Lock()
+        self.service = _hurried(cloud, directory)
+        port = urlsplit(cloud.image_url).port
+        assert port is not None
+        self.glance = BadGlance(port, cloud.directory / "stores" / "fast", self._kill_glance, self._kill_service)
+        with self.service.configuration.open("a") as file:
+            file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
+            file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
+
+    def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
+        client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
+        cast = {}
+        for number, faults in enumerate(schedules, first):
+            size = LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
+            name, content = f"schedule {number}", chance.randbytes(size)
+            url = client.created(len(content), image={**RAW, "name": name})
+            self.glance.schedule(name, list(faults))
+            cast[name] = (url, content, faults)
+        for url, content, _ in cast.values():
+            with self._killing:
+                answer = client.send(url, content, 0, len(content))
+                assert answer.status_code == 204, answer.text
+        deadline = time.monotonic() + PATIENCE
+        for name, (url, content, faults) in cast.items():
+            try:
+                self._ends_well(client, url, name, content, faults, deadline)
+            except AssertionError as problem:
+                problem.add_note(f"{name}: {faults}, of which {self.glance.left(name)} are left")
+                raise
+
+    def _ends_well(
+        self, client: Client, url: str, name: str, content: bytes, faults: tuple[Fault, ...], deadline: float
+    ) -> None:
+        final = {FINAL.get(each.status) for each in faults if each.what in {"answer", "early"}}
+        final |= {"image-refused" for each in faults if each.what == "spoil"}
+        final |= {"receipt-differs" for each in faults if each.what == "flip"}
+        while (upload := self._shown(client, url))["state"] != "active":
+            assert time.monotonic() < deadline, f"it does not become active: {upload}"
+            if upload["state"] == "failed":
+                trouble = upload["handoff"]["trouble"]
+                assert trouble["reason"] in final, f"it has failed, and that for nothing: {trouble}"
+                assert len(trouble["detail"]) > 20
+                with self._killing:
+                    client.request("POST", f"{url}/retry")
+                self.retries += 1
+            time.sleep(0.2)
+        self.replaced += len(upload["image"]["replaced"])
+        while found := self._left_over(upload, name):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        with self._killing:
+            image = self._images.get(upload["image"]["id"])
+        assert (image.status, image.size) == ("active", len(content))
+        assert image.os_hash_value == hashlib.sha512(content).hexdigest(), "the active image is not the file"
+        assert upload["hashes"]["sha512"] == image.os_hash_value
+
+    def _shown(self, client: Client, url: str) -> dict[str, Any]:
+        with self._killing:
+            return client.show(url)
+
+    def _left_over(self, upload: dict[str, Any], name: str) -> str:
+        """What is there besides the image, in words."""
+        with self._killing:
+            images = {each.id for each in self._images.list(filters={"name": name})}
+        scratch = [each.name for each in (self.service.directory / "scratch" / "uploads").glob(f"{upload['id']}*")]
+        others = images - {upload["image"]["id"]}
+        return " and ".join([f"image {each} is left over" for each in others] + [f"{each} is left" for each in scratch])
+
+    def _kill_glance(self) -> None:
+        with self._killing:
+            self._cloud.kill_glance()
+            self._cloud.start_glance()
+
+    def _kill_service(self) -> None:
+        with self._killing:
+            self.service.kill()
+            self.service.start()
+
+
+def _hurried(cloud: Cloud, directory: Path) -> Service:
+    service = beside(cloud, directory, handoff_workers=AT_ONCE)
+    service.module = "tests.reliability.hurried"
+    return service
+
+
+TRIAL = Trial(
+    name="fault_schedules",
+    promise="Whatever befalls a handoff, one image becomes active, it is the file, and nothing is left over.",
+    unit="fault schedules",
+    share=4,
+    full=500,
+    deep=5_000,
+    run=run,
+    sabotages=(
+        Sabotage(
+            "an image that a killed Glance left saving is waited for",
+            "protocol/delivery.py",
+            "return _instead(upload) if stuck(upload, now) else Step.WAIT",
+            "return Step.WAIT",
+            count=8,
+        ),
+        Sabotage(
+            "an image whose place in the store is taken is tried again and again",
+            "protocol/delivery.py",
+            "    if not complete and upload.doubts >= SPOILED:\n",
+            "    if not complete and upload.doubts < 0:\n",
+            count=8,
+        ),
+        Sabotage(
+            "the image that was replaced is not written down as a leftover",
+            "catalog.py",
+            "            _leave_image(db, upload, old.id, now)\n",
+            "",
+            count=8,
+        ),
+        Sabotage(
+            "whether the new image was made before is not asked",
+            "replacement.py",
+            "if (await self._sink.receipt(new, actor)).presence is not Presence.GONE:",
+            "if (await self._sink.receipt(new, actor)).presence is None:",
+            count=8,
+        ),
+        Sabotage(
+            "what Glance has is not compared",
+            "handoff.py",
+            "        wrong = differences(known(upload.size), upload.proof, receipt)\n",
+            "        wrong: list[str] = []\n",
+            count=8,
+        ),
+        Sabotage(
+            "an image that was found to be something else stays",
+            "handoff.py",
+            "self._clock(), image_too=True, trouble=trouble)",
+            "self._clock(), image_too=False, trouble=trouble)",
+            count=8,
+        ),
+        Sabotage(
+            "a Glance that answers 503 has spoken for good",
+            "sinks/glance.py",
+            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}",
+            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED, 503: Hitch.IMAGE_REFUSED}",
+            count=8,
+        ),
+        Sabotage(
+            "scratch is not freed",
+            "handoff.py",
+            "        if upload.state is State.ACTIVE:\n",
+            "        if upload.state is State.FAILED:\n",
+            count=8,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_as_program(TRIAL)
