@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from resumable_glance import server
 from resumable_glance.auth import Gate
 from resumable_glance.auth.ticket import TicketGate
+from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.clock import SteadyClock
@@ -54,8 +55,9 @@ def build(
     vault = Vault(settings.key_file)
     usual_gate, sink = gate_and_sink(settings, conf)
     clock = clock or SteadyClock()
-    handoff = Handoff(catalog, scratch, sink, vault, settings, clock)
-    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock)
+    trusts = _trusts(settings, conf)
+    handoff = Handoff(catalog, scratch, sink, vault, settings, clock, trusts=trusts)
+    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock, trusts)
     gate = TicketGate(uploads.tickets, gate or usual_gate)
     health = Health(
         {
@@ -102,6 +104,16 @@ def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]
     from resumable_glance.sinks.glance import GlanceSink
 
     return gate, GlanceSink(conf, session, settings.handoff_workers, settings.saving_time)
+
+
+def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
+    """Where owners let us act for them, if they shall."""
+    if not settings.trusts or settings.auth_strategy == "noauth":
+        return None
+    from resumable_glance.auth.keystone import service_session
+    from resumable_glance.auth.trusts import KeystoneTrusts
+
+    return KeystoneTrusts(conf, service_session(conf), settings.trust_lifetime)
 
 
 async def _tidy(uploads: Uploads) -> None:

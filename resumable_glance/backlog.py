@@ -74,6 +74,7 @@ class Backlog:
             uploads: ("created_at", "updated_at", "expires_at"),
             schema.leftovers: ("since", "due_at"),
             schema.heartbeats: ("at",),
+            schema.trusts: ("since",),
         }
 
         def work(db: sa.Connection) -> None:

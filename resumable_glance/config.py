@@ -192,6 +192,15 @@ TICKETS_OPTS = [
         "a new ticket with a token, and an owner can revoke what was issued.")),
 ]
 
+TRUSTS_OPTS = [
+    cfg.BoolOpt("enabled", default=False, help=(
+        "Whether each new upload gets a Keystone trust of its owner for our service user, with which its image is "
+        "handed over however old the owner's token is by then. Off, since a trust is more than a token: whoever breaks "
+        "in here can act for the owners of unfinished uploads for as long as those trusts live.")),
+    cfg.IntOpt("lifetime", default=30 * 24 * 3600, min=3600, help=(
+        "Seconds after which a trust ends by itself. By then most uploads are done, and theirs have been removed.")),
+]
+
 CORS_OPTS = [
     cfg.ListOpt("allowed_origin", item_type=Origin(), default=[], help=(
         "Origins (scheme://host[:port], no path) of dashboards whose pages may upload, separated by commas. "
@@ -214,6 +223,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "database": DATABASE_OPTS,
     "credentials": CREDENTIALS_OPTS,
     "tickets": TICKETS_OPTS,
+    "trusts": TRUSTS_OPTS,
     "cors": CORS_OPTS,
     "keystone_authtoken": TOKEN_OPTS,
 }
@@ -259,6 +269,8 @@ class Settings:
     database: str
     key_file: Path
     ticket_lifetime: int
+    trusts: bool
+    trust_lifetime: int
     allowed_origins: tuple[str, ...]
     cors_max_age: int
     token_cache_time: int
@@ -367,6 +379,8 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         database=conf.database.connection,
         key_file=Path(conf.credentials.key_file),
         ticket_lifetime=conf.tickets.lifetime,
+        trusts=conf.trusts.enabled,
+        trust_lifetime=conf.trusts.lifetime,
         allowed_origins=tuple(conf.cors.allowed_origin),
         cors_max_age=conf.cors.max_age,
         token_cache_time=conf.keystone_authtoken.token_cache_time,

@@ -17,9 +17,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
+from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.config import Settings
+from resumable_glance.delegation import Delegation
 from resumable_glance.protocol.delivery import (
     FIRST_DELAY,
     SPOILED,
@@ -63,12 +65,13 @@ class Handoff:
         settings: Settings,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        trusts: Trusts | None = None,
     ) -> None:
         self.progress: dict[str, int] = {}  # bytes that the sink was given, by upload
         self._catalog = catalog
         self._scratch = scratch
         self._sink = sink
-        self._vault = vault
+        self._delegation = Delegation(catalog, vault, trusts, clock)
         self._settings = settings
         self._clock = clock
         self._chance = chance
@@ -154,7 +157,7 @@ class Handoff:
             await self._postpone(upload, Trouble(Hitch.INTERNAL_ERROR, "The service's log says what went wrong."))
 
     async def _walk(self, upload: Upload, halt: threading.Event) -> None:
-        actor = Actor(upload.owner, self._vault.open(await self._catalog.credential(upload.id)))
+        actor = Actor(upload.owner, await self._delegation.token(upload))
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         while upload.state in WITH_HANDOFF:
             receipt = await self._sink.receipt(known(upload.image), actor)
@@ -162,6 +165,7 @@ class Handoff:
         if upload.state is State.ACTIVE:
             for each in upload.files:
                 await self._scratch.remove(each)
+            await self._delegation.tidy()
 
     async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
         match step:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from resumable_glance.auth.vault import Vault
 from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog, Leftover
 from resumable_glance.clock import SteadyClock
 from resumable_glance.config import Settings
+from resumable_glance.delegation import Delegation
 from resumable_glance.protocol.upload import Event, Hitch, Upload
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
@@ -32,7 +32,7 @@ class Janitor:
         catalog: Catalog,
         scratch: Scratch,
         sink: Sink,
-        vault: Vault,
+        delegation: Delegation,
         clock: Callable[[], float],
         busy: Callable[[str], bool],
     ) -> None:
@@ -41,7 +41,7 @@ class Janitor:
         self._backlog = Backlog(catalog)
         self._scratch = scratch
         self._sink = sink
-        self._vault = vault
+        self._delegation = delegation
         self._clock = clock
         self._busy = busy
 
@@ -65,6 +65,7 @@ class Janitor:
         for leftover in await self._backlog.leftovers(now):
             if not await self._remove_image(leftover):
                 break  # the others would fail too, and people wait for Glance
+        await self._delegation.tidy()
         await self._backlog.forget(now - self._settings.record_retention)
         await self._backlog.beat(self._settings.instance, now)
 
@@ -75,12 +76,14 @@ class Janitor:
         for image_id in upload.images:
             for leftover in await self._backlog.leftovers(self._clock(), image_id):
                 await self._remove_image(leftover)
+        await self._delegation.tidy()
 
     async def _remove_image(self, leftover: Leftover) -> bool:
         """Whether the sink could be asked."""
         image_id = leftover.image.id
         try:
-            await self._sink.discard(leftover.image, Actor(leftover.owner, self._vault.open(leftover.credential)))
+            actor = Actor(leftover.owner, await self._delegation.token_for(leftover))
+            await self._sink.discard(leftover.image, actor)
         except DeliveryFailed as failed:
             LOG.warning("image %s can't be removed yet: %s", image_id, failed)
             now = self._clock()

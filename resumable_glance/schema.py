@@ -101,6 +101,17 @@ claims = sa.Table(
     sa.Index("claims_by_upload", "upload_id"),
 )
 
+trusts = sa.Table(
+    "trusts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("upload_id", sa.String(64), nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("since", sa.Float(53), nullable=False),
+    sa.Index("trusts_by_upload", "upload_id"),
+)
+
 
 class NewerCatalog(CannotStart):
     """The database was written by a newer version."""

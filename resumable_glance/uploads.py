@@ -17,12 +17,14 @@ from resumable_glance import zeros
 from resumable_glance.access import Access
 from resumable_glance.auth import Identity
 from resumable_glance.auth.ticket import Tickets
+from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_failure
 from resumable_glance.claims import Claims, claim_of
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
+from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
 from resumable_glance.protocol.commands import (
@@ -95,6 +97,7 @@ class Uploads:
         vault: Vault,
         handoff: HandoffPort,
         clock: Callable[[], float] = time.time,
+        trusts: Trusts | None = None,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
@@ -104,7 +107,8 @@ class Uploads:
         self._handoff = handoff
         self._clock = clock
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
-        self.janitor = Janitor(settings, catalog, scratch, sink, vault, clock, self.busy)
+        self._delegation = Delegation(catalog, vault, trusts, clock)
+        self.janitor = Janitor(settings, catalog, scratch, sink, self._delegation, clock, self.busy)
         self._leases = Leases(Patience(settings.idle_timeout, settings.min_rate))
         self._access = Access(catalog, clock, self.busy)
         self._owned = self._access.owned
@@ -187,6 +191,7 @@ class Uploads:
                 LOG.info("upload %s is asked for again", earlier.id)
                 return Created(earlier, self.tickets.issue(earlier))
             upload = await self._creation.create(create, identity, request_id, claim)
+            await self._delegation.begin(upload, identity)
         LOG.info("upload %s: %s bytes for image %s", upload.id, upload.size, upload.image and upload.image.id)
         if upload.state is State.SEALED:
             self._handoff.wake()
@@ -205,6 +210,7 @@ class Uploads:
         self._check_open()
         parts = [await self._owned(each, identity) for each in join.parts]
         upload = await self._creation.join(join, parts, identity, request_id)
+        await self._delegation.begin(upload, identity)
         LOG.info("upload %s: %d parts with %s bytes", upload.id, len(parts), upload.size)
         self._handoff.wake()
         return Created(upload, self.tickets.issue(upload))

@@ -18,9 +18,11 @@ import pytest
 
 from resumable_glance import config
 from resumable_glance.auth import Identity
+from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.chunks import Body
+from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import Handoff
 from resumable_glance.protocol.commands import (
@@ -94,7 +96,12 @@ class Rig:
     """Uploads, their handoff and all parts below, under a clock that only the test moves."""
 
     def __init__(
-        self, directory: Path, scratch: MemoryScratch, sink: type[DirectorySink], options: Mapping[str, object]
+        self,
+        directory: Path,
+        scratch: MemoryScratch,
+        sink: type[DirectorySink],
+        options: Mapping[str, object],
+        trusts: Trusts | None = None,
     ) -> None:
         state = {
             "auth_strategy": "noauth",
@@ -111,8 +118,10 @@ class Rig:
         self.catalog = catalog_in(directory)
         self.sink = sink(self.images)
         self.vault = Vault(directory / "key")
-        self.handoff = Handoff(self.catalog, scratch, self.sink, self.vault, self.settings, self.clock)
-        self.uploads = Uploads(self.settings, self.catalog, scratch, self.sink, self.vault, self.handoff, self.clock)
+        self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
+        parts = (self.catalog, scratch, self.sink, self.vault)
+        self.handoff = Handoff(*parts, self.settings, self.clock, trusts=trusts)
+        self.uploads = Uploads(self.settings, *parts, self.handoff, self.clock, trusts)
 
     def clock(self) -> float:
         return self.now
@@ -165,8 +174,9 @@ async def rig(
     scratch: MemoryScratch | None = None,
     sink: type[DirectorySink] = DirectorySink,
     options: Mapping[str, object] = types.MappingProxyType({}),
+    trusts: Trusts | None = None,
 ) -> AsyncIterator[Rig]:
-    made = Rig(directory, scratch or MemoryScratch(), sink, options)
+    made = Rig(directory, scratch or MemoryScratch(), sink, options, trusts)
     try:
         yield made
     finally:

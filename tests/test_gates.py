@@ -25,7 +25,11 @@ from tests import launcher
 TOKEN = "gAAAAA-a-good-token"
 GOOD = {"x-auth-token": TOKEN}
 FAR = 4_000_000_000.0  # seconds since the epoch
-SCOPED = {"project": {"id": "p1", "name": "demo"}, "user": {"id": "u1", "name": "alice"}}
+SCOPED = {
+    "project": {"id": "p1", "name": "demo"},
+    "user": {"id": "u1", "name": "alice"},
+    "roles": [{"id": "r1", "name": "member"}, {"id": "r2", "name": "reader"}],
+}
 
 
 def shown(moment: float) -> str:
@@ -225,7 +229,7 @@ def test_the_check_does_not_hide_why_a_good_request_was_refused() -> None:
 
 def test_an_identity_is_the_tokens_project_and_user_and_end() -> None:
     identity = admitted(gate(Keystone(expires_at=1_700_003_600.0)))
-    assert identity == Identity(Owner("p1", "u1"), TOKEN, 1_700_003_600.0)
+    assert identity == Identity(Owner("p1", "u1"), TOKEN, 1_700_003_600.0, roles=("member", "reader"))
 
 
 def test_keystone_is_asked_in_a_thread() -> None:

@@ -195,7 +195,7 @@ def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Pa
         async with rig(tmp_path) as here:
             wall, steady = [here.now], [50.0]
             clock = SteadyClock(lambda: wall[0], lambda: steady[0])
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
             janitor = Janitor(*parts, clock, lambda _: False)
             upload_id = await here.create()
 
@@ -227,7 +227,7 @@ def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
             await here.uploads.janitor.open()
             upload_id = await here.create()
             clock = Crashing(lambda: wall[0], lambda: 0.0)
@@ -265,7 +265,7 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault)
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
             janitor = Janitor(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
             made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
             await Backlog(here.catalog).expect(Leftover(made, ME.owner, None), here.now, here.now + 3600)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import requests
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
 
 from resumable_glance import config, health
 from resumable_glance.auth.keystone import KeystoneGate, service_session
@@ -21,7 +23,7 @@ from resumable_glance.sinks.glance import GlanceSink
 from resumable_glance.testing import check_gate, check_sink
 from tests.cloud import DEMO, OTHER, READER, Cloud, User, start
 from tests.service import Service, beside
-from tests.wire import RAW, Client, md5, reason
+from tests.wire import RAW, Client, bearer, md5, reason
 
 pytestmark = pytest.mark.openstack
 MIB = 1024 * 1024
@@ -223,6 +225,71 @@ def test_a_handoff_outlives_the_token_that_sealed_it(tmp_path: Path) -> None:
         time.sleep(SHORT + 1)
         short.start_glance()
         assert finished(short, service, url)["handoff"]["attempts"] > 1
+
+
+def test_an_upload_whose_owner_has_no_token_any_more_waits_for_one_or_has_a_trust(tmp_path: Path) -> None:
+    """Its bytes come with a ticket, and then the owner's token is out of Keystone's window."""
+    with (
+        start(token_lifetime=SHORT, allow_expired_window=1) as short,
+        beside(short, tmp_path / "with") as entrusted,
+        beside(short, tmp_path / "without") as waiting,
+    ):
+        entrusted.configuration.write_text(entrusted.configuration.read_text() + "[trusts]\nenabled = true\n")
+        entrusted.restart()
+        holders = {}
+        for service in (entrusted, waiting):
+            created = as_user(short, service, DEMO).create(SIZE).json()
+            holders[service] = created["href"], Client(service.url, bearer(created["ticket"]["value"]))
+        cancelled = as_user(short, entrusted, DEMO).created(SIZE)
+        assert len(trusts(short)) == 2
+        time.sleep(SHORT + 2)
+        for url, holder in holders.values():
+            assert holder.send(url, CONTENT, 0, SIZE, md5(CONTENT)).status_code == 204
+        url, holder = holders[entrusted]
+        assert holder.wait(url, "active", seconds=120)["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
+        assert as_user(short, entrusted, DEMO).request("DELETE", cancelled).status_code == 204
+        deadline = time.monotonic() + 90
+        while trusts(short) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert trusts(short) == []
+
+        url, holder = holders[waiting]
+        deadline = time.monotonic() + 90
+        while (upload := holder.show(url))["handoff"]["trouble"] is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (upload["state"], upload["handoff"]["trouble"]["reason"]) == ("sealed", "token-expired")
+        deadline = time.monotonic() + 120
+        while (upload := holder.show(url))["state"] != "active":  # these tokens live for seconds only
+            assert time.monotonic() < deadline, upload
+            assert as_user(short, waiting, DEMO).request("POST", f"{url}/ticket").status_code == 201
+            time.sleep(3)
+        assert upload["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
+
+
+def test_who_can_make_no_trust_uploads_without_one(cloud: Cloud, tmp_path: Path) -> None:
+    """Application credentials can't."""
+    session = cloud.session(DEMO)
+    address = f"{cloud.auth_url}/users/{session.get_user_id()}/application_credentials"
+    made = session.post(address, json={"application_credential": {"name": "for a test"}}).json()[
+        "application_credential"
+    ]
+    auth = v3.ApplicationCredential(
+        cloud.auth_url, application_credential_id=made["id"], application_credential_secret=made["secret"]
+    )
+    service = beside(cloud, tmp_path)
+    service.configuration.write_text(service.configuration.read_text() + "[trusts]\nenabled = true\n")
+    with service:
+        client = Client(service.url, {"X-Auth-Token": str(Session(auth).get_token())})
+        assert client.wait(filled(client), "active")
+    assert "no trust for user" in service.log.read_text()
+    assert trusts(cloud) == []
+
+
+def trusts(cloud: Cloud) -> list[Any]:
+    """The trusts that demo has given."""
+    session = cloud.session(DEMO)
+    asked = {"trustor_user_id": str(session.get_user_id())}
+    return list(session.get(f"{cloud.auth_url}/OS-TRUST/trusts", params=asked).json()["trusts"])
 
 
 def finished(short: Cloud, service: Service, url: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from tests import tus_wire
 from tests.launcher import ProjectGate, token
 from tests.rig import CONTENT, IMAGE, SIZE, Pieces, Rig, Waiting, refusal, rig
 from tests.service import Service, development
-from tests.wire import Client, reason
+from tests.wire import Client, bearer, reason
 
 LIFETIME = 3600
 OWNER = Identity(Owner("project", "user"), token="a-token-of-the-owner")
@@ -70,10 +70,6 @@ def refused(work: Tickets, value: str) -> Reason:
     with pytest.raises(Refused) as refusal:
         work.read(value)
     return refusal.value.reason
-
-
-def bearer(value: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {value}"}
 
 
 # What a ticket says

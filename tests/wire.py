@@ -94,6 +94,11 @@ def md5(content: bytes) -> dict[str, str]:
     return {"Content-MD5": base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()}
 
 
+def bearer(ticket: str) -> dict[str, str]:
+    """The header that shows a ticket."""
+    return {"Authorization": f"Bearer {ticket}"}
+
+
 def reason(answer: requests.Response) -> str:
     """Why a request was refused."""
     assert answer.headers["Content-Type"] == "application/problem+json", answer.text

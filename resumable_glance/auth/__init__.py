@@ -28,6 +28,7 @@ class Identity:
     token: str | None = field(default=None, repr=False)
     expires_at: float = float("inf")  # seconds since the epoch
     only: Reach | None = None
+    roles: tuple[str, ...] = ()  # their names, in the project
 
 
 class Gate(Protocol):

@@ -126,4 +126,5 @@ def _identity(described: Mapping[str, Any], token: str) -> Identity:
     if "project" not in described:
         raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
     expires_at = datetime.datetime.fromisoformat(described["expires_at"]).timestamp()
-    return Identity(Owner(described["project"]["id"], described["user"]["id"]), token, expires_at)
+    roles = tuple(each["name"] for each in described.get("roles", ()))
+    return Identity(Owner(described["project"]["id"], described["user"]["id"]), token, expires_at, roles=roles)

@@ -291,7 +291,8 @@ def _failures() -> Iterator[None]:
     except exc.HTTPUnauthorized as problem:
         raise DeliveryFailed(
             Hitch.TOKEN_EXPIRED,
-            "Glance does not take the owner's token any more. Show a fresh one: ask for this upload.",
+            "Glance does not take the owner's token any more. The bytes are safe. To go on, the owner asks for this "
+            "upload with a fresh token, or for a new ticket.",
         ) from problem
     except exc.HTTPException as problem:
         final = problem.code in _FINAL
