@@ -1,4 +1,4 @@
-// Makes dist/ from src/; with --check fails where dist/ is not what would be made.
+// Makes dist/ from src/, and copies what the page of the service loads; with --check fails where one is not what would be made.
 
 import { readFile, writeFile, mkdir } from 'node:fs/promises'
 import process from 'node:process'
@@ -26,12 +26,15 @@ for (const [name, build] of Object.entries(BUILDS)) {
   made[name] = outputFiles[0].text
 }
 await mkdir(new URL('dist', here), { recursive: true })
+const places = Object.entries(made).map(([name, text]) => [`dist/${name}`, text])
+for (const name of ['resumable-glance.js', 'resumable-glance.worker.js'])
+  places.push([`../resumable_glance/page/files/${name}`, made[name]])
 let old = 0
-for (const [name, text] of Object.entries(made)) {
-  const file = new URL(`dist/${name}`, here)
+for (const [place, text] of places) {
+  const file = new URL(place, here)
   if (!check) await writeFile(file, text)
   else if ((await readFile(file, 'utf8').catch(() => '')) !== text) {
-    console.error(`js_client/dist/${name} is not what js_client/src makes: run python3 noxfile.py -s generate`)
+    console.error(`${place} is not what js_client/src makes: run python3 noxfile.py -s generate`)
     old += 1
   }
 }

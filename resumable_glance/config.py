@@ -208,6 +208,15 @@ CORS_OPTS = [
     cfg.IntOpt("max_age", default=3600, min=0, help="Seconds for which a browser may remember a preflight answer."),
 ]
 
+PAGE_OPTS = [
+    cfg.BoolOpt("enabled", default=True, help=(
+        "Whether a browser that comes to `/` gets a page for uploads. Programs get JSON there in any case.")),
+    cfg.BoolOpt("sign_in", default=False, help=(
+        "Whether the page takes a Keystone token, so that its user can create uploads. The page keeps it in memory "
+        "alone, and exchanges it for a ticket of each upload. Off: who has a ticket (a link) can use the page; a cloud "
+        "token pasted into a page is a habit that not every operator wants.")),
+]
+
 TOKEN_OPTS = [
     cfg.IntOpt("token_cache_time", default=60, min=0, max=3600, help=(
         "Seconds for which Keystone's word on a token is believed. A revoked token works for at most this long; "
@@ -225,6 +234,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "tickets": TICKETS_OPTS,
     "trusts": TRUSTS_OPTS,
     "cors": CORS_OPTS,
+    "page": PAGE_OPTS,
     "keystone_authtoken": TOKEN_OPTS,
 }
 
@@ -273,6 +283,8 @@ class Settings:
     trust_lifetime: int
     allowed_origins: tuple[str, ...]
     cors_max_age: int
+    page_enabled: bool
+    page_sign_in: bool
     token_cache_time: int
 
 
@@ -383,6 +395,8 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         trust_lifetime=conf.trusts.lifetime,
         allowed_origins=tuple(conf.cors.allowed_origin),
         cors_max_age=conf.cors.max_age,
+        page_enabled=conf.page.enabled,
+        page_sign_in=conf.page.sign_in,
         token_cache_time=conf.keystone_authtoken.token_cache_time,
     )
     if settings.auth_strategy == "noauth" and not is_loopback(settings.bind_host):

@@ -27,6 +27,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.events import Streams
 from resumable_glance.health import Health
 from resumable_glance.middleware import BODY, EarlyAnswer, RequestId
+from resumable_glance.page import WebPage
 from resumable_glance.protocol.commands import Content, Watch
 from resumable_glance.rates import Rate, network_of
 from resumable_glance.uploads import Uploads
@@ -86,6 +87,7 @@ class Endpoint:
         self._of_project = Rate(settings.requests_per_project)
         self._of_peer = Rate(settings.requests_per_peer)
         self._streams = Streams(uploads, settings.streams_per_project)
+        self.page = WebPage(settings)
 
     async def speak(self, dialect: Dialect, request: Request, aspect: str | None = None) -> Response:
         """Answer a request in a dialect."""
@@ -101,7 +103,9 @@ class Endpoint:
             return _response(dialect.refuse(_defect(), request.method, place))
 
     async def root(self, request: Request) -> Response:
-        """What this service is and can do."""
+        """What this service is and can do; for somebody with a browser a page."""
+        if request.method != "OPTIONS" and self.page.is_meant(request):
+            return self.page.answer()
         described = {"name": "resumable-glance", "version": __version__}
         place = self.place(request)
         dialects = {
@@ -109,7 +113,9 @@ class Endpoint:
             "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
             "ietf": {"href": f"{place.base}{ietf.MOUNT}", "interop_versions": list(ietf.VERSIONS)},
         }
-        return JSONResponse({**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS"})
+        return JSONResponse(
+            {**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
+        )
 
     def place(self, request: Request) -> Place:
         settings = self._settings
@@ -166,6 +172,7 @@ def application(
         routes=[
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
             *health.routes(),
+            *endpoint.page.routes(),
             *(
                 Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
                 for dialect in DIALECTS

@@ -16,6 +16,7 @@ class BadLink:
 
     `cuts` is how many cuts there will be at most, `patience` bounds the bytes before each; `rate` in bytes a second
     of each connection, None for as fast as it goes; it can be changed at any time. The random numbers come from `seed`.
+    While it is `down`, nothing gets through: who tries is cut off at once.
     `carried` are the bytes that were sent upwards in all.
     """
 
@@ -29,6 +30,7 @@ class BadLink:
         self._target = target
         self._patience = patience
         self.rate = rate
+        self.down = False
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -61,6 +63,8 @@ class BadLink:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if self.down:
+                raise ConnectionRefusedError
             upward_reader, upward_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
@@ -88,6 +92,8 @@ class BadLink:
         left = self._random.randint(*self._patience)
         while piece := await reader.read(PIECE):
             self.carried += len(piece)
+            if self.down:
+                return
             if self.cuts_left > 0 and len(piece) >= left:
                 writer.write(piece[:left])
                 await writer.drain()

@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("default")
 # While one process runs these, which take long and need no cloud or one of their own, another one runs all the others.
 ASIDE = {
     "test_tus_in_browser", "test_tus_js_client", "test_tus_clients", "test_openapi",
-    "test_ietf_curl", "test_ietf_http", "test_js_browser", "test_js_client", "test_examples",
+    "test_ietf_curl", "test_ietf_http", "test_js_browser", "test_js_client", "test_page", "test_examples",
     "test_horizon_plain",
 }  # fmt: skip
 

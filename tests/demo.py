@@ -38,7 +38,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="resumable-glance-demo-"))
     try:
         say("Starting a real Keystone and a real Glance (the first time, they are installed) ...")
-        with start() as cloud, beside(cloud, directory) as service:
+        with start() as cloud, beside(cloud, directory, {"page": {"sign_in": True}}) as service:
             say(f"Keystone {cloud.auth_url}   Glance {cloud.image_url}   resumable-glance {service.url}")
             file = arguments.file or images.raw_disk(SIZE)
             if not upload_over_a_bad_link(cloud, service, file, arguments.disk_format):
@@ -133,6 +133,8 @@ def stay(cloud: Cloud, service: Service) -> None:
     say("Everything stays up until you press Ctrl-C. In another terminal:")
     print(
         f"{exports}\n  export RESUMABLE_GLANCE_URL={service.url}\n\n"
+        f"  with a browser: {service.url}/\n"
+        f"  and this token: {cloud.token(DEMO)}\n\n"
         f"  {program} upload YOUR-IMAGE.qcow2        # press Ctrl-C in the middle, and run it again\n"
         f"  {program} uploads list\n"
         f"  {program} check --config-file {service.configuration}\n"

@@ -124,8 +124,10 @@ def development(directory: Path, groups: Mapping[str, Mapping[str, object]] = {}
     )
 
 
-def beside(cloud: Cloud, directory: Path, **options: object) -> Service:
-    """In front of a cloud's Glance."""
+def beside(
+    cloud: Cloud, directory: Path, groups: Mapping[str, Mapping[str, object]] = {}, /, **options: object
+) -> Service:
+    """In front of a cloud's Glance. `options` are those of DEFAULT."""
     return Service(
         directory,
         {
@@ -140,5 +142,6 @@ def beside(cloud: Cloud, directory: Path, **options: object) -> Service:
                 "project_domain_name": "Default",
             },
             "glance": {"service_type": "image"},
+            **groups,
         },
     )

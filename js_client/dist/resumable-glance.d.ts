@@ -125,7 +125,10 @@ export interface Previous {
   readonly expires: number
   /** Where the browser has it, the file need not be picked again. */
   readonly handle?: FileSystemFileHandle
-  /** The upload, to be started. Call it in a click: the browser may ask whether the file may be read. */
+  /**
+   * The upload, to be started. Call it in a click: the browser may ask whether the file may be read. If all bytes were
+   * durable already, no file is needed.
+   */
   reopen(file?: File | null, options?: Options): Promise<Upload>
   forget(): Promise<void>
 }

@@ -1,6 +1,6 @@
 // One upload, driven by messages: `engine(post, seams)` gives a function that hears them.
 //
-// heard: { open: file } · { drive: settings } · { event } · { reply, value | error }
+// heard: { open: file, or { size, print } of one that is not at hand } · { drive: settings } · { event } · { reply, value | error }
 // posted: { opened: fingerprint } · { progress } · { save } · { forget } · { finish } · { ask, what, url } · { error }
 //
 // The seams are a clock, a transport and `open`, which gives a Reader of a file: what a browser has is in worker.js.
@@ -11,6 +11,7 @@ import { Hashing } from './hashing.js'
 import { meter } from './meter.js'
 import { begin, durableBytes, fraction, hex, unsafe } from './plan.js'
 
+const NO_FILE = { code: 'file-unreadable', message: 'The file has to be chosen again.' }
 const OFTEN = 0.1 // seconds between two reports of mere progress
 
 export const engine = (post, { clock, transport, open }) => {
@@ -57,6 +58,10 @@ export const engine = (post, { clock, transport, open }) => {
   const HEAR = {
     open: async (given) => {
       file = given
+      if (given.print) {
+        hashing = { hash: () => Promise.reject(NO_FILE) }
+        return post({ opened: given.print })
+      }
       const whole = (md5, error) => driver.send(md5 ? { type: 'whole', md5 } : { type: 'broken', ...error })
       hashing = new Hashing(await open(file), whole)
       post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })

@@ -41,7 +41,7 @@ export class Upload extends EventTarget {
     this.error = null
     this.result = null
     this.url = options.url ?? null
-    this._told = { phase: 'new', size: source?.size ?? 0, durable: 0, sent: 0, fraction: 0, rate: 0, eta: null, trouble: null, document: null }
+    this._told = { phase: 'new', size: (source ?? options.previous)?.size ?? 0, durable: 0, sent: 0, fraction: 0, rate: 0, eta: null, trouble: null, document: null }
     this._renew()
     this._guard = (event) => event.preventDefault()
   }
@@ -119,8 +119,10 @@ export class Upload extends EventTarget {
   async _open() {
     const { worker, previous, endpoint } = this._options
     const source = this._source
-    if (!source) throw { code: 'file-unreadable', message: 'The file has to be chosen again.' }
-    const file = (this._file = source.getFile ? await source.getFile() : source)
+    const safe = previous?.received >= previous?.size // then nothing has to be read any more
+    if (!source && !safe) throw { code: 'file-unreadable', message: 'The file has to be chosen again.' }
+    const file = source ? (source.getFile ? await source.getFile() : source) : { ...previous, print: previous.fingerprint }
+    this._file = file
     this._worker = typeof worker === 'function' ? worker() : new Worker(worker ?? new URL('resumable-glance.worker.js', HERE))
     this._worker.onmessage = ({ data }) => this._hear(data)
     this._print = await new Promise((resolve, reject) => {
@@ -129,7 +131,7 @@ export class Upload extends EventTarget {
         event.preventDefault?.()
         this._hear({ error: { code: 'unhashed', message: event.message || 'The worker could not be started.' } })
       }
-      this._post({ open: file })
+      this._post({ open: source ? file : { size: file.size, print: file.print } })
     })
     if (previous && previous.fingerprint !== this._print)
       throw { code: 'file-changed', message: `${file.name} is not the file that was begun.` }
@@ -201,7 +203,7 @@ export class Upload extends EventTarget {
     const { endpoint, image, store } = this._options
     this._storage.put({
       key: this._key, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
-      begun: this._begun, handle: this._source.getFile ? this._source : undefined, options: { endpoint, image, store },
+      begun: this._begun, handle: this._source?.getFile ? this._source : undefined, options: { endpoint, image, store },
       received: durable, expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
     })
   }

@@ -80,6 +80,31 @@ test('a page that was closed is followed by one that goes on', async () => {
   assert.deepEqual(await Upload.findPrevious({ storage: first.storage }), [])
 })
 
+test('what is safe already is followed without its file', async () => {
+  const model = new Model()
+  const page = new Page(model)
+  page.between = async (request, carry) => (request.method === 'GET' ? new Promise(() => {}) : carry())
+  const closed = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable === CONTENT.length && resolve()))
+  closed._leave()
+  page.between = async (request, carry) => carry()
+  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  const upload = await previous.reopen(null, { worker: () => page.worker() })
+  const result = await upload.start().done
+  assert.equal(result.hashes.md5, md5(CONTENT, 'hex'))
+})
+
+test('what is not safe yet asks for its file', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
+  const closed = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
+  closed._leave()
+  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  const upload = await previous.reopen(null, { worker: () => page.worker() })
+  await assert.rejects(upload.start().done, { code: 'file-unreadable' })
+})
+
 test('a file that was changed meanwhile is refused', async () => {
   const model = new Model()
   const page = new Page(model)

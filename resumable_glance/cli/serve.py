@@ -101,6 +101,7 @@ def _welcome(settings: Settings) -> str:
     url = f"http://{settings.bind_host}:{settings.bind_port}"
     return (
         f"Development mode: no Keystone, no Glance, anyone on this machine may upload.\n"
+        f"  page     {url}/\n"
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"
         f"  IETF     {url}/v1/ietf\n"
