@@ -113,6 +113,13 @@ def reliability(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """How fast it is, beside others, in 25 minutes on a quiet machine; makes docs/performance.md (-- --help)."""
+    install(session, "test", "bench")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
 def constraints(session: nox.Session) -> None:
     """Take the newest versions of everything that we install into tests/constraints.txt."""
     session.install("uv")

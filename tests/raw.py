@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 TIMEOUT = 60  # seconds
 _PROBLEM = "urn:problem-type:resumable-glance:"
@@ -109,6 +109,10 @@ class Line:
 
     def send(self, text: bytes) -> None:
         self._socket.sendall(text)
+
+    def send_file(self, file: BinaryIO, start: int, length: int) -> None:
+        """Send a part of a file without a copy of it in this process."""
+        self._socket.sendfile(file, start, length)
 
     def try_to_send(self, text: bytes) -> None:
         """Send what nobody may want any more."""

@@ -1,0 +1,207 @@
+"""The service with somebody inside who notes where its processor time goes; for the benchmark only.
+
+    python -m tests.bench.sampled serve --config-file FILE
+
+The processor time that a thread has used (its own clock: exact, with the kernel's part) is booked whenever it begins or
+ends something of which we know what it is: a job in a thread, a step of a task on the event loop, a piece from the
+socket. Some hundred times a second it is booked for what the thread's stack is about just then, so that long jobs are
+told apart, too. What waits counts nothing, and the sum is all that was used. The sums are in the file `samples` beside
+the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from resumable_glance import cli, receiving
+from resumable_glance.cli import stoppable
+
+INTERVAL = 0.004  # seconds between two looks
+WRITTEN = 0.2  # seconds between two writings of the file
+SWITCH = 0.0005  # seconds: who holds the interpreter lets us look that soon
+NOBODY = "threads that are not Python's"
+HOPS = "hops to threads"
+LOOP = "event loop, with the socket's reads"
+RECEIVING = "receiving"
+REST = "the rest of our code"
+# The first of these that a frame fits, from the innermost one outwards, is what a stack is about.
+COMPONENTS: tuple[tuple[str, str], ...] = (
+    (r"^(_hash|update) .*(chunks|digests)\.py", "hashing"),
+    (r"^(_put|_write_all|_zero_all) .*scratch/local\.py", "writing to scratch"),
+    (r"^_fdatasync ", "flushing"),
+    (r"/scratch/local\.py|/files\.py", "other calls on scratch"),
+    (r"/(catalog|backlog|schema)\.py|/sqlalchemy/", "catalog"),
+    (r"/receiving\.py", RECEIVING),
+    (r"^(read|_piece) .*/source\.py", "reading scratch"),
+    (r"/sinks/", "sink"),
+    (r"/concurrent/futures/|/aiofiles/|/asyncio/(futures|threads)\.py", HOPS),
+    (r"/resumable_glance/(?!cli/)", REST),
+    (r"/starlette/|/uvicorn/protocols/|/uvicorn/middleware/", "requests and answers"),
+    (r"/uvicorn/|/asyncio/|/uvloop/", LOOP),
+)
+OUTWARDS = re.compile(r"/(source|handoff)\.py$|/sinks/")
+
+
+class Books:
+    """Nanoseconds, by whether they were for the way "in" or "out" and what they were for."""
+
+    def __init__(self) -> None:
+        self._sums: Counter[str] = Counter()
+        self._used: dict[int, int] = {}  # what was booked of each thread
+        self._booking = threading.Lock()
+
+    def book(self, thread: int, what: str) -> None:
+        """What a thread has used since the last time was for this."""
+        with self._booking:
+            used = cpu_time(thread)
+            self._sums[what] += max(0, used - self._used.get(thread, 0))
+            self._used[thread] = used
+
+    def write(self, file: Path) -> None:
+        with self._booking:
+            text = json.dumps(self._sums)
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_text(text)
+        unfinished.replace(file)
+
+
+BOOKS = Books()
+
+
+def look_for_ever(file: Path) -> None:
+    """What each thread is at, again and again."""
+    ours, written = threading.get_native_id(), 0.0
+    while True:
+        time.sleep(INTERVAL)
+        frames = sys._current_frames()
+        known = {each.native_id: each.ident for each in threading.enumerate()}
+        for task in Path("/proc/self/task").iterdir():
+            thread = int(task.name)
+            if thread != ours:
+                BOOKS.book(thread, about(frames.get(known.get(thread) or 0)))
+        if time.monotonic() > written + WRITTEN:
+            BOOKS.write(file)
+            written = time.monotonic()
+
+
+class Steps(Coroutine[Any, Any, Any]):
+    """A task's coroutine, each step of which is booked."""
+
+    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+        self._inner = inner
+
+    def send(self, value: Any) -> Any:
+        return self._booked(self._inner.send, value)
+
+    def throw(self, kind: Any, value: Any = None, trace: TracebackType | None = None) -> Any:
+        return self._booked(self._inner.throw, kind if value is None else value)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._inner.__await__()
+
+    def _booked(self, step: Callable[[Any], Any], value: Any) -> Any:
+        thread = threading.get_native_id()
+        BOOKS.book(thread, f"in {LOOP}")
+        try:
+            return step(value)
+        finally:
+            BOOKS.book(thread, f"in {REST}")
+
+
+def install() -> None:
+    """Book from now on."""
+    submit, startup = ThreadPoolExecutor.submit, stoppable.StoppableServer.startup
+    updated = receiving.Body.buffer_updated
+
+    def submitting(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+        what = f"in {component(code_of(job)) or REST}"
+
+        def booked() -> Any:
+            thread = threading.get_native_id()
+            BOOKS.book(thread, f"in {HOPS}")
+            try:
+                return job(*args, **named)
+            finally:
+                BOOKS.book(thread, what)
+
+        return submit(pool, booked)
+
+    async def starting(server: stoppable.StoppableServer, sockets: Any = None) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, inner, **named: asyncio.Task(Steps(inner), loop=loop, **named))
+        await startup(server, sockets)
+
+    def updating(body: receiving.Body, nbytes: int) -> None:
+        thread = threading.get_native_id()
+        BOOKS.book(thread, f"in {LOOP}")
+        updated(body, nbytes)
+        BOOKS.book(thread, f"in {RECEIVING}")
+
+    ThreadPoolExecutor.submit = submitting  # type: ignore[method-assign, assignment]
+    stoppable.StoppableServer.startup = starting  # type: ignore[method-assign, assignment]
+    receiving.Body.buffer_updated = updating  # type: ignore[method-assign, assignment]
+
+
+def code_of(job: Any) -> CodeType | None:
+    """The function that a job in a thread is about, under what asyncio and aiofiles wrap it in."""
+    while isinstance(job, functools.partial):
+        within = isinstance(getattr(job.func, "__self__", None), Context)
+        job = job.args[0] if within else job.func
+    return getattr(job, "__code__", None)
+
+
+def cpu_time(thread: int) -> int:
+    """Nanoseconds that a thread of this process has used; 0 if it is gone (linux/posix-timers.h: CPUCLOCK_SCHED)."""
+    try:
+        return time.clock_gettime_ns((~thread << 3) | 6)
+    except OSError:
+        return 0
+
+
+def about(frame: FrameType | None) -> str:
+    """What a stack is about: "in" or "out", and the component."""
+    if frame is None:
+        return f"in {NOBODY}"
+    found, way = "", "in"
+    while frame is not None:
+        found = found or component(frame.f_code)
+        way = "out" if OUTWARDS.search(frame.f_code.co_filename) else way
+        frame = frame.f_back
+    return f"{way} {found or REST}"
+
+
+@functools.cache
+def component(code: CodeType | None) -> str:
+    return "" if code is None else named(code.co_name, code.co_filename)
+
+
+def named(function: str, file: str) -> str:
+    """What a function is for; empty if that does not tell."""
+    return next((name for pattern, name in COMPONENTS if re.search(pattern, f"{function} {file}")), "")
+
+
+def main() -> int:
+    sys.setswitchinterval(SWITCH)
+    install()
+    threading.Thread(target=look_for_ever, args=[Path(sys.argv[-1]).parent / "samples"], daemon=True).start()
+    return cli.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
