@@ -127,7 +127,13 @@ class Body(asyncio.BufferedProtocol):
 
     def release(self) -> None:
         """Nobody reads any more."""
-        self._wanted, self._full = False, None
+        self._wanted = False
+        if self._lent is not None:  # a piece that was read last, and another is being filled or waits: all come back
+            self._spare.append(self._lent)
+            self._lent = None
+        if self._full is not None:
+            self._spare.append(cast(bytearray, self._full.obj))
+            self._full = None
         self._slow_down()
         self._take_back()
 
