@@ -28,6 +28,7 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    Format,
     Image,
     Owner,
     Proof,
@@ -134,9 +135,16 @@ class Catalog:
         return await self.run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
 
     async def commit(
-        self, upload_id: str, new: Sequence[Extent], now: float, expires_at: float, *, seals: bool = True
+        self,
+        upload_id: str,
+        new: Sequence[Extent],
+        now: float,
+        expires_at: float,
+        *,
+        seals: bool = True,
+        found: Format | None = None,
     ) -> Upload:
-        """From now on these bytes count. When no gap is left that `seals` the upload."""
+        """From now on these bytes count. When no gap is left that `seals` the upload. `found` is what they are."""
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
@@ -150,6 +158,7 @@ class Catalog:
                 state=follow(upload.state, Event.FILLED) if seals and received == upload.size else upload.state,
                 updated_at=now,
                 expires_at=expires_at,
+                format=found or upload.format,
             )
             return _save(db, grown)
 

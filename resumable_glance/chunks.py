@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.inspection import Head
 from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, Tally, hasher
 from resumable_glance.protocol.ranges import Range, Segment, segments
@@ -109,6 +110,8 @@ class Lease:
 
 
 def _taken(reason: Reason) -> Refused:
+    if reason not in _SENTENCES:
+        return Refused(reason, "The image was refused for its first bytes. The upload tells what was wrong.")
     facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}
     return Refused(reason, _SENTENCES[reason], **facts)
 
@@ -135,6 +138,11 @@ class Leases:
             if not self._held[upload_id]:
                 del self._held[upload_id]
 
+    def turn_away(self, reason: Reason, upload_id: str) -> None:
+        """Stop whoever writes to an upload, without waiting for it: also for one of those."""
+        for each in self._held.get(upload_id, ()):
+            each.evict(reason)
+
     def held(self, upload_id: str) -> bool:
         """Whether anybody writes to an upload."""
         return upload_id in self._held
@@ -159,11 +167,18 @@ class Intake:
     """Takes one chunk in. Bytes that are durable already are compared, all others are written.
 
     `place` is where its bytes belong, `durable` the ranges that the catalog has; `commit` names new extents in it;
-    `commit_size` in bytes.
+    `commit_size` in bytes. `head`: they are the first of the image, or go on with those.
     """
 
     def __init__(
-        self, chunk: Chunk, place: Range, durable: list[Range], file: ScratchFile, commit: Commit, commit_size: int
+        self,
+        chunk: Chunk,
+        place: Range,
+        durable: list[Range],
+        file: ScratchFile,
+        commit: Commit,
+        commit_size: int,
+        head: Head | None = None,
     ) -> None:
         self._chunk = chunk
         self._place = place
@@ -171,6 +186,7 @@ class Intake:
         self._file = file
         self._commit_extents = commit
         self._commit_size = commit_size
+        self._head = head
         self._position = place.start
         self._tally = Tally(*(each.algorithm for each in chunk.declared))
         # A chunk that is one new extent needs no mark of its own: its declared digest becomes the extent's.
@@ -182,7 +198,7 @@ class Intake:
         self._differs = False
 
     async def run(self, body: Body, lease: Lease) -> None:
-        """Take the whole body. Refused, or OSError from scratch; what must not be kept is not kept."""
+        """Take the whole body. Refused, Objection, or OSError from scratch; what must not be kept is not kept."""
         try:
             await self._take(body, lease)
         except Refused as refusal:
@@ -228,6 +244,8 @@ class Intake:
             await take(data)
         finally:
             await hashing
+        if self._head is not None and self._head.objection is not None:
+            raise self._head.objection
         self._position += len(data)
         if self._position == segment.range.stop:
             self._segments.pop(0)
@@ -238,6 +256,8 @@ class Intake:
         self._tally.update(data)
         if mark:
             self._mark.update(data)
+        if self._head is not None:
+            self._head.feed(data)
 
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:

@@ -201,6 +201,22 @@ TRUSTS_OPTS = [
         "Seconds after which a trust ends by itself. By then most uploads are done, and theirs have been removed.")),
 ]
 
+VERDICT_OPTS = [
+    cfg.BoolOpt("enabled", default=True, help=(
+        "Whether the bytes of images in container_format bare are looked into as they come, with the inspectors and "
+        "by the rules of Glance: what it would refuse after the last byte is refused after the first MiB. Counts for "
+        "uploads that are created from now on.")),
+    cfg.BoolOpt("require_image_format_match", default=True, help=(
+        "Whether the bytes must be of the disk_format that was declared; raw may be anything. Set it as in "
+        "[image_format] of Glance.")),
+    cfg.ListOpt("gpt_safety_checks_nonfatal", default=[], help=(
+        "Names of the checks of a partition table that may fail, separated by commas. Set it as in [image_format] of "
+        "Glance.")),
+    cfg.IntOpt("max_virtual_size", default=0, min=0, help=(
+        "Largest disk that an image may hold, in bytes; a small file can say that it is of any size. 0: any, for "
+        "Nova compares it with the flavor anyway.")),
+]
+
 CORS_OPTS = [
     cfg.ListOpt("allowed_origin", item_type=Origin(), default=[], help=(
         "Origins (scheme://host[:port], no path) of dashboards whose pages may upload, separated by commas. "
@@ -233,6 +249,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "credentials": CREDENTIALS_OPTS,
     "tickets": TICKETS_OPTS,
     "trusts": TRUSTS_OPTS,
+    "verdict": VERDICT_OPTS,
     "cors": CORS_OPTS,
     "page": PAGE_OPTS,
     "keystone_authtoken": TOKEN_OPTS,
@@ -281,6 +298,10 @@ class Settings:
     ticket_lifetime: int
     trusts: bool
     trust_lifetime: int
+    inspects: bool
+    require_image_format_match: bool
+    gpt_safety_checks_nonfatal: tuple[str, ...]
+    max_virtual_size: int
     allowed_origins: tuple[str, ...]
     cors_max_age: int
     page_enabled: bool
@@ -393,6 +414,10 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         ticket_lifetime=conf.tickets.lifetime,
         trusts=conf.trusts.enabled,
         trust_lifetime=conf.trusts.lifetime,
+        inspects=conf.verdict.enabled,
+        require_image_format_match=conf.verdict.require_image_format_match,
+        gpt_safety_checks_nonfatal=tuple(conf.verdict.gpt_safety_checks_nonfatal),
+        max_virtual_size=conf.verdict.max_virtual_size,
         allowed_origins=tuple(conf.cors.allowed_origin),
         cors_max_age=conf.cors.max_age,
         page_enabled=conf.page.enabled,

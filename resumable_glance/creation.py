@@ -18,13 +18,15 @@ from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog, Claim, Leftover
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.inspection import AUTO
 from resumable_glance.protocol.commands import Append, Create, Join
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload, check_alive
+from resumable_glance.protocol.upload import Format, Image, ImageRequest, Owner, State, Upload, check_alive
 from resumable_glance.protocol.welcome import check_parts, declare, total_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 
+BARE = "bare"  # Glance's container_format of an image that is nothing but its bytes
 LONGEST_CREATION = 3600.0  # seconds: what is not recorded by then never will be
 
 
@@ -59,13 +61,15 @@ class Creation:
         await self._check_share(identity.owner, reserved)
         await self.check_space(reserved)
         actor = Actor(identity.owner, identity.token, request_id)
-        async with self._image(create.image, create.size, actor) as image:
+        request = self._plain(create.image)
+        async with self._image(request, create.size, actor) as image:
             empty = create.size == 0 and create.first is None and image is not None
             upload = dataclasses.replace(
                 self._record(identity, create.size, image, create.metadata),
                 state=State.SEALED if empty else State.RECEIVING,
                 declared=create.declared,
-                request=create.image,
+                request=request,
+                format=await self._format(create.image, image, actor),
             )
             async with self._promised(identity.owner, reserved):
                 await self._check_limits(identity.owner)
@@ -85,14 +89,16 @@ class Creation:
         try:
             size = check_parts(parts)
             self._check_size(size)
-            async with self._image(join.image, size, Actor(identity.owner, identity.token, request_id)) as image:
+            actor, request = Actor(identity.owner, identity.token, request_id), self._plain(join.image)
+            async with self._image(request, size, actor) as image:
                 upload = dataclasses.replace(
                     self._record(identity, size, image, join.metadata),
                     state=State.SEALED,
                     offset=size,
                     received=size,
                     parts=join.parts,
-                    request=join.image,
+                    request=request,
+                    format=await self._format(join.image, image, actor),
                 )
                 await self._catalog.join(upload, self._vault.close(identity.token))
         except Refused:
@@ -135,6 +141,36 @@ class Creation:
             updated_at=now,
             expires_at=now + self._settings.upload_expiry,
         )
+
+    def _plain(self, request: ImageRequest | None) -> ImageRequest | None:
+        """The request as sinks know it: a disk format that is to be found out is none yet.
+
+        Refused: IMAGE_REFUSED where nobody would find it out.
+        """
+        if request is None or request.properties.get("disk_format") != AUTO:
+            return request
+        if not self._settings.inspects or request.properties.get("container_format") != BARE:
+            raise Refused(
+                Reason.IMAGE_REFUSED, f"Say the disk_format: {AUTO} works here only in a container_format of {BARE}."
+                if self._settings.inspects else "Say the disk_format: this service does not look into images.",
+            )  # fmt: skip
+        properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
+        return dataclasses.replace(request, properties=properties)
+
+    async def _format(self, request: ImageRequest | None, image: Image | None, actor: Actor) -> Format | None:
+        """What the image's bytes are declared to be; None where nobody is to look into them."""
+        if request is None or image is None or not self._settings.inspects:
+            return None
+        described = request.properties
+        if image.adopted:
+            try:
+                described = await self._sink.properties(image, actor) or {}
+            except DeliveryFailed as failed:
+                raise Refused(Reason.SINK_UNAVAILABLE, f"{failed}", retry_after=5) from failed
+        declared = described.get("disk_format")
+        if described.get("container_format") != BARE or not isinstance(declared, str):
+            return None
+        return Format(None if declared == AUTO else declared)
 
     @contextlib.asynccontextmanager
     async def _image(self, request: ImageRequest | None, size: int | None, actor: Actor) -> AsyncIterator[Image | None]:

@@ -29,6 +29,10 @@ class Reason(enum.StrEnum):
     CHUNK_DIGEST_MISMATCH = "chunk-digest-mismatch"
     DIFFERENT_BYTES = "different-bytes"
     KEY_REUSED = "idempotency-key-reused"
+    # What the image's bytes are; protocol.upload.Hitch has the same names
+    FORMAT_MISMATCH = "format-mismatch"
+    UNSAFE_IMAGE = "unsafe-image"
+    DISK_TOO_LARGE = "disk-too-large"
     # Who sent it
     UNAUTHENTICATED = "unauthenticated"
     TICKET_EXPIRED = "ticket-expired"

@@ -22,6 +22,7 @@ from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.config import Settings
 from resumable_glance.delegation import Delegation
+from resumable_glance.inspection import HEAD, Inspection, Objection, Rules, enough, judged
 from resumable_glance.protocol.delivery import (
     FIRST_DELAY,
     SPOILED,
@@ -37,11 +38,13 @@ from resumable_glance.protocol.delivery import (
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
+    Format,
     Hitch,
     IllegalTransition,
     State,
     Trouble,
     Upload,
+    Verdict,
     known,
 )
 from resumable_glance.replacement import Replacement
@@ -75,6 +78,7 @@ class Handoff:
         self._settings = settings
         self._clock = clock
         self._chance = chance
+        self._rules = Rules.of(settings)
         self._replacement = Replacement(catalog, sink, clock)
         self._readers = Threads(settings.handoff_workers, "prove")  # it takes minutes, and nobody else's thread
         self._woken = asyncio.Event()
@@ -169,6 +173,8 @@ class Handoff:
 
     async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
         match step:
+            case Step.INSPECT:
+                return await self._inspect(upload, halt)
             case Step.PROVE:
                 return await self._prove(upload, halt)
             case Step.DELIVER:
@@ -186,13 +192,38 @@ class Handoff:
             case Step.GIVE_UP:
                 raise _given_up(upload, receipt)
 
-    async def _prove(self, upload: Upload, halt: threading.Event) -> Upload:
-        def read_all(source: ScratchSource) -> None:
-            while source.read(PIECE):
-                pass
+    async def _inspect(self, upload: Upload, halt: threading.Event) -> Upload:
+        """Look into the head of what came in an order, or in pieces, in which nobody could look into it before."""
+
+        def read_head(source: ScratchSource) -> Format:
+            head = b""
+            while len(head) < enough(upload.size):
+                head += source.read(PIECE)
+            return judged(head[:HEAD], known(upload.format), upload.size, self._rules)
 
         async with self._source(upload, halt) as source:
-            await self._readers.run(read_all, source)
+            found = await self._read(read_head, source)
+        return await self._catalog.note(upload.id, format=found)
+
+    async def _read(self, work: Callable[[ScratchSource], Format | None], source: ScratchSource) -> Format | None:
+        try:
+            return await self._readers.run(work, source)
+        except Objection as objection:
+            raise DeliveryFailed(objection.hitch, objection.detail, final=True) from objection
+
+    async def _prove(self, upload: Upload, halt: threading.Event) -> Upload:
+        def read_all(source: ScratchSource) -> Format | None:
+            if upload.format is None or upload.format.verdict is not Verdict.OPEN:
+                while source.read(PIECE):
+                    pass
+                return upload.format
+            inspection = Inspection(upload.format, upload.size, self._rules)
+            while piece := source.read(PIECE):
+                inspection.feed(piece)
+            return inspection.found()
+
+        async with self._source(upload, halt) as source:
+            found = await self._read(read_all, source)
         if broken := source.broken_promises():
             raise DeliveryFailed(
                 Hitch.DIGEST_MISMATCH,
@@ -200,11 +231,14 @@ class Handoff:
                 "the bytes are kept until this upload is cancelled.",
                 final=True,
             )
-        return await self._catalog.prove(upload.id, source.proof())
+        return await self._catalog.note(upload.id, proof=source.proof(), format=found)
 
     async def _deliver(self, upload: Upload, actor: Actor, halt: threading.Event) -> Upload:
         if upload.stuck_at:  # an earlier attempt was; this one may be busy for as long
             upload = await self._catalog.note(upload.id, stuck_at=0.0)
+        found = upload.format
+        if found is not None and found.declared is None and found.disk_format is not None:
+            await self._sink.describe(known(upload.image), found.disk_format, found.min_disk, actor)
         async with self._source(upload, halt) as source:
             try:
                 await self._sink.deliver(known(upload.image), known(upload.size), source, actor)

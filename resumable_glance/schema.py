@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,19 @@ from resumable_glance.errors import CannotStart
 from resumable_glance.files import make_directory, sync_directory
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Hitch, Image, ImageRequest, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import (
+    Extent,
+    Format,
+    Hitch,
+    Image,
+    ImageRequest,
+    Owner,
+    Proof,
+    State,
+    Trouble,
+    Upload,
+    Verdict,
+)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = sa.MetaData()
@@ -58,6 +71,7 @@ uploads = sa.Table(
     sa.Column("successor", sa.String(36)),
     sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("stuck_at", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("format", sa.Text),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state"),
     sa.Index("uploads_by_whole", "joined_into"),
@@ -228,6 +242,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "successor": upload.successor,
         "doubts": upload.doubts,
         "stuck_at": upload.stuck_at,
+        "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
     }
 
 
@@ -257,6 +272,7 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         doubts=row.doubts,
         stuck_at=row.stuck_at,
         successor=row.successor,
+        format=_format_of(row.format),
     )
 
 
@@ -273,6 +289,13 @@ def _written(request: ImageRequest | None) -> str | None:
 
 def _request_of(text: str | None) -> ImageRequest | None:
     return None if text is None else ImageRequest(**json.loads(text))
+
+
+def _format_of(text: str | None) -> Format | None:
+    if text is None:
+        return None
+    written = json.loads(text)
+    return Format(**written | {"verdict": Verdict(written["verdict"])})
 
 
 def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:

@@ -20,13 +20,15 @@ from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body, Intake, Leases, Patience, scratch_failure
+from resumable_glance.chunks import Body, Intake, Lease, Leases, Patience, scratch_failure
 from resumable_glance.claims import Claims, claim_of
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.inspection import Objection
 from resumable_glance.janitor import Janitor
+from resumable_glance.judge import Judge
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
@@ -51,6 +53,7 @@ from resumable_glance.protocol.commands import (
     Watch,
 )
 from resumable_glance.protocol.delivery import can_be_retried, needs_another_image
+from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
@@ -63,7 +66,7 @@ from resumable_glance.protocol.upload import (
     check_alive,
     known,
 )
-from resumable_glance.protocol.welcome import check_order, check_writable, known_before, place_of
+from resumable_glance.protocol.welcome import check_order, check_verdict, check_writable, known_before, place_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, Sink
 from resumable_glance.source import content
@@ -115,6 +118,7 @@ class Uploads:
         self._claims = Claims(catalog, self._access.seen)
         self.news = catalog.news
         self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
+        self._judge = Judge(settings, catalog, self._leases, self.janitor, clock)
         self._closing = False
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
@@ -231,33 +235,50 @@ class Uploads:
             upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
             upload = await self._creation.take(upload, append, place)
-            extents = await self._catalog.extents(upload.id, place)
-            # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
-            seals = chunk.last is None and upload.image is not None
-
-            async def commit(new: list[Extent]) -> None:
-                now = self._clock()
-                expires_at = now + self._settings.upload_expiry
-                grown = await self._catalog.commit(append.upload_id, new, now, expires_at, seals=seals)
-                if grown.state is State.SEALED:
-                    await self._sealed(grown, identity)
-
             try:
-                async with self._scratch.open(upload.id) as file:
-                    if chunk.zeros:
-                        await zeros.take(chunk, place, extents, file, commit, body, lease)
-                    else:
-                        durable = [each.range for each in extents]
-                        await Intake(chunk, place, durable, file, commit, self._settings.commit_size).run(body, lease)
-            except FileNotFoundError:
-                empty = place.length == 0 and not await lease.read(body)
-                same = empty or known_before(chunk, place, extents)
-                return await self._repeated(append.upload_id, same, identity)
+                if not await self._take(upload, append, place, lease, identity, body):
+                    empty = place.length == 0 and not await lease.read(body)
+                    same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
+                    return await self._repeated(upload.id, same, identity)
+            except Objection as objection:
+                raise await self._judge.refuted(upload, objection) from objection
             except Refused as refusal:
                 if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
                     refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset
                 raise
             return await self._concluded(append, identity)
+
+    async def _take(
+        self, upload: Upload, append: Append, place: Range, lease: Lease, identity: Identity, body: Body
+    ) -> bool:
+        """Take a chunk; False if there is no file for it. Refused, or Objection."""
+        chunk, head = append.chunk, None
+        extents = await self._catalog.extents(upload.id, place)
+        # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
+        seals = chunk.last is None and upload.image is not None
+
+        async def commit(new: list[Extent]) -> None:
+            now = self._clock()
+            expires_at = now + self._settings.upload_expiry
+            found = None if head is None else head.found
+            grown = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
+            if grown.state is State.SEALED:
+                await self._sealed(grown, identity)
+
+        try:
+            async with self._scratch.open(upload.id) as file:
+                if chunk.zeros:
+                    await zeros.take(chunk, place, extents, file, commit, body, lease)
+                else:
+                    head = await self._judge.head(upload, place, file)
+                    durable = [each.range for each in extents]
+                    size = self._settings.commit_size
+                    await Intake(chunk, place, durable, file, commit, size, head).run(body, lease)
+                if head is None or head.found is None:
+                    await self._judge.look_back(upload, file)
+        except FileNotFoundError:
+            return False
+        return True
 
     async def _concluded(self, append: Append, identity: Identity) -> Upload:
         """The upload after a chunk that came whole, which may have said that it is the last one."""
@@ -289,6 +310,7 @@ class Uploads:
         check_alive(upload)
         if upload.state is State.RECEIVING:
             upload = await self._lost(upload)
+        check_verdict(upload)
         if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
             raise Refused(Reason.LOST, upload.trouble.detail)
         if same:

@@ -35,7 +35,18 @@ from resumable_glance.protocol.commands import (
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import (
+    Format,
+    Hitch,
+    Image,
+    ImageRequest,
+    Owner,
+    Proof,
+    State,
+    Trouble,
+    Upload,
+    Verdict,
+)
 
 Vector = dict[str, Any]
 KINDS = ("requests", "outcomes", "refusals")
@@ -115,6 +126,10 @@ def _chunk(chunk: Chunk) -> Vector:
     return described if described.pop("zeros") is False else described | {"zeros": True}
 
 
+def _format(described: Vector | None) -> Format | None:
+    return None if described is None else Format(**described | {"verdict": Verdict(described["verdict"])})
+
+
 def upload(described: Vector) -> Upload:
     proof, trouble = described["proof"], described["trouble"]
     return Upload(
@@ -126,6 +141,7 @@ def upload(described: Vector) -> Upload:
             "parts": tuple(described.get("parts", ())),
             "declared": tuple(Digest.parse(each) for each in described["declared"]),
             "proof": Proof(**proof) if proof else None,
+            "format": _format(described.get("format")),
             "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
         }
     )

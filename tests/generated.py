@@ -148,6 +148,19 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "The `Idempotency-Key` has created another upload than this one.",
         "Use a new key for each upload.",
     ),
+    Reason.FORMAT_MISMATCH: (
+        "The image's bytes are of another format than the declared one, or of none. The upload is `failed`.",
+        "Declare what it is, or `auto`, in a new upload.",
+    ),
+    Reason.UNSAFE_IMAGE: (
+        "The image points to other files, or is built in a way that Glance does not allow; `detail` says what it is. "
+        "The upload is `failed`.",
+        "Convert it into an image that holds everything (`qemu-img convert`), and upload that.",
+    ),
+    Reason.DISK_TOO_LARGE: (
+        "The disk in the image is larger than allowed. The upload is `failed`.",
+        "Ask the operator.",
+    ),
     Reason.UNAUTHENTICATED: (
         "There is neither token nor ticket, or nobody takes it (any more).",
         "Get a new token (or ticket) and repeat the request.",

@@ -6,6 +6,7 @@ Where a tool is missing, it is installed or the reason is raised; nothing is ski
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -75,6 +76,57 @@ def qcow2(size: int) -> Path:
     return _image(f"disk-{size}.qcow2", convert)
 
 
+def made_by_qemu(name: str, *options: str, size: int = 8 * MIB) -> Path:
+    """Return an empty image that `qemu-img create OPTIONS` has made.
+
+    BASE in an option is a qcow2 image of 8 MiB beside it, DATA a file that is to be.
+    """
+
+    def make(path: Path) -> None:
+        base = qcow2(8 * MIB)
+        known = {"BASE": str(base), "DATA": f"{path}.data"}
+        words = [re.sub("BASE|DATA", lambda word: known[word[0]], each) for each in options]
+        command: list[str | Path] = [qemu_img(), "create", "-q", *words, path]
+        subprocess.run([*command] if "BASE" in "".join(options) else [*command, str(size)], check=True)
+
+    return _image(name, make)
+
+
+def converted(name: str, *options: str) -> Path:
+    """Return what `qemu-img convert OPTIONS` makes of a qcow2 image of 8 MiB."""
+
+    def make(path: Path) -> None:
+        subprocess.run([qemu_img(), "convert", "-f", "qcow2", *options, qcow2(8 * MIB), path], check=True)
+
+    return _image(name, make)
+
+
+def vmdk_with_footer(*, honest: bool) -> Path:
+    """Return a VMDK whose footer says where its data is; if it is not honest, that names another descriptor, too."""
+
+    def make(path: Path) -> None:
+        content = bytearray(converted("stream.vmdk", "-O", "vmdk", "-o", "subformat=streamOptimized").read_bytes())
+        footer = bytearray(content[:SECTOR])
+        content[56:64] = b"\xff" * 8
+        if not honest:
+            footer[28:36] = struct.pack("<Q", 7)
+        marker = struct.pack("<QII", 1, 0, 3).ljust(SECTOR, b"\0")
+        path.write_bytes(content + marker + footer + bytes(SECTOR))
+
+    return _image("footer.vmdk" if honest else "false-footer.vmdk", make)
+
+
+def vmdk_that_points_elsewhere() -> Path:
+    """Return a VMDK of one file whose descriptor names another one, by its path."""
+
+    def make(path: Path) -> None:
+        content = converted("disk.vmdk", "-O", "vmdk").read_bytes()
+        assert content.count(b'SPARSE "') == 1
+        path.write_bytes(re.sub(rb'SPARSE "..', b'SPARSE "/e', content))
+
+    return _image("elsewhere.vmdk", make)
+
+
 def describe(path: Path) -> dict[str, Any]:
     """Return what `qemu-img info` says about an image: "format", "virtual-size" in bytes and more."""
     command: list[str | Path] = [qemu_img(), "info", "--output=json", path]
@@ -95,6 +147,12 @@ def qemu_img() -> Path:
     if not found:
         raise RuntimeError("qemu-img is missing: install qemu-utils (Debian) or qemu-img (Fedora)")
     return Path(found)
+
+
+def looks_like_qcow2(content: bytes) -> bytes:
+    """The same bytes, but the first sector is that of a qcow2 image with a disk of 8 GiB."""
+    header = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, 0, 0, 16, 8 * 1024 * MIB)
+    return header.ljust(SECTOR, b"\0") + content[SECTOR:]
 
 
 def _image(name: str, maker: Callable[[Path], None]) -> Path:

@@ -51,6 +51,7 @@ _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPP
            Reason.UNSUPPORTED_DIGEST, Reason.WRONG_TOTAL, Reason.WRONG_DIGEST, Reason.JOINED,
            Reason.UPLOAD_TOO_LARGE, Reason.BODY_TOO_LONG, Reason.BODY_TOO_SHORT,
            Reason.CHUNK_TOO_LARGE, Reason.CHUNK_DIGEST_MISMATCH, Reason.DIFFERENT_BYTES, Reason.STALLED,
+           Reason.FORMAT_MISMATCH, Reason.UNSAFE_IMAGE, Reason.DISK_TOO_LARGE,
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)
 _RETRY = (*_OF_ONE, Reason.CANCELLED, Reason.UNFINISHED, Reason.JOINED, Reason.USELESS,

@@ -30,7 +30,10 @@ FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "offset": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.SEALED, Reason.WRONG_OFFSET, Reason.WRONG_TOTAL})),
     "provided": (BYTES, frozenset({Reason.WRONG_OFFSET})),
     "size": (BYTES, frozenset({Reason.BODY_TOO_LONG, Reason.WRONG_TOTAL})),
-    "state": ({"$ref": "#/components/schemas/State"}, frozenset({Reason.SEALED})),
+    "state": (
+        {"$ref": "#/components/schemas/State"},
+        frozenset({Reason.SEALED, Reason.FORMAT_MISMATCH, Reason.UNSAFE_IMAGE, Reason.DISK_TOO_LARGE}),
+    ),
     "retry_after": (
         NUMBER,
         frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.OVER_LIMIT, Reason.BUSY,
@@ -225,6 +228,17 @@ _FURTHER: Json = {
         "properties": {name: _hexadecimal(name) for name in OF_IMAGES},
         "additionalProperties": False,
     },
+    "format": _or_null(
+        _object(
+            "What the bytes are; null where nobody looks into them.",
+            {
+                "declared": _or_null(_text("The disk_format that was declared; null: it is found out.")),
+                "detected": _or_null(_text("What was found, as oslo.utils calls it; null before.")),
+                "virtual_size": _or_null(_bytes("Bytes of the disk in the image; null where that is not known.")),
+                "min_disk": _or_null({**NUMBER, "description": "GiB of the smallest disk that it fits on."}),
+            },
+        )
+    ),
     "hashes": _or_null(
         _object(
             "What we computed over all bytes, as read back from scratch; null before.",

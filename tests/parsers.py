@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import re
+import struct
 import types
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from resumable_glance.client.connection import Seen, Service
 from resumable_glance.client.plan import decide, delay
 from resumable_glance.dialects import Dialect, Head, Place, Reply, fields, ietf, images, native, tus
 from resumable_glance.errors import Refused
+from resumable_glance.inspection import Objection, Rules, judged
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
@@ -40,7 +42,7 @@ from resumable_glance.protocol.commands import (
     Ticket,
 )
 from resumable_glance.protocol.digests import LENGTHS, Digest
-from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload
+from resumable_glance.protocol.upload import Format, Image, ImageRequest, Owner, State, Upload
 from tests.dialect_vectors import Vector, Vectors, nothing, written
 
 PLACE = Place("https://glance.example", "req-1", 2**40, 2**30, 2592000, 604800)
@@ -299,6 +301,32 @@ def answers() -> tuple[bytes, ...]:
     return dated, far, deep, *(status + b"\n" + headers + body for status, body in zip(statuses, shown, strict=True))
 
 
+# The bytes of images
+
+
+def format_of(data: bytes) -> None:
+    """The declared format, a line feed and the bytes, which may be all that there are, or a head."""
+    declared, _, content = data.partition(b"\n")
+    for size in (len(content), len(content) + 1, None):
+        with contextlib.suppress(Objection):
+            found = judged(content, Format(declared.decode("latin-1") or None), size, Rules(largest=2**60))
+            assert found.virtual_size is None or 0 <= found.virtual_size <= 2**60
+            assert native.render(Inspected(replace(UPLOAD, format=found), (), 0), PLACE).document is not None
+
+
+def formats() -> tuple[bytes, ...]:
+    vmdk = b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicSparse"\nRW 16384 SPARSE "disk.vmdk"\n'
+    sparse = struct.pack("<4sIIQQQQIQQ", b"KDMV", 1, 3, 16384, 128, 1, 20, 512, 21, 26).ljust(512, b"\0")
+    qcow2 = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, 0, 0, 16, 2**33).ljust(512, b"\0")
+    disk = (
+        bytes(446) + struct.pack("<B3sB3sII", 0x80, b"\xff" * 3, 0x83, b"\xff" * 3, 2048, 9) + bytes(48) + b"\x55\xaa"
+    )
+    iso = bytes(32769) + b"CD001" + bytes(2042)
+    starts = (qcow2, sparse + vmdk.ljust(10240, b"\0"), vmdk, disk, iso, b"vhdxfile", b"LUKS\xba\xbe\0\1", b"conectix")
+    names = (b"qcow2", b"vmdk", b"vmdk", b"raw", b"iso", b"vhdx", b"raw", b"vhd")
+    return (b"\n", *(name + b"\n" + start for name, start in zip(names, starts, strict=True)), b"\n" + disk)
+
+
 PARSERS: Mapping[str, Parser] = {
     "native": Parser(lambda data: request(native, data), requests_of("native")),
     "tus": Parser(lambda data: request(tus, data), requests_of("tus")),
@@ -306,4 +334,5 @@ PARSERS: Mapping[str, Parser] = {
     "fields": Parser(field, FIELDS),
     "images": Parser(image, (*IMAGES, *bodies())),
     "answers": Parser(answer, answers()),
+    "formats": Parser(format_of, formats()),
 }

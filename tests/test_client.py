@@ -29,6 +29,7 @@ from resumable_glance.client.imagefile import WIRE_PIECE, ChunkBody, ImageFile, 
 from resumable_glance.client.patience import Gone, Patience
 from resumable_glance.client.plan import (
     FIRST_CHUNK,
+    HEAD,
     LONGEST_DELAY,
     LONGEST_RETRY_AFTER,
     LOOK,
@@ -58,6 +59,7 @@ def problem(status: int, reason: Reason, **members: object) -> Answer:
 
 
 LOST = Answer(None, "connection refused")
+BEGUN = [Range(0, HEAD)]  # what has to be durable before there is anything to choose
 
 
 @pytest.mark.parametrize(
@@ -157,15 +159,23 @@ def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data:
     assert next_chunk() is None
 
 
+def test_the_head_goes_first_and_alone_for_it_may_be_all_that_is_wanted() -> None:
+    sending = Sending(1024 * MIB, 64 * MIB)
+    assert take(sending) == Range(0, HEAD)
+    assert sending.next() is None
+    sending.succeeded(Range(0, HEAD), 0.1)
+    assert [take(sending).start, take(sending).start] == [HEAD, HEAD + FIRST_CHUNK]
+
+
 def test_chunks_grow_on_a_good_link_up_to_the_size_asked_for() -> None:
-    sending = Sending(8192 * MIB, 64 * MIB)
+    sending = Sending(8192 * MIB, 64 * MIB, BEGUN)
     assert take(sending).length == FIRST_CHUNK
     grow(sending)
     assert sending.chunk_size == 64 * MIB
 
 
 def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
-    sending = Sending(8192 * MIB, 64 * MIB)
+    sending = Sending(8192 * MIB, 64 * MIB, BEGUN)
     grow(sending)
     sending.failed(take(sending), LOST)
     assert sending.chunk_size == 32 * MIB
@@ -178,20 +188,20 @@ def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
 
 
 def test_chunks_that_fail_together_shrink_once() -> None:
-    sending = Sending(8192 * MIB, 64 * MIB)
+    sending = Sending(8192 * MIB, 64 * MIB, BEGUN)
     for chunk in [take(sending), take(sending), take(sending)]:
         sending.failed(chunk, LOST)
     assert sending.chunk_size == FIRST_CHUNK // 2
 
 
 def test_chunks_shrink_on_a_slow_link_so_that_a_pause_costs_little() -> None:
-    sending = Sending(1024 * MIB, 64 * MIB)
+    sending = Sending(1024 * MIB, 64 * MIB, BEGUN)
     sending.succeeded(take(sending), SLOW + 1)
     assert sending.chunk_size == FIRST_CHUNK // 2
 
 
 def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
-    sending = Sending(8192 * MIB, 64 * MIB)
+    sending = Sending(8192 * MIB, 64 * MIB, BEGUN)
     grow(sending)
     assert sending.failed(take(sending), problem(413, Reason.CHUNK_TOO_LARGE, limit=10 * MIB)).action is Action.SHRINK
     assert sending.chunk_size == 10 * MIB
@@ -200,25 +210,25 @@ def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
 
 
 def test_what_happens_to_declared_zeros_says_nothing_about_the_link() -> None:
-    sending = Sending(8192 * MIB, 64 * MIB, looks=True)
+    sending = Sending(8192 * MIB, 64 * MIB, BEGUN, looks=True)
     sending.looked(Range(0, 4096 * MIB), [Range(0, 4096 * MIB)])
     for answer in (LOST, Answer(503)):
         assert sending.failed(take(sending), answer).action is Action.RETRY
     assert sending.failed(take(sending), Answer(413)).action is Action.GIVE_UP
     run = take(sending)
     sending.succeeded(run, SLOW + 1)
-    assert run == Range(0, 4096 * MIB)
+    assert run == Range(HEAD, 4096 * MIB)
     assert sending.chunk_size == FIRST_CHUNK
 
 
 def test_a_proxy_that_takes_no_chunk_at_all_is_given_up_on() -> None:
-    sending = Sending(1024 * MIB, 64 * MIB)
+    sending = Sending(1024 * MIB, 64 * MIB, BEGUN)
     actions = [sending.failed(take(sending), Answer(413)).action for _ in range(4)]
     assert actions == [Action.SHRINK] * 3 + [Action.GIVE_UP]
 
 
 def test_a_chunk_whose_digest_never_holds_is_given_up_on() -> None:
-    sending = Sending(8 * MIB, MIB)
+    sending = Sending(8 * MIB, MIB, BEGUN)
     mismatch = problem(422, Reason.CHUNK_DIGEST_MISMATCH)
     actions = [sending.failed(take(sending), mismatch).action for _ in range(MOST_MISMATCHES)]
     assert actions == [Action.RETRY] * (MOST_MISMATCHES - 1) + [Action.GIVE_UP]

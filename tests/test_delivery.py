@@ -23,7 +23,18 @@ from resumable_glance.protocol.delivery import (
     pause,
 )
 from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import Hitch, Image, Owner, Proof, State, Trouble, Upload
+from resumable_glance.protocol.upload import (
+    OF_THE_IMAGE,
+    Format,
+    Hitch,
+    Image,
+    Owner,
+    Proof,
+    State,
+    Trouble,
+    Upload,
+    Verdict,
+)
 
 many = settings(deadline=None, max_examples=300)
 PROOF = Proof(md5="5" * 32, sha512="a" * 128)
@@ -253,7 +264,7 @@ def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
 @pytest.mark.parametrize("hitch", Hitch)
 def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: Hitch) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=Trouble(hitch, "A sentence."))
-    assert can_be_retried(upload) is (hitch not in {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST})
+    assert can_be_retried(upload) is (hitch not in OF_THE_IMAGE | {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST})
     assert can_be_retried(dataclasses.replace(upload, trouble=None))
 
 
@@ -267,3 +278,27 @@ def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(h
     assert needs_another_image(upload) is (gone and not adopted)
     assert not needs_another_image(dataclasses.replace(upload, image=None))
     assert not needs_another_image(dataclasses.replace(upload, trouble=None))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "proof", "presence", "step"),
+    [
+        (Verdict.DUE, None, Presence.AWAITED, Step.INSPECT),
+        (Verdict.DUE, None, Presence.COMPLETE, Step.PROVE),
+        (Verdict.OPEN, None, Presence.AWAITED, Step.PROVE),
+        (Verdict.OPEN, Proof("md5", "sha512"), Presence.AWAITED, Step.DELIVER),
+        (Verdict.GIVEN, None, Presence.AWAITED, Step.DELIVER),
+    ],
+)
+def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
+    verdict: Verdict, proof: Proof | None, presence: Presence, step: Step
+) -> None:
+    upload = dataclasses.replace(UPLOAD, state=State.DELIVERING, format=Format("vhdx", verdict=verdict), proof=proof)
+    assert next_step(upload, Receipt(presence), 0.0) is step
+
+
+@pytest.mark.parametrize(
+    ("detected", "disk_format"), [("qcow2", "qcow2"), ("gpt", "raw"), ("luks", "raw"), ("raw", "raw"), (None, None)]
+)
+def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: str | None) -> None:
+    assert Format(None, detected).disk_format == disk_format

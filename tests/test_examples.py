@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.images import looks_like_qcow2
 from tests.service import Service, development
 from tests.wire import Client
 
 DOCS = Path(__file__).parents[1] / "docs"
 ADDRESS = "http://127.0.0.1:8970"
-CONTENT = random.Random(61).randbytes(3_000_001)
+CONTENT = looks_like_qcow2(random.Random(61).randbytes(3_000_001))
 _BLOCK = re.compile(r"^```(sh|bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import BadLink
-from tests.images import apt_get
+from tests.images import apt_get, looks_like_qcow2
 from tests.service import Service, development
 from tests.wire import Client
 
@@ -112,7 +112,7 @@ def test_the_script_stops_when_there_will_be_no_upload(service: Service, tmp_pat
 
 @pytest.mark.usefixtures("curl")
 def test_the_upload_in_one_request_works_when_pasted(service: Service, tmp_path: Path) -> None:
-    (tmp_path / "debian.qcow2").write_bytes(CONTENT[:MIB])
+    (tmp_path / "debian.qcow2").write_bytes(looks_like_qcow2(CONTENT[:MIB]))
     found = re.search(r"^```sh\n(curl .*?)```$", (DOCS / "ietf.md").read_text(), re.DOTALL | re.MULTILINE)
     assert found is not None
     pasted = subprocess.run(

@@ -15,6 +15,7 @@ import http_sf
 import pytest
 import requests
 
+from tests.images import looks_like_qcow2
 from tests.service import Service, development
 from tests.wire import Client, reason
 
@@ -135,7 +136,7 @@ def test_an_image_of_no_bytes(shared: Service, client: Client) -> None:
 
 def test_the_query_and_the_disposition_say_what_the_image_is(shared: Service, client: Client) -> None:
     headers = {"Content-Disposition": "inline; filename*=UTF-8''%C3%84pfel.qcow2"}
-    answer = create(client, "?1", headers, b"x", "?min_disk=3&property.os_distro=debian")
+    answer = create(client, "?1", headers, looks_like_qcow2(b""), "?min_disk=3&property.os_distro=debian")
     upload = client.wait(in_dialect(client, answer.headers["Location"], "uploads"), "active")
     described = (shared.directory / "images" / f"{upload['image']['id']}.json").read_text()
     assert upload["image"]["name"] == "Äpfel.qcow2"

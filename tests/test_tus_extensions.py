@@ -126,14 +126,14 @@ def test_parts_are_joined_into_an_image(service: Service, client: Client) -> Non
     }  # fmt: skip
     # One as a path, the others as URLs: both are allowed.
     named = " ".join([parts[0].removeprefix(client.url), *parts[1:]])
-    headers = {"Upload-Concat": f"final;{named}", "Upload-Metadata": "filename ZGlzay5pc28="}
+    headers = {"Upload-Concat": f"final;{named}", "Upload-Metadata": "filename ZGlzay5yYXc="}
     url = created(client, headers)
     assert head(client, url) == {
         "Upload-Offset": str(SIZE), "Upload-Length": str(SIZE), "Upload-Concat": f"final;{' '.join(parts)}",
     }  # fmt: skip
     assert_is_content(service, client, url)
     upload = client.show(native(client, url))
-    assert upload["image"]["name"] == "disk.iso"
+    assert upload["image"]["name"] == "disk.raw"
     assert upload["parts"] == [each.rpartition("/")[2] for each in parts]
     shown = client.show(native(client, parts[0]))
     assert (shown["state"], shown["joined_into"], shown["image"]) == ("joined", upload["id"], None)
@@ -185,7 +185,7 @@ def test_cancelling_parts_frees_their_bytes(service: Service, client: Client) ->
 
 
 def test_content_is_read_again_with_get(client: Client) -> None:
-    url = created(client, {"Upload-Length": str(SIZE), "Upload-Metadata": "filename w4RwZmVsLmlzbw=="})
+    url = created(client, {"Upload-Length": str(SIZE), "Upload-Metadata": "filename w4RwZmVsLnJhdw=="})
     answer = client.request("GET", url)
     assert (answer.status_code, reason(answer)) == (409, "upload-unfinished")
     sent(client, url, 0, CONTENT)
@@ -194,7 +194,7 @@ def test_content_is_read_again_with_get(client: Client) -> None:
         assert (answer.status_code, answer.content) == (200, CONTENT)
         assert answer.headers["Content-Length"] == str(SIZE)
         assert answer.headers["Content-Type"] == "application/octet-stream"
-        assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%84pfel.iso"
+        assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%84pfel.raw"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         client.wait(native(client, url), "active")
 

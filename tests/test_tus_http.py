@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from resumable_glance.dialects import tus
+from tests.images import looks_like_qcow2
 from tests.service import Service, development
 from tests.wire import Client, reason
 
@@ -72,14 +73,15 @@ def checksum(algorithm: str, content: bytes) -> dict[str, str]:
 
 
 def test_an_upload_in_chunks_becomes_the_image(shared: Service, client: Client) -> None:
+    content = looks_like_qcow2(CONTENT)
     url = created(client, headers=metadata(filename="disk.qcow2", filetype="application/x-qemu-disk"))
     assert offset(client, url) == 0
     for start in range(0, SIZE, MIB):
-        answer = send(client, url, start, CONTENT[start : start + MIB])
+        answer = send(client, url, start, content[start : start + MIB])
         assert (answer.status_code, answer.headers["Upload-Offset"]) == (204, str(min(start + MIB, SIZE)))
         assert answer.headers["Tus-Resumable"] == "1.0.0"
     upload = client.wait(native(client, url), "active")
-    assert (shared.directory / "images" / upload["image"]["id"]).read_bytes() == CONTENT
+    assert (shared.directory / "images" / upload["image"]["id"]).read_bytes() == content
     described = (shared.directory / "images" / f"{upload['image']['id']}.json").read_text()
     assert '"disk_format": "qcow2"' in described
     assert upload["image"]["name"] == "disk.qcow2"

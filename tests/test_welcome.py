@@ -10,10 +10,11 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Chunk
 from resumable_glance.protocol.digests import ZEROS, Digest
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
+from resumable_glance.protocol.upload import OF_THE_IMAGE, Extent, Hitch, Image, Owner, State, Trouble, Upload
 from resumable_glance.protocol.welcome import (
     check_order,
     check_parts,
+    check_verdict,
     check_writable,
     declare,
     known_before,
@@ -223,3 +224,18 @@ def test_a_chunk_is_known_by_its_range_and_digest(
 )
 def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: list[Extent], known: bool) -> None:
     assert known_before(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known
+
+
+@pytest.mark.parametrize("hitch", Hitch)
+def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hitch: Hitch) -> None:
+    failed = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=Trouble(hitch, "It is another format."))
+    if hitch not in OF_THE_IMAGE:
+        check_verdict(failed)
+        return
+    refusal = refusal_of(failed, Chunk(0, 10))
+    assert (refusal.reason.value, refusal.detail) == (hitch.value, "It is another format.")
+
+
+def test_an_upload_without_a_trouble_has_no_verdict_that_stops_it() -> None:
+    check_verdict(dataclasses.replace(UPLOAD, state=State.FAILED))
+    check_verdict(UPLOAD)

@@ -15,6 +15,7 @@ from resumable_glance.protocol.ranges import Range, merge, missing, segments
 MIB = 1024 * 1024
 SMALLEST_CHUNK = MIB  # bytes; a bad link makes chunks shrink down to this
 FIRST_CHUNK = 8 * MIB  # bytes; what the link is tried with
+HEAD = MIB  # bytes by which the service tells whether it wants the image: they go first, and alone
 LOOK = 32 * MIB  # bytes that are looked at for zeros at once: the first chunk must not wait long for a slow disk
 QUICK, SLOW = 10.0, 30.0  # seconds that a chunk takes: larger ones are tried below, smaller ones above
 FIRST_DELAY = 0.5  # seconds
@@ -171,6 +172,10 @@ class Sending:
         if not gaps:
             return None
         start, stop = gaps[0]
+        if any(each.start < HEAD for each in missing(self.size, self._durable)):
+            if self.in_flight:
+                return None  # whether more of it is wanted is not known
+            stop = min(stop, HEAD)
         for each in self._zeros:
             if each.start <= start < each.stop:
                 return Range(start, min(stop, each.stop))

@@ -277,6 +277,9 @@ def _described(inspected: Inspected, place: Place) -> dict[str, object]:
         "parts": list(upload.parts),
         "joined_into": upload.joined_into,
         "digests": {each.algorithm: each.value.hex() for each in upload.declared},
+        "format": None if upload.format is None
+        else {"declared": upload.format.declared, "detected": upload.format.detected,
+              "virtual_size": upload.format.virtual_size, "min_disk": upload.format.min_disk},
         "hashes": None if upload.proof is None else {"md5": upload.proof.md5, "sha512": upload.proof.sha512},
         "handoff": {
             "attempts": upload.attempts,

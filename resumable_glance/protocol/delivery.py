@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from resumable_glance.protocol.upload import Hitch, Proof, State, Upload
+from resumable_glance.protocol.upload import OF_THE_IMAGE, Hitch, Proof, State, Upload, Verdict
 
 FIRST_DELAY = 1.0  # seconds
 LONGEST_DELAY = 60.0  # seconds: a Glance that is back is found within this
@@ -43,6 +43,7 @@ class Receipt:
 
 
 class Step(enum.Enum):
+    INSPECT = "inspect"  # look into the head of the bytes; the sink is not touched
     PROVE = "prove"  # read scratch and compute our own proof; the sink is not touched
     DELIVER = "deliver"  # stream scratch into the sink
     RECORD = "record"  # the sink has bytes: write down that they were delivered
@@ -65,7 +66,10 @@ def next_step(upload: Upload, receipt: Receipt, now: float) -> Step:
     complete = receipt.presence is Presence.COMPLETE
     if not complete and upload.doubts >= SPOILED:
         return _instead(upload)
-    if upload.proof is None and (upload.declared or complete):
+    verdict = Verdict.GIVEN if upload.format is None or complete else upload.format.verdict
+    if verdict is Verdict.DUE:
+        return Step.INSPECT
+    if upload.proof is None and (upload.declared or complete or verdict is Verdict.OPEN):
         return Step.PROVE
     return Step.RECORD if complete else Step.DELIVER
 
@@ -123,4 +127,4 @@ def needs_another_image(upload: Upload) -> bool:
     return gone and upload.image is not None and not upload.image.adopted
 
 
-_OF_THE_BYTES = {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST}
+_OF_THE_BYTES = OF_THE_IMAGE | {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST}

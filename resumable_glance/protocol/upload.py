@@ -128,6 +128,42 @@ class Image:
     replaced: tuple[str, ...] = ()
 
 
+class Verdict(enum.StrEnum):
+    """How far the look into an image's bytes is. Bytes that are refused have no verdict: their upload has failed."""
+
+    DUE = "due"  # nobody has looked at them
+    OPEN = "open"  # their head may be what it is; the last word takes all of them
+    GIVEN = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What an image's bytes are declared to be, and what they are: the names are Glance's and oslo.utils'.
+
+    `declared` is None where the service was asked to find out. `virtual_size` in bytes, None as long as, or where it
+    is not known.
+    """
+
+    declared: str | None
+    detected: str | None = None
+    virtual_size: int | None = None
+    verdict: Verdict = Verdict.DUE
+
+    @property
+    def disk_format(self) -> str | None:
+        """Glance's disk_format for what was found."""
+        return _WITHOUT_A_NAME.get(str(self.detected), self.detected)
+
+    @property
+    def min_disk(self) -> int | None:
+        """GiB of the smallest disk that it fits on."""
+        return None if self.virtual_size is None else -(-self.virtual_size // GIB)
+
+
+GIB = 1024**3
+_WITHOUT_A_NAME = {"gpt": "raw", "luks": "raw"}  # what Glance has no disk_format for, and takes as raw
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What we computed ourselves over all bytes as scratch gave them back: hexadecimal, as Glance shows them."""
@@ -151,6 +187,13 @@ class Hitch(enum.StrEnum):
     SCRATCH_DIFFERS = "scratch-differs"
     SCRATCH_LOST = "scratch-lost"
     INTERNAL_ERROR = "internal-error"
+    # What the bytes themselves are; the refusal of a chunk has the same names
+    FORMAT_MISMATCH = "format-mismatch"
+    UNSAFE_IMAGE = "unsafe-image"
+    DISK_TOO_LARGE = "disk-too-large"
+
+
+OF_THE_IMAGE = frozenset({Hitch.FORMAT_MISMATCH, Hitch.UNSAFE_IMAGE, Hitch.DISK_TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +240,7 @@ class Upload:
     doubts: int = 0  # what speaks against the image itself: see delivery.SPOILED
     stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
     successor: str | None = None  # the id of the image that is being made in place of this one
+    format: Format | None = None  # None: nobody looks into its bytes
 
     @property
     def filled(self) -> bool:

@@ -11,14 +11,22 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Chunk
 from resumable_glance.protocol.digests import ZEROS, Digest
 from resumable_glance.protocol.ranges import Range, segments
-from resumable_glance.protocol.upload import Extent, State, Upload, check_alive
+from resumable_glance.protocol.upload import OF_THE_IMAGE, Extent, State, Upload, check_alive
 
 
 def check_writable(upload: Upload) -> None:
-    """Refused: CANCELLED, EXPIRED, or JOINED for a part that was joined and for what it was joined into."""
+    """Refused: CANCELLED, EXPIRED, JOINED for a part that was joined and for what it was joined into, or as
+    check_verdict."""
     check_alive(upload)
+    check_verdict(upload)
     if upload.state is State.JOINED or upload.parts:
         raise Refused(Reason.JOINED, "This upload and others were joined into one. Nothing can be sent to it any more.")
+
+
+def check_verdict(upload: Upload) -> None:
+    """Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, again, where an upload has failed for what it is."""
+    if upload.state is State.FAILED and upload.trouble is not None and upload.trouble.hitch in OF_THE_IMAGE:
+        raise Refused(Reason(upload.trouble.hitch.value), upload.trouble.detail, state=upload.state)
 
 
 def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Upload:

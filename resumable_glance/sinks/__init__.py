@@ -70,6 +70,12 @@ class Sink(Protocol):
         DeliveryFailed if it can't be asked.
         """
 
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        """Say what the bytes will be of an image that was made without a disk format; again, it is no error.
+
+        `min_disk` in GiB, for an image that has none. DeliveryFailed.
+        """
+
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         """The bytes of a complete image. DeliveryFailed if it can't be read."""
 

@@ -53,6 +53,16 @@ class DirectorySink:
             return None
         return {name: value for name, value in described.items() if name not in _SET_HERE}
 
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        def work() -> None:
+            described = self._described(image.id)
+            if described is None:
+                raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
+            smallest = described.get("min_disk") or min_disk or 0
+            self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": smallest})
+
+        await asyncio.to_thread(work)
+
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         try:
             file = await asyncio.to_thread(self._bytes(image.id).open, "rb")

@@ -114,6 +114,15 @@ class GlanceSink:
             return None
         return {name: value for name, value in found.items() if _ours_to_say(name) and value is not None}
 
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        def work() -> None:
+            with _failures():
+                client = self._client(actor)
+                smallest = client.images.get(image.id).get("min_disk") or min_disk or 0
+                client.images.update(image.id, disk_format=disk_format, min_disk=smallest)
+
+        await self._questions.run(work)
+
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         def work() -> Iterator[bytes]:
             with _failures():

@@ -19,7 +19,7 @@ from tests.parsers import PARSERS
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 2  # so that the six parsers take three times the seconds that each has
+AT_ONCE = 2  # so that the seven parsers take four times the seconds that each has
 INPUTS = re.compile(r"number_of_executed_units: *(\d+)")
 
 

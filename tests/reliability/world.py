@@ -208,6 +208,9 @@ class MemorySink:
         shown = self.images.get(image.id)
         return None if shown is None else {"name": shown.label}
 
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        raise NotImplementedError("these images have no format")
+
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         shown = self.images.get(image.id, Shown(""))
 

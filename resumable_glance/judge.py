@@ -1,0 +1,74 @@
+"""Says of an upload's bytes, as early as it can be said, that Glance would never take them; and ends such an upload.
+
+Its one rule: what is recorded about bytes is about durable ones. So it goes into the catalog with them, or after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from resumable_glance.catalog import Catalog
+from resumable_glance.chunks import Leases
+from resumable_glance.config import Settings
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.inspection import Head, Objection, Rules, enough, judged
+from resumable_glance.janitor import Janitor
+from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.upload import IllegalTransition, State, Trouble, Upload, Verdict, known
+from resumable_glance.scratch import ScratchFile
+
+LOG = logging.getLogger(__name__)
+
+
+class Judge:
+    """`clock` gives seconds since the epoch."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, leases: Leases, janitor: Janitor, clock: Callable[[], float]
+    ) -> None:
+        self._rules = Rules.of(settings)
+        self._catalog = catalog
+        self._leases = leases
+        self._janitor = janitor
+        self._clock = clock
+
+    async def head(self, upload: Upload, place: Range, file: ScratchFile) -> Head | None:
+        """Who looks at a chunk as it comes, since with it there will be enough of the image's head."""
+        length = enough(upload.size)
+        if not _due(upload) or place.start > min(upload.offset, length) or place.stop < length:
+            return None
+        begun = await file.read(0, place.start)
+        return await asyncio.to_thread(Head, known(upload.format), upload.size, self._rules, begun)
+
+    async def look_back(self, upload: Upload, file: ScratchFile) -> None:
+        """Look at a head that came in an order, or in pieces, in which nobody could look at it as it came. Objection.
+
+        Into what is sealed by now the handoff looks.
+        """
+        now = await self._catalog.get(upload.id) if _due(upload) else None
+        if now is None or not _due(now) or now.state is not State.RECEIVING:
+            return
+        length = enough(now.size)
+        if now.offset >= length:
+            head = await file.read(0, length)
+            found = await asyncio.to_thread(judged, head, known(now.format), now.size, self._rules)
+            await self._catalog.note(now.id, format=found)
+
+    async def refuted(self, upload: Upload, objection: Objection) -> Refused:
+        """The end of an upload whose bytes Glance will never take: they are of no use, and nor is its image."""
+        LOG.warning("upload %s is refused: %s", upload.id, objection.detail)
+        trouble, reason = Trouble(objection.hitch, objection.detail), Reason(objection.hitch.value)
+        with contextlib.suppress(IllegalTransition):  # somebody has ended it meanwhile
+            ended = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)
+            self._leases.turn_away(reason, upload.id)
+            with contextlib.suppress(OSError):  # whoever cancels it tries again
+                await self._janitor.clear(ended)
+        return Refused(reason, objection.detail, state=State.FAILED)
+
+
+def _due(upload: Upload) -> bool:
+    """Whether nobody has looked into its bytes yet, and somebody is to."""
+    return upload.format is not None and upload.format.verdict is Verdict.DUE
