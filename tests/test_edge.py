@@ -311,7 +311,7 @@ def test_extensions_of_a_chunk_are_not_kept_and_have_their_time(service: Service
     before = service.memory()
     line.send(text.removesuffix(b"0\r\n\r\n") + b"5;")
     with contextlib.suppress(ConnectionError):
-        for _ in range(64):
+        for _ in range(40):
             line.send(b"x" * MIB)
     assert service.memory() < before + 32 * MIB
     assert ended(line, 15)
@@ -455,7 +455,7 @@ def test_every_early_answer_is_readable_by_the_page(service: Service) -> None:
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert answer.headers["Access-Control-Expose-Headers"] == ", ".join(cors.EXPOSED)
         assert "Access-Control-Allow-Credentials" not in answer.headers
-        assert answer.headers["Vary"] == "Origin"
+        assert "Origin" in answer.headers["Vary"].split(", ")
 
 
 def test_a_preflight_is_told_what_is_allowed_whatever_it_asks_for(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import random
 import shutil
 import ssl
@@ -258,3 +259,20 @@ def test_who_is_forwarded_can_not_be_forged(client: Client) -> None:
     forged = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.1"}
     answer = requests.get(client.url, headers=forged, timeout=30)
     assert answer.json()["dialects"]["tus"]["href"] == f"{client.url}/v1/tus"
+
+
+def test_events_come_when_they_happen_through_the_proxy(client: Client, authority: proxies.Authority) -> None:
+    made = client.created(SIZE)
+    with requests.get(f"{made}/events", stream=True, timeout=60, verify=str(authority.file)) as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+
+        def received() -> int:
+            return int(next(json.loads(line[5:]) for line in lines if line.startswith(b"data:"))["received"])
+
+        assert received() == 0
+        for stop in (MIB, 2 * MIB):  # each is told before the next one is sent: nothing waits for a full buffer
+            assert client.send(made, CONTENT, stop - MIB, stop).status_code == 204
+            while received() < stop:
+                pass
+        assert client.request("DELETE", made).status_code == 204
