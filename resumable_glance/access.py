@@ -6,16 +6,31 @@ Its one rule: whoever does not reach an upload can't tell it from one that does 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth import OWN, Identity, Right
 from resumable_glance.auth.ticket import expired
 from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol import commands
 from resumable_glance.protocol.commands import Append, Command, Discard, Inspect, Watch
 from resumable_glance.protocol.upload import State, Upload, lapsed
 
 WITH_A_TICKET = (Append, Inspect, Watch, Discard)
+# What each command takes; where there are two, the second will do for the uploads of others, too.
+RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
+    commands.Create: (Right.CREATE,),
+    commands.Join: (Right.CREATE,),
+    commands.Append: (Right.UPDATE,),
+    commands.Inspect: (Right.GET, Right.GET_ANY),
+    commands.Watch: (Right.GET, Right.GET_ANY),
+    commands.Read: (Right.GET,),
+    commands.Retry: (Right.UPDATE,),
+    commands.Discard: (Right.DELETE, Right.CANCEL_ANY),
+    commands.Survey: (Right.LIST,),
+    commands.Renew: (Right.UPDATE,),
+    commands.Revoke: (Right.UPDATE,),
+}
 
 
 class Access:
@@ -27,18 +42,29 @@ class Access:
         self._busy = busy
 
     def check(self, command: Command, identity: Identity) -> None:
-        """Refused: FORBIDDEN for what a ticket does not open, whatever upload it is of."""
+        """Refused: FORBIDDEN for what a ticket does not open, or policy does not allow, whatever upload it is of."""
         if identity.only is not None and not isinstance(command, WITH_A_TICKET):
             sentence = "A ticket sends, shows and cancels its upload, and no more. For this show a Keystone token."
             raise Refused(Reason.FORBIDDEN, sentence)
+        all_projects = isinstance(command, commands.Survey) and command.all_projects
+        needed = (Right.LIST_ALL,) if all_projects else RIGHTS[type(command)]
+        if not identity.may.intersection(needed):
+            sentence = f"The policy of this cloud does not let you do this ({needed[0]}). Which roles do you have?"
+            raise Refused(Reason.FORBIDDEN, sentence)
+        if identity.system and OWN.issuperset(needed):
+            raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
 
-    async def owned(self, upload_id: str, identity: Identity) -> Upload:
-        """The upload. Refused: UNKNOWN_UPLOAD for whoever does not reach it, TICKET_EXPIRED."""
+    async def owned(self, upload_id: str, identity: Identity, beyond: Right | None = None) -> Upload:
+        """The upload, which may be somebody else's for whoever has the right `beyond`.
+
+        Refused: UNKNOWN_UPLOAD for whoever does not reach it, TICKET_EXPIRED.
+        """
         upload = await self._catalog.get(upload_id)
         if upload is not None and self.gone(upload):  # or the clock was set since it was looked up: so once more
             upload = await self._catalog.get(upload_id)
         only = identity.only
-        if upload is None or upload.owner != identity.owner or (only is not None and only.upload_id != upload.id):
+        stranger = upload is not None and upload.owner != identity.owner and beyond not in identity.may
+        if upload is None or stranger or (only is not None and only.upload_id != upload.id):
             raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
         if only is not None and only.generation != upload.generation:
             raise expired("This ticket was revoked.")

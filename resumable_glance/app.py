@@ -94,9 +94,10 @@ def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]
 
         return AnyoneGate(), DirectorySink(settings.sink_directory)
     from resumable_glance.auth.keystone import KeystoneGate, service_session
+    from resumable_glance.policies import Policy
 
     session = service_session(conf)
-    gate = KeystoneGate(session, settings.token_cache_time)
+    gate = KeystoneGate(session, settings.token_cache_time, rights=Policy(conf).rights)
     if settings.sink == "directory":
         from resumable_glance.sinks.directory import DirectorySink
 

@@ -114,14 +114,11 @@ class Catalog:
 
         return await self.run(work)
 
-    async def owned(self, owner: Owner, limit: int, marker: str | None) -> list[Upload]:
-        """The owner's uploads, newest first, those after `marker`."""
-        query = (
-            uploads.select()
-            .where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
-            .order_by(uploads.c.created_at.desc(), uploads.c.id.desc())
-            .limit(limit)
-        )
+    async def owned(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
+        """The owner's uploads (None: everybody's), newest first, those after `marker`."""
+        query = uploads.select().order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from resumable_glance import zeros
 from resumable_glance.access import Access
-from resumable_glance.auth import Identity
+from resumable_glance.auth import Identity, Right
 from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
@@ -144,7 +144,8 @@ class Uploads:
             case Watch():
                 return await self._watch(command, identity)
             case Survey():
-                return Surveyed(tuple(map(self._access.seen, await self._survey(command, identity))))
+                found = await self._survey(command, identity)
+                return Surveyed(tuple(map(self._access.seen, found)), command.all_projects)
             case _:
                 return await self._perform_on(command, identity, request_id)
 
@@ -341,7 +342,9 @@ class Uploads:
             self._handoff.wake()  # it is sealed, whether or not there is space for the token
 
     async def _inspect(self, inspect: Inspect, identity: Identity) -> Inspected:
-        upload = await self._owned(inspect.upload_id, identity)
+        upload = await self._owned(inspect.upload_id, identity, Right.GET_ANY)
+        if upload.owner != identity.owner:  # who looks at the upload of somebody else changes nothing
+            return await self._watch(Watch(upload.id), identity)
         check_alive(upload)
         if inspect.taking_over and self._leases.held(upload.id):
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
@@ -356,7 +359,7 @@ class Uploads:
 
     async def _watch(self, watch: Watch, identity: Identity) -> Inspected:
         self._check_open()
-        upload = await self._owned(watch.upload_id, identity)
+        upload = await self._owned(watch.upload_id, identity, Right.GET_ANY)
         if not watch.again:  # who has watched it until now is told what has become of it
             check_alive(upload)
         upload, durable = await self._catalog.durable(upload.id)
@@ -392,23 +395,27 @@ class Uploads:
         return await self._inspect(Inspect(upload_id), identity)
 
     async def _discard(self, upload_id: str, identity: Identity, request_id: str | None) -> Discarded:
-        await self._leases.evict(Reason.CANCELLED, (await self._owned(upload_id, identity)).id)
+        upload = await self._owned(upload_id, identity, Right.CANCEL_ANY)
+        await self._leases.evict(Reason.CANCELLED, upload.id)
         async with self._handoff.halted(upload_id):
-            upload = await self._owned(upload_id, identity)
+            upload = await self._owned(upload_id, identity, Right.CANCEL_ANY)
             if upload.state is State.ACTIVE:
                 sentence = "The image is active. Delete it in Glance if it is not wanted any more."
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
-            await self._catalog.end(upload_id, Event.DISCARDED, self._clock(), self._vault.close(identity.token))
+            # The image is removed as its owner, whoever cancels.
+            credential = self._vault.close(identity.token if identity.owner == upload.owner else None)
+            await self._catalog.end(upload_id, Event.DISCARDED, self._clock(), credential)
             await self.janitor.clear(upload)
         LOG.info("upload %s was cancelled", upload_id)
         return Discarded(upload_id)
 
     async def _survey(self, survey: Survey, identity: Identity) -> list[Upload]:
-        found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
+        owner = None if survey.all_projects else identity.owner
+        found = await self._catalog.owned(owner, survey.limit, survey.marker)
         if any(map(self._access.gone, found)):  # or the clock was set since they were looked up: so once more
-            found = await self._catalog.owned(identity.owner, survey.limit, survey.marker)
+            found = await self._catalog.owned(owner, survey.limit, survey.marker)
         return found
 
     async def _renew(self, upload_id: str, identity: Identity) -> Renewed:

@@ -165,7 +165,8 @@ def outcome(described: Vector) -> Outcome:
         case "revoked":
             return Revoked(described["upload_id"])
         case "surveyed":
-            return Surveyed(tuple(upload(each) for each in described["uploads"]))
+            found = tuple(upload(each) for each in described["uploads"])
+            return Surveyed(found, described.get("all_projects", False))
         case other:
             raise ValueError(other)
 

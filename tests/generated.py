@@ -25,7 +25,7 @@ from tests.reliability import page
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTICE = "<!-- Made by `python -m tests.generated`. Change its source, not this file. -->\n"
-NAMESPACES = ("resumable_glance", "oslo.log")
+NAMESPACES = ("resumable_glance", "oslo.log", "oslo.policy")
 WRAP_WIDTH = 100
 # The sample is made on a machine with this name, so many processors and this home: none of it may be seen in it.
 MARKS = ("planted-host", "4711", "/planted/home")
@@ -259,6 +259,16 @@ def sample() -> str:
     return made.stdout
 
 
+def policy() -> str:
+    """The sample of a policy file, as oslopolicy-sample-generator makes it."""
+    generator = str(Path(sys.executable).with_name("oslopolicy-sample-generator"))
+    command = [generator, "--namespace", "resumable_glance"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if made.returncode or made.stderr:
+        sys.exit(f"oslopolicy-sample-generator failed; is the project installed?\n{made.stderr}")
+    return made.stdout
+
+
 def states() -> str:
     """Which state follows which."""
     rows = [
@@ -293,6 +303,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 FILES: Mapping[Path, Callable[[], str]] = {
     DOCS / "resumable-glance.conf.sample": sample,
+    DOCS / "policy.yaml.sample": policy,
     DOCS / "openapi.json": description,
     page.PAGE: page.render,
     DOCS / "_generated" / "states.md": states,

@@ -133,6 +133,7 @@ def _list(reasons: Meanings) -> Json:
         _parameter("query", "limit", f"How many at most; never more than {native.MOST_LISTED}.",
                    {**BYTES, "default": native.MOST_LISTED}),
         _parameter("query", "marker", "An upload's id: those after it.", TEXT),
+        _parameter("query", "all_projects", "1: those of everybody, for who may see them.", {"enum": ["0", "1"]}),
     ]  # fmt: skip
     answers = {"200": _answer("Your own, newest first.", "List", {"Cache-Control": True}), **_refusals(_ANY, reasons)}
     return {**_operation("listUploads", "List your uploads", answers, parameters), **_OF_OWNERS}

@@ -69,7 +69,7 @@ def schemas(states: Meanings, reasons: Meanings) -> Json:
         "Id": {"type": "string", "pattern": UPLOAD_ID, "description": "The instance's name and 32 hexadecimal digits."},
         "State": {"type": "string", "enum": [each.value for each in State], "description": _told(states)},
         "Create": _create(),
-        "Summary": _object("An upload in a list.", _SUMMARY),
+        "Summary": _object("An upload in a list.", _SUMMARY, {"owner": _OWNER}),
         "Upload": _object("An upload.", {**_SUMMARY, **_FURTHER}),
         "Created": _object("A new upload.", {**_SUMMARY, **_FURTHER, "ticket": _ref("Ticket")}),
         "Ticket": _object(
@@ -215,6 +215,9 @@ _SUMMARY: Json = {
     "updated_at": MOMENT,
     "expires_at": _or_null({**MOMENT, "description": "When it will be removed; null unless receiving."}),
 }
+_OWNER = _object(
+    "Whose it is, in a list of everybody's.", {"project_id": _text("In Keystone."), "user_id": _text("In Keystone.")}
+)
 _FURTHER: Json = {
     "parts": _array("The uploads that were joined into this one (tus: concatenation), in order.", _ref("Id")),
     "joined_into": _or_null({**_ref("Id"), "description": "A part: the upload that has its bytes now."}),

@@ -14,7 +14,7 @@ import pytest
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
-from resumable_glance.auth import Gate, Identity, Reach
+from resumable_glance.auth import Gate, Identity, Reach, Right
 from resumable_glance.auth.anyone import AnyoneGate
 from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneGate
 from resumable_glance.errors import Reason, Refused
@@ -261,11 +261,32 @@ def test_a_request_without_a_token_is_refused_without_asking_keystone() -> None:
     assert keystone.questions == []
 
 
-@pytest.mark.parametrize("scope", [{}, {"domain": {"id": "default"}}, {"system": {"all": True}}])
+@pytest.mark.parametrize("scope", [{}, {"domain": {"id": "default"}}])
 def test_a_token_that_belongs_to_no_project_is_forbidden(scope: dict[str, object]) -> None:
     keystone = Keystone()
     keystone.token = {key: value for key, value in keystone.token.items() if key != "project"} | scope
     assert reason(gate(keystone)) is Reason.FORBIDDEN
+
+
+def test_a_token_for_the_whole_cloud_is_of_no_project() -> None:
+    keystone = Keystone()
+    del keystone.token["project"]
+    keystone.token["system"] = {"all": True}
+    asked = gate(keystone)
+    asyncio.run(check_gate(asked, GOOD, [{}]))
+    assert admitted(asked) == Identity(Owner("", "u1"), TOKEN, FAR, roles=("member", "reader"), system=True)
+
+
+def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
+    asked: list[Identity] = []
+
+    def rights(identity: Identity) -> frozenset[Right]:
+        asked.append(identity)
+        return frozenset({Right.GET})
+
+    found = KeystoneGate(cast(Session, Keystone()), 60.0, Clock(), rights)
+    assert admitted(found).may == admitted(found).may == {Right.GET}
+    assert [each.roles for each in asked] == [("member", "reader")]
 
 
 @pytest.mark.parametrize("status", [300, 400, 401, 403, 429, 500, 502, 503])

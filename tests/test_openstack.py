@@ -21,7 +21,7 @@ from resumable_glance.protocol.upload import ImageRequest, Owner
 from resumable_glance.sinks import Actor
 from resumable_glance.sinks.glance import GlanceSink
 from resumable_glance.testing import check_gate, check_sink
-from tests.cloud import DEMO, OTHER, READER, Cloud, User, start
+from tests.cloud import ADMIN, DEMO, OTHER, READER, SERVICE, Cloud, User, start
 from tests.service import Service, beside
 from tests.wire import RAW, Client, bearer, md5, reason
 
@@ -120,7 +120,7 @@ def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_serv
     asyncio.run(check_gate(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
-def test_a_reader_is_refused_by_glance_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:
+def test_a_reader_is_refused_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:
     answer = as_user(cloud, glance_service, READER).create(SIZE)
     assert (answer.status_code, reason(answer)) == (403, "forbidden")
 
@@ -140,6 +140,29 @@ def test_an_upload_is_unknown_to_everybody_else(
     assert stranger.request("HEAD", url).status_code == 404
     assert stranger.request("GET", f"{glance_service.url}/v1/uploads").json() == {"uploads": []}
     assert demo.show(url)["received"] == 0
+
+
+def test_admins_and_services_see_and_cancel_the_uploads_of_all(
+    cloud: Cloud, glance_service: Service, demo: Client
+) -> None:
+    system = v3.Password(
+        cloud.auth_url, username=ADMIN.name, password=ADMIN.password, user_domain_name="Default", system_scope="all"
+    )
+    of_the_system = Client(glance_service.url, {"X-Auth-Token": str(Session(system).get_token())})
+    everybodys = f"{glance_service.url}/v1/uploads?all_projects=1"
+    for who in (as_user(cloud, glance_service, ADMIN), as_user(cloud, glance_service, SERVICE), of_the_system):
+        url = demo.created(SIZE)
+        image_id, owner = demo.show(url)["image"]["id"], cloud.session(DEMO).get_project_id()
+        listed = {each["href"]: each["owner"] for each in who.request("GET", everybodys).json()["uploads"]}
+        assert listed[url]["project_id"] == owner
+        assert who.show(url)["received"] == 0
+        assert reason(who.send(url, CONTENT, 0, SIZE)) in {"unknown-upload", "forbidden"}
+        assert who.request("DELETE", url).status_code == 204
+        assert reason(demo.request("GET", url)) == "upload-cancelled"
+        assert image_id not in {image.id for image in cloud.glance(DEMO).images.list()}
+    for who in (demo, as_user(cloud, glance_service, READER)):
+        assert reason(who.request("GET", everybodys)) == "forbidden"
+    assert reason(of_the_system.create(SIZE)) == "forbidden"
 
 
 def test_another_projects_image_can_not_be_adopted(cloud: Cloud, demo: Client) -> None:

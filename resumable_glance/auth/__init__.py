@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from resumable_glance.protocol.upload import Owner
+
+
+class Right(enum.StrEnum):
+    """What somebody may do. The values are the names of policy rules (policies.py)."""
+
+    CREATE = "upload:create"
+    LIST = "upload:list"
+    GET = "upload:get"
+    UPDATE = "upload:update"
+    DELETE = "upload:delete"
+    LIST_ALL = "upload:list_all"  # from here on: with the uploads of others, too
+    GET_ANY = "upload:get_any"
+    CANCEL_ANY = "upload:cancel_any"
+
+
+OWN = frozenset({Right.CREATE, Right.LIST, Right.GET, Right.UPDATE, Right.DELETE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +38,8 @@ class Reach:
 class Identity:
     """Who was admitted, and the token to act with on their behalf (never shown in a repr or a log).
 
-    `only` is what there is to reach for somebody who has shown a ticket, and no token.
+    `only` is what there is to reach for somebody who has shown a ticket, and no token. `system`: the token is one for
+    the whole cloud, and of no project.
     """
 
     owner: Owner
@@ -29,6 +47,8 @@ class Identity:
     expires_at: float = float("inf")  # seconds since the epoch
     only: Reach | None = None
     roles: tuple[str, ...] = ()  # their names, in the project
+    system: bool = False
+    may: frozenset[Right] = OWN
 
 
 class Gate(Protocol):

@@ -7,6 +7,7 @@ own end. keystoneauth1 blocks and takes 130 ms to import: it runs in threads and
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import hashlib
 import logging
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cachetools import TLRUCache
 from oslo_config import cfg
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth import OWN, Identity, Right
 from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import CannotStart, Reason, Refused
 from resumable_glance.protocol.upload import Owner
@@ -52,10 +53,17 @@ def service_session(conf: cfg.ConfigOpts) -> Session:
 
 
 class KeystoneGate:
-    """`cache_time` in seconds; `clock` gives seconds since the epoch."""
+    """`cache_time` in seconds; `clock` gives seconds since the epoch; `rights` tells what somebody may do."""
 
-    def __init__(self, session: Session, cache_time: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        session: Session,
+        cache_time: float,
+        clock: Callable[[], float] = time.time,
+        rights: Callable[[Identity], frozenset[Right]] = lambda _: OWN,
+    ) -> None:
         self._session = session
+        self._rights = rights
         self._known: TLRUCache[bytes, Identity] = TLRUCache(
             CACHED_TOKENS, ttu=lambda _, identity, now: min(now + cache_time, identity.expires_at), timer=clock
         )
@@ -110,10 +118,11 @@ class KeystoneGate:
             LOG.error("Keystone answered %s about a token; may our service user ask?", answer.status_code)
             raise _unavailable()
         try:
-            return _identity(answer.json()["token"], token)
+            identity = _identity(answer.json()["token"], token)
         except (KeyError, TypeError, ValueError) as problem:
             LOG.error("what answered about a token is not Keystone: %r", problem)
             raise _unavailable() from problem
+        return dataclasses.replace(identity, may=self._rights(identity))
 
 
 def _unavailable() -> Refused:
@@ -123,8 +132,10 @@ def _unavailable() -> Refused:
 
 
 def _identity(described: Mapping[str, Any], token: str) -> Identity:
-    if "project" not in described:
+    system = "system" in described and bool(described["system"])
+    if "project" not in described and not system:
         raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
     expires_at = datetime.datetime.fromisoformat(described["expires_at"]).timestamp()
     roles = tuple(each["name"] for each in described.get("roles", ()))
-    return Identity(Owner(described["project"]["id"], described["user"]["id"]), token, expires_at, roles=roles)
+    project_id = "" if system else described["project"]["id"]
+    return Identity(Owner(project_id, described["user"]["id"]), token, expires_at, roles=roles, system=system)

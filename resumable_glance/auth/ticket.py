@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from resumable_glance.auth import Gate, Identity, Reach
+from resumable_glance.auth import Gate, Identity, Reach, Right
 from resumable_glance.auth.vault import Vault
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Ticket
@@ -20,6 +20,7 @@ from resumable_glance.protocol.upload import Owner, Upload
 
 PURPOSE = "tickets, version 1"  # of the keys, and of nothing else
 LONGEST = 2048  # characters; names of 64 characters each make one of about 500
+RIGHTS = frozenset({Right.GET, Right.UPDATE, Right.DELETE})
 _SCHEME = "bearer "
 
 
@@ -56,7 +57,9 @@ class Tickets:
             raise Refused(Reason.UNAUTHENTICATED, sentence) from None
         if expires_at <= self._clock():
             raise expired("This ticket has expired.")
-        return Identity(Owner(project_id, user_id), expires_at=expires_at, only=Reach(upload_id, generation))
+        return Identity(
+            Owner(project_id, user_id), expires_at=expires_at, only=Reach(upload_id, generation), may=RIGHTS
+        )
 
 
 class TicketGate:

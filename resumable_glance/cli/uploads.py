@@ -22,6 +22,7 @@ _UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")
 _EPILOG = """\
 examples:
   resumable-glance uploads list --long
+  resumable-glance uploads list --all-projects
   resumable-glance uploads show a-0123456789abcdef0123456789abcdef
   resumable-glance uploads retry a-0123456789abcdef0123456789abcdef
   resumable-glance uploads cancel a-0123456789abcdef0123456789abcdef
@@ -39,6 +40,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     actions = command.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="your uploads, newest first", description="Your uploads, newest first.")
     listing.add_argument("--long", action="store_true", help="more columns")
+    listing.add_argument(
+        "--all-projects", action="store_true", help="those of everybody, for who may see them (admin, service)"
+    )
     showing = actions.add_parser("show", help="everything about one", description="Everything about one upload.")
     showing.add_argument("id", type=_upload_id, metavar="ID")
     retrying = actions.add_parser(
@@ -77,11 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(service: Service, arguments: argparse.Namespace) -> int:
-    found = list(_all(service))
+    found = list(_all(service, arguments.all_projects))
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
     columns = ["ID", "STATE", "RECEIVED", "SIZE", "IMAGE", "NAME"]
+    if arguments.all_projects:
+        columns += ["PROJECT", "USER"]
     if arguments.long:
         columns += ["STORE", "CREATED", "UPDATED", "EXPIRES"]
     _print_table([columns, *(_row(each, arguments.long) for each in found)])
@@ -118,10 +124,10 @@ def _cancel(service: Service, arguments: argparse.Namespace) -> int:
     return status
 
 
-def _all(service: Service) -> Iterator[dict[str, Any]]:
+def _all(service: Service, all_projects: bool) -> Iterator[dict[str, Any]]:
     marker: str | None = None
     while True:
-        document: Any = _done(service.survey(marker)).document
+        document: Any = _done(service.survey(marker, all_projects)).document
         page = document["uploads"]
         if not page:
             return
@@ -146,6 +152,8 @@ def _row(upload: dict[str, Any], long: bool) -> list[str]:
     image = upload["image"] or {"id": "-", "name": "-", "store": None}  # a part of another upload has none
     told = "-" if upload["size"] is None else size(upload["size"])
     row = [upload["id"], upload["state"], size(upload["received"]), told, image["id"], image["name"] or "-"]
+    if "owner" in upload:
+        row += [upload["owner"]["project_id"], upload["owner"]["user_id"]]
     if long:
         row += [image["store"] or "-", upload["created_at"], upload["updated_at"], upload["expires_at"] or "-"]
     return row

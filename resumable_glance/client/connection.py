@@ -110,9 +110,10 @@ class Service:
     def cancel(self, upload_id: str) -> Answer:
         return self._request("DELETE", f"{_MOUNT}/{upload_id}")
 
-    def survey(self, marker: str | None = None) -> Answer:
-        """The user's uploads, newest first; those after `marker`."""
-        return self._request("GET", _MOUNT, params={} if marker is None else {"marker": marker})
+    def survey(self, marker: str | None = None, all_projects: bool = False) -> Answer:
+        """The user's uploads, or everybody's, newest first; those after `marker`."""
+        asked = {} if marker is None else {"marker": marker}
+        return self._request("GET", _MOUNT, params=asked | ({"all_projects": "1"} if all_projects else {}))
 
     def send(self, upload_id: str, file: ImageFile, chunk: Range) -> Answer:
         """One chunk with its digest. Failure or imagefile.Paused if the file can't be read to its end."""

@@ -131,8 +131,9 @@ def render(outcome: Outcome, place: Place) -> Reply:
             if durable:
                 headers["Upload-Ranges"] = _range_set(durable[:MOST_RANGES_IN_HEADER])
             return Reply(200, headers, _described(outcome, place))
-        case Surveyed(uploads):
-            return Reply(200, {"Cache-Control": "no-store"}, {"uploads": [_summary(each, place) for each in uploads]})
+        case Surveyed(uploads, all_projects):
+            listed = [_summary(each, place) | (_whose(each) if all_projects else {}) for each in uploads]
+            return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
         case Renewed(ticket):
             return Reply(201, {"Cache-Control": "no-store"}, _shown(ticket))
         case _:
@@ -256,7 +257,10 @@ def _append(head: Head, upload_id: str, largest: int) -> Append:
 
 def _survey(query: Mapping[str, str]) -> Survey:
     limit = fields.integer(query.get("limit", str(MOST_LISTED)), "limit")
-    return Survey(min(limit, MOST_LISTED), query.get("marker"))
+    everybodys = query.get("all_projects", "0")
+    if everybodys not in {"0", "1"}:
+        fields.malformed("all_projects is 1, for the uploads of everybody, or 0.")
+    return Survey(min(limit, MOST_LISTED), query.get("marker"), everybodys == "1")
 
 
 def _headers(upload: Upload) -> dict[str, str]:
@@ -306,6 +310,10 @@ def _summary(upload: Upload, place: Place) -> dict[str, object]:
         "updated_at": _iso(upload.updated_at),
         "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
     }  # fmt: skip
+
+
+def _whose(upload: Upload) -> dict[str, object]:
+    return {"owner": {"project_id": upload.owner.project_id, "user_id": upload.owner.user_id}}
 
 
 def _shown(ticket: Ticket) -> dict[str, object]:

@@ -112,10 +112,11 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The caller's own uploads, newest first: `limit` of them, those after the upload `marker`."""
+    """The caller's own uploads, or everybody's, newest first: `limit` of them, those after the upload `marker`."""
 
     limit: int
     marker: str | None = None
+    all_projects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ class Discarded:
 @dataclass(frozen=True, slots=True)
 class Surveyed:
     uploads: tuple[Upload, ...]
+    all_projects: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ async def _admitted(gate: Gate, headers: Mapping[str, str]) -> Identity:
     given = dict(headers)
     identity = await gate.admit(given)
     promised(given == dict(headers), "A gate leaves the headers as they are.")
-    promised(bool(identity.owner.project_id), "An identity has a project.")
+    promised(bool(identity.owner.project_id) != identity.system, "An identity has a project, or is of the system.")
     promised(bool(identity.owner.user_id), "An identity has a user.")
     promised(identity.expires_at > time.time(), "Nobody is admitted whose time is over.")
     only = identity.only
