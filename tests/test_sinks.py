@@ -147,6 +147,17 @@ class ForgetsTheMd5(DirectorySink):
         return Receipt(found.presence, found.size, None, found.sha512)
 
 
+class DescribesNothing(DirectorySink):
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        pass
+
+
+class DescribesMore(DirectorySink):
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        described = self._described(image.id) or {}
+        self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": min_disk or 0})
+
+
 class MiscountsTheSize(DirectorySink):
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         found = await super().receipt(image, actor)

@@ -152,7 +152,11 @@ def _display(no_progress: bool) -> Progress:
 def _add_image_options(command: argparse.ArgumentParser) -> None:
     image = command.add_argument_group("image")
     image.add_argument("--name", help="its name (default: the file's)")
-    image.add_argument("--disk-format", metavar="FORMAT", help="raw, qcow2, iso ... (default: as the file tells)")
+    image.add_argument(
+        "--disk-format",
+        metavar="FORMAT",
+        help="raw, qcow2, iso ..., or auto for what the service finds (default: as the file tells)",
+    )
     image.add_argument("--container-format", metavar="FORMAT", help="default: bare")
     image.add_argument("--visibility", choices=["private", "shared", "community", "public"])
     image.add_argument("--min-disk", type=_count, metavar="GIB", help="smallest disk that it can start from")

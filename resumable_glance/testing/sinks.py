@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import secrets
 import threading
@@ -79,6 +80,7 @@ async def check_sink(sink: Sink, actor: Actor, request: ImageRequest) -> None:
         _a_discarded_image_is_gone,
         _another_image_can_be_made_like_it,
         _a_waiting_image_can_be_adopted,
+        _an_image_can_be_described_before_its_bytes,
         _other_images_cannot_be_adopted,
     ):
         await check(sink, actor, request)
@@ -221,6 +223,22 @@ async def _a_waiting_image_can_be_adopted(sink: Sink, actor: Actor, request: Ima
         promised(adopted.adopted, "An adopted image is known as one: it is not ours to delete.")
         await _deliver(sink, adopted, len(data), WatchedSource(data), actor)
         _complete(await _settled(sink, adopted, actor), data)
+
+
+async def _an_image_can_be_described_before_its_bytes(sink: Sink, actor: Actor, request: ImageRequest) -> None:
+    properties = {name: value for name, value in request.properties.items() if name not in {"disk_format", "min_disk"}}
+    disk_format = str(request.properties["disk_format"])
+    for said, wished, expected in ((None, 3, 3), (2, 3, 2), (None, None, 0)):
+        asked = properties if said is None else {**properties, "min_disk": said}
+        async with _image(sink, actor, dataclasses.replace(request, properties=asked), 1) as image:
+            for _ in range(2):  # its answer may have been lost
+                await sink.describe(image, disk_format, wished, actor)
+            found = await sink.properties(image, actor) or {}
+            promised(found.get("disk_format") == disk_format, "describe() sets the disk format.")
+            promised(found.get("min_disk", 0) == expected, "describe() sets a smallest disk where there is none.")
+            await _deliver(sink, image, 1, WatchedSource(b"x"), actor)
+            receipt = await _settled(sink, image, actor)
+            promised(receipt.presence is Presence.COMPLETE, "An image that was described can be delivered.")
 
 
 async def _other_images_cannot_be_adopted(sink: Sink, actor: Actor, request: ImageRequest) -> None:

@@ -110,8 +110,8 @@ TRIAL = Trial(
         Sabotage(
             "a new upload is answered before it is recorded",
             "creation.py",
-            "            await self._catalog.add(upload, credential)\n",
-            "            asyncio.ensure_future(self._catalog.add(upload, credential))\n",
+            "            await self._catalog.add(upload, credential, claim)\n",
+            "            asyncio.ensure_future(self._catalog.add(upload, credential, claim))\n",
             count=60,
         ),
         Sabotage(
