@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 SIZE = 24 * MIB
 DEADLINE = 120_000  # milliseconds
 EXAMPLES = re.findall(r"^```js\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
@@ -205,3 +207,27 @@ def test_of_two_tabs_one_uploads_and_the_other_takes_over(service: Service, site
         end = ended(second)
     assert end["url"] == begun
     assert_uploaded(service, end, disk(39))
+
+
+def test_of_a_raw_disk_that_is_four_fifths_empty_a_fifth_is_sent(
+    service: Service, site: str, browser: Browser, tmp_path: Path
+) -> None:
+    file = tmp_path / "disk.raw"
+    noise = Random(5).randbytes(205 * MIB // 10)
+    with file.open("wb") as sparse:
+        for tenth in range(10):
+            sparse.seek(tenth * GIB // 10)
+            sparse.write(noise)
+        sparse.truncate(GIB)
+    with BadLink(service.port) as link:
+        page = opened(browser, site, file)
+        begin(page, link.url)
+        end = ended(page)
+        assert end["phase"] == "active", end
+        print(f"{link.carried / MIB:.1f} MiB of 1024 on the wire")
+        assert link.carried <= GIB // 4
+    image = service.directory / "images" / end["result"]["image"]["id"]
+    with file.open("rb") as content, image.open("rb") as arrived:
+        assert hashlib.file_digest(content, "sha512").digest() == hashlib.file_digest(arrived, "sha512").digest()
+    image.unlink()
+    file.unlink()

@@ -2,7 +2,7 @@
 
 import { answer } from './wire.js'
 
-const REFUSED = answer({ status: 401, why: 'There is no other ticket or token.' })
+const REFUSED = answer({ status: 401, why: 'The ticket or token is no longer good.' })
 
 /**
  * `token` is a Keystone token, or a function that gives one. `renewTicket` gives a fresh ticket; without it the token

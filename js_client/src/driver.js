@@ -9,8 +9,8 @@ export class Driver {
    * `save`, `forget`, `finish` and, with what has changed, `change`. `stall`: seconds without progress until a
    * request is given up.
    */
-  constructor(state, { file, uploads, description, clock, transport, hasher, access, listener, stall }) {
-    Object.assign(this, { state, file, uploads, description, clock, transport, hasher, access, listener, stall })
+  constructor(state, { file, uploads, description, key, clock, transport, hasher, access, listener, stall }) {
+    Object.assign(this, { state, file, uploads, description, key, clock, transport, hasher, access, listener, stall })
     this._running = new Set()
     this._flights = new Map() // bytes of each chunk that have been sent
     this._high = 0
@@ -104,8 +104,8 @@ export class Driver {
 
   /** The answer to one request; status 0 if there was none, or no progress for too long. */
   async _carry(effect, access, controller, progress) {
-    const { uploads, description, clock, file, state } = this
-    const { body, ...head } = request(effect, { uploads, url: state.url, description, zeros: state.zeros, ...access })
+    const { uploads, description, key, clock, file, state } = this
+    const { body, ...head } = request(effect, { uploads, url: state.url, description, key, zeros: state.zeros, ...access })
     const broken = new AbortController()
     controller.signal.addEventListener('abort', () => broken.abort())
     let why

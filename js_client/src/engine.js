@@ -66,11 +66,10 @@ export const engine = (post, { clock, transport, open }) => {
       hashing = new Hashing(await open(file), whole)
       post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })
     },
-    drive: ({ url, token, ticket, renewTicket, description, largest, parallel, zeros, stall = 30, uploads }) => {
+    drive: ({ url, token, ticket, renewTicket, description, key, largest, parallel, zeros, stall = 30, uploads }) => {
       const given = { ticket, token: token === true ? ask('token') : token, renewTicket: renewTicket && ask('renewTicket') }
-      const name = description.image?.name
-      driver = new Driver(begin({ size: file.size, name, url, largest, parallel, scan: zeros }), {
-        file, uploads, description, clock, transport, hasher: hashing, access: access(given), listener, stall,
+      driver = new Driver(begin({ size: file.size, url, largest, parallel, scan: zeros }), {
+        file, uploads, description, key, clock, transport, hasher: hashing, access: access(given), listener, stall,
       })
     },
     event: (event) => driver?.send(event),

@@ -24,9 +24,9 @@ const OVER = ['active', 'failed', 'cancelled']
 const NOTHING = []
 
 /** An upload of `size` bytes that nothing is known of yet but, perhaps, its `url`. */
-export const begin = ({ size, name = '', url = null, largest = LARGEST, parallel = 4, scan = true }) => ({
+export const begin = ({ size, url = null, largest = LARGEST, parallel = 4, scan = true }) => ({
   phase: 'new', doing: 'nothing', then: null,
-  size, name, url, scan, known: false, believed: false,
+  size, url, scan, known: false, believed: false,
   durable: [], pieces: NOTHING, whole: null,
   chunk: Math.min(FIRST, largest), largest, width: Math.min(2, parallel), widest: parallel, quick: 0,
   failures: 0, mismatches: 0, polls: 0, generation: 0, renewed: false, zeros: null, limits: null,
@@ -89,7 +89,10 @@ const then = (state, doing, effects = NOTHING) => [
   doing === 'send' ? effects : [...effects, { do: doing }],
 ]
 
-const next = (state) => then(state, !state.known ? 'limits' : state.url ? 'ask' : 'create')
+const next = (state) => (!state.known ? then(state, 'limits') : state.url ? then(state, 'ask') : create(state, [{ do: 'save' }]))
+
+// The creation has a key, and so a repeated one gives the same upload, also by the next page: it is remembered before.
+const create = (state, effects) => then(state, 'create', effects)
 
 const wait = (state, seconds, doing) => [{ ...state, doing: 'wait', then: doing }, [{ do: 'wait', seconds }]]
 
@@ -134,13 +137,11 @@ const heard = (state, { to, answer, chance = 0.5 }) => {
   const meant = verdict(answer)
   if (meant === 'done') return HEARD[to]({ ...state, failures: 0, renewed: to === 'renew', trouble: null }, answer)
   if (to === 'renew') return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
-  // Whether a creation whose answer is missing was one can be looked up. Only one who may create may look.
-  if (meant === 'retry') return patiently(state, answer, chance, to === 'create' ? 'look' : to)
+  if (meant === 'retry') return patiently(state, answer, chance, to)
   if (to === 'limits') return next({ ...state, known: true })
-  if (to === 'look') return then(state, 'create')
   if (meant === 'renew' && !state.renewed) return renew(state, to)
   if (to === 'cancel') return meant === 'gone' ? cancelled(state) : then(state, 'ask')
-  if (meant === 'gone' && !state.believed) return then({ ...state, url: null, durable: [] }, 'create', [{ do: 'forget' }])
+  if (meant === 'gone' && !state.believed) return create({ ...state, url: null, durable: [] }, [{ do: 'forget' }, { do: 'save' }])
   if (meant === 'gone') return fail(state, failure(answer, answer.reason ? undefined : 'gone'), [{ do: 'forget' }])
   return fail(state, failure(answer))
 }
@@ -161,12 +162,6 @@ const HEARD = {
       : next(limited)
   },
   create: (state, { document, location }) => learn({ ...state, url: location ?? document.href, believed: true }, document),
-  look: (state, { document }) => {
-    const ours = document?.uploads?.find(
-      (each) => each.state === 'receiving' && !each.received && each.size === state.size && each.image?.name === state.name,
-    )
-    return ours ? then({ ...state, url: ours.href, believed: true }, 'ask', [{ do: 'save' }]) : then(state, 'create')
-  },
   ask: (state, { document }) => learn({ ...state, believed: true }, document),
   // A ticket of the new generation; what an older one was refused for does not count any more.
   renew: (state) =>

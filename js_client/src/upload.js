@@ -17,7 +17,7 @@ export class Upload extends EventTarget {
   /** Uploads that this browser has begun and not ended, the newest first. */
   static async findPrevious(options = {}) {
     const storage = kept(options)
-    const records = (await storage.all()).filter((each) => !each.done)
+    const records = (await storage.all()).filter((each) => each.url && !each.done)
     return records
       .sort((a, b) => b.begun - a.begun)
       .map((record) => ({
@@ -139,17 +139,20 @@ export class Upload extends EventTarget {
   }
 
   async _drive(waited) {
-    const { previous, url, image, image_id, store, digests, token, ticket, renewTicket, largestChunk, parallel, zeros, stall } =
+    const { previous, endpoint, url, image, image_id, store, digests, token, ticket, renewTicket, largestChunk, parallel, zeros, stall } =
       this._options
     const found = previous ?? (await this._storage.get(this._key))
     const record = found && (!found.done || waited) && (!url || url === found.url) ? found : null
     this._begun = record?.begun ?? Date.now()
+    this._about = { endpoint, image, store }
+    const same = JSON.stringify(record?.options) === JSON.stringify(this._about) // else it would not be the same creation
+    this._claim = (same && record.claim) || String(crypto.getRandomValues(new Uint32Array(4)))
     const { name, size } = this._file
     const what = image_id ? { image_id } : { image: { name, container_format: 'bare', ...image } }
     this._driven = true
     this._post({
       drive: {
-        url: url ?? record?.url, ticket: ticket ?? record?.ticket, description: { size, ...what, store, digests },
+        url: url ?? record?.url, ticket: ticket ?? record?.ticket, description: { size, ...what, store, digests }, key: this._claim,
         token: typeof token === 'function' || token, renewTicket: !!renewTicket,
         uploads: this._uploads, largest: largestChunk, parallel, zeros, stall,
       },
@@ -200,10 +203,9 @@ export class Upload extends EventTarget {
   }
 
   _save({ url, ticket, durable, document }) {
-    const { endpoint, image, store } = this._options
     this._storage.put({
-      key: this._key, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
-      begun: this._begun, handle: this._source?.getFile ? this._source : undefined, options: { endpoint, image, store },
+      key: this._key, claim: this._claim, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
+      begun: this._begun, handle: this._source?.getFile ? this._source : undefined, options: this._about,
       received: durable, expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
     })
   }

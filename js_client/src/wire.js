@@ -31,7 +31,7 @@ export const answer = ({ status, header = () => null, text = '', why = '' }) => 
 }
 
 /** The request that carries an effect of the plan. `body` of a chunk is a pair of positions in the file. */
-export const request = (effect, { uploads, url, description, zeros, token, ticket }) => {
+export const request = (effect, { uploads, url, description, key, zeros, token, ticket }) => {
   const owner = token ? { 'X-Auth-Token': token } : {}
   const bearer = ticket ? { Authorization: `Bearer ${ticket}` } : owner
   switch (effect.do) {
@@ -41,11 +41,9 @@ export const request = (effect, { uploads, url, description, zeros, token, ticke
       return {
         method: 'POST',
         url: uploads,
-        headers: { ...owner, 'Content-Type': 'application/json' },
+        headers: { ...owner, 'Content-Type': 'application/json', ...(key && { 'Idempotency-Key': `"${key}"` }) },
         body: JSON.stringify(description),
       }
-    case 'look':
-      return { method: 'GET', url: `${uploads}?limit=100`, headers: owner }
     case 'ask':
       return { method: 'GET', url, headers: bearer }
     case 'renew':

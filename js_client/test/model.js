@@ -31,7 +31,7 @@ export class Model {
     if (upload.gone) return problem(410, upload.gone)
     if (request.method === 'PATCH') return this._append(upload, request, bytes)
     if (request.method === 'DELETE') return upload.state === 'active' ? problem(409, 'upload-sealed') : this._cancel(upload)
-    return reply(200, this._described(upload, true), head(upload))
+    return reply(200, this._described(upload), head(upload))
   }
 
   /** Tickets that were given count no more. */
@@ -42,14 +42,19 @@ export class Model {
   _collection(request) {
     if (request.method === 'OPTIONS') return reply(200, this._capabilities())
     if (this.tickets && request.headers['X-Auth-Token'] !== 'token') return problem(401, 'unauthenticated')
-    if (request.method === 'GET')
-      return reply(200, { uploads: [...this.uploads.values()].reverse().map((each) => this._described(each, false)) })
     const { size, image } = JSON.parse(request.body)
+    const key = request.headers['Idempotency-Key']
+    const again = [...this.uploads.values()].find((each) => key && each.key === key && !each.gone)
+    if (again) return this._created(again)
     const id = `a-${String(this.uploads.size).padStart(32, '0')}`
-    const upload = { id, size, image, generation: 0, durable: [], content: Buffer.alloc(size), whole: null, state: size ? 'receiving' : 'sealed' }
+    const upload = { id, key, size, image, generation: 0, durable: [], content: Buffer.alloc(size), whole: null, state: size ? 'receiving' : 'sealed' }
     this.uploads.set(id, upload)
-    const ticket = this.tickets ? { ticket: { value: `${id} 0` } } : {}
-    return reply(201, { ...this._described(upload, true), ...ticket }, { ...head(upload), location: this._url(id) })
+    return this._created(upload)
+  }
+
+  _created(upload) {
+    const ticket = this.tickets ? { ticket: { value: `${upload.id} ${upload.generation}` } } : {}
+    return reply(201, { ...this._described(upload), ...ticket }, { ...head(upload), location: this._url(upload.id) })
   }
 
   _capabilities() {
@@ -97,8 +102,8 @@ export class Model {
   }
 
   /** What GET tells; each time it is asked, the handoff goes a step further. */
-  _described(upload, asked) {
-    if (asked && ['sealed', 'delivering', 'verifying'].includes(upload.state) && upload.size === total(upload.durable)) {
+  _described(upload) {
+    if (['sealed', 'delivering', 'verifying'].includes(upload.state) && upload.size === total(upload.durable)) {
       upload.left = (upload.left ?? this.polls) - 1
       const right = !upload.whole || upload.whole === md5(upload.content)
       upload.state = upload.left > 0 ? 'delivering' : right ? 'active' : 'failed'
@@ -106,14 +111,12 @@ export class Model {
     return {
       id: upload.id, href: this._url(upload.id), state: upload.state, size: upload.size, received: total(upload.durable),
       image: { id: 'image', name: upload.image?.name ?? null },
-      ...(asked && {
-        ranges: upload.durable.map(([start, stop]) => [start, stop - 1]),
-        hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
-        handoff: {
-          delivered: upload.state === 'active' ? upload.size : 0,
-          trouble: upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
-        },
-      }),
+      ranges: upload.durable.map(([start, stop]) => [start, stop - 1]),
+      hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
+      handoff: {
+        delivered: upload.state === 'active' ? upload.size : 0,
+        trouble: upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
+      },
     }
   }
 

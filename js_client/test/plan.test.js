@@ -37,7 +37,7 @@ const hashed = (file, { start, stop, chunk, zeros }) => {
 class World {
   constructor(file, model, { owner = true, ...options } = {}) {
     Object.assign(this, { file, model, owner, token: 'token' })
-    this.state = begin({ size: file.length, name: 'disk', ...options })
+    this.state = begin({ size: file.length, ...options })
     this.pending = []
     this.ticket = null
     this.durable = 0
@@ -92,7 +92,7 @@ class World {
     const { state, model } = this
     const token = this.owner ? this.token : null
     const { body, ...head } = request(effect, {
-      uploads: 'http://service/v1/uploads', url: state.url, zeros: state.zeros, token, ticket: this.ticket,
+      uploads: 'http://service/v1/uploads', url: state.url, zeros: state.zeros, key: 'key', token, ticket: this.ticket,
       description: { size: state.size, image: { name: 'disk' } },
     })
     if (lost === 'request') return answer({ status: 0 })

@@ -80,6 +80,34 @@ test('a page that was closed is followed by one that goes on', async () => {
   assert.deepEqual(await Upload.findPrevious({ storage: first.storage }), [])
 })
 
+test('a creation whose answer never came, and whose page was closed, makes no second upload', async () => {
+  const model = new Model()
+  const page = new Page(model)
+  page.between = async (request, carry) => (request.method === 'POST' ? (await carry(), new Promise(() => {})) : carry())
+  const closed = page.upload(fileOf(CONTENT)).start()
+  while (!model.uploads.size) await new Promise((resolve) => setTimeout(resolve, 5))
+  closed._leave()
+  page.between = async (request, carry) => carry()
+  await page.upload(fileOf(CONTENT)).start().done
+  assert.equal(model.uploads.size, 1)
+})
+
+test('what is asked for otherwise is another creation', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => (request.method === 'POST' ? new Promise(() => {}) : carry())
+  for (const name of ['one', 'two']) {
+    const upload = page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name } }).start()
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    upload._leave()
+  }
+  assert.equal((await page.storage.all()).length, 1)
+  const keys = []
+  page.between = async (request, carry) => (keys.push(request.headers['Idempotency-Key']), carry())
+  await page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name: 'three' } }).start().done
+  await page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name: 'three' } }).start().done
+  assert.equal(new Set(keys.filter(Boolean)).size, 2)
+})
+
 test('what is safe already is followed without its file', async () => {
   const model = new Model()
   const page = new Page(model)

@@ -73,6 +73,12 @@ test('a new ticket is asked for as the service reads it, and is read', () => {
   assert.ok(came(reply).document.value)
 })
 
+test('a creation has a key, so that it can be repeated', () => {
+  const { headers } = vector('a creation with a key')
+  const key = '8e03978e-40d5-43e2'
+  same(request({ do: 'create' }, { ...AT, key, description: {} }), { method: 'POST', headers })
+})
+
 test('a ticket goes before a token, and only a token creates', () => {
   const both = { ...AT, token: 'token', ticket: 'ticket' }
   assert.deepEqual(request({ do: 'ask' }, both).headers, { Authorization: 'Bearer ticket' })

@@ -11,8 +11,8 @@ const picker = find('#files')
 const access = { token: null }
 const options = () => ({ endpoint: base(), ...(access.token && { token: () => access.token }) })
 
-/** Cards and the files that they take while nothing runs: { card, name, size, open(file) }; a name of null is any. */
-const expected = []
+/** Cards and the files that they take while nothing runs: { card, name, size, open(file), url }; a name of null is any. */
+let expected = []
 let picking = null // the card that the person chooses a file for
 
 const say = (text) => (find('#said').textContent = text)
@@ -50,7 +50,7 @@ const take = async (source) => {
   card.querySelector('input').focus()
 }
 
-const expect = (card, name, size, open) => expected.push({ card, name, size, open })
+const expect = (card, name, size, open, url = null) => expected.push({ card, name, size, open, url })
 
 const takeAll = async (sources) => {
   for (const source of sources) await take(source).catch((error) => say(String(error.message)))
@@ -99,7 +99,7 @@ const remember = async () => {
     }
     const words = previous.handle ? 'Begun before. Go on with it?' : 'Begun before.'
     card.wait(previous, { words, resume: previous.handle ? () => open(null) : null, cancel: () => abandon(card, previous) })
-    expect(card, previous.name, previous.size, open)
+    expect(card, previous.name, previous.size, open, previous.url)
   }
 }
 
@@ -123,7 +123,9 @@ const invited = async ({ url, ticket }) => {
   const answer = await fetch(url, { headers: { Authorization: `Bearer ${ticket}` } }).catch(() => null)
   if (!answer?.ok) return answer ? complaint(answer) : 'The service does not answer. Try again.'
   const { image, size, received, created_at: created, state } = await answer.json()
-  for (const { card } of expected) if (card.url === url && card.idle) card.element.remove()
+  const older = expected.filter((each) => each.card.idle && (each.url ?? each.card.url) === url) // with a ticket that has ended
+  for (const each of older) each.card.element.remove()
+  expected = expected.filter((each) => !older.includes(each))
   const card = cardOf(image?.name ?? 'An image')
   list.prepend(card.element)
   close()
@@ -133,7 +135,7 @@ const invited = async ({ url, ticket }) => {
     resume: null,
     cancel: () => abandon(card, { url, ticket, forget: async () => {} }),
   })
-  expect(card, null, size, open)
+  expect(card, null, size, open, url)
 }
 
 const signedIn = async (token) => {

@@ -77,7 +77,7 @@ export class Card {
     const [strong, rest] = [window.document.createElement('strong'), details(progress)]
     strong.textContent = PHASES[phase]
     this._find('.phase').replaceChildren(strong, rest && ` · ${rest}`)
-    this._find('.percent').textContent = phase === 'cancelled' ? '' : `${Math.floor(fraction * 100)} %`
+    this._find('.percent').textContent = ['cancelled', 'failed'].includes(phase) ? '' : `${Math.floor(fraction * 100)} %`
     const error = this._upload?.error
     const nothing = phase === 'failed' && !this._upload.url // there is to cancel
     this._show({
