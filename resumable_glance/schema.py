@@ -73,7 +73,9 @@ uploads = sa.Table(
     sa.Column("stuck_at", sa.Float(53), nullable=False, server_default="0"),
     sa.Column("format", sa.Text),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
-    sa.Index("uploads_by_state", "state"),
+    sa.Index("uploads_by_state", "state", "reserved", "received"),
+    sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
+    sa.Index("uploads_by_creation", "project_id", "created_at"),
     sa.Index("uploads_by_whole", "joined_into"),
 )
 

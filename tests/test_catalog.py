@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import alembic.autogenerate
 import alembic.migration
@@ -312,6 +312,7 @@ def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_
             assert (grown.updated_at, grown.expires_at) == (1001.0 + turn, 2001.0 + turn)
             assert await shared_catalog.get(made.id) == grown
             assert [each.range for each in await shared_catalog.extents(made.id)] == sorted(seen)
+            assert await shared_catalog.durable(made.id) == (grown, joined)
             before = grown.offset
         assert grown.state is State.SEALED
         assert grown.offset == grown.received == size
@@ -333,6 +334,32 @@ def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
         return await shared_catalog.extents(made.id, within)
 
     assert asyncio.run(scenario()) == [each for each in all_of_them if each.range.overlaps(within)]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda catalog: catalog.usage(ALICE.project_id, 1000.0), lambda catalog: catalog.promised()],
+    ids=["usage", "promised"],
+)
+def test_what_each_creation_asks_is_answered_from_indices_alone(
+    catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(catalog._engine, "before_cursor_execute", note)
+    wait(ask(catalog))
+    selects = [each for each in asked if each[0].startswith("SELECT")]
+
+    def plans(connection: sa.Connection) -> list[str]:
+        explained = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values) for text, values in selects]
+        return [str(row[-1]) for each in explained for row in each]
+
+    steps = wait(catalog.run(plans))
+    assert steps
+    assert [each for each in steps if "COVERING INDEX" not in each] == []
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.RECEIVING}))
