@@ -104,7 +104,7 @@ def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]
         return gate, DirectorySink(settings.sink_directory)
     from resumable_glance.sinks.glance import GlanceSink
 
-    return gate, GlanceSink(conf, session, settings.handoff_workers, settings.saving_time)
+    return gate, GlanceSink(conf, session, settings.handoff_workers + settings.follow_workers, settings.saving_time)
 
 
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:

@@ -128,6 +128,12 @@ HANDOFF_OPTS = [
     cfg.IntOpt("settling_time", default=60, min=1, help=(
         "Seconds for which an image may stay `saving` after a delivery was broken off in the middle. Glance itself "
         "notices at once, what stands in front of it may take as long as its time-outs. Then it is stuck, as above.")),
+    cfg.IntOpt("follow_workers", default=2, min=0, max=64, help=(
+        "How many uploads are given to Glance while they still come, besides those of handoff_workers: their images "
+        "are active a moment after the last chunk. Each costs a thread, and a worker of Glance for as long as the "
+        "upload takes (at most an hour; those that come more slowly are handed over afterwards). 0: none.")),
+    cfg.IntOpt("follow_smallest", default=64 * MiB, min=0, help=(
+        "Bytes that an upload must have to be given to Glance while it still comes: with fewer, nobody notices.")),
 ]
 
 LIMITS_OPTS = [
@@ -280,6 +286,8 @@ class Settings:
     handoff_attempts: int
     saving_time: int
     settling_time: int
+    follow_workers: int
+    follow_smallest: int
     uploads_per_project: int
     bytes_per_project: int
     creations_per_minute: int
@@ -396,6 +404,8 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         handoff_attempts=conf.handoff.attempts,
         saving_time=conf.handoff.saving_time,
         settling_time=conf.handoff.settling_time,
+        follow_workers=conf.handoff.follow_workers,
+        follow_smallest=conf.handoff.follow_smallest,
         uploads_per_project=conf.limits.uploads_per_project,
         bytes_per_project=conf.limits.bytes_per_project,
         creations_per_minute=conf.limits.creations_per_minute,

@@ -22,6 +22,7 @@ from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.config import Settings
 from resumable_glance.delegation import Delegation
+from resumable_glance.following import Followers, describe
 from resumable_glance.inspection import HEAD, Inspection, Objection, Rules, enough, judged
 from resumable_glance.protocol.delivery import (
     FIRST_DELAY,
@@ -75,6 +76,7 @@ class Handoff:
         self._scratch = scratch
         self._sink = sink
         self._delegation = Delegation(catalog, vault, trusts, clock)
+        self._followers = Followers(catalog, scratch, sink, self._delegation, settings, clock, self.progress)
         self._settings = settings
         self._clock = clock
         self._chance = chance
@@ -89,6 +91,10 @@ class Handoff:
     def wake(self) -> None:
         self._woken.set()
 
+    def grown(self, upload: Upload) -> None:
+        """More bytes of an upload are durable: it may be worth beginning with them."""
+        self._followers.grown(upload)
+
     async def run(self) -> None:
         """Work until cancelled; then break off what runs, leaving it for the next start."""
         try:
@@ -101,13 +107,14 @@ class Handoff:
             running = list(self._running.values())
             for halt in self._halts.values():
                 halt.set()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(self._followers.close(), *running, return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def halted(self, upload_id: str) -> AsyncIterator[None]:
         """Inside, nobody works on the upload; a delivery that runs is broken off first."""
         self._held.add(upload_id)
         try:
+            await self._followers.drop(upload_id)
             if upload_id in self._running:
                 self._halts[upload_id].set()
                 await asyncio.wait([self._running[upload_id]])
@@ -163,6 +170,8 @@ class Handoff:
     async def _walk(self, upload: Upload, halt: threading.Event) -> None:
         actor = Actor(upload.owner, await self._delegation.token(upload))
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
+        if proof := await self._followers.delivered(upload.id):
+            upload = await self._happen(upload, Event.DELIVERED, proof=proof, doubts=0)
         while upload.state in WITH_HANDOFF:
             receipt = await self._sink.receipt(known(upload.image), actor)
             upload = await self._step(next_step(upload, receipt, self._clock()), upload, receipt, actor, halt)
@@ -236,9 +245,7 @@ class Handoff:
     async def _deliver(self, upload: Upload, actor: Actor, halt: threading.Event) -> Upload:
         if upload.stuck_at:  # an earlier attempt was; this one may be busy for as long
             upload = await self._catalog.note(upload.id, stuck_at=0.0)
-        found = upload.format
-        if found is not None and found.declared is None and found.disk_format is not None:
-            await self._sink.describe(known(upload.image), found.disk_format, found.min_disk, actor)
+        await describe(self._sink, upload, actor)
         async with self._source(upload, halt) as source:
             try:
                 await self._sink.deliver(known(upload.image), known(upload.size), source, actor)

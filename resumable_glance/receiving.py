@@ -116,8 +116,8 @@ class Body(asyncio.BufferedProtocol):
             try:
                 async with asyncio.timeout(None if self._filling is None else HELD):
                     await self._cycle.message_event.wait()
-            except TimeoutError:
-                if piece := self._slow_down():
+            except TimeoutError:  # and even so a buffer may have become full just now: it comes first
+                if piece := self.arrived():
                     return piece
         return piece
 
@@ -128,13 +128,8 @@ class Body(asyncio.BufferedProtocol):
     def release(self) -> None:
         """Nobody reads any more."""
         self._wanted = False
-        if self._lent is not None:  # a piece that was read last, and another is being filled or waits: all come back
-            self._spare.append(self._lent)
-            self._lent = None
-        if self._full is not None:
-            self._spare.append(cast(bytearray, self._full.obj))
-            self._full = None
-        self._slow_down()
+        while self.arrived():
+            pass  # each piece is of a buffer, which is taken back with the next one
         self._take_back()
 
     def _next(self) -> bytes | memoryview:
@@ -162,8 +157,8 @@ class Body(asyncio.BufferedProtocol):
 
     def _speed_up(self) -> None:
         if pair := self._http.buffers.pair():
-            self._filling, *self._spare = pair
-            self._filled = 0
+            self._filling, self._filled = pair.pop(), 0
+            self._spare += pair
 
     def _turn_over(self) -> None:
         """A buffer that is full waits to be read, one at a time; meanwhile the other one is filled."""

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import BinaryIO
 
 from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.digests import Tally, hasher
+from resumable_glance.protocol.digests import Digest, Tally, hasher
 from resumable_glance.protocol.upload import Extent, Proof, State, Upload, known
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
@@ -35,7 +35,7 @@ class ScratchUnreadable(ScratchDiffers):
 
 
 class ScratchSource:
-    """The bytes of an upload, once, in order; a sink's Source.
+    """The bytes of an upload, once, in order; a sink's Source. `extents` may be known only when they are needed.
 
     Raises ScratchDiffers, or Halted once `halt` is set. `told` hears how many bytes were given so far.
     """
@@ -44,25 +44,27 @@ class ScratchSource:
         self,
         file: BinaryIO | _Chain,
         upload: Upload,
-        extents: Sequence[Extent],
+        extents: Iterator[Extent],
         halt: threading.Event,
         told: Callable[[int], None],
     ) -> None:
         self._file = file
-        self._extents = list(reversed(extents))  # the next one last
+        self._extents = extents
+        self._extent: Extent | None = None
         self._halt = halt
         self._told = told
         self._position = 0
         self._tally = Tally("md5", "sha512", *(each.algorithm for each in upload.declared))
         self._declared = upload.declared
-        self._begin()
 
     def read(self, size: int = PIECE, /) -> bytes:
         if self._halt.is_set():
             raise Halted
-        if not self._extents:
+        extent = self._extent = self._extent or next(self._extents, None)
+        if extent is None:
             return b""
-        extent = self._extents[-1]
+        if self._position == extent.range.start:
+            self._hasher = hasher(extent.digest.algorithm)
         piece = self._piece(min(size, PIECE, extent.range.stop - self._position))
         self._hasher.update(piece)
         self._tally.update(piece)
@@ -72,8 +74,7 @@ class ScratchSource:
                 raise ScratchDiffers(
                     f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
                 )
-            self._extents.pop()
-            self._begin()
+            self._extent = None
         self._told(self._position)
         return piece
 
@@ -83,11 +84,11 @@ class ScratchSource:
 
     def broken_promises(self) -> list[str]:
         """The algorithms whose declared digest of the whole image does not hold."""
-        return [each.algorithm for each in self._declared if not self._tally.digest(each.algorithm).matches(each)]
+        return [each.algorithm for each in self._declared if not self.holds(each)]
 
-    def _begin(self) -> None:
-        if self._extents:
-            self._hasher = hasher(self._extents[-1].digest.algorithm)
+    def holds(self, digest: Digest) -> bool:
+        """Whether a digest of the whole is known to hold, once everything was read."""
+        return digest.algorithm in self._tally and self._tally.digest(digest.algorithm).matches(digest)
 
     def _piece(self, size: int) -> bytes:
         try:
@@ -118,7 +119,7 @@ async def opened(
             raise ScratchDiffers("the scratch file is gone") from problem
         except OSError as problem:
             raise _unreadable(problem) from problem
-        yield ScratchSource(file, upload, extents, halt, told)
+        yield ScratchSource(file, upload, iter(extents), halt, told)
 
 
 async def content(catalog: Catalog, scratch: Scratch, sink: Sink, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:

@@ -84,6 +84,9 @@ class HandoffPort(Protocol):
     def wake(self) -> None:
         """There may be something to do."""
 
+    def grown(self, upload: Upload) -> None:
+        """More bytes of an upload are durable."""
+
     def halted(self, upload_id: str) -> AbstractAsyncContextManager[None]:
         """Inside, nobody works on the upload; a delivery that runs is broken off first."""
 
@@ -263,6 +266,7 @@ class Uploads:
             expires_at = now + self._settings.upload_expiry
             found = None if head is None else head.found
             grown = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
+            self._handoff.grown(grown)
             if grown.state is State.SEALED:
                 await self._sealed(grown, identity)
 

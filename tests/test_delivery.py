@@ -18,6 +18,7 @@ from resumable_glance.protocol.delivery import (
     delay,
     differences,
     exhausted,
+    follows,
     needs_another_image,
     next_step,
     pause,
@@ -302,3 +303,25 @@ def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
 )
 def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: str | None) -> None:
     assert Format(None, detected).disk_format == disk_format
+
+
+def test_only_what_is_large_and_fast_enough_is_followed() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
+    assert follows(upload, 10.0, 1000)
+    assert not follows(upload, 10.0, 1001)
+    assert follows(upload, 36.3, 0)
+    assert not follows(upload, 36.5, 0), "at this pace it takes more than an hour"
+
+
+def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
+    follow = {
+        each: follows(dataclasses.replace(upload, format=Format("raw", verdict=each)), 10.0, 0) for each in Verdict
+    }
+    assert follow == {each: each is Verdict.GIVEN for each in Verdict}
+
+
+@pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
+def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
+    assert not follows(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]

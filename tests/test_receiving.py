@@ -10,6 +10,7 @@ import random
 import socket
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,6 +215,11 @@ def test_at_the_end_every_buffer_is_back_once(served: Served) -> None:
     assert len({id(each) for each in Small.buffers._idle}) == made()
 
 
+def busy(seconds: float) -> None:
+    """Nothing else runs in this thread meanwhile."""
+    time.sleep(seconds)
+
+
 def idle() -> int:
     """Buffers that wait to be used, once nobody is in the middle of giving one back."""
     deadline = time.monotonic() + 5
@@ -224,6 +230,51 @@ def idle() -> int:
 
 def made() -> int:
     return POOL - Small.buffers._unmade
+
+
+def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No connection can be made to be so exact; so its two ends are not real here."""
+    monkeypatch.setattr(receiving, "BATCH", BATCH)
+    monkeypatch.setattr(receiving, "HELD", 0.01)
+
+    async def scenario() -> None:
+        cycle = types.SimpleNamespace(
+            body=bytearray(), message_event=asyncio.Event(), disconnected=False, response_complete=False
+        )
+        nothing = types.SimpleNamespace(pause_reading=lambda: None, resume_reading=lambda: None)
+        connection: Any = types.SimpleNamespace(
+            cycle=cycle, common=bytearray(READ), buffers=Buffers(2), flow=nothing, expected=lambda _: None,
+            _unset_keepalive_if_required=lambda: None,
+        )  # fmt: skip
+        body = receiving.Body(connection, len(CONTENT))
+        sent = 0
+
+        def come(length: int) -> None:
+            nonlocal sent
+            body.get_buffer(-1)[:length] = CONTENT[sent : sent + length]
+            sent += length
+            body.buffer_updated(length)
+
+        reading = asyncio.create_task(body.read())
+        await asyncio.sleep(0)
+        come(READ)  # as fast as it is read: from now on into a buffer
+        found = bytes(await reading)
+        reading = asyncio.create_task(body.read())
+        await asyncio.sleep(0)
+        # Due right before the reader's patience ends; and nobody looks before both are.
+        for length in (BATCH, 10):
+            asyncio.get_running_loop().call_later(0.005, come, length)
+        busy(0.03)
+        await asyncio.sleep(0.001)
+        while len(found) < sent:
+            found += await reading
+            reading = asyncio.create_task(body.read())
+        reading.cancel()
+        assert found == CONTENT[:sent]
+
+    asyncio.run(scenario())
 
 
 def test_buffers_are_given_in_pairs_as_long_as_there_are_any() -> None:

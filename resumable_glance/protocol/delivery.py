@@ -21,6 +21,7 @@ SPOILED = 6  # doubts: so much speaks against an image that another one is bette
 ALL_DOUBTS = SPOILED  # the bytes were refused, and what was refused may be in the way of all others
 OWN_ERROR = SPOILED // 2  # the sink says that something is wrong with itself: that may pass once
 BROKEN_OFF = 1  # nothing was said: what a sink answers while it is still being sent to gets lost now and then
+LONGEST_FOLLOWED = 3600.0  # seconds for which a worker of the sink may be kept by one upload
 
 
 class Presence(enum.Enum):
@@ -128,3 +129,14 @@ def needs_another_image(upload: Upload) -> bool:
 
 
 _OF_THE_BYTES = OF_THE_IMAGE | {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST}
+
+
+def follows(upload: Upload, now: float, smallest: int) -> bool:
+    """Whether a delivery is worth beginning while its upload is receiving: that is neither too small nor too slow, and
+    its verdict can be told from its head."""
+    if upload.state is not State.RECEIVING or upload.image is None or upload.size is None or upload.size < smallest:
+        return False
+    if upload.format is not None and upload.format.verdict is not Verdict.GIVEN:
+        return False
+    pace = upload.offset / max(1.0, now - upload.created_at)  # bytes a second
+    return pace > 0 and (upload.size - upload.offset) / pace <= LONGEST_FOLLOWED

@@ -139,6 +139,9 @@ class Tally:
     def __bool__(self) -> bool:
         return bool(self._hashers)
 
+    def __contains__(self, algorithm: str) -> bool:
+        return algorithm in self._hashers
+
     def update(self, data: bytes | memoryview) -> None:
         for each in self._hashers.values():
             each.update(data)

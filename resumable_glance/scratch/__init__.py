@@ -48,7 +48,7 @@ class Scratch(Protocol):
     def open(self, upload_id: str) -> AbstractAsyncContextManager[ScratchFile]: ...
 
     def reader(self, upload_id: str) -> BinaryIO:
-        """A blocking reader from the first byte on, for a thread of the handoff."""
+        """A blocking reader from the first byte on, for a thread of the handoff. It sees what is written later, too."""
 
     async def remove(self, upload_id: str) -> None:
         """Free the space. It is no error if there is nothing to free."""

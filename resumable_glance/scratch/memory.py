@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from resumable_glance.scratch import checked
 
@@ -65,6 +65,24 @@ class MemoryFile:
         return data
 
 
+class _Reader(io.RawIOBase):
+    """Reads what is there when it is read, as from a file."""
+
+    def __init__(self, stored: _Stored) -> None:
+        self._stored = stored
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer)
+        piece = self._stored.current[self._position : self._position + len(view)]
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
 class MemoryScratch:
     """`capacity` in bytes. `faults` maps an operation (create, write, sync, read ...) to the errno of its next call."""
 
@@ -103,7 +121,7 @@ class MemoryScratch:
 
     def reader(self, upload_id: str) -> BinaryIO:
         self.fail("reader")
-        return io.BytesIO(bytes(self._found(upload_id).current))
+        return cast(BinaryIO, _Reader(self._found(upload_id)))
 
     async def remove(self, upload_id: str) -> None:
         self._stored.pop(checked(upload_id), None)

@@ -45,6 +45,7 @@ async def check_scratch(scratch: Scratch) -> None:
         _a_file_that_is_too_short_says_so,
         _synced_bytes_are_seen_by_others,
         _a_reader_gives_everything,
+        _a_reader_sees_what_is_written_later,
         _removal_frees,
         _missing_files_are_missed,
         _an_upload_of_no_bytes_is_a_file_too,
@@ -185,6 +186,19 @@ async def _synced_bytes_are_seen_by_others(scratch: Scratch, upload_id: str) -> 
         await one.sync()  # nothing new: no error
     async with scratch.open(upload_id) as later:
         promised(await later.read(0, 4) == b"once", "What was synced is seen by whoever opens the file later.")
+
+
+async def _a_reader_sees_what_is_written_later(scratch: Scratch, upload_id: str) -> None:
+    await scratch.create(upload_id, 20)
+    async with scratch.open(upload_id) as file:
+        await file.write(0, b"first half")
+        await file.sync()
+        with await asyncio.to_thread(scratch.reader, upload_id) as reader:
+            promised(await asyncio.to_thread(reader.read, 10) == b"first half", "A reader gives what is there.")
+            await file.write(10, b"other half")
+            await file.sync()
+            later = await asyncio.to_thread(reader.read, 10)
+            promised(later == b"other half", "A reader sees what is synced while it reads.")
 
 
 async def _a_reader_gives_everything(scratch: Scratch, upload_id: str) -> None:
