@@ -38,6 +38,18 @@ def bootable_iso() -> Path:
     return _image("bootable.iso", _unpack_ipxe_iso if has_apt else _make_iso)
 
 
+def installer_iso(size: int) -> Path:
+    """Return a bootable ISO 9660 image with a file of `size` bytes in it, as installers have them."""
+
+    def write(path: Path) -> None:
+        with tempfile.NamedTemporaryFile(dir=path.parent) as content:
+            _write_random(content.write, size, seed=size)
+            content.flush()
+            _make_iso(path, content.name)
+
+    return _image(f"installer-{size}.iso", write)
+
+
 def raw_disk(size: int, seed: int = 0) -> Path:
     """Return a disk of `size` bytes (whole sectors, more than 1 MiB): one partition full of random data.
 
@@ -185,7 +197,7 @@ def _unpack_ipxe_iso(path: Path) -> None:
         shutil.copyfile(directory / "ipxe/usr/lib/ipxe/ipxe.iso", path)
 
 
-def _make_iso(path: Path) -> None:
+def _make_iso(path: Path, content: str | None = None) -> None:
     iso = pycdlib.PyCdlib()
     iso.new(vol_ident="BOOTABLE")
     with tempfile.NamedTemporaryFile() as boot:
@@ -193,6 +205,8 @@ def _make_iso(path: Path) -> None:
         boot.flush()
         iso.add_file(boot.name, "/BOOT.;1")
         iso.add_eltorito("/BOOT.;1", bootcatfile="/BOOT.CAT;1")
+        if content is not None:
+            iso.add_file(content, "/CONTENT.;1")
         iso.write(str(path))
     iso.close()
 

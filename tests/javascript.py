@@ -1,4 +1,5 @@
-"""What is made from js_client/src: the files in js_client/dist, which are in the repository so that nobody needs npm.
+"""What is made from js_client/src: the files in js_client/dist, which are in the repository so that nobody needs npm,
+and the copies of them that Horizon's plugin has, for it is a distribution of its own.
 
 python -m tests.javascript            make them again
 python -m tests.javascript --check    fail where one is not what would be made, or a type is wrong
@@ -14,6 +15,8 @@ from pathlib import Path
 from tests import node
 
 PROJECT = Path(__file__).parent.parent / "js_client"
+PLUGIN = PROJECT / "horizon" / "resumable_glance_dashboard" / "static" / "resumable_glance_dashboard" / "client"
+COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")
 
 
 def main() -> int:
@@ -27,7 +30,21 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     commands = [["build.mjs", "--check"], ["node_modules/typescript/bin/tsc", "-p", "."]] if check else [["build.mjs"]]
-    return max(subprocess.run([program, *command], cwd=PROJECT, check=False).returncode for command in commands)
+    status = max(subprocess.run([program, *command], cwd=PROJECT, check=False).returncode for command in commands)
+    return max(status, copy(check))
+
+
+def copy(check: bool) -> int:
+    """Give the plugin its copies, or see whether they are right; the exit status."""
+    status = 0
+    for name in COPIED:
+        made, copied = PROJECT / "dist" / name, PLUGIN / name
+        if not check:
+            copied.write_bytes(made.read_bytes())
+        elif copied.read_bytes() != made.read_bytes():
+            print(f"{copied} is not a copy of {made}: run python3 noxfile.py -s generate", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

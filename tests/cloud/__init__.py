@@ -10,6 +10,7 @@ import atexit
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +102,14 @@ class Cloud:
     def revoke(self, token: str) -> None:
         """Make `token` invalid at once."""
         self.session(ADMIN).delete(f"{self.auth_url}/auth/tokens", headers={"X-Subject-Token": token})
+
+    def sign_out(self, user: User) -> None:
+        """Make every token of `user` invalid."""
+        admin = self.session(ADMIN)
+        found = admin.get(f"{self.auth_url}/users", params={"name": user.name}).json()["users"][0]
+        for enabled in (False, True):
+            admin.patch(f"{self.auth_url}/users/{found['id']}", json={"user": {"enabled": enabled}})
+        time.sleep(1)  # Keystone's times are whole seconds: a token of this one would be invalid, too
 
     def start_keystone(self) -> None:
         """Start Keystone again, at the same address; returns when it answers."""

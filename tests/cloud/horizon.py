@@ -4,7 +4,8 @@
         horizon.url
 
 It is served as operators serve it: no DEBUG (in which a login takes seven seconds), static files collected and
-compressed once, offline, and kept between runs.
+compressed once, offline, and kept between runs. With `plugin` it has ours, installed as operators install it: the
+built distribution, and its files for Horizon's directory local/enabled.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.cloud.configuration import REGION
 from tests.cloud.server import Server
 
 SETTINGS_MODULE = "openstack_dashboard.settings"
+PLUGIN = cache.REPOSITORY / "js_client" / "horizon"
+ENABLED = Path("resumable_glance_dashboard") / "enabled"
 # What does not depend on the cloud. Whatever is here has a part in what is compressed.
 COMMON: Mapping[str, Any] = {
     "DEBUG": False,
@@ -40,6 +43,13 @@ COMMON: Mapping[str, Any] = {
     },
 }
 
+# Operators copy such files into Horizon's own directory local/enabled; we share that Horizon with other tests.
+OWN_ENABLED = """\
+import os
+import openstack_dashboard.local.enabled
+openstack_dashboard.local.enabled.__path__.append(os.path.join(os.path.dirname(__file__), "enabled"))
+"""
+
 
 class Horizon:
     """Horizon under uWSGI on 127.0.0.1:`port`; its settings, sessions and log lie in `directory`.
@@ -47,18 +57,25 @@ class Horizon:
     `settings` are added to local_settings.py. Sessions outlive a stop and a start.
     """
 
-    def __init__(self, cloud: Cloud, directory: Path, port: int, *, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        directory: Path,
+        port: int,
+        *,
+        plugin: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.directory = directory
         self.url = f"http://127.0.0.1:{port}"
         self.log = directory / "horizon.log"
         environment = install.environment(install.HORIZON)
-        static = _static_files(environment)
+        prepared = _prepared(environment, plugin)
         (directory / "sessions").mkdir(parents=True, exist_ok=True)
         _write_settings(
             directory,
+            prepared,
             {
-                **COMMON,
-                "STATIC_ROOT": str(static),
                 "OPENSTACK_KEYSTONE_URL": cloud.auth_url,
                 "OPENSTACK_ENDPOINT_TYPE": "publicURL",
                 "DEFAULT_SERVICE_REGIONS": {"*": REGION},
@@ -77,8 +94,8 @@ class Horizon:
             log=self.log,
             probe="/auth/login/",
             options=(
-                f"--pythonpath={directory}",
-                f"--static-map=/static={static}",
+                *(f"--pythonpath={each}" for each in (directory, prepared / "site")),
+                f"--static-map=/static={prepared / 'static'}",
                 "--mimefile=/etc/mime.types",
             ),
         )
@@ -101,38 +118,52 @@ class Horizon:
         self._server.stop()
 
 
-def _static_files(environment: Path) -> Path:
-    """Return the directory of collected and compressed static files, after making it (10 seconds) if it isn't there."""
-    made_from = repr(sorted(COMMON.items())) + Path(__file__).read_text()
-    key = hashlib.sha256(made_from.encode()).hexdigest()[:12]
-    place = environment.with_name(f"{environment.name}-static-{key}")
-    return cache.make_once(place, lambda unfinished: _collect(unfinished, environment))
+def _prepared(environment: Path, plugin: bool) -> Path:
+    """Return a directory with what a Horizon needs beside its environment, after making it if it isn't there.
+
+    It has `static` (collected and compressed: 10 seconds) and `site` (with the plugin, if it is wanted).
+    """
+    sources = sorted(each for each in PLUGIN.rglob("*") if each.is_file() and each.suffix != ".pyc") if plugin else []
+    made_from = hashlib.sha256(Path(__file__).read_bytes())
+    for each in sources:
+        made_from.update(str(each.relative_to(PLUGIN)).encode() + each.read_bytes())
+    place = environment.with_name(f"{environment.name}-{'plugin' if plugin else 'plain'}-{made_from.hexdigest()[:12]}")
+    return cache.make_once(place, lambda unfinished: _prepare(unfinished, environment, plugin))
 
 
-def _collect(place: Path, environment: Path) -> None:
+def _prepare(place: Path, environment: Path, plugin: bool) -> None:
     install.progress("collecting and compressing Horizon's static files (once)")
-    directory = place.with_name(place.name + ".settings")
-    cache.remove(directory)
-    _write_settings(directory, {**COMMON, "STATIC_ROOT": str(place), "OPENSTACK_KEYSTONE_URL": "http://127.0.0.1:1/v3"})
-    try:
-        for command in (("collectstatic", "--noinput"), ("compress", "--force")):
-            done = subprocess.run(
-                [environment / "bin" / "django-admin", *command],
-                env={"PATH": os.defpath, "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE, "PYTHONPATH": str(directory)},
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise RuntimeError(f"django-admin {command[0]} ended with {done.returncode}\n{done.stderr[-4000:]}")
-    finally:
-        shutil.rmtree(directory)
+    (place / "site").mkdir(parents=True)
+    if plugin:
+        # --no-deps: Horizon is in the other environment, and there is nothing else that it may need.
+        into = ("--python", environment, "--no-deps", "--target", place / "site")
+        install.uv("pip", "install", "--compile-bytecode", *into, PLUGIN)
+    settings = place / "settings"
+    _write_settings(settings, place, {"OPENSTACK_KEYSTONE_URL": "http://127.0.0.1:1/v3"})
+    for command in (("collectstatic", "--noinput"), ("compress", "--force")):
+        done = subprocess.run(
+            [environment / "bin" / "django-admin", *command],
+            env={
+                "PATH": os.defpath,
+                "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE,
+                "PYTHONPATH": f"{settings}:{place / 'site'}",
+            },
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"django-admin {command[0]} ended with {done.returncode}\n{done.stderr[-4000:]}")
+    shutil.rmtree(settings)
 
 
-def _write_settings(directory: Path, settings: Mapping[str, Any]) -> None:
+def _write_settings(directory: Path, prepared: Path, settings: Mapping[str, Any]) -> None:
     """Make the package `local`, which Horizon finds before its own when `directory` is on Python's path."""
     package = directory / "local"
-    (package / "enabled").mkdir(parents=True, exist_ok=True)
-    for made in (package, package / "enabled"):
-        (made / "__init__.py").touch()
-    lines = [f"{name} = {value!r}\n" for name, value in {**settings, "LOCAL_PATH": str(package)}.items()]
-    (package / "local_settings.py").write_text("".join(lines))
+    cache.remove(package)
+    (package / "enabled").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for enabled in (prepared / "site" / ENABLED).glob("_*.py"):
+        shutil.copy(enabled, package / "enabled")
+    all_of_them = {**COMMON, "STATIC_ROOT": str(prepared / "static"), "LOCAL_PATH": str(package), **settings}
+    lines = [f"{name} = {value!r}\n" for name, value in all_of_them.items()]
+    (package / "local_settings.py").write_text(OWN_ENABLED + "".join(lines))
