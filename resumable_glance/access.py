@@ -13,10 +13,10 @@ from resumable_glance.auth.ticket import expired
 from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol import commands
-from resumable_glance.protocol.commands import Append, Command, Discard, Inspect, Watch
+from resumable_glance.protocol.commands import Append, Attest, Command, Discard, Inspect, Watch
 from resumable_glance.protocol.upload import State, Upload, lapsed
 
-WITH_A_TICKET = (Append, Inspect, Watch, Discard)
+WITH_A_TICKET = (Append, Inspect, Watch, Attest, Discard)
 # What each command takes; where there are two, the second will do for the uploads of others, too.
 RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
     commands.Create: (Right.CREATE,),
@@ -26,6 +26,7 @@ RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
     commands.Watch: (Right.GET, Right.GET_ANY),
     commands.Read: (Right.GET,),
     commands.Retry: (Right.UPDATE,),
+    commands.Attest: (Right.GET,),
     commands.Discard: (Right.DELETE, Right.CANCEL_ANY),
     commands.Survey: (Right.LIST,),
     commands.Renew: (Right.UPDATE,),

@@ -70,6 +70,7 @@ class Creation:
                 declared=create.declared,
                 request=request,
                 format=await self._format(create.image, image, actor),
+                request_id=request_id,
             )
             async with self._promised(identity.owner, reserved):
                 await self._check_limits(identity.owner)
@@ -99,6 +100,7 @@ class Creation:
                     parts=join.parts,
                     request=request,
                     format=await self._format(join.image, image, actor),
+                    request_id=request_id,
                 )
                 await self._catalog.join(upload, self._vault.close(identity.token))
         except Refused:

@@ -14,6 +14,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -46,6 +47,7 @@ from resumable_glance.protocol.upload import (
     Trouble,
     Upload,
     Verdict,
+    Verified,
     known,
 )
 from resumable_glance.replacement import Replacement
@@ -168,7 +170,9 @@ class Handoff:
             await self._postpone(upload, Trouble(Hitch.INTERNAL_ERROR, "The service's log says what went wrong."))
 
     async def _walk(self, upload: Upload, halt: threading.Event) -> None:
-        actor = Actor(upload.owner, await self._delegation.token(upload))
+        actor = Actor(
+            upload.owner, await self._delegation.token(upload), f"req-{uuid.uuid4()}"
+        )  # an id for Glance's log
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         if proof := await self._followers.delivered(upload.id):
             upload = await self._happen(upload, Event.DELIVERED, proof=proof, doubts=0)
@@ -269,7 +273,10 @@ class Handoff:
         wrong = differences(known(upload.size), upload.proof, receipt)
         if not wrong:
             LOG.info("upload %s is active: image %s, sha512 %s", upload.id, image.id, upload.proof.sha512)
-            return await self._happen(upload, Event.VERIFIED, trouble=None)
+            shown = Verified(
+                self._clock(), known(receipt.size), known(receipt.md5), known(receipt.sha512), actor.request_id
+            )
+            return await self._happen(upload, Event.VERIFIED, trouble=None, verified=shown)
         trouble = Trouble(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, trouble.detail)
         upload = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)

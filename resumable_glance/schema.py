@@ -27,6 +27,7 @@ from resumable_glance.protocol.upload import (
     Trouble,
     Upload,
     Verdict,
+    Verified,
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -72,6 +73,8 @@ uploads = sa.Table(
     sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("stuck_at", sa.Float(53), nullable=False, server_default="0"),
     sa.Column("format", sa.Text),
+    sa.Column("request_id", sa.String(64)),
+    sa.Column("verified", sa.Text),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state", "reserved", "received"),
     sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
@@ -245,6 +248,8 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "doubts": upload.doubts,
         "stuck_at": upload.stuck_at,
         "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
+        "request_id": upload.request_id,
+        "verified": None if upload.verified is None else json.dumps(dataclasses.asdict(upload.verified)),
     }
 
 
@@ -273,6 +278,8 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         request=_request_of(row.request),
         doubts=row.doubts,
         stuck_at=row.stuck_at,
+        request_id=row.request_id,
+        verified=None if row.verified is None else Verified(**json.loads(row.verified)),
         successor=row.successor,
         format=_format_of(row.format),
     )

@@ -117,6 +117,10 @@ class Endpoint:
             {**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
         )
 
+    async def keys(self, request: Request) -> Response:
+        """The public keys of receipts (JWKS, RFC 7517), for anybody."""
+        return JSONResponse(self._uploads.signer.published, headers={"Allow": "GET, HEAD, OPTIONS"})
+
     def place(self, request: Request) -> Place:
         settings = self._settings
         return Place(
@@ -173,6 +177,7 @@ def application(
             Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
             *health.routes(),
             *endpoint.page.routes(),
+            Route("/v1/keys", endpoint.keys, methods=["GET", "OPTIONS"]),
             *(
                 Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
                 for dialect in DIALECTS

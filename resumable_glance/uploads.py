@@ -16,6 +16,7 @@ from typing import Protocol
 from resumable_glance import zeros
 from resumable_glance.access import Access
 from resumable_glance.auth import Identity, Right
+from resumable_glance.auth.signer import Signer
 from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
@@ -32,6 +33,8 @@ from resumable_glance.judge import Judge
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Attest,
+    Attested,
     Command,
     Content,
     Create,
@@ -54,6 +57,7 @@ from resumable_glance.protocol.commands import (
 )
 from resumable_glance.protocol.delivery import can_be_retried, needs_another_image
 from resumable_glance.protocol.ranges import Range
+from resumable_glance.protocol.receipts import statement
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
@@ -120,6 +124,7 @@ class Uploads:
         self._owned = self._access.owned
         self._claims = Claims(catalog, self._access.seen)
         self.news = catalog.news
+        self.signer = Signer(vault)
         self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
         self._judge = Judge(settings, catalog, self._leases, self.janitor, clock)
         self._closing = False
@@ -153,7 +158,7 @@ class Uploads:
                 return await self._perform_on(command, identity, request_id)
 
     async def _perform_on(
-        self, command: Read | Retry | Discard | Renew | Revoke, identity: Identity, request_id: str | None
+        self, command: Read | Retry | Attest | Discard | Renew | Revoke, identity: Identity, request_id: str | None
     ) -> Outcome:
         """What needs nothing but the upload that it names."""
         match command:
@@ -161,6 +166,8 @@ class Uploads:
                 return await self._read(command.upload_id, identity, request_id)
             case Retry():
                 return await self._retry(command.upload_id, identity)
+            case Attest():
+                return await self._attest(command.upload_id, identity)
             case Discard():
                 return await self._discard(command.upload_id, identity, request_id)
             case Renew():
@@ -397,6 +404,12 @@ class Uploads:
             LOG.info("upload %s is tried again", upload_id)
         await self._bind(upload, identity)
         return await self._inspect(Inspect(upload_id), identity)
+
+    async def _attest(self, upload_id: str, identity: Identity) -> Attested:
+        upload = await self._owned(upload_id, identity)
+        check_alive(upload)
+        said = statement(upload)
+        return Attested(said, self.signer.sign(said))
 
     async def _discard(self, upload_id: str, identity: Identity, request_id: str | None) -> Discarded:
         upload = await self._owned(upload_id, identity, Right.CANCEL_ANY)

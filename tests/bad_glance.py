@@ -133,7 +133,7 @@ class BadGlance:
             here.write(head + document)
             answer = asyncio.create_task(_everything(there))  # it closes each connection
             try:
-                if not await self._upwards(body, here, fault):
+                if not await self._upwards(body, here, fault, _image_of(head)):
                     return
             except OSError:
                 pass  # it has answered before it had everything
@@ -142,29 +142,43 @@ class BadGlance:
         finally:
             here.transport.abort()
 
-    async def _upwards(self, body: _Body, here: asyncio.StreamWriter, fault: Fault | None) -> bool:
+    async def _upwards(self, body: _Body, here: asyncio.StreamWriter, fault: Fault | None, image_id: str) -> bool:
         """Whether the whole body was sent."""
         sent = 0
         while piece := await body.piece():
             if fault is not None and fault.what in {"reset", "stall", *self._kills} and sent + len(piece) > fault.at:
                 here.write(piece[: fault.at - sent])
                 await here.drain()
-                return await self._break(fault)
+                return await self._break(fault, image_id)
             if fault is not None and fault.what == "flip" and sent <= fault.at < sent + len(piece):
                 piece = piece[: fault.at - sent] + bytes([piece[fault.at - sent] ^ 1]) + piece[fault.at - sent + 1 :]
             sent += len(piece)
             here.write(piece)
             await here.drain()
         if fault is not None and fault.what in {"stall", *self._kills}:
-            return await self._break(fault)
+            return await self._break(fault, image_id)
         return True
 
-    async def _break(self, fault: Fault) -> bool:
+    async def _saving(self, image_id: str) -> None:
+        """Return when Glance has begun to save, or does not do so for seconds: it asks Keystone first."""
+        for _ in range(100):
+            if (self._store / image_id).exists():
+                return
+            await asyncio.sleep(0.05)
+
+    async def _break(self, fault: Fault, image_id: str) -> bool:
         if fault.what in self._kills:
+            if fault.what == "kill-glance" and fault.on == "data":
+                await self._saving(image_id)
             await asyncio.to_thread(self._kills[fault.what])
         elif fault.what == "stall":
             await asyncio.sleep(3600)  # until the client has had enough: then our writes fail, or we are closed
         return False
+
+
+def _image_of(head: bytes) -> str:
+    found = re.search(_ID.pattern.encode(), head)
+    return found[1].decode() if found else ""
 
 
 class _Body:

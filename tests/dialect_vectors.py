@@ -19,6 +19,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Attested,
     Chunk,
     Command,
     Content,
@@ -160,6 +161,8 @@ def outcome(described: Vector) -> Outcome:
             return Inspected(upload(described["upload"]), durable, described["delivered"])
         case "content":
             return Content(upload(described["upload"]), nothing())
+        case "attested":
+            return Attested(described["statement"], described["jws"])
         case "discarded":
             return Discarded(described["upload_id"])
         case "revoked":

@@ -54,6 +54,7 @@ _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPP
            Reason.FORMAT_MISMATCH, Reason.UNSAFE_IMAGE, Reason.DISK_TOO_LARGE,
            Reason.SUPERSEDED, Reason.CLOSING)  # fmt: skip
 _SHOW = (*_OF_ONE, Reason.CANCELLED)
+_RECEIPT = (*_OF_ONE, Reason.CANCELLED, Reason.UNFINISHED)
 _RETRY = (*_OF_ONE, Reason.CANCELLED, Reason.UNFINISHED, Reason.JOINED, Reason.USELESS,
           Reason.BODY_TOO_LONG, Reason.STALLED)  # fmt: skip
 _CANCEL = (*_OF_ONE, Reason.SEALED, Reason.JOINED)
@@ -76,6 +77,11 @@ def document(states: Meanings, reasons: Meanings) -> Json:
         "security": [{"token": []}, {"ticket": []}],
         "paths": {
             "/": {"get": _root("showRoot"), "head": _bodiless(_root("headRoot")), "options": _root("rootOptions")},
+            "/v1/keys": {
+                "get": _keys("showKeys"),
+                "head": _bodiless(_keys("headKeys")),
+                "options": _keys("keysOptions"),
+            },
             native.MOUNT: {each.lower(): _OF_ALL[each](reasons) for each in native.METHODS[False]},
             native.MOUNT + "/{upload_id}": {
                 "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
@@ -146,6 +152,9 @@ def _create(reasons: Meanings) -> Json:
         "renew": _link("renewTicket", "A fresh ticket for it."),
         "begin": _link("sendChunk", "Its first byte; the rest goes the same way.",
                        {"header.Content-Range": "bytes 0-0/{$response.body#/size}"}),
+        "prove": _link("showReceipt", "Its receipt, in the end."),
+        "proven": _link("headReceipt", "Whether there is one."),
+        "retry": _link("retryUpload", "Hand it over once more."),
         "cancel": _link("cancelUpload", "Give it up."),
     }  # fmt: skip
     example = {"size": 1, "image": {"name": "first", "disk_format": "raw", "container_format": "bare"}}
@@ -227,6 +236,16 @@ def _revoke(reasons: Meanings) -> Json:
     return {**_operation("revokeTickets", "Revoke all tickets of the upload", answers), **_OF_OWNERS}
 
 
+def _receipt(reasons: Meanings) -> Json:
+    answers = {"200": _answer("The receipt.", "Receipt", {"Cache-Control": True}), **_refusals(_RECEIPT, reasons)}
+    return _operation("showReceipt", "The proof that the image is the file, signed", answers)
+
+
+def _keys(name: str) -> Json:
+    told = _answer("Those that sign, and those that have signed.", "Keys", {"Allow": True})
+    return {**_operation(name, "The public keys of receipts", {"200": told}), **_OPEN}
+
+
 def _retry(reasons: Meanings) -> Json:
     headers = {**OF_AN_UPLOAD, "Upload-Ranges": False, "Cache-Control": True}
     answers = {"200": _answer("It is tried again.", "Upload", headers), **_refusals(_RETRY, reasons)}
@@ -256,6 +275,10 @@ _OF_ONE_UPLOAD: Mapping[str, Callable[[Meanings], Json]] = {
 _OF_ASPECTS: Mapping[str, Mapping[str, Callable[[Meanings], Json]]] = {
     "ticket": {"POST": _renew, "DELETE": _revoke},
     "retry": {"POST": _retry},
+    "receipt": {
+        "GET": lambda reasons: _receipt(reasons),
+        "HEAD": lambda reasons: _bodiless({**_receipt(reasons), "operationId": "headReceipt"}),
+    },
     "events": {"GET": _watch},
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from resumable_glance.dialects import fields, native, problems
 from resumable_glance.errors import Reason
+from resumable_glance.protocol import receipts
 from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES
 from resumable_glance.protocol.upload import Hitch, State
 
@@ -88,6 +89,10 @@ def schemas(states: Meanings, reasons: Meanings) -> Json:
             },
             {fact: schema for fact, (schema, _) in FACTS.items()},
         ),
+        "Receipt": _receipt(),
+        "Keys": _object(
+            "JWKS (RFC 7517).", {"keys": _array("Ed25519 (RFC 8037); the newest first.", {"type": "object"})}
+        ),
         "Capabilities": _capabilities(),
         "Root": _object(
             "This service.",
@@ -165,6 +170,31 @@ def _create() -> Json:
     members["digests"]["properties"] = {name: _hexadecimal(name, "0-9a-fA-F") for name in OF_IMAGES}
     members["size"]["maximum"] = fields.SAFE_INTEGER
     return {"description": "An upload that is to be. Other members are refused.", **described}
+
+
+def _receipt() -> Json:
+    digests = {name: _hexadecimal(name) for name in ("md5", "sha512")}
+    same = {"size": _bytes("Bytes of the image."), **digests}
+    return _object(
+        "That the image is the file. `jws` says the same, signed; its payload is this document without it.",
+        {
+            "iss": {"const": receipts.ISSUER},
+            "upload_id": _ref("Id"),
+            "project_id": _text("Whose it is."),
+            "user_id": _text("Who created it."),
+            "image_id": _text("In Glance."),
+            "replaced": _array("The ids that it had before.", TEXT),
+            **same,
+            "ours": _object("What we computed over all bytes.", same),
+            "glance": _object("What Glance showed when it was compared.", same),
+            "created_at": MOMENT,
+            "verified_at": MOMENT,
+            "request_ids": _object(
+                "In the logs.", {"creation": {"type": ["string", "null"]}, "handoff": {"type": ["string", "null"]}}
+            ),
+            "jws": {"type": "string", "pattern": "^[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]+$"},
+        },
+    )
 
 
 def _capabilities() -> Json:

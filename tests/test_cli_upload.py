@@ -445,6 +445,10 @@ def test_an_upload_that_failed_says_why(
 def test_an_upload_is_handed_over_once_more_when_its_owner_asks_for_it(server: DevelopmentServer, disk: Path) -> None:
     assert_verified(upload(server.url, disk), disk)
     (active,) = server.uploads()
+    shown = command("uploads", "receipt", active["id"], "--service-url", server.url)
+    assert re.search(rf"^glance.md5 +{active_md5(server, active)}$", shown.stdout, re.MULTILINE), shown
+    as_json = json.loads(command("uploads", "receipt", active["id"], "--json", "--service-url", server.url).stdout)
+    assert as_json == server.get(f"/v1/uploads/{active['id']}/receipt")
     again = command("uploads", "retry", active["id"], "--service-url", server.url)
     assert (again.returncode, again.stdout) == (0, f"{active['id']} is active\n")
 
@@ -465,6 +469,28 @@ def test_uploads_are_listed_shown_and_cancelled(server: DevelopmentServer, disk:
     assert cancelled.returncode == 1
     assert cancelled.stdout == f"{begun['id']} is cancelled\n"
     assert unknown in cancelled.stderr
+
+
+def active_md5(server: DevelopmentServer, upload: dict[str, Any]) -> str:
+    return str(server.get(f"/v1/uploads/{upload['id']}")["hashes"]["md5"])
+
+
+def test_a_receipt_that_somebody_has_changed_is_found_out(
+    server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_verified(upload(server.url, disk), disk)
+    (active,) = server.uploads()
+    given = Service.receipt
+    changes: list[dict[str, object]] = [{"size": 1}, {"jws": "a.b.c"}, {"glance": {}}]
+    for each in changes:
+
+        def changed(self: Service, upload_id: str, change: dict[str, object] = each) -> Answer:
+            answer = given(self, upload_id)
+            return replace(answer, document={**answer.document, **change})
+
+        monkeypatch.setattr(Service, "receipt", changed)
+        assert main(["uploads", "receipt", active["id"], "--service-url", server.url]) == 1
+        assert capsys.readouterr().out == ""
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

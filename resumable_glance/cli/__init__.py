@@ -16,7 +16,7 @@ Resumable, verified uploads of big images into OpenStack Glance.
   serve     run the service beside Glance (serve --dev: without any OpenStack, to try it)
   check     see whether the service could run: configuration, Keystone, Glance, scratch
   upload    send an image file; goes on after anything that broke it off
-  uploads   list, show, retry and cancel your uploads
+  uploads   list, show, prove, retry and cancel your uploads
 """
 
 

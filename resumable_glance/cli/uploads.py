@@ -24,6 +24,7 @@ examples:
   resumable-glance uploads list --long
   resumable-glance uploads list --all-projects
   resumable-glance uploads show a-0123456789abcdef0123456789abcdef
+  resumable-glance uploads receipt a-0123456789abcdef0123456789abcdef --json > image.receipt
   resumable-glance uploads retry a-0123456789abcdef0123456789abcdef
   resumable-glance uploads cancel a-0123456789abcdef0123456789abcdef
 """
@@ -32,7 +33,7 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "uploads",
-        help="list, show, retry and cancel your uploads",
+        help="list, show, prove, retry and cancel your uploads",
         description="Your uploads, as the service knows them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,6 +46,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     showing = actions.add_parser("show", help="everything about one", description="Everything about one upload.")
     showing.add_argument("id", type=_upload_id, metavar="ID")
+    receipt = actions.add_parser(
+        "receipt",
+        help="the signed proof that an image is the file",
+        description="The proof that an image is the file, once its signature is found to be that of the service. Keep "
+        "what --json gives: its jws can be verified by anybody who has the service's public keys (/v1/keys).",
+    )
+    receipt.add_argument("id", type=_upload_id, metavar="ID")
     retrying = actions.add_parser(
         "retry",
         help="hand an upload over once more that has failed, or now one that waits",
@@ -57,8 +65,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Give up uploads: their bytes, and the images that were made for them, are deleted.",
     )
     cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID")
-    for action, what in ((listing, _list), (showing, _show), (retrying, _retry), (cancelling, _cancel)):
-        if what in {_list, _show}:
+    for action, what in (
+        (listing, _list),
+        (showing, _show),
+        (receipt, _receipt),
+        (retrying, _retry),
+        (cancelling, _cancel),
+    ):
+        if what in {_list, _show, _receipt}:
             action.add_argument("--json", action="store_true", help="for programs, as the service answers")
         add_service_options(action)
         action.set_defaults(func=run, action=what)
@@ -100,6 +114,24 @@ def _show(service: Service, arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=1))
         return 0
     _print_table([[name, value] for name, value in _flat("", dict(document))])
+    return 0
+
+
+def _receipt(service: Service, arguments: argparse.Namespace) -> int:
+    from resumable_glance.auth.signer import verify  # it takes 50 ms to import, and others need it not
+
+    receipt = dict(_done(service.receipt(arguments.id)).document)
+    said = {name: value for name, value in receipt.items() if name != "jws"}
+    try:
+        signed = verify(str(receipt["jws"]), _done(service.keys()).document)
+    except ValueError as problem:
+        raise Failure(f"The receipt is not signed by this service: {problem}.") from None
+    if signed != said or said["upload_id"] != arguments.id or said["ours"] != said["glance"]:
+        raise Failure("The receipt does not say what is signed, or not that the image is the file.")
+    if arguments.json:
+        print(json.dumps(receipt, indent=1))
+    else:
+        _print_table([[name, value] for name, value in _flat("", said)])
     return 0
 
 

@@ -104,6 +104,13 @@ class Service:
     def inspect(self, upload_id: str) -> Answer:
         return self._request("GET", f"{_MOUNT}/{upload_id}")
 
+    def receipt(self, upload_id: str) -> Answer:
+        return self._request("GET", f"{_MOUNT}/{upload_id}/receipt")
+
+    def keys(self) -> Answer:
+        """The public keys of receipts."""
+        return self._request("GET", "/v1/keys")
+
     def retry(self, upload_id: str) -> Answer:
         return self._request("POST", f"{_MOUNT}/{upload_id}/retry")
 

@@ -3,7 +3,7 @@
     POST   /v1/uploads        -> Create      GET  /v1/uploads      -> Survey
     PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
     POST   /v1/uploads/{id}/ticket -> Renew  DELETE /v1/uploads/{id}/ticket -> Revoke
-    POST   /v1/uploads/{id}/retry  -> Retry
+    POST   /v1/uploads/{id}/retry  -> Retry  GET    /v1/uploads/{id}/receipt -> Attest
     GET    /v1/uploads/{id}/events -> Watch
 
 RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
@@ -23,6 +23,8 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
     Appended,
+    Attest,
+    Attested,
     Chunk,
     Command,
     Create,
@@ -53,6 +55,7 @@ METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "
 ASPECTS: Mapping[str, tuple[str, ...]] = {
     "ticket": ("POST", "DELETE", "OPTIONS"),
     "retry": ("POST", "OPTIONS"),
+    "receipt": ("GET", "HEAD", "OPTIONS"),
     "events": ("GET", "OPTIONS"),
 }
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
@@ -134,6 +137,8 @@ def render(outcome: Outcome, place: Place) -> Reply:
         case Surveyed(uploads, all_projects):
             listed = [_summary(each, place) | (_whose(each) if all_projects else {}) for each in uploads]
             return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
+        case Attested(said, jws):
+            return Reply(200, {"Cache-Control": "no-store"}, {**said, "jws": jws})
         case Renewed(ticket):
             return Reply(201, {"Cache-Control": "no-store"}, _shown(ticket))
         case _:
@@ -184,6 +189,8 @@ def _of_aspect(head: Head, document: bytes) -> Command:
             if document:
                 fields.malformed("Another try is asked for without a body.")
             return Retry(str(head.upload_id))
+        case "GET" | "HEAD", "receipt":
+            return Attest(str(head.upload_id))
         case "GET", "events":
             return Watch(str(head.upload_id))
         case _:

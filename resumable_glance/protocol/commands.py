@@ -5,7 +5,7 @@ A dialect turns a request's head into one command and one outcome into a reply. 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from resumable_glance.protocol.digests import Digest
@@ -106,6 +106,13 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Attest:
+    """The receipt of an upload that is active."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     upload_id: str
 
@@ -133,7 +140,7 @@ class Revoke:
     upload_id: str
 
 
-Command = Create | Join | Append | Inspect | Watch | Read | Retry | Discard | Survey | Renew | Revoke
+Command = Create | Join | Append | Inspect | Watch | Read | Retry | Attest | Discard | Survey | Renew | Revoke
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,14 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Attested:
+    """What is attested, and the same signed (JWS, compact)."""
+
+    statement: Mapping[str, object]
+    jws: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discarded:
     upload_id: str
 
@@ -195,4 +210,4 @@ class Revoked:
     upload_id: str
 
 
-Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed | Renewed | Revoked
+Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed | Renewed | Revoked | Attested

@@ -172,6 +172,20 @@ class Proof:
     sha512: str
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the sink has shown when it was compared with our proof, and found to be the same.
+
+    `at` in seconds since the epoch; `request_id` is that of the handoff in the sink's own log.
+    """
+
+    at: float
+    size: int
+    md5: str
+    sha512: str
+    request_id: str | None = None
+
+
 class Hitch(enum.StrEnum):
     """What keeps an upload from becoming active. The values are stable: clients see them."""
 
@@ -239,6 +253,8 @@ class Upload:
     request: ImageRequest | None = None  # what its image was asked to be
     doubts: int = 0  # what speaks against the image itself: see delivery.SPOILED
     stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
+    request_id: str | None = None  # of its creation
+    verified: Verified | None = None  # once it is active
     successor: str | None = None  # the id of the image that is being made in place of this one
     format: Format | None = None  # None: nobody looks into its bytes
 

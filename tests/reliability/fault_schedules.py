@@ -216,13 +216,6 @@ TRIAL = Trial(
             count=8,
         ),
         Sabotage(
-            "an image that was found to be something else stays",
-            "handoff.py",
-            "self._clock(), image_too=True, trouble=trouble)",
-            "self._clock(), image_too=False, trouble=trouble)",
-            count=8,
-        ),
-        Sabotage(
             "a Glance that answers 503 has spoken for good",
             "sinks/glance.py",
             "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}",

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.cloud import cache
 from tests.reliability.all import TRIALS
 from tests.reliability.trial import FAILED, UNAVAILABLE, Result, Sabotage, Trial, run_as_program
 
@@ -40,6 +41,7 @@ def tried(trial: Trial, sabotage: Sabotage, seed: int) -> tuple[int, str]:
         copy = Path(name)
         for each in ("resumable_glance", "tests"):
             shutil.copytree(ROOT / each, copy / each, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        (copy / cache.CACHE.name).symlink_to(cache.CACHE)  # else each copy installs Keystone and Glance for itself
         spoil(copy / "resumable_glance" / sabotage.file, sabotage)
         command = [sys.executable, "-m", f"tests.reliability.{trial.name}"]
         command += ["--count", str(sabotage.count), "--seed", str(seed)]
