@@ -133,5 +133,6 @@ def test_a_tally_keeps_several_digests_of_one_stream(names: list[str], pieces: l
     for each in pieces:
         tally.update(each)
     assert bool(tally) == bool(names)
+    assert {each for each in REFERENCE if each in tally} == set(names)
     for name in names:
         assert tally.digest(name) == Digest(name, REFERENCE[name](b"".join(pieces)))
