@@ -36,6 +36,7 @@ from resumable_glance.protocol.delivery import (
     exhausted,
     next_step,
     pause,
+    turns,
 )
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
@@ -137,7 +138,8 @@ class Handoff:
         uploads, now = await self._catalog.handoffs(), self._clock()
         waiting = [each for each in uploads if each.id not in self._running and each.id not in self._held]
         due = [each for each in waiting if pause(each, now) == 0]
-        for upload in due[: self._settings.handoff_workers - len(self._running)]:
+        running = [each for each in uploads if each.id in self._running]
+        for upload in turns(due, running, self._settings.handoff_workers - len(self._running) + len(running)):
             halt = self._halts[upload.id] = threading.Event()
             task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, halt))
             task.add_done_callback(functools.partial(self._done, upload.id))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,7 @@ from resumable_glance.protocol.delivery import (
     needs_another_image,
     next_step,
     pause,
+    turns,
 )
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import (
@@ -247,6 +249,10 @@ def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: 
     assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
+def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
+    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
+
+
 def test_a_handoff_without_a_time_is_due() -> None:
     assert pause(UPLOAD, 1000.0) == 0.0
 
@@ -325,3 +331,33 @@ def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format
 def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     assert not follows(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
+
+
+def of(project: str, number: int) -> Upload:
+    return dataclasses.replace(UPLOAD, id=f"{project}-{number}", owner=Owner(project, "user"))
+
+
+def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_waits_longest() -> None:
+    waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
+    assert [each.id for each in turns(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
+    assert [each.id for each in turns(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
+    assert turns(waiting, [of("big", 8), of("big", 9)], 2) == []
+    assert turns([], [], 2) == []
+
+
+@many
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4), st.integers(1, 6))
+def test_no_project_gets_a_second_turn_while_another_one_that_waits_has_none(
+    waiting: list[str], running: list[str], workers: int
+) -> None:
+    due = [of(project, number) for number, project in enumerate(waiting)]
+    chosen = turns(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
+    assert len(chosen) == max(0, min(len(due), workers - len(running)))
+    assert len({each.id for each in chosen}) == len(chosen)
+    shares = Counter(running) + Counter(each.owner.project_id for each in chosen)
+    for project in {each.owner.project_id for each in due if each not in chosen}:
+        for other in {each.owner.project_id for each in chosen}:
+            assert shares[other] <= shares[project] + 1
+    for project in "abc":
+        mine = [each for each in chosen if each.owner.project_id == project]
+        assert mine == [each for each in due if each.owner.project_id == project][: len(mine)]

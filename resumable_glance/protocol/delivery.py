@@ -11,6 +11,8 @@ the way of every other one. An adopted image is never replaced: its id is its ma
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from resumable_glance.protocol.upload import OF_THE_IMAGE, Hitch, Proof, State, Upload, Verdict
@@ -100,7 +102,23 @@ def pause(upload: Upload, now: float) -> float:
     A time further away than any delay was written under a clock that has been set back since.
     """
     left = upload.next_attempt_at - now
-    return left if 0 < left <= LONGEST_DELAY else 0.0
+    return left if 0 < left < LONGEST_DELAY + 1 else 0.0  # a second more, since floats of this size are rounded
+
+
+def turns(waiting: Sequence[Upload], running: Iterable[Upload], workers: int) -> list[Upload]:
+    """Which of the handoffs that are due begin now, so that `workers` run in all.
+
+    The project that has the fewest running goes first, so that none waits for all images of another one; among equals
+    the upload that stands first in `waiting`.
+    """
+    busy = Counter(each.owner.project_id for each in running)
+    left, chosen = list(waiting), []
+    for _ in range(min(len(left), workers - busy.total())):
+        upload = min(left, key=lambda each: busy[each.owner.project_id])
+        left.remove(upload)
+        busy[upload.owner.project_id] += 1
+        chosen.append(upload)
+    return chosen
 
 
 def delay(attempts: int, chance: float) -> float:
