@@ -149,6 +149,8 @@ def _create(reasons: Meanings) -> Json:
     created = _answer("The upload's address and description.", "Created", {"Location": True, **OF_AN_UPLOAD})
     created["links"] = {
         "show": _link("showUpload", "Where it is."),
+        "head": _link("headUpload", "Where it is, in headers."),
+        "revoke": _link("revokeTickets", "Its tickets are good no more."),
         "renew": _link("renewTicket", "A fresh ticket for it."),
         "begin": _link("sendChunk", "Its first byte; the rest goes the same way.",
                        {"header.Content-Range": "bytes 0-0/{$response.body#/size}"}),

@@ -460,6 +460,9 @@ def test_uploads_are_listed_shown_and_cancelled(server: DevelopmentServer, disk:
     assert listed[0].split()[:3] == ["ID", "STATE", "RECEIVED"]
     assert listed[1].startswith(f"{begun['id']}  receiving")
     assert json.loads(command("uploads", "list", "--json", "--service-url", server.url).stdout) == server.uploads()
+    everybodys = command("uploads", "list", "--all-projects", "--service-url", server.url).stdout.splitlines()
+    assert everybodys[0].split()[-2:] == ["PROJECT", "USER"]
+    assert everybodys[1].split()[-2:] == ["development", "anyone"]
     shown = command("uploads", "show", begun["id"], "--service-url", server.url).stdout
     assert re.search(r"^handoff\.attempts +0$", shown, re.MULTILINE)
     as_json = json.loads(command("uploads", "show", begun["id"], "--json", "--service-url", server.url).stdout)
