@@ -242,6 +242,22 @@ def test_cancelling_removes_what_was_sent(service: Service, browser: Browser) ->
     assert not list((service.directory / "scratch" / "uploads").glob(f"{newest['id']}*"))
 
 
+def test_a_file_that_is_not_what_it_is_said_to_be_is_told_and_begun_anew(service: Service, browser: Browser) -> None:
+    file = qcow2(16 * MIB)
+    page = come(browser, service.url)
+    page.on("dialog", lambda dialog: dialog.accept())
+    choose(page, file)
+    page.get_by_text("QCOW2, by its content").wait_for()
+    page.get_by_label("Format").select_option("vmdk")
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("alert").filter(has_text="qcow2").wait_for(timeout=DEADLINE)
+    shown(page, "wrong-format")
+    page.locator(".upload").get_by_role("button", name="Cancel").click()
+    page.locator(".upload").get_by_text("Cancelled").wait_for(timeout=DEADLINE)
+    page.locator(".upload").get_by_role("button", name="Remove").click()
+    assert_image(service, active(begin(page, file)), file)
+
+
 def test_a_failure_says_what_to_do_on_a_narrow_screen_too(service: Service, browser: Browser) -> None:
     page = come(browser, service.url)
     page.set_viewport_size({"width": 380, "height": 760})

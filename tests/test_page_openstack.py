@@ -94,9 +94,9 @@ def test_a_gigabyte_survives_an_offline_phase_a_restart_a_reload_and_a_crash_of_
         page.get_by_role("button", name="Upload").click()
         card = page.locator(".upload")
         reaches(card, 10)
-        link.down = True  # offline
+        page.context.set_offline(True)
         card.get_by_text("It goes on by itself").wait_for(timeout=DEADLINE)
-        link.down = False
+        page.context.set_offline(False)
         reaches(card, 25)
         service.kill()
         card.get_by_text("It goes on by itself").wait_for(timeout=DEADLINE)
@@ -104,7 +104,10 @@ def test_a_gigabyte_survives_an_offline_phase_a_restart_a_reload_and_a_crash_of_
         reaches(card, 40)
         shown(page, "uploading-a-gigabyte")
         tasks = page.evaluate("window.tasks")
+        asked: list[str] = []
+        page.on("dialog", lambda dialog: asked.append(dialog.type))
         page.reload()
+        assert asked == ["beforeunload"]  # for bytes are not safe
         page.get_by_text("What is safe already is not sent again").wait_for(timeout=DEADLINE)
         choose(page, big)  # without a token: there is a ticket
         reaches(page.locator(".upload"), 60)

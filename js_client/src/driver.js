@@ -40,8 +40,11 @@ export class Driver {
         return this._hash(effect)
       case 'renew':
         return this._renew()
-      case 'save':
       case 'forget':
+        this.key += '.' // the next creation is another one
+        this.access.ticket = null
+        return this.listener.forget()
+      case 'save':
       case 'finish':
         return this.listener[effect.do](this.state)
       default:

@@ -44,7 +44,7 @@ export const engine = (post, { clock, transport, open }) => {
   }
 
   const known = (state) => ({
-    url: state.url, ticket: driver.access.ticket, durable: durableBytes(state),
+    url: state.url, ticket: driver.access.ticket, claim: driver.key, durable: durableBytes(state),
     document: state.document, md5: state.whole && hex(state.whole),
   })
 
@@ -66,9 +66,9 @@ export const engine = (post, { clock, transport, open }) => {
       hashing = new Hashing(await open(file), whole)
       post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })
     },
-    drive: ({ url, token, ticket, renewTicket, description, key, largest, parallel, zeros, stall = 30, uploads }) => {
+    drive: ({ url, token, ticket, renewTicket, description, key, anew, largest, parallel, zeros, stall = 30, uploads }) => {
       const given = { ticket, token: token === true ? ask('token') : token, renewTicket: renewTicket && ask('renewTicket') }
-      driver = new Driver(begin({ size: file.size, url, largest, parallel, scan: zeros }), {
+      driver = new Driver(begin({ size: file.size, url, anew, largest, parallel, scan: zeros }), {
         file, uploads, description, key, clock, transport, hasher: hashing, access: access(given), listener, stall,
       })
     },

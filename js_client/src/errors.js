@@ -9,7 +9,7 @@ const ADVICE = {
   'too-large': 'Ask whoever runs this cloud for more room, or make the image smaller.',
   refused: 'Change what is said to be wrong, and start anew.',
   damaged: 'The bytes arrive damaged again and again. Try another network; what was sent is kept.',
-  undelivered: 'The bytes are safe, but the image could not be made. Cancel, and start anew when the cause is mended.',
+  undelivered: 'When the cause is mended, try again: the handoff is repeated. Or cancel it.',
   unhashed: 'The worker that computes checksums does not run here. Is its script there, and may it run WebAssembly?',
   cancelled: 'Start it anew if it is still wanted.',
 }

@@ -23,10 +23,13 @@ const MOST_MISMATCHES = 5 // times in a row that a chunk may arrive damaged befo
 const OVER = ['active', 'failed', 'cancelled']
 const NOTHING = []
 
-/** An upload of `size` bytes that nothing is known of yet but, perhaps, its `url`. */
-export const begin = ({ size, url = null, largest = LARGEST, parallel = 4, scan = true }) => ({
+/**
+ * An upload of `size` bytes that nothing is known of yet but, perhaps, its `url`. `anew`: if that one is gone or
+ * has failed, another one is made.
+ */
+export const begin = ({ size, url = null, anew = false, largest = LARGEST, parallel = 4, scan = true }) => ({
   phase: 'new', doing: 'nothing', then: null,
-  size, url, scan, known: false, believed: false,
+  size, url, anew, scan, known: false, believed: false,
   durable: [], pieces: NOTHING, whole: null,
   chunk: Math.min(FIRST, largest), largest, width: Math.min(2, parallel), widest: parallel, quick: 0,
   failures: 0, mismatches: 0, polls: 0, generation: 0, renewed: false, zeros: null, limits: null,
@@ -48,10 +51,12 @@ const cancels = ({ doing, then }) => doing === 'cancel' || then === 'cancel'
 const OUTLIVES = ['start', 'cancel', 'whole'] // events that an upload which has failed still obeys
 
 const STEPS = {
-  start: (state) =>
-    state.phase === 'new' || state.phase === 'paused' || state.phase === 'failed'
-      ? next({ ...state, phase: 'preparing', error: null, trouble: null, failures: 0, mismatches: 0, renewed: false })
-      : [state, NOTHING],
+  start: (state) => {
+    if (!['new', 'paused', 'failed'].includes(state.phase)) return [state, NOTHING]
+    const begun = { ...state, phase: 'preparing', error: null, trouble: null, failures: 0, mismatches: 0, renewed: false }
+    // All bytes are there: it is the handoff that is tried again.
+    return state.error?.code === 'undelivered' ? then({ ...begun, document: null }, 'retry') : next(begun)
+  },
 
   // What is safe already goes on without us: there is nothing to pause.
   pause: (state) => (unsafe(state) && !cancels(state) ? halt({ ...state, phase: 'paused' }) : [state, NOTHING]),
@@ -93,6 +98,8 @@ const next = (state) => (!state.known ? then(state, 'limits') : state.url ? then
 
 // The creation has a key, and so a repeated one gives the same upload, also by the next page: it is remembered before.
 const create = (state, effects) => then(state, 'create', effects)
+
+const again = (state) => create({ ...state, url: null, durable: [] }, [{ do: 'forget' }, { do: 'save' }])
 
 const wait = (state, seconds, doing) => [{ ...state, doing: 'wait', then: doing }, [{ do: 'wait', seconds }]]
 
@@ -138,10 +145,11 @@ const heard = (state, { to, answer, chance = 0.5 }) => {
   if (meant === 'done') return HEARD[to]({ ...state, failures: 0, renewed: to === 'renew', trouble: null }, answer)
   if (to === 'renew') return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
   if (meant === 'retry') return patiently(state, answer, chance, to)
+  if (to === 'retry' && meant === 'give up') return fail(state, failure(answer, 'undelivered'))
   if (to === 'limits') return next({ ...state, known: true })
   if (meant === 'renew' && !state.renewed) return renew(state, to)
   if (to === 'cancel') return meant === 'gone' ? cancelled(state) : then(state, 'ask')
-  if (meant === 'gone' && !state.believed) return create({ ...state, url: null, durable: [] }, [{ do: 'forget' }, { do: 'save' }])
+  if (meant === 'gone' && !state.believed && state.anew) return again(state)
   if (meant === 'gone') return fail(state, failure(answer, answer.reason ? undefined : 'gone'), [{ do: 'forget' }])
   return fail(state, failure(answer))
 }
@@ -162,7 +170,9 @@ const HEARD = {
       : next(limited)
   },
   create: (state, { document, location }) => learn({ ...state, url: location ?? document.href, believed: true }, document),
-  ask: (state, { document }) => learn({ ...state, believed: true }, document),
+  ask: (state, { document }) =>
+    document?.state === 'failed' && state.anew && !state.believed ? again(state) : learn({ ...state, believed: true }, document),
+  retry: (state, { document }) => learn(state, document),
   // A ticket of the new generation; what an older one was refused for does not count any more.
   renew: (state) =>
     then({ ...state, generation: state.generation + 1 }, state.then ?? (state.url ? 'ask' : 'create'), [{ do: 'save' }]),

@@ -146,13 +146,13 @@ export class Upload extends EventTarget {
     this._begun = record?.begun ?? Date.now()
     this._about = { endpoint, image, store }
     const same = JSON.stringify(record?.options) === JSON.stringify(this._about) // else it would not be the same creation
-    this._claim = (same && record.claim) || String(crypto.getRandomValues(new Uint32Array(4)))
+    const key = (same && record.claim) || String(crypto.getRandomValues(new Uint32Array(4)))
     const { name, size } = this._file
     const what = image_id ? { image_id } : { image: { name, container_format: 'bare', ...image } }
     this._driven = true
     this._post({
       drive: {
-        url: url ?? record?.url, ticket: ticket ?? record?.ticket, description: { size, ...what, store, digests }, key: this._claim,
+        url: url ?? record?.url, ticket: ticket ?? record?.ticket, description: { size, ...what, store, digests }, key, anew: !previous && !url,
         token: typeof token === 'function' || token, renewTicket: !!renewTicket,
         uploads: this._uploads, largest: largestChunk, parallel, zeros, stall,
       },
@@ -202,9 +202,9 @@ export class Upload extends EventTarget {
     }
   }
 
-  _save({ url, ticket, durable, document }) {
+  _save({ url, ticket, claim, durable, document }) {
     this._storage.put({
-      key: this._key, claim: this._claim, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
+      key: this._key, claim, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
       begun: this._begun, handle: this._source?.getFile ? this._source : undefined, options: this._about,
       received: durable, expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
     })

@@ -48,6 +48,8 @@ export const request = (effect, { uploads, url, description, key, zeros, token, 
       return { method: 'GET', url, headers: bearer }
     case 'renew':
       return { method: 'POST', url: `${url}/ticket`, headers: owner }
+    case 'retry':
+      return { method: 'POST', url: `${url}/retry`, headers: token ? owner : bearer }
     case 'cancel':
       return { method: 'DELETE', url, headers: bearer }
     default:

@@ -26,6 +26,7 @@ export class Model {
     if (!id) return this._collection(request)
     const upload = this.uploads.get(id)
     if (!upload) return problem(404, 'unknown-upload')
+    if (what === 'retry') return this._retry(upload)
     if (what === 'ticket') return this._renew(upload, request)
     if (this.tickets && !this._admits(upload, request)) return problem(401, 'ticket-expired')
     if (upload.gone) return problem(410, upload.gone)
@@ -69,6 +70,12 @@ export class Model {
   _renew(upload, { headers }) {
     if (headers['X-Auth-Token'] !== 'token') return problem(401, 'unauthenticated')
     return reply(201, { value: `${upload.id} ${upload.generation}` })
+  }
+
+  _retry(upload) {
+    if (upload.hopeless) return problem(409, 'retry-useless')
+    Object.assign(upload, { state: 'sealed', left: this.polls })
+    return reply(200, this._described(upload), head(upload))
   }
 
   _append(upload, { headers }, bytes) {

@@ -248,7 +248,7 @@ test('an upload that is gone ends it, and is not begun again behind a person’s
 })
 
 test('a remembered upload that is gone is made anew', () => {
-  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone' })
+  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', anew: true })
   world.ends()
   assertUploaded(world)
 })
@@ -281,6 +281,20 @@ test('what waits for its owner asks for consent once', () => {
   world.ends()
   assertUploaded(world)
   assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
+})
+
+test('a handoff that has failed is tried again, if that is of any use', () => {
+  for (const hopeless of [false, true]) {
+    const world = started(content([1], 0))
+    world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
+    const [upload] = world.model.uploads.values()
+    Object.assign(upload, { state: 'failed', hopeless })
+    while (world.state.phase !== 'failed') world.happens(0, {})
+    assert.equal(world.state.error.code, 'undelivered')
+    world.ends()
+    assert.equal(world.state.phase, hopeless ? 'failed' : 'active')
+    assert.equal(world.state.error?.code, hopeless ? 'undelivered' : undefined)
+  }
 })
 
 test('a 5xx never makes it begin again', () => {

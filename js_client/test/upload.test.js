@@ -108,6 +108,19 @@ test('what is asked for otherwise is another creation', async () => {
   assert.equal(new Set(keys.filter(Boolean)).size, 2)
 })
 
+test('what Glance will never take is told, and the same file, said to be something else, is begun anew', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => {
+    if (request.method !== 'PATCH') return carry()
+    received(page.model).state = 'failed'
+    return problem(422, 'format-mismatch', { detail: 'These bytes are qcow2.' })
+  }
+  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, { code: 'refused', message: 'These bytes are qcow2.' })
+  page.between = async (request, carry) => carry()
+  await page.upload(fileOf(CONTENT), { image: { disk_format: 'qcow2' } }).start().done
+  assert.deepEqual([...page.model.uploads.values()].map((each) => each.state), ['failed', 'active'])
+})
+
 test('what is safe already is followed without its file', async () => {
   const model = new Model()
   const page = new Page(model)

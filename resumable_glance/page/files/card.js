@@ -6,7 +6,7 @@ const template = document.querySelector('#upload').content
 const ENDS = ['active', 'cancelled']
 const SENDS = ['preparing', 'hashing', 'uploading', 'waiting']
 const ABOUT_FILES = ['file-changed', 'file-unreadable']
-const AGAIN = ['unauthenticated', 'forbidden', 'too-large', 'refused', 'damaged', 'unhashed']
+const AGAIN = ['unauthenticated', 'forbidden', 'too-large', 'refused', 'damaged', 'unhashed', 'undelivered']
 
 export class Card {
   /** `say` tells a screen reader; `chosen` is called when the person wants to choose the file again. */
@@ -84,7 +84,7 @@ export class Card {
       pause: SENDS.includes(phase), resume: phase === 'paused',
       cancel: !ENDS.includes(phase) && phase !== 'cancelling' && !nothing, remove: ENDS.includes(phase) || nothing, trouble: !!trouble && !ENDS.includes(phase) && phase !== 'failed', failure: phase === 'failed',
       proof: phase === 'active', ask: false, bar: phase !== 'cancelled',
-      again: AGAIN.includes(error?.code), choose: ABOUT_FILES.includes(error?.code),
+      again: AGAIN.includes(error?.code) && !(error.code === 'refused' && this._upload.url), choose: ABOUT_FILES.includes(error?.code),
     })
     this._find('.trouble').textContent = trouble ? `${trouble} It goes on by itself.` : ''
     this._glyph({ active: 'done', failed: 'alert' }[phase] ?? 'disk')
