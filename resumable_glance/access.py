@@ -63,6 +63,10 @@ class Access:
         upload = await self._catalog.get(upload_id)
         if upload is not None and self.gone(upload):  # or the clock was set since it was looked up: so once more
             upload = await self._catalog.get(upload_id)
+        return self.reached(upload, identity, beyond)
+
+    def reached(self, upload: Upload | None, identity: Identity, beyond: Right | None = None) -> Upload:
+        """An upload that was looked up, if this identity reaches it. Refused as owned()."""
         only = identity.only
         stranger = upload is not None and upload.owner != identity.owner and beyond not in identity.may
         if upload is None or stranger or (only is not None and only.upload_id != upload.id):

@@ -131,10 +131,13 @@ class Catalog:
 
     async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
         """The extents of an upload in order; those that touch `within`, if given."""
-        query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
-        if within is not None:
-            query = query.where(extents.c.start < within.stop, extents.c.stop > within.start)
+        query = _extents(upload_id, within)
         return await self.run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
+
+    async def placed(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
+        """An upload, if there is one, and its extents that touch `within`, as they are at one moment."""
+        query = _extents(upload_id, within)
+        return await self.run(lambda db: (_get(db, upload_id), [schema.extent_of(row) for row in db.execute(query)]))
 
     async def commit(
         self,
@@ -394,6 +397,11 @@ def _claim(db: sa.Connection, claim: Claim, upload_id: str) -> None:
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:
     row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
     return None if row is None else schema.upload_of(row)
+
+
+def _extents(upload_id: str, within: Range | None) -> sa.Select[Any]:
+    query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
+    return query if within is None else query.where(extents.c.start < within.stop, extents.c.stop > within.start)
 
 
 def _existing(db: sa.Connection, upload_id: str) -> Upload:

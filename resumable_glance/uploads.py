@@ -9,25 +9,22 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Callable
 
-from resumable_glance import zeros
 from resumable_glance.access import Access
+from resumable_glance.appending import Appending, HandoffPort
 from resumable_glance.auth import Identity, Right
 from resumable_glance.auth.signer import Signer
 from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body, Intake, Lease, Leases, Patience, scratch_failure
+from resumable_glance.chunks import Body, Leases, Patience, scratch_failure
 from resumable_glance.claims import Claims, claim_of
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.inspection import Objection
 from resumable_glance.janitor import Janitor
 from resumable_glance.judge import Judge
 from resumable_glance.protocol.commands import (
@@ -56,43 +53,22 @@ from resumable_glance.protocol.commands import (
     Watch,
 )
 from resumable_glance.protocol.delivery import can_be_retried, needs_another_image
-from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.receipts import statement
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
-    Extent,
     Hitch,
     IllegalTransition,
     State,
-    Trouble,
     Upload,
     check_alive,
     known,
 )
-from resumable_glance.protocol.welcome import check_order, check_verdict, check_writable, known_before, place_of
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, Sink
 from resumable_glance.source import content
 
 LOG = logging.getLogger(__name__)
-
-
-class HandoffPort(Protocol):
-    """What uploads need of the handoff (which stands above them)."""
-
-    @property
-    def progress(self) -> Mapping[str, int]:
-        """Bytes that the sink has been given, by upload."""
-
-    def wake(self) -> None:
-        """There may be something to do."""
-
-    def grown(self, upload: Upload) -> None:
-        """More bytes of an upload are durable."""
-
-    def halted(self, upload_id: str) -> AbstractAsyncContextManager[None]:
-        """Inside, nobody works on the upload; a delivery that runs is broken off first."""
 
 
 class Uploads:
@@ -126,8 +102,11 @@ class Uploads:
         self.news = catalog.news
         self.signer = Signer(vault)
         self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
-        self._judge = Judge(settings, catalog, self._leases, self.janitor, clock)
         self._closing = False
+        self._appending = Appending(
+            settings, catalog, scratch, vault, handoff, self._creation, self._access, self._leases,
+            Judge(settings, catalog, self._leases, self.janitor, clock), clock, self._check_open,
+        )  # fmt: skip
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
         """Carry out a command. Refused with the reason why not."""
@@ -146,7 +125,7 @@ class Uploads:
             case Join():
                 return await self._join(command, identity, request_id)
             case Append():
-                return Appended(await self._append(command, identity, body))
+                return Appended(await self._appending.append(command, identity, body))
             case Inspect():
                 return await self._inspect(command, identity)
             case Watch():
@@ -213,7 +192,7 @@ class Uploads:
         if create.first is None:
             return Created(upload, self.tickets.issue(upload))
         try:
-            upload = await self._append(Append(upload.id, create.first), identity, body)
+            upload = await self._appending.append(Append(upload.id, create.first), identity, body)
             return Created(upload, self.tickets.issue(upload))
         except (Refused, OSError):
             if claim is None:  # then the client does not know its address: nobody would ever go on with it
@@ -230,128 +209,6 @@ class Uploads:
         self._handoff.wake()
         return Created(upload, self.tickets.issue(upload))
 
-    async def _append(self, append: Append, identity: Identity, body: Body) -> Upload:
-        self._check_open()
-        chunk = append.chunk
-        upload = await self._owned(append.upload_id, identity)
-        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
-            check_writable(upload)
-            if self._leases.held(upload.id):  # else no detour: whoever asks from now on has to find our lease
-                await self._leases.evict(Reason.SUPERSEDED, upload.id)
-                upload = await self._owned(upload.id, identity)
-            check_order(upload, chunk)
-        place = place_of(upload, append, self._settings.max_chunk_size)
-        async with self._leases.hold(upload.id, place) as lease:
-            self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
-            upload = await self._owned(upload.id, identity)
-            check_order(upload, chunk)
-            upload = await self._creation.take(upload, append, place)
-            try:
-                if not await self._take(upload, append, place, lease, identity, body):
-                    empty = place.length == 0 and not await lease.read(body)
-                    same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
-                    return await self._repeated(upload.id, same, identity)
-            except Objection as objection:
-                raise await self._judge.refuted(upload, objection) from objection
-            except Refused as refusal:
-                if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
-                    refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset
-                raise
-            return await self._concluded(append, identity)
-
-    async def _take(
-        self, upload: Upload, append: Append, place: Range, lease: Lease, identity: Identity, body: Body
-    ) -> bool:
-        """Take a chunk; False if there is no file for it. Refused, or Objection."""
-        chunk, head = append.chunk, None
-        extents = await self._catalog.extents(upload.id, place)
-        # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
-        seals = chunk.last is None and upload.image is not None
-
-        async def commit(new: list[Extent]) -> None:
-            now = self._clock()
-            expires_at = now + self._settings.upload_expiry
-            found = None if head is None else head.found
-            grown = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
-            self._handoff.grown(grown)
-            if grown.state is State.SEALED:
-                await self._sealed(grown, identity)
-
-        try:
-            async with self._scratch.open(upload.id) as file:
-                if chunk.zeros:
-                    await zeros.take(chunk, place, extents, file, commit, body, lease)
-                else:
-                    head = await self._judge.head(upload, place, file)
-                    durable = [each.range for each in extents]
-                    size = self._settings.commit_size
-                    await Intake(chunk, place, durable, file, commit, size, head).run(body, lease)
-                if head is None or head.found is None:
-                    await self._judge.look_back(upload, file)
-        except FileNotFoundError:
-            return False
-        return True
-
-    async def _concluded(self, append: Append, identity: Identity) -> Upload:
-        """The upload after a chunk that came whole, which may have said that it is the last one."""
-        upload = await self._owned(append.upload_id, identity)
-        if append.chunk.last and upload.size is None:
-            upload = await self._catalog.declare(upload.id, upload.received, ())
-        if append.chunk.last and not upload.filled:
-            raise Refused(
-                Reason.WRONG_TOTAL,
-                f"This was to be the end, but {upload.size} bytes were announced and {upload.received} came.",
-                offset=upload.offset,
-            )
-        return upload if append.chunk.last is False else await self._completed(upload, identity)
-
-    async def _completed(self, upload: Upload, identity: Identity) -> Upload:
-        """Seal an upload that has all of its bytes and was left open."""
-        if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
-            return upload
-        try:
-            upload = await self._catalog.happen(upload.id, Event.FILLED, self._clock())
-        except IllegalTransition:  # somebody else did it just now
-            return await self._owned(upload.id, identity)
-        await self._sealed(upload, identity)
-        return upload
-
-    async def _repeated(self, upload_id: str, same: bool, identity: Identity) -> Upload:
-        """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
-        upload = await self._owned(upload_id, identity)
-        check_alive(upload)
-        if upload.state is State.RECEIVING:
-            upload = await self._lost(upload)
-        check_verdict(upload)
-        if upload.trouble is not None and upload.trouble.hitch is Hitch.SCRATCH_LOST:
-            raise Refused(Reason.LOST, upload.trouble.detail)
-        if same:
-            return upload
-        raise Refused(
-            Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
-            offset=upload.offset, state=upload.state,
-        )  # fmt: skip
-
-    async def _lost(self, upload: Upload) -> Upload:
-        LOG.error("the scratch file of upload %s is gone: was the disk replaced, or tidied by hand?", upload.id)
-        sentence = "The service has lost the bytes of this upload. Create a new one."
-        trouble = Trouble(Hitch.SCRATCH_LOST, sentence)
-        return await self._catalog.happen(upload.id, Event.REFUTED, self._clock(), trouble=trouble)
-
-    async def _sealed(self, upload: Upload, identity: Identity) -> None:
-        LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
-        await self._bind(upload, identity)
-
-    async def _bind(self, upload: Upload, identity: Identity) -> None:
-        """The token that is shown now is the freshest there is: the handoff goes on with it, after a restart too.
-
-        A ticket brings none: then it goes on with the one that was shown before.
-        """
-        try:
-            await self._catalog.bind(upload.id, self._vault.close(identity.token), due=self._clock())
-        finally:
-            self._handoff.wake()  # it is sealed, whether or not there is space for the token
-
     async def _inspect(self, inspect: Inspect, identity: Identity) -> Inspected:
         upload = await self._owned(inspect.upload_id, identity, Right.GET_ANY)
         if upload.owner != identity.owner:  # who looks at the upload of somebody else changes nothing
@@ -361,11 +218,11 @@ class Uploads:
             await self._leases.evict(Reason.SUPERSEDED, upload.id)
         waits = upload.trouble is not None and upload.trouble.hitch is Hitch.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.only is None:
-            await self._bind(upload, identity)  # whoever asks shows a token that is valid right now
+            await self._appending.bind(upload, identity)  # whoever asks shows a token that is valid right now
         upload, durable = await self._catalog.durable(upload.id)
         check_alive(upload)
         if inspect.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
-            upload = await self._completed(upload, identity)
+            upload = await self._appending.completed(upload, identity)
         return Inspected(upload, tuple(durable), self.delivered(upload.id))
 
     async def _watch(self, watch: Watch, identity: Identity) -> Inspected:
@@ -402,7 +259,7 @@ class Uploads:
             anew = {"successor": successor, "attempts": 0, "trouble": None}
             upload = await self._catalog.happen(upload_id, Event.RETRIED, self._clock(), **anew)
             LOG.info("upload %s is tried again", upload_id)
-        await self._bind(upload, identity)
+        await self._appending.bind(upload, identity)
         return await self._inspect(Inspect(upload_id), identity)
 
     async def _attest(self, upload_id: str, identity: Identity) -> Attested:
@@ -438,7 +295,7 @@ class Uploads:
     async def _renew(self, upload_id: str, identity: Identity) -> Renewed:
         upload = await self._owned(upload_id, identity)
         check_alive(upload)
-        await self._bind(upload, identity)
+        await self._appending.bind(upload, identity)
         return Renewed(self.tickets.issue(upload))
 
     async def _revoke(self, upload_id: str, identity: Identity) -> Revoked:
