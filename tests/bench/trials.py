@@ -14,7 +14,7 @@ from tests.service import development
 from tests.wire import Client
 
 KIB, MIB = 1024, 1024 * 1024
-SEED = 8
+SEED = 9  # with 8, random bytes happen to look like a broken partition table, which is refused
 TAKEOVERS = 300
 CUTS = 1_000
 SIZES = (256, 512, 1024, 2048)  # MiB
