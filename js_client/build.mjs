@@ -5,7 +5,14 @@ import process from 'node:process'
 import esbuild from 'esbuild'
 
 const LICENCE = '/*! resumable-glance, Apache-2.0 */'
-const common = { bundle: true, minify: true, target: 'es2022', write: false, banner: { js: LICENCE }, logLevel: 'error' }
+const common = {
+  bundle: true,
+  minify: true,
+  target: 'es2022',
+  write: false,
+  banner: { js: LICENCE },
+  logLevel: 'error',
+}
 
 const BUILDS = {
   'resumable-glance.js': { entryPoints: ['src/index.js'], format: 'esm' },

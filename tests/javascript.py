@@ -2,7 +2,7 @@
 and the copies of them that Horizon's plugin has, for it is a distribution of its own.
 
 python -m tests.javascript            make them again
-python -m tests.javascript --check    fail where one is not what would be made, or a type is wrong
+python -m tests.javascript --check    fail where one is not what would be made, or a type or the form is wrong
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests import node
 
 PROJECT = Path(__file__).parent.parent / "js_client"
 PLUGIN = PROJECT / "horizon" / "resumable_glance_dashboard" / "static" / "resumable_glance_dashboard" / "client"
+FORMATTED = ("build.mjs", "src", "test", *(f"../resumable_glance/page/files/{kind}" for kind in ("*.js", "*.css")))
 COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")
 
 
@@ -29,7 +30,10 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    commands = [["build.mjs", "--check"], ["node_modules/typescript/bin/tsc", "-p", "."]] if check else [["build.mjs"]]
+    prettier = ["node_modules/prettier/bin/prettier.cjs", "--log-level=warn", *FORMATTED]
+    commands = [[*prettier, "--write"], ["build.mjs"]]
+    if check:
+        commands = [[*prettier, "--check"], ["build.mjs", "--check"], ["node_modules/typescript/bin/tsc", "-p", "."]]
     status = max(subprocess.run([program, *command], cwd=PROJECT, check=False).returncode for command in commands)
     return max(status, copy(check))
 

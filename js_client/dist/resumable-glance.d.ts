@@ -1,12 +1,31 @@
 /** Where an upload is. `new` until start(); the last three are ends, and only `failed` can be started again. */
 export type Phase =
-  | 'new' | 'preparing' | 'hashing' | 'uploading' | 'waiting' | 'paused' | 'handing over' | 'verifying' | 'cancelling'
-  | 'active' | 'failed' | 'cancelled'
+  | 'new'
+  | 'preparing'
+  | 'hashing'
+  | 'uploading'
+  | 'waiting'
+  | 'paused'
+  | 'handing over'
+  | 'verifying'
+  | 'cancelling'
+  | 'active'
+  | 'failed'
+  | 'cancelled'
 
 /** What a failure is; stable. */
 export type Code =
-  | 'unauthenticated' | 'forbidden' | 'gone' | 'file-changed' | 'file-unreadable' | 'too-large' | 'refused' | 'damaged'
-  | 'undelivered' | 'unhashed' | 'cancelled'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'gone'
+  | 'file-changed'
+  | 'file-unreadable'
+  | 'too-large'
+  | 'refused'
+  | 'damaged'
+  | 'undelivered'
+  | 'unhashed'
+  | 'cancelled'
 
 export interface Progress {
   readonly phase: Phase
@@ -154,8 +173,16 @@ export class Upload extends EventTarget implements AsyncIterable<Progress> {
   pause(): void
   /** End it, here and at the service. */
   cancel(): void
-  addEventListener(type: 'progress' | 'phase' | 'end', listener: (event: UploadEvent) => void, options?: AddEventListenerOptions | boolean): void
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void
+  addEventListener(
+    type: 'progress' | 'phase' | 'end',
+    listener: (event: UploadEvent) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void
   [Symbol.asyncIterator](): AsyncIterator<Progress>
 }
 

@@ -108,7 +108,14 @@ export class Driver {
   /** The answer to one request; status 0 if there was none, or no progress for too long. */
   async _carry(effect, access, controller, progress) {
     const { uploads, description, key, clock, file, state } = this
-    const { body, ...head } = request(effect, { uploads, url: state.url, description, key, zeros: state.zeros, ...access })
+    const { body, ...head } = request(effect, {
+      uploads,
+      url: state.url,
+      description,
+      key,
+      zeros: state.zeros,
+      ...access,
+    })
     const broken = new AbortController()
     controller.signal.addEventListener('abort', () => broken.abort())
     let why

@@ -9,7 +9,8 @@ import { access } from './access.js'
 import { Driver } from './driver.js'
 import { Hashing } from './hashing.js'
 import { meter } from './meter.js'
-import { begin, durableBytes, fraction, hex, unsafe } from './plan.js'
+import { begin } from './plan.js'
+import { durableBytes, fraction, hex, unsafe } from './telling.js'
 
 const NO_FILE = { code: 'file-unreadable', message: 'The file has to be chosen again.' }
 const OFTEN = 0.1 // seconds between two reports of mere progress
@@ -39,13 +40,27 @@ export const engine = (post, { clock, transport, open }) => {
     told = now
     const speed = phase === 'uploading' ? rate : 0
     const eta = speed > 0 ? (size - sent) / speed : null
-    const progress = { phase, size, durable, sent, fraction: fraction(state, sent), rate: speed, eta, trouble, document }
+    const progress = {
+      phase,
+      size,
+      durable,
+      sent,
+      fraction: fraction(state, sent),
+      rate: speed,
+      eta,
+      trouble,
+      document,
+    }
     post({ progress, error, url: state.url, unsafe: unsafe(state) })
   }
 
   const known = (state) => ({
-    url: state.url, ticket: driver.access.ticket, claim: driver.key, durable: durableBytes(state),
-    document: state.document, md5: state.whole && hex(state.whole),
+    url: state.url,
+    ticket: driver.access.ticket,
+    claim: driver.key,
+    durable: durableBytes(state),
+    document: state.document,
+    md5: state.whole && hex(state.whole),
   })
 
   const listener = {
@@ -66,14 +81,41 @@ export const engine = (post, { clock, transport, open }) => {
       hashing = new Hashing(await open(file), whole)
       post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })
     },
-    drive: ({ url, token, ticket, renewTicket, description, key, anew, largest, parallel, zeros, stall = 30, uploads }) => {
-      const given = { ticket, token: token === true ? ask('token') : token, renewTicket: renewTicket && ask('renewTicket') }
+    drive: ({
+      url,
+      token,
+      ticket,
+      renewTicket,
+      description,
+      key,
+      anew,
+      largest,
+      parallel,
+      zeros,
+      stall = 30,
+      uploads,
+    }) => {
+      const given = {
+        ticket,
+        token: token === true ? ask('token') : token,
+        renewTicket: renewTicket && ask('renewTicket'),
+      }
       driver = new Driver(begin({ size: file.size, url, anew, largest, parallel, scan: zeros }), {
-        file, uploads, description, key, clock, transport, hasher: hashing, access: access(given), listener, stall,
+        file,
+        uploads,
+        description,
+        key,
+        clock,
+        transport,
+        hasher: hashing,
+        access: access(given),
+        listener,
+        stall,
       })
     },
     event: (event) => driver?.send(event),
-    reply: (id, { value, error }) => (error ? waiting.get(id).reject(new Error(error)) : waiting.get(id).resolve(value)),
+    reply: (id, { value, error }) =>
+      error ? waiting.get(id).reject(new Error(error)) : waiting.get(id).resolve(value),
   }
 
   return async (message) => {

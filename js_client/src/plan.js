@@ -7,20 +7,13 @@
 // `pieces` are the ranges on their way: hashing -> ready -> flying -> durable.
 
 import { failure } from './failures.js'
-import { merge, missing, total } from './ranges.js'
+import { FIRST, LARGEST, SMALLEST, adapted, cut, fill, half, joined, narrowed } from './pieces.js'
+import { merge, missing } from './ranges.js'
+import { OVER, cancels, hex, phaseOf, unsafe } from './telling.js'
 
-const KIB = 1024
-const MIB = 1024 * KIB
-export const SMALLEST = 256 * KIB // bytes; a bad link makes chunks shrink down to this
-const FIRST = 4 * MIB // bytes; what a link is tried with
-export const LARGEST = 64 * MIB // bytes; what is lost if a chunk is broken off at its end
-const SCAN = 64 * MIB // bytes that are looked through at a time where all are zero
-const QUICK = 3 // seconds that a chunk takes: larger ones, and more at a time, are tried below
-const SLOW = 15 // seconds: smaller ones, and fewer, above
 const LONGEST_DELAY = 15 // seconds: a service that is back is found within this
 const LONGEST_WISH = 300 // seconds; a longer Retry-After is not believed
 const MOST_MISMATCHES = 5 // times in a row that a chunk may arrive damaged before it is no accident any more
-const OVER = ['active', 'failed', 'cancelled']
 const NOTHING = []
 
 /**
@@ -28,12 +21,33 @@ const NOTHING = []
  * has failed, another one is made.
  */
 export const begin = ({ size, url = null, anew = false, largest = LARGEST, parallel = 4, scan = true }) => ({
-  phase: 'new', doing: 'nothing', then: null,
-  size, url, anew, scan, known: false, believed: false,
-  durable: [], pieces: NOTHING, whole: null,
-  chunk: Math.min(FIRST, largest), largest, width: Math.min(2, parallel), widest: parallel, quick: 0,
-  failures: 0, mismatches: 0, polls: 0, generation: 0, renewed: false, zeros: null, limits: null,
-  document: null, trouble: null, error: null,
+  phase: 'new',
+  doing: 'nothing',
+  then: null,
+  size,
+  url,
+  anew,
+  scan,
+  known: false,
+  believed: false,
+  durable: [],
+  pieces: NOTHING,
+  whole: null,
+  chunk: Math.min(FIRST, largest),
+  largest,
+  width: Math.min(2, parallel),
+  widest: parallel,
+  quick: 0,
+  failures: 0,
+  mismatches: 0,
+  polls: 0,
+  generation: 0,
+  renewed: false,
+  zeros: null,
+  limits: null,
+  document: null,
+  trouble: null,
+  error: null,
 })
 
 export const plan = (state, event) => {
@@ -42,18 +56,20 @@ export const plan = (state, event) => {
   return [{ ...next, phase: phaseOf(next) }, effects]
 }
 
-/** What has yet to be durable before the bytes are safe. */
-export const unsafe = ({ phase, doing, document }) =>
-  !OVER.includes(phase) && doing !== 'nothing' && (document?.state ?? 'receiving') === 'receiving'
-
-const cancels = ({ doing, then }) => doing === 'cancel' || then === 'cancel'
-
 const OUTLIVES = ['start', 'cancel', 'whole'] // events that an upload which has failed still obeys
 
 const STEPS = {
   start: (state) => {
     if (!['new', 'paused', 'failed'].includes(state.phase)) return [state, NOTHING]
-    const begun = { ...state, phase: 'preparing', error: null, trouble: null, failures: 0, mismatches: 0, renewed: false }
+    const begun = {
+      ...state,
+      phase: 'preparing',
+      error: null,
+      trouble: null,
+      failures: 0,
+      mismatches: 0,
+      renewed: false,
+    }
     // All bytes are there: it is the handoff that is tried again.
     return state.error?.code === 'undelivered' ? then({ ...begun, document: null }, 'retry') : next(begun)
   },
@@ -94,7 +110,8 @@ const then = (state, doing, effects = NOTHING) => [
   doing === 'send' ? effects : [...effects, { do: doing }],
 ]
 
-const next = (state) => (!state.known ? then(state, 'limits') : state.url ? then(state, 'ask') : create(state, [{ do: 'save' }]))
+const next = (state) =>
+  !state.known ? then(state, 'limits') : state.url ? then(state, 'ask') : create(state, [{ do: 'save' }])
 
 // The creation has a key, and so a repeated one gives the same upload, also by the next page: it is remembered before.
 const create = (state, effects) => then(state, 'create', effects)
@@ -103,13 +120,9 @@ const again = (state) => create({ ...state, url: null, durable: [] }, [{ do: 'fo
 
 const wait = (state, seconds, doing) => [{ ...state, doing: 'wait', then: doing }, [{ do: 'wait', seconds }]]
 
-const halt = (state) => [
-  { ...state, doing: 'nothing', then: null, pieces: ready(state.pieces) },
-  [{ do: 'abort' }],
-]
+const halt = (state) => [{ ...state, doing: 'nothing', then: null, pieces: ready(state.pieces) }, [{ do: 'abort' }]]
 
-const ready = (pieces) =>
-  pieces.filter((each) => each.stage !== 'hashing').map((each) => ({ ...each, stage: 'ready' }))
+const ready = (pieces) => pieces.filter((each) => each.stage !== 'hashing').map((each) => ({ ...each, stage: 'ready' }))
 
 const fail = (state, error, further = NOTHING) => {
   const [halted, effects] = halt(state)
@@ -143,7 +156,8 @@ const heard = (state, { to, answer, chance = 0.5 }) => {
   if (state.doing !== to) return [state, NOTHING]
   const meant = verdict(answer)
   if (meant === 'done') return HEARD[to]({ ...state, failures: 0, renewed: to === 'renew', trouble: null }, answer)
-  if (to === 'renew') return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
+  if (to === 'renew')
+    return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
   if (meant === 'retry') return patiently(state, answer, chance, to)
   if (to === 'retry' && meant === 'give up') return fail(state, failure(answer, 'undelivered'))
   if (to === 'limits') return next({ ...state, known: true })
@@ -162,20 +176,29 @@ const HEARD = {
   limits: (state, { document }) => {
     const largest = Math.min(state.largest, document?.chunks?.max_size ?? Infinity)
     const limited = {
-      ...state, known: true, limits: document, largest, chunk: Math.min(state.chunk, largest),
+      ...state,
+      known: true,
+      limits: document,
+      largest,
+      chunk: Math.min(state.chunk, largest),
       zeros: state.scan ? (document?.zeros?.content_type ?? null) : null,
     }
     return state.size > (document?.max_size ?? Infinity)
       ? fail(limited, { code: 'too-large', message: `The service takes images of up to ${document.max_size} bytes.` })
       : next(limited)
   },
-  create: (state, { document, location }) => learn({ ...state, url: location ?? document.href, believed: true }, document),
+  create: (state, { document, location }) =>
+    learn({ ...state, url: location ?? document.href, believed: true }, document),
   ask: (state, { document }) =>
-    document?.state === 'failed' && state.anew && !state.believed ? again(state) : learn({ ...state, believed: true }, document),
+    document?.state === 'failed' && state.anew && !state.believed
+      ? again(state)
+      : learn({ ...state, believed: true }, document),
   retry: (state, { document }) => learn(state, document),
   // A ticket of the new generation; what an older one was refused for does not count any more.
   renew: (state) =>
-    then({ ...state, generation: state.generation + 1 }, state.then ?? (state.url ? 'ask' : 'create'), [{ do: 'save' }]),
+    then({ ...state, generation: state.generation + 1 }, state.then ?? (state.url ? 'ask' : 'create'), [
+      { do: 'save' },
+    ]),
   cancel: cancelled,
 }
 
@@ -201,7 +224,10 @@ const learn = (state, document) => {
     case 'sealed':
     case 'delivering':
     case 'verifying':
-      return follow({ ...learnt, pieces: NOTHING, durable: merge([[0, state.size]]), trouble: trouble?.detail ?? null }, trouble)
+      return follow(
+        { ...learnt, pieces: NOTHING, durable: merge([[0, state.size]]), trouble: trouble?.detail ?? null },
+        trouble,
+      )
     default:
       return fail(learnt, { code: 'gone', message: `The upload is ${document.state}.` })
   }
@@ -256,103 +282,10 @@ const sent = (state, { start, answer, seconds, chance = 0.5 }) => {
 /** Unless something else is being waited for already, which will find out all the same. */
 const unless = (state, otherwise) => (state.doing === 'send' ? otherwise(state) : [state, NOTHING])
 
-const half = (length) => 2 ** Math.floor(Math.log2(length / 2))
-
-const adapted = (state, length, seconds) => {
-  if (seconds > SLOW) return narrowed(state, length)
-  const quick = state.quick + (seconds < QUICK && length * 2 > state.chunk)
-  if (quick < state.width) return { ...state, quick }
-  const chunk = Math.min(state.chunk * 2, state.largest)
-  return { ...state, quick: 0, chunk, width: Math.min(state.width + 1, state.widest) }
-}
-
-const narrowed = (state, length) => {
-  const chunk = Math.min(state.chunk, Math.max(SMALLEST, half(length)), state.largest)
-  return cut({ ...state, chunk, quick: 0, width: Math.max(1, state.width - 1) })
-}
-
-/** Without what is ready and larger than chunks are now: it is hashed again, in smaller ones. */
-const cut = (state) => ({
-  ...state,
-  pieces: state.pieces.filter((each) => each.stage !== 'ready' || each.zeros || each.stop - each.start <= state.chunk),
-})
-
-/** Runs of zeros that meet are one. */
-const joined = (pieces) => {
-  const found = []
-  for (const piece of [...pieces].sort((a, b) => a.start - b.start)) {
-    const last = found.at(-1)
-    const meet = last?.zeros && piece.zeros && last.stop === piece.start && last.stage === 'ready' && piece.stage === 'ready'
-    if (meet) found[found.length - 1] = { ...last, stop: piece.stop }
-    else found.push(piece)
-  }
-  return found
-}
-
-// As many chunks as fit are hashed and sent, whenever nothing else has to happen first.
+// Whenever nothing else has to happen first, chunks go on.
 const settle = ([state, effects]) => {
   if (state.doing !== 'send') return [state, effects]
   if (!missing(state.size, state.durable).length) return then(state, 'ask', effects)
-  const [hashing, toHash] = hash(state)
-  const [sending, toSend] = send(hashing)
-  return [sending, [...effects, ...toHash, ...toSend]]
+  const [filled, more] = fill(state)
+  return [filled, [...effects, ...more]]
 }
-
-const hash = (state) => {
-  const pieces = [...state.pieces]
-  const effects = []
-  const count = (...stages) => pieces.filter((each) => stages.includes(each.stage)).length
-  while (count('hashing') < 2 && count('hashing', 'ready') < state.width + 2) {
-    const [gap] = missing(state.size, [...state.durable, ...pieces.map((each) => [each.start, each.stop])])
-    if (!gap) break
-    const [start, end] = gap
-    const stop = Math.min(end, start + (state.empty && state.zeros ? SCAN : state.chunk))
-    pieces.push({ start, stop, stage: 'hashing' })
-    effects.push({ do: 'hash', start, stop, chunk: state.chunk, zeros: !!state.zeros })
-  }
-  return [{ ...state, pieces }, effects]
-}
-
-const send = (state) => {
-  let pieces = joined(state.pieces)
-  const effects = []
-  const unplanned = missing(state.size, [...state.durable, ...pieces.map((each) => [each.start, each.stop])])
-  const follows = ({ stop }) => unplanned.some(([at]) => at === stop) || pieces.some((each) => each.stage === 'hashing' && each.start === stop)
-  for (const piece of pieces) {
-    if (pieces.filter((each) => each.stage === 'flying').length >= state.width) break
-    if (piece.stage !== 'ready' || (piece.zeros && follows(piece))) continue
-    // The last piece brings the digest of the whole file along, so it waits for that.
-    const last = !unplanned.length && pieces.every((each) => each === piece || each.stage === 'flying')
-    if (last && !state.whole) continue
-    const flying = { ...piece, stage: 'flying', generation: state.generation }
-    pieces = pieces.map((each) => (each === piece ? flying : each))
-    effects.push({ do: 'send', ...flying, size: state.size, whole: state.whole })
-  }
-  return [{ ...state, pieces }, effects]
-}
-
-// For people
-
-const HANDOFF = { sealed: 'handing over', delivering: 'handing over', verifying: 'verifying' }
-
-const phaseOf = (state) => {
-  const { phase, doing, document, pieces } = state
-  if (phase === 'new' || phase === 'paused' || OVER.includes(phase)) return phase
-  if (cancels(state)) return 'cancelling'
-  if (HANDOFF[document?.state]) return HANDOFF[document.state]
-  if (pieces.some((each) => each.stage === 'flying')) return 'uploading'
-  if (doing === 'wait' || doing === 'renew') return 'waiting'
-  return doing === 'send' ? 'hashing' : state.believed && phase !== 'preparing' ? phase : 'preparing'
-}
-
-export const hex = (base64) => Array.from(atob(base64), (each) => each.charCodeAt(0).toString(16).padStart(2, '0')).join('')
-
-/** From 0 to 1, and 1 only when the image is active. `sent` is bytes, those on their way included. */
-export const fraction = ({ phase, size, document }, sent) => {
-  if (phase === 'active') return 1
-  const done = size ? sent / size : 1
-  const delivered = size ? (document?.handoff?.delivered ?? 0) / size : 0
-  return Math.min(0.99, 0.9 * done + (done < 1 ? 0 : 0.09 * Math.min(1, delivered)))
-}
-
-export const durableBytes = ({ durable }) => total(durable)

@@ -75,7 +75,8 @@ export class Reader {
 
   async _read(start, stop) {
     const bytes = new Uint8Array(await this.file.slice(start, stop).arrayBuffer())
-    if (bytes.length < stop - start) throw Object.assign(new Error('The file has become shorter.'), { name: 'NotReadableError' })
+    if (bytes.length < stop - start)
+      throw Object.assign(new Error('The file has become shorter.'), { name: 'NotReadableError' })
     return bytes
   }
 }

@@ -11,7 +11,8 @@ const OVER = ['active', 'failed', 'cancelled']
 
 const kept = ({ storage }) => careful(storage ?? (globalThis.indexedDB ? indexedDb() : memory()))
 
-const address = (endpoint) => `${new URL(endpoint ?? '/', globalThis.location?.href).href.replace(/\/+$/, '')}/v1/uploads`
+const address = (endpoint) =>
+  `${new URL(endpoint ?? '/', globalThis.location?.href).href.replace(/\/+$/, '')}/v1/uploads`
 
 export class Upload extends EventTarget {
   /** Uploads that this browser has begun and not ended, the newest first. */
@@ -41,7 +42,17 @@ export class Upload extends EventTarget {
     this.error = null
     this.result = null
     this.url = options.url ?? null
-    this._told = { phase: 'new', size: (source ?? options.previous)?.size ?? 0, durable: 0, sent: 0, fraction: 0, rate: 0, eta: null, trouble: null, document: null }
+    this._told = {
+      phase: 'new',
+      size: (source ?? options.previous)?.size ?? 0,
+      durable: 0,
+      sent: 0,
+      fraction: 0,
+      rate: 0,
+      eta: null,
+      trouble: null,
+      document: null,
+    }
     this._renew()
     this._guard = (event) => event.preventDefault()
   }
@@ -121,9 +132,14 @@ export class Upload extends EventTarget {
     const source = this._source
     const safe = previous?.received >= previous?.size // then nothing has to be read any more
     if (!source && !safe) throw { code: 'file-unreadable', message: 'The file has to be chosen again.' }
-    const file = source ? (source.getFile ? await source.getFile() : source) : { ...previous, print: previous.fingerprint }
+    const file = source
+      ? source.getFile
+        ? await source.getFile()
+        : source
+      : { ...previous, print: previous.fingerprint }
     this._file = file
-    this._worker = typeof worker === 'function' ? worker() : new Worker(worker ?? new URL('resumable-glance.worker.js', HERE))
+    this._worker =
+      typeof worker === 'function' ? worker() : new Worker(worker ?? new URL('resumable-glance.worker.js', HERE))
     this._worker.onmessage = ({ data }) => this._hear(data)
     this._print = await new Promise((resolve, reject) => {
       this._opened = { resolve, reject }
@@ -139,8 +155,22 @@ export class Upload extends EventTarget {
   }
 
   async _drive(waited) {
-    const { previous, endpoint, url, image, image_id, store, digests, token, ticket, renewTicket, largestChunk, parallel, zeros, stall } =
-      this._options
+    const {
+      previous,
+      endpoint,
+      url,
+      image,
+      image_id,
+      store,
+      digests,
+      token,
+      ticket,
+      renewTicket,
+      largestChunk,
+      parallel,
+      zeros,
+      stall,
+    } = this._options
     const found = previous ?? (await this._storage.get(this._key))
     const record = found && (!found.done || waited) && (!url || url === found.url) ? found : null
     this._begun = record?.begun ?? Date.now()
@@ -152,9 +182,18 @@ export class Upload extends EventTarget {
     this._driven = true
     this._post({
       drive: {
-        url: url ?? record?.url, ticket: ticket ?? record?.ticket, description: { size, ...what, store, digests }, key, anew: !previous && !url,
-        token: typeof token === 'function' || token, renewTicket: !!renewTicket,
-        uploads: this._uploads, largest: largestChunk, parallel, zeros, stall,
+        url: url ?? record?.url,
+        ticket: ticket ?? record?.ticket,
+        description: { size, ...what, store, digests },
+        key,
+        anew: !previous && !url,
+        token: typeof token === 'function' || token,
+        renewTicket: !!renewTicket,
+        uploads: this._uploads,
+        largest: largestChunk,
+        parallel,
+        zeros,
+        stall,
       },
     })
   }
@@ -204,9 +243,18 @@ export class Upload extends EventTarget {
 
   _save({ url, ticket, claim, durable, document }) {
     this._storage.put({
-      key: this._key, claim, url, ticket, name: this._file.name, size: this._file.size, fingerprint: this._print,
-      begun: this._begun, handle: this._source?.getFile ? this._source : undefined, options: this._about,
-      received: durable, expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
+      key: this._key,
+      claim,
+      url,
+      ticket,
+      name: this._file.name,
+      size: this._file.size,
+      fingerprint: this._print,
+      begun: this._begun,
+      handle: this._source?.getFile ? this._source : undefined,
+      options: this._about,
+      received: durable,
+      expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
     })
   }
 

@@ -53,7 +53,12 @@ export const request = (effect, { uploads, url, description, key, zeros, token, 
     case 'cancel':
       return { method: 'DELETE', url, headers: bearer }
     default:
-      return { method: 'PATCH', url, headers: { ...bearer, ...chunk(effect, zeros) }, body: !effect.zeros && [effect.start, effect.stop] }
+      return {
+        method: 'PATCH',
+        url,
+        headers: { ...bearer, ...chunk(effect, zeros) },
+        body: !effect.zeros && [effect.start, effect.stop],
+      }
   }
 }
 

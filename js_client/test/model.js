@@ -31,7 +31,8 @@ export class Model {
     if (this.tickets && !this._admits(upload, request)) return problem(401, 'ticket-expired')
     if (upload.gone) return problem(410, upload.gone)
     if (request.method === 'PATCH') return this._append(upload, request, bytes)
-    if (request.method === 'DELETE') return upload.state === 'active' ? problem(409, 'upload-sealed') : this._cancel(upload)
+    if (request.method === 'DELETE')
+      return upload.state === 'active' ? problem(409, 'upload-sealed') : this._cancel(upload)
     return reply(200, this._described(upload), head(upload))
   }
 
@@ -48,7 +49,17 @@ export class Model {
     const again = [...this.uploads.values()].find((each) => key && each.key === key && !each.gone)
     if (again) return this._created(again)
     const id = `a-${String(this.uploads.size).padStart(32, '0')}`
-    const upload = { id, key, size, image, generation: 0, durable: [], content: Buffer.alloc(size), whole: null, state: size ? 'receiving' : 'sealed' }
+    const upload = {
+      id,
+      key,
+      size,
+      image,
+      generation: 0,
+      durable: [],
+      content: Buffer.alloc(size),
+      whole: null,
+      state: size ? 'receiving' : 'sealed',
+    }
     this.uploads.set(id, upload)
     return this._created(upload)
   }
@@ -116,13 +127,18 @@ export class Model {
       upload.state = upload.left > 0 ? 'delivering' : right ? 'active' : 'failed'
     }
     return {
-      id: upload.id, href: this._url(upload.id), state: upload.state, size: upload.size, received: total(upload.durable),
+      id: upload.id,
+      href: this._url(upload.id),
+      state: upload.state,
+      size: upload.size,
+      received: total(upload.durable),
       image: { id: 'image', name: upload.image?.name ?? null },
       ranges: upload.durable.map(([start, stop]) => [start, stop - 1]),
       hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
       handoff: {
         delivered: upload.state === 'active' ? upload.size : 0,
-        trouble: upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
+        trouble:
+          upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
       },
     }
   }
@@ -138,7 +154,8 @@ export const reply = (status, document, headers = {}) => ({
   text: document ? JSON.stringify(document) : '',
 })
 
-export const problem = (status, reason, facts = {}) => reply(status, { type: PREFIX + reason, detail: `${reason}.`, ...facts })
+export const problem = (status, reason, facts = {}) =>
+  reply(status, { type: PREFIX + reason, detail: `${reason}.`, ...facts })
 
 const head = ({ state, size }) => ({ 'upload-state': state, 'upload-length': String(size) })
 

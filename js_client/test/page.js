@@ -15,14 +15,21 @@ export class Page {
   }
 
   upload(file, options = {}) {
-    return new Upload(file, { endpoint: 'http://service', storage: this.storage, worker: () => this.worker(), image: { disk_format: 'raw' }, ...options })
+    return new Upload(file, {
+      endpoint: 'http://service',
+      storage: this.storage,
+      worker: () => this.worker(),
+      image: { disk_format: 'raw' },
+      ...options,
+    })
   }
 
   worker() {
     let alive = true
     const worker = { onmessage: null, terminate: () => void (alive = false) }
     const hear = engine((data) => queueMicrotask(() => alive && worker.onmessage({ data: structuredClone(data) })), {
-      clock: this.clock(), open: Reader.open,
+      clock: this.clock(),
+      open: Reader.open,
       transport: (request) => (alive ? this.carry(request) : new Promise(() => {})),
     })
     const copied = (message) => (message.open ? message : structuredClone(message)) // Node's copies of files have no date

@@ -5,7 +5,9 @@ import * as ResumableGlance from 'resumable-glance'
 globalThis.rg = ResumableGlance
 
 const tasks = (globalThis.longTasks = [])
-new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration))).observe({ type: 'longtask' })
+new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration))).observe({
+  type: 'longtask',
+})
 
 globalThis.follow = (upload) => {
   globalThis.upload = upload
@@ -15,7 +17,8 @@ globalThis.follow = (upload) => {
 }
 
 /** Upload what is chosen, or `file`. */
-globalThis.begin = (options, file = document.querySelector('input').files[0]) => void follow(new rg.Upload(file, options)).start()
+globalThis.begin = (options, file = document.querySelector('input').files[0]) =>
+  void follow(new rg.Upload(file, options)).start()
 
 /** Go on with what was begun last, with the file that is chosen. */
 globalThis.goOn = async () => {

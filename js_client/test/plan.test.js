@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { begin, durableBytes, fraction, plan, unsafe, verdict } from '../src/plan.js'
+import { begin, plan, verdict } from '../src/plan.js'
 import { merge, missing } from '../src/ranges.js'
+import { durableBytes, fraction, unsafe } from '../src/telling.js'
 import { answer, request } from '../src/wire.js'
 import { Model, md5, problem } from './model.js'
 
@@ -27,7 +28,8 @@ const hashed = (file, { start, stop, chunk, zeros }) => {
     const bytes = file.subarray(at, Math.min(stop, at + block))
     const empty = zeros && bytes.equals(NOUGHT.subarray(0, bytes.length))
     const last = pieces.at(-1)
-    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunk)) last.stop += bytes.length
+    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunk))
+      last.stop += bytes.length
     else pieces.push({ start: at, stop: at + bytes.length, ...(empty && { zeros: true }) })
   }
   return pieces.map((each) => (each.zeros ? each : { ...each, md5: md5(file.subarray(each.start, each.stop)) }))
@@ -64,9 +66,15 @@ class World {
     const { state } = this
     const flying = state.pieces.filter((each) => each.stage === 'flying')
     const spans = flying.map((each) => [each.start, each.stop])
-    assert.equal(merge(spans).length <= spans.length && covered(merge(spans)), covered(spans), 'chunks in flight overlap')
+    assert.equal(
+      merge(spans).length <= spans.length && covered(merge(spans)),
+      covered(spans),
+      'chunks in flight overlap',
+    )
     assert.ok(flying.length <= state.widest)
-    const news = flying.filter((each) => before.pieces.every((old) => old.start !== each.start || old.stage !== 'flying'))
+    const news = flying.filter((each) =>
+      before.pieces.every((old) => old.start !== each.start || old.stage !== 'flying'),
+    )
     assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.largest))
     if (state.url === before.url) assert.ok(durableBytes(state) >= durableBytes(before), 'what was durable is not')
     const shown = fraction(state, durableBytes(state))
@@ -85,14 +93,26 @@ class World {
       if (how.whole) this.send({ type: 'whole', md5: md5(this.file) })
       return
     }
-    this.send({ type: 'answer', to: effect.do, start: effect.start, seconds: how.seconds, chance: 0.5, answer: this.carried(effect, how) })
+    this.send({
+      type: 'answer',
+      to: effect.do,
+      start: effect.start,
+      seconds: how.seconds,
+      chance: 0.5,
+      answer: this.carried(effect, how),
+    })
   }
 
   carried(effect, { lost, refused, damaged, html }) {
     const { state, model } = this
     const token = this.owner ? this.token : null
     const { body, ...head } = request(effect, {
-      uploads: 'http://service/v1/uploads', url: state.url, zeros: state.zeros, key: 'key', token, ticket: this.ticket,
+      uploads: 'http://service/v1/uploads',
+      url: state.url,
+      zeros: state.zeros,
+      key: 'key',
+      token,
+      ticket: this.ticket,
       description: { size: state.size, image: { name: 'disk' } },
     })
     if (lost === 'request') return answer({ status: 0 })
@@ -149,29 +169,49 @@ const happening = fc.record({
   whole: fc.boolean(),
   lost: fc.constantFrom(undefined, undefined, undefined, 'request', 'answer'),
   damaged: fc.constantFrom(false, false, false, false, true),
-  refused: fc.constantFrom(undefined, undefined, undefined, undefined, [503, 'shutting-down'], [507, 'no-scratch-space'],
-    [429, 'over-limit'], [408, 'stalled'], [409, 'superseded'], [500, 'internal-error']),
+  refused: fc.constantFrom(
+    undefined,
+    undefined,
+    undefined,
+    undefined,
+    [503, 'shutting-down'],
+    [507, 'no-scratch-space'],
+    [429, 'over-limit'],
+    [408, 'stalled'],
+    [409, 'superseded'],
+    [500, 'internal-error'],
+  ),
   html: fc.constantFrom(undefined, undefined, undefined, undefined, 502, 504, 413),
 })
 const told = fc.constantFrom('pause', 'start', 'woken', 'expire', 'whole')
-const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1, arbitrary: told }), { maxLength: 120 })
+const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1, arbitrary: told }), {
+  maxLength: 120,
+})
 const files = fc.tuple(fc.array(fc.boolean(), { maxLength: 60 }), fc.nat(100_000))
 
 test('whatever happens in between, and in whatever order, every byte arrives, once it can', () => {
-  const property = fc.property(files, story, fc.record({ tickets: fc.boolean(), zeros: fc.boolean() }), (shape, events, how) => {
-    const file = content(...shape)
-    const world = started(file, new Model(how))
-    for (const event of events) {
-      if (event === 'expire') world.model.expireTickets()
-      else if (event === 'whole') world.send({ type: 'whole', md5: md5(file) })
-      else if (typeof event === 'string') world.send({ type: event })
-      else if (world.pending.length) world.happens(event.which, event)
-    }
-    if (world.state.phase === 'failed')
-      assert.ok(['damaged', 'unauthenticated', 'refused'].includes(world.state.error.code), JSON.stringify(world.state.error))
-    world.ends()
-    assertUploaded(world)
-  })
+  const property = fc.property(
+    files,
+    story,
+    fc.record({ tickets: fc.boolean(), zeros: fc.boolean() }),
+    (shape, events, how) => {
+      const file = content(...shape)
+      const world = started(file, new Model(how))
+      for (const event of events) {
+        if (event === 'expire') world.model.expireTickets()
+        else if (event === 'whole') world.send({ type: 'whole', md5: md5(file) })
+        else if (typeof event === 'string') world.send({ type: event })
+        else if (world.pending.length) world.happens(event.which, event)
+      }
+      if (world.state.phase === 'failed')
+        assert.ok(
+          ['damaged', 'unauthenticated', 'refused'].includes(world.state.error.code),
+          JSON.stringify(world.state.error),
+        )
+      world.ends()
+      assertUploaded(world)
+    },
+  )
   fc.assert(property, { numRuns: Number(process.env.RUNS ?? 100) })
 })
 
@@ -257,7 +297,9 @@ test('another file than the one that was begun is refused', () => {
   const model = new Model()
   const first = started(content(Array(20).fill(1), 0), model)
   first.happens(until(first, 'send'), { seconds: 1 })
-  const other = started(content(Array(20).fill(1), 1), model, { url: 'http://service/v1/uploads/a-00000000000000000000000000000000' })
+  const other = started(content(Array(20).fill(1), 1), model, {
+    url: 'http://service/v1/uploads/a-00000000000000000000000000000000',
+  })
   other.ends()
   assert.equal(other.state.error.code, 'file-changed')
 })
@@ -312,13 +354,29 @@ test('a 5xx never makes it begin again', () => {
 
 test('a wish to wait is obeyed, within reason', () => {
   const world = started(content([1], 0))
-  const [, effects] = plan(world.state, { type: 'answer', to: 'limits', chance: 0, answer: { status: 503, reason: null, retryAfter: 40 } })
+  const [, effects] = plan(world.state, {
+    type: 'answer',
+    to: 'limits',
+    chance: 0,
+    answer: { status: 503, reason: null, retryAfter: 40 },
+  })
   assert.equal(effects[0].seconds, 40)
-  const [, more] = plan(world.state, { type: 'answer', to: 'limits', chance: 0, answer: { status: 503, reason: null, retryAfter: 9999 } })
+  const [, more] = plan(world.state, {
+    type: 'answer',
+    to: 'limits',
+    chance: 0,
+    answer: { status: 503, reason: null, retryAfter: 9999 },
+  })
   assert.equal(more[0].seconds, 300)
 })
 
 test('nothing is tried again that can’t become better', () => {
-  for (const [status, reason] of [[400, 'malformed-request'], [403, 'forbidden'], [409, 'different-bytes'], [415, null], [501, null]])
+  for (const [status, reason] of [
+    [400, 'malformed-request'],
+    [403, 'forbidden'],
+    [409, 'different-bytes'],
+    [415, null],
+    [501, null],
+  ])
     assert.equal(verdict({ status, reason }), 'give up')
 })

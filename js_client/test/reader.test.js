@@ -16,34 +16,57 @@ const disk = (runs, tail) =>
 
 test('the pieces of a region fill it, have the md5 of what is there, and name zeros only where there are some', async () => {
   const runs = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom(0, 0, 1, 2)), { maxLength: 8 })
-  const property = fc.asyncProperty(runs, fc.nat(70_000), fc.nat(), fc.constantFrom(256 * KIB, 4 * MIB), fc.boolean(), async (shape, tail, cut, chunk, zeros) => {
-    const content = disk(shape, tail)
-    if (!content.length) return
-    const reader = await Reader.open(new Blob([content]))
-    const start = cut % content.length
-    const pieces = await reader.hash({ start, stop: content.length, chunk, zeros })
-    let at = start
-    for (const piece of pieces) {
-      assert.equal(piece.start, at)
-      const bytes = content.subarray(piece.start, piece.stop)
-      if (piece.zeros) assert.ok(zeros && isEmpty(new Uint8Array(bytes)))
-      else assert.equal(piece.md5, md5(bytes))
-      assert.ok(piece.zeros || bytes.length <= chunk)
-      at = piece.stop
-    }
-    assert.equal(at, content.length)
-    let whole = null
-    while (!whole) whole = await reader.readOn()
-    assert.equal(whole, md5(content))
-  })
+  const property = fc.asyncProperty(
+    runs,
+    fc.nat(70_000),
+    fc.nat(),
+    fc.constantFrom(256 * KIB, 4 * MIB),
+    fc.boolean(),
+    async (shape, tail, cut, chunk, zeros) => {
+      const content = disk(shape, tail)
+      if (!content.length) return
+      const reader = await Reader.open(new Blob([content]))
+      const start = cut % content.length
+      const pieces = await reader.hash({ start, stop: content.length, chunk, zeros })
+      let at = start
+      for (const piece of pieces) {
+        assert.equal(piece.start, at)
+        const bytes = content.subarray(piece.start, piece.stop)
+        if (piece.zeros) assert.ok(zeros && isEmpty(new Uint8Array(bytes)))
+        else assert.equal(piece.md5, md5(bytes))
+        assert.ok(piece.zeros || bytes.length <= chunk)
+        at = piece.stop
+      }
+      assert.equal(at, content.length)
+      let whole = null
+      while (!whole) whole = await reader.readOn()
+      assert.equal(whole, md5(content))
+    },
+  )
   await fc.assert(property, { numRuns: 60 })
 })
 
 test('a run of zeros of a mebibyte is found, a shorter one goes with the rest', async () => {
-  const content = disk([[1, 1], [15, 0], [1, 1], [16, 0], [1, 1]], 0)
+  const content = disk(
+    [
+      [1, 1],
+      [15, 0],
+      [1, 1],
+      [16, 0],
+      [1, 1],
+    ],
+    0,
+  )
   const reader = await Reader.open(new Blob([content]))
   const pieces = await reader.hash({ start: 0, stop: content.length, chunk: 4 * MIB, zeros: true })
-  assert.deepEqual(pieces.map((each) => [each.start / KIB / 64, each.stop / KIB / 64, !!each.zeros]), [[0, 17, false], [17, 33, true], [33, 34, false]])
+  assert.deepEqual(
+    pieces.map((each) => [each.start / KIB / 64, each.stop / KIB / 64, !!each.zeros]),
+    [
+      [0, 17, false],
+      [17, 33, true],
+      [33, 34, false],
+    ],
+  )
 })
 
 test('empty is what has zeros alone, wherever the other byte is', () => {
@@ -81,11 +104,19 @@ test('chunks go before the whole file, which is read to its end all the same', a
     })
   })
   assert.equal(await whole, md5(content))
-  assert.deepEqual(told, [8, 4, 0].map((at) => md5(content.subarray(at * MIB, (at + 1) * MIB))))
+  assert.deepEqual(
+    told,
+    [8, 4, 0].map((at) => md5(content.subarray(at * MIB, (at + 1) * MIB))),
+  )
 })
 
 test('a file that can’t be read, or has become shorter, is told as that', async () => {
-  const gone = { size: 100, slice: () => ({ arrayBuffer: () => Promise.reject(Object.assign(new Error('gone'), { name: 'NotReadableError' })) }) }
+  const gone = {
+    size: 100,
+    slice: () => ({
+      arrayBuffer: () => Promise.reject(Object.assign(new Error('gone'), { name: 'NotReadableError' })),
+    }),
+  }
   const shorter = { size: 100, slice: () => new Blob(['x']) }
   for (const file of [gone, shorter]) {
     const hashing = new Hashing(await Reader.open(file), () => {})

@@ -23,7 +23,8 @@ for (const [file, limit] of Object.entries(LIMITS))
 test('README.md states the sizes', async () => {
   const readme = String(await read('README.md'))
   for (const file of Object.keys(LIMITS)) {
-    const [, stated] = readme.match(new RegExp(`\\| \`${file.replaceAll('.', '\\.')}\` \\|.*\\| ([\\d.]+) kB \\|`)) ?? []
+    const [, stated] =
+      readme.match(new RegExp(`\\| \`${file.replaceAll('.', '\\.')}\` \\|.*\\| ([\\d.]+) kB \\|`)) ?? []
     assert.ok(stated, `${file} is not in the table`)
     assert.ok(Math.abs(Number(stated) * KB - (await size(file))) <= 150, `${file} has ${await size(file)} bytes`)
   }

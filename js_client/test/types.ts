@@ -3,7 +3,12 @@
 import { memory, Upload, UploadError, type Options, type Progress } from '../src/resumable-glance.js'
 
 export async function use(file: File, handle: FileSystemFileHandle): Promise<string> {
-  const options: Options = { endpoint: 'https://glance.example', image: { disk_format: 'qcow2' }, token: () => 'token', storage: memory() }
+  const options: Options = {
+    endpoint: 'https://glance.example',
+    image: { disk_format: 'qcow2' },
+    token: () => 'token',
+    storage: memory(),
+  }
   const upload = new Upload(file, options).start()
   upload.addEventListener('progress', ({ progress }) => console.log(progress.fraction))
   const seen: Progress[] = []

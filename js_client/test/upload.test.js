@@ -11,7 +11,8 @@ import { Page } from './page.js'
 const MIB = 1024 * 1024
 
 const fileOf = (bytes, lastModified = 1, name = 'disk.raw') => Object.assign(new Blob([bytes]), { name, lastModified })
-const noise = (size, seed = 1) => Buffer.from(Uint8Array.from({ length: size }, (_, at) => ((at * 31 + seed * 7) ^ (at >> 8)) % 251))
+const noise = (size, seed = 1) =>
+  Buffer.from(Uint8Array.from({ length: size }, (_, at) => ((at * 31 + seed * 7) ^ (at >> 8)) % 251))
 const CONTENT = noise(9 * MIB + 5)
 
 const received = (model) => [...model.uploads.values()].at(-1)
@@ -31,13 +32,20 @@ test('a file becomes an image, and three md5s are equal', async () => {
 test('progress never runs backwards, and is whole only at the end', async () => {
   const page = new Page(new Model())
   let fails = 6
-  page.between = async (request, carry) => (request.method === 'PATCH' && fails-- > 0 ? problem(503, 'shutting-down') : carry())
+  page.between = async (request, carry) =>
+    request.method === 'PATCH' && fails-- > 0 ? problem(503, 'shutting-down') : carry()
   const upload = page.upload(fileOf(CONTENT)).start()
   const seen = []
   for await (const progress of upload) seen.push({ ...progress })
   const fractions = seen.map((each) => each.fraction)
-  assert.deepEqual(fractions, [...fractions].sort((a, b) => a - b))
-  assert.deepEqual(seen.map((each) => each.durable), seen.map((each) => each.durable).sort((a, b) => a - b))
+  assert.deepEqual(
+    fractions,
+    [...fractions].sort((a, b) => a - b),
+  )
+  assert.deepEqual(
+    seen.map((each) => each.durable),
+    seen.map((each) => each.durable).sort((a, b) => a - b),
+  )
   assert.ok(seen.every((each) => each.fraction < 1 || each.phase === 'active'))
   assert.ok(seen.some((each) => each.phase === 'waiting' && each.trouble))
 })
@@ -64,7 +72,8 @@ test('a page that was closed is followed by one that goes on', async () => {
   const model = new Model()
   const first = new Page(model)
   let chunks = 0
-  first.between = async (request, carry) => (request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry())
+  first.between = async (request, carry) =>
+    request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry()
   const closed = first.upload(fileOf(CONTENT), { locks: false }).start()
   await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable && resolve()))
   closed._leave() // its worker ends with it
@@ -83,7 +92,8 @@ test('a page that was closed is followed by one that goes on', async () => {
 test('a creation whose answer never came, and whose page was closed, makes no second upload', async () => {
   const model = new Model()
   const page = new Page(model)
-  page.between = async (request, carry) => (request.method === 'POST' ? (await carry(), new Promise(() => {})) : carry())
+  page.between = async (request, carry) =>
+    request.method === 'POST' ? (await carry(), new Promise(() => {})) : carry()
   const closed = page.upload(fileOf(CONTENT)).start()
   while (!model.uploads.size) await new Promise((resolve) => setTimeout(resolve, 5))
   closed._leave()
@@ -115,10 +125,16 @@ test('what Glance will never take is told, and the same file, said to be somethi
     received(page.model).state = 'failed'
     return problem(422, 'format-mismatch', { detail: 'These bytes are qcow2.' })
   }
-  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, { code: 'refused', message: 'These bytes are qcow2.' })
+  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, {
+    code: 'refused',
+    message: 'These bytes are qcow2.',
+  })
   page.between = async (request, carry) => carry()
   await page.upload(fileOf(CONTENT), { image: { disk_format: 'qcow2' } }).start().done
-  assert.deepEqual([...page.model.uploads.values()].map((each) => each.state), ['failed', 'active'])
+  assert.deepEqual(
+    [...page.model.uploads.values()].map((each) => each.state),
+    ['failed', 'active'],
+  )
 })
 
 test('what is safe already is followed without its file', async () => {
@@ -126,7 +142,9 @@ test('what is safe already is followed without its file', async () => {
   const page = new Page(model)
   page.between = async (request, carry) => (request.method === 'GET' ? new Promise(() => {}) : carry())
   const closed = page.upload(fileOf(CONTENT)).start()
-  await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable === CONTENT.length && resolve()))
+  await new Promise((resolve) =>
+    closed.addEventListener('progress', () => closed.progress.durable === CONTENT.length && resolve()),
+  )
   closed._leave()
   page.between = async (request, carry) => carry()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
@@ -193,7 +211,12 @@ test('a ticket that ends is asked for again, once', async () => {
 test('who has a ticket alone needs no token', async () => {
   const model = new Model({ tickets: true })
   const description = JSON.stringify({ size: CONTENT.length, image: { name: 'theirs' } })
-  const made = model.handle({ method: 'POST', url: 'http://service/v1/uploads', headers: { 'X-Auth-Token': 'token' }, body: description })
+  const made = model.handle({
+    method: 'POST',
+    url: 'http://service/v1/uploads',
+    headers: { 'X-Auth-Token': 'token' },
+    body: description,
+  })
   const { href, ticket } = JSON.parse(made.text)
   await new Page(model).upload(fileOf(CONTENT), { url: href, ticket: ticket.value }).start().done
   assert.equal(model.uploads.size, 1)
@@ -202,14 +225,22 @@ test('who has a ticket alone needs no token', async () => {
 test('without a way to a new ticket, what to do is said', async () => {
   const page = new Page(new Model({ tickets: true }))
   const upload = page.upload(fileOf(CONTENT), { token: 'wrong' }).start()
-  await assert.rejects(upload.done, (error) => error instanceof UploadError && error.code === 'unauthenticated' && error.advice !== '')
+  await assert.rejects(
+    upload.done,
+    (error) => error instanceof UploadError && error.code === 'unauthenticated' && error.advice !== '',
+  )
 })
 
 test('an image that Glance refuses is a failure with its reason', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) =>
-    request.method === 'POST' ? problem(400, 'image-refused', { detail: 'Glance does not know the format foo.' }) : carry()
-  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, { code: 'refused', message: 'Glance does not know the format foo.' })
+    request.method === 'POST'
+      ? problem(400, 'image-refused', { detail: 'Glance does not know the format foo.' })
+      : carry()
+  await assert.rejects(page.upload(fileOf(CONTENT)).start().done, {
+    code: 'refused',
+    message: 'Glance does not know the format foo.',
+  })
 })
 
 test('a failure can be tried again', async () => {

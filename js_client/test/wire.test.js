@@ -56,7 +56,9 @@ test('a description is sent as JSON', () => {
 
 test('a run of zeros is declared as the service reads it', () => {
   const { headers } = vector('a run of zeros is declared instead of sent')
-  const [, first, last, size] = Object.fromEntries(headers)['Content-Range'].match(/(\d+)-(\d+)\/(\d+)/).map(Number)
+  const [, first, last, size] = Object.fromEntries(headers)
+    ['Content-Range'].match(/(\d+)-(\d+)\/(\d+)/)
+    .map(Number)
   const run = { do: 'send', start: first, stop: last + 1, size, zeros: true }
   const made = request(run, { ...AT, zeros: 'application/vnd.resumable-glance.zeros' })
   same(made, { method: 'PATCH', headers: headers.filter(([name]) => name !== 'Content-Length') }) // which the browser adds
@@ -94,9 +96,29 @@ for (const { name, outcome, reply } of VECTORS.outcomes)
     if (outcome.kind === 'created') assert.equal(read.location, AT.url)
   })
 
-const MEANT = { 400: 'give up', 401: 'renew', 403: 'give up', 404: 'gone', 410: 'gone', 412: 'give up', 415: 'give up',
-  405: 'give up', 429: 'retry', 500: 'retry', 503: 'retry', 507: 'retry', 408: 'retry', 422: 'retry' }
-const SPECIAL = { 'chunk-too-large': 'shrink', superseded: 'retry', 'upload-sealed': 'ask', disconnected: 'retry', 'body-too-short': 'retry' }
+const MEANT = {
+  400: 'give up',
+  401: 'renew',
+  403: 'give up',
+  404: 'gone',
+  410: 'gone',
+  412: 'give up',
+  415: 'give up',
+  405: 'give up',
+  429: 'retry',
+  500: 'retry',
+  503: 'retry',
+  507: 'retry',
+  408: 'retry',
+  422: 'retry',
+}
+const SPECIAL = {
+  'chunk-too-large': 'shrink',
+  superseded: 'retry',
+  'upload-sealed': 'ask',
+  disconnected: 'retry',
+  'body-too-short': 'retry',
+}
 
 for (const { name, refusal, reply } of VECTORS.refusals)
   test(`a refusal is understood: ${name}`, () => {
