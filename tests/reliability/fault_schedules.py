@@ -2,6 +2,7 @@
 
 Each schedule is a list of faults that the requests about one image meet, one after the other, in a proxy before Glance;
 what fails for good is tried again by its owner. Many uploads run at once, so that all of them meet the kills of each.
+Every other one comes slowly enough that Glance is given its bytes while it comes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from tests.wire import RAW, Client
 AT_ONCE = 4
 PATIENCE = 150  # seconds for one batch, on a machine that has much else to do
 LARGEST = 1_000_000  # bytes of an image
+FOLLOWED = 2_000_000  # bytes of one that Glance is given while it comes, ...
+BEGINNING = 1_300_000  # ... and of its first chunk, from which its format can be told
 # What an upload may fail with after which answers; nothing else may fail it.
 FINAL = {400: "image-refused", 403: "image-refused", 415: "image-refused", 404: "image-gone", 410: "image-gone",
          413: "over-quota"}  # fmt: skip
@@ -44,7 +47,8 @@ FIRST = (
 
 def run(count: int, seed: int) -> Result:
     chance = random.Random(seed)
-    schedules = [*FIRST, *(drawn(chance) for _ in range(count - len(FIRST)))][:count]
+    known = [*FIRST, *FIRST[1:], FIRST[0]]  # each of them both in the plain way and followed
+    schedules = [*known, *(drawn(chance) for _ in range(count - len(known)))][:count]
     tally: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, start(directory=Path(name) / "cloud") as cloud:
         days = _BadDays(cloud, Path(name) / "service")
@@ -94,20 +98,23 @@ class _BadDays:
         with self.service.configuration.open("a") as file:
             file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
             file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
+            file.write(f"follow_smallest = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
 
     def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
         cast = {}
         for number, faults in enumerate(schedules, first):
-            size = LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
+            size = FOLLOWED if number % 2 else LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
             name, content = f"schedule {number}", chance.randbytes(size)
             url = client.created(len(content), image={**RAW, "name": name})
             self.glance.schedule(name, list(faults))
             cast[name] = (url, content, faults)
         for url, content, _ in cast.values():
-            with self._killing:
-                answer = client.send(url, content, 0, len(content))
-                assert answer.status_code == 204, answer.text
+            self._send(client, url, content, 0, min(len(content), BEGINNING))
+        time.sleep(chance.random())
+        for url, content, _ in cast.values():
+            if len(content) > BEGINNING:
+                self._send(client, url, content, BEGINNING, len(content))
         deadline = time.monotonic() + PATIENCE
         for name, (url, content, faults) in cast.items():
             try:
@@ -115,6 +122,11 @@ class _BadDays:
             except AssertionError as problem:
                 problem.add_note(f"{name}: {faults}, of which {self.glance.left(name)} are left")
                 raise
+
+    def _send(self, client: Client, url: str, content: bytes, start: int, stop: int) -> None:
+        with self._killing:
+            answer = client.send(url, content, start, stop)
+        assert answer.status_code == 204, answer.text
 
     def _ends_well(
         self, client: Client, url: str, name: str, content: bytes, faults: tuple[Fault, ...], deadline: float
