@@ -22,6 +22,7 @@ export const engine = (post, { clock, transport, open }) => {
   let hashing
   let driver
   let told = -Infinity
+  let farthest = 0 // a handoff reads twice, and may begin again; a bar does not go back
 
   const ask = (what) => (url) =>
     new Promise((resolve, reject) => {
@@ -38,6 +39,7 @@ export const engine = (post, { clock, transport, open }) => {
     const rate = measured(driver.wire, now)
     if (event.type === 'progress' && now - told < OFTEN) return
     told = now
+    farthest = Math.max(farthest, fraction(state, sent))
     const speed = phase === 'uploading' ? rate : 0
     const eta = speed > 0 ? (size - sent) / speed : null
     const progress = {
@@ -45,7 +47,7 @@ export const engine = (post, { clock, transport, open }) => {
       size,
       durable,
       sent,
-      fraction: fraction(state, sent),
+      fraction: farthest,
       rate: speed,
       eta,
       trouble,

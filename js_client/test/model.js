@@ -136,7 +136,7 @@ export class Model {
       ranges: upload.durable.map(([start, stop]) => [start, stop - 1]),
       hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
       handoff: {
-        delivered: upload.state === 'active' ? upload.size : 0,
+        delivered: upload.state === 'active' ? upload.size : (this.delivered?.shift() ?? 0),
         trouble:
           upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
       },

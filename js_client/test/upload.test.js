@@ -50,6 +50,19 @@ test('progress never runs backwards, and is whole only at the end', async () => 
   assert.ok(seen.some((each) => each.phase === 'waiting' && each.trouble))
 })
 
+test('progress does not run backwards when the handoff begins again', async () => {
+  const model = new Model()
+  Object.assign(model, { polls: 6, delivered: [0, 0.9, 0.1, 0.5, 0].map((part) => part * CONTENT.length) })
+  const upload = new Page(model).upload(fileOf(CONTENT)).start()
+  const seen = []
+  for await (const { fraction } of upload) seen.push(fraction)
+  assert.ok(seen.some((each) => each > 0.95 && each < 1))
+  assert.deepEqual(
+    seen,
+    [...seen].sort((a, b) => a - b),
+  )
+})
+
 test('a pause stops it, and it goes on where it was', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))
