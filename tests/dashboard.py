@@ -77,7 +77,7 @@ class Dashboard:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.picture("failed")
+            self.picture(f"failed-{self._user.name}")
         self.page.close()
 
     def log_in(self) -> None:
@@ -89,6 +89,7 @@ class Dashboard:
 
     def log_in_again(self) -> None:
         """As when Horizon has forgotten the session."""
+        self.page.goto("about:blank")  # an answer to the page before could bring its session back
         self.page.context.clear_cookies()
         self.open("/auth/login/")
         self.log_in()

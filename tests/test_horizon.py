@@ -17,13 +17,13 @@ import pytest
 
 from tests.browser import Browser
 from tests.chaos import BadLink
-from tests.cloud import DEMO, READER, Cloud, User, start
+from tests.cloud import ADMIN, DEMO, READER, Cloud, User, start
 from tests.cloud.horizon import Horizon
 from tests.dashboard import Dashboard
 from tests.images import bootable_iso, installer_iso, raw_disk
 from tests.process import free_ports
 from tests.service import Service, beside
-from tests.wire import Client
+from tests.wire import RAW, Client, reason
 
 pytestmark = pytest.mark.openstack
 MIB = 1024 * 1024
@@ -188,10 +188,15 @@ def test_what_the_service_refuses_is_said_in_the_dialog(scene: Scene) -> None:
         finally:
             scene.service.start()
         assert "/project/images" in person.page.url
+        # The form is as it was. This time the service is there, but the file is not what it is said to be.
+        person.page.select_option("#imageForm-format", "string:qcow2")
         person.page.click("button.finish:enabled")
-        person.wait_for_bytes(0)
+        person.wait_for_phase("Failed")
+        person.dialog().locator(".rg-meter-trouble:has-text('qcow2')").wait_for()
+        person.picture("angular-refused")
         person.press("Cancel Upload")
         person.page.locator(".ng-wizard .error-message:has-text('cancelled')").wait_for()
+        assert "nowhere to go" not in [each.name for each in scene.cloud.glance(DEMO).images.list()]
 
 
 def test_a_browser_that_can_keep_the_file_goes_on_by_itself(scene: Scene) -> None:
@@ -231,6 +236,22 @@ def test_a_reader_may_look_and_nothing_else(scene: Scene) -> None:
         person.page.locator("text=No items to display").wait_for()
 
 
+def test_an_administrator_sees_and_cancels_everybodys_uploads(scene: Scene) -> None:
+    client = Client(scene.service.url, {"X-Auth-Token": scene.cloud.token(DEMO)})
+    url = client.created(MIB, image={**RAW, "name": "somebody else's"})
+    with scene.person(ADMIN) as person:
+        person.open("/admin/image_uploads/")
+        row = person.image_row("somebody else's")
+        assert "demo" in row.inner_text()
+        person.picture("panel-of-administrators")
+        row.locator("button:has-text('Cancel Upload')").click()
+        person.page.click(".modal .btn-danger")
+        person.page.locator("text=Cancelled Upload").first.wait_for()
+        assert reason(client.request("GET", url)) == "upload-cancelled"
+        person.open("/project/image_uploads/")
+        person.page.locator("text=No items to display").wait_for()
+
+
 @pytest.mark.parametrize("plugin", [True, False], ids=["with the plugin", "plain"])
 def test_legacy_uploads_go_through_horizon(scene: Scene, plugin: bool) -> None:
     before = len(scene.uploads())
@@ -248,7 +269,7 @@ def test_without_uploads_there_is_no_file(scene: Scene) -> None:
         person.open_images()
         person.open_dialog()
         person.page.locator("#imageForm-image_url").wait_for()
-        assert not person.page.locator("input[type=file]").count()
+        assert not person.page.locator("input[type=file][name=image_file]").count()
 
 
 @pytest.mark.parametrize("plugin", [True, False], ids=["with the plugin", "plain"])

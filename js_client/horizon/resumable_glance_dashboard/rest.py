@@ -20,19 +20,7 @@ class Uploads(generic.View):
         items = [] if found is None else service.uploads(request)
         return {
             "endpoint": found and found[0],
-            "items": [
-                {
-                    "id": each.id,
-                    "url": f"{found[0]}/v1/uploads/{each.id}",
-                    "state": each.state,
-                    "name": each.name,
-                    "size": each.size,
-                    "received": each.received,
-                    "image_id": each.image_id,
-                    "trouble": each.trouble,
-                }
-                for each in items
-            ],
+            "items": [_described(each, found[0]) for each in items],
         }
 
 
@@ -41,6 +29,12 @@ class Upload(generic.View):
     """One upload."""
 
     url_regex = r"resumable_glance/uploads/(?P<upload_id>[^/]+)/$"
+
+    @rest_utils.ajax()
+    def get(self, request, upload_id):
+        """What the service says of it, as in the list, and what is in its way (`trouble`)."""
+        public, _internal = service.addresses(request)
+        return _described(service.upload(request, upload_id), public)
 
     @rest_utils.ajax()
     def delete(self, request, upload_id):
@@ -58,3 +52,16 @@ class Ticket(generic.View):
     def post(self, request, upload_id):
         """A fresh one: {"id", "endpoint", "url", "ticket", "expires_at"}."""
         return service.renew(request, upload_id)
+
+
+def _described(upload, public):
+    return {
+        "id": upload.id,
+        "url": f"{public}/v1/uploads/{upload.id}",
+        "state": upload.state,
+        "name": upload.name,
+        "size": upload.size,
+        "received": upload.received,
+        "image_id": upload.image_id,
+        "trouble": upload.trouble,
+    }

@@ -92,6 +92,11 @@ def cancel(request, upload_id):
     _ask(request, "DELETE", f"/{_checked(upload_id)}")
 
 
+def retry(request, upload_id):
+    """Give a failed upload to Glance once more, with this session's token. Raises Refused."""
+    _ask(request, "POST", f"/{_checked(upload_id)}/retry")
+
+
 def uploads(request, everybodys=False):
     """The user's uploads, or those of all projects, the newest first. Raises Refused."""
     answer = _ask(request, "GET", "", params={"all_projects": "1"} if everybodys else {})

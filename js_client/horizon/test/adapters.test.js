@@ -192,5 +192,6 @@ test('words: every phase has one, and a failure says what can be done', () => {
   assert.ok(phases.length > 10)
   for (const phase of phases) assert.ok(words.phase(phase), phase)
   assert.match(words.failure({ code: 'unauthenticated', message: 'No.' }), /^No\. .*[Ss]ign in/)
-  assert.equal(words.failure({ code: 'refused', message: 'No.', advice: 'Do.' }), 'No. Do.')
+  assert.equal(words.failure({ code: 'another', message: 'No.', advice: 'Do.' }), 'No. Do.')
+  assert.match(words.failure({ code: 'refused', message: 'No.' }, 'It is no qcow2.'), /^It is no qcow2\. Cancel/)
 })

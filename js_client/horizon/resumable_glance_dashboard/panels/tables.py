@@ -1,4 +1,4 @@
-"""The table of uploads."""
+"""The tables of uploads, for both panels."""
 
 from django.template.defaultfilters import filesizeformat, timesince
 from django.urls import reverse
@@ -44,11 +44,16 @@ def age(upload):
     return timesince(upload.created_at, timezone.now())
 
 
-def image_url(upload):
+def image_url(upload, dashboard="project"):
     """Where the image is shown; None if there is none (any more)."""
     if not upload.image_id or upload.state in {"cancelled", "expired", "joined"}:
         return None
-    return reverse("horizon:project:images:images:detail", args=(upload.image_id,))
+    names = {"project": "horizon:project:images:images:detail", "admin": "horizon:admin:images:detail"}
+    return reverse(names[dashboard], args=(upload.image_id,))
+
+
+def admins_image_url(upload):
+    return image_url(upload, "admin")
 
 
 class CancelUpload(tables.BatchAction):
@@ -67,10 +72,31 @@ class CancelUpload(tables.BatchAction):
         return npgettext_lazy("past", "Cancelled Upload", "Cancelled Uploads", count)
 
     def allowed(self, request, upload=None):
-        return upload is None or not upload.final
+        return upload is None or upload.state == "failed" or not upload.final
 
     def action(self, request, obj_id):
         service.cancel(request, obj_id)
+
+
+class RetryUpload(tables.BatchAction):
+    name = "retry"
+    icon = "refresh"
+    help_text = _("The bytes are kept. They are given to the image service once more.")
+    policy_rules = (("image", "upload_image"),)
+
+    @staticmethod
+    def action_present(count):
+        return ngettext_lazy("Try Again", "Try Again", count)
+
+    @staticmethod
+    def action_past(count):
+        return ngettext_lazy("Trying again with upload", "Trying again with uploads", count)
+
+    def allowed(self, request, upload=None):
+        return upload is not None and upload.state == "failed"
+
+    def action(self, request, obj_id):
+        service.retry(request, obj_id)
 
 
 class ResumeUpload(tables.LinkAction):
@@ -121,4 +147,16 @@ class UploadsTable(tables.DataTable):
         row_class = Row
         status_columns = ("state",)
         table_actions = (Filter, CancelUpload)
-        row_actions = (ResumeUpload, CancelUpload)
+        row_actions = (ResumeUpload, RetryUpload, CancelUpload)
+
+
+class EverybodysUploadsTable(UploadsTable):
+    owner = tables.Column("owner", verbose_name=_("Owner"))
+    name = tables.Column("name", verbose_name=_("Image Name"), link=admins_image_url)
+
+    class Meta(UploadsTable.Meta):
+        columns = ("owner", "name", "size", "state", "progress", "rate", "age")
+        row_actions = (RetryUpload, CancelUpload)
+        # Whose an upload is, is told in the list only.
+        row_class = tables.Row
+        status_columns = ()

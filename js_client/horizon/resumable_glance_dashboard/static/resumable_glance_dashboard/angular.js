@@ -105,6 +105,10 @@
   function inDialog(meter) {
     var own = document.querySelectorAll('.ng-wizard .file-upload > div');
     var row = own.length ? own[0].closest('.row') : null;
+    var before = document.querySelector('.ng-wizard .error-message'); // of another try, which Horizon leaves there
+    if (before) {
+      before.classList.add('rg-replaced');
+    }
     if (row) {
       own.forEach(function (each) { each.classList.add('rg-replaced'); });
       row.classList.add('rg-wide');
@@ -118,6 +122,9 @@
     return {
       restore: function () {
         meter.remove();
+        if (before) {
+          before.classList.remove('rg-replaced');
+        }
         own.forEach(function (each) { each.classList.remove('rg-replaced'); });
         if (row) {
           row.classList.remove('rg-wide');

@@ -7,6 +7,8 @@
   var MOVING = ['preparing', 'hashing', 'uploading', 'handing over', 'verifying', 'cancelling'];
   var PAUSABLE = ['new', 'preparing', 'hashing', 'uploading', 'waiting'];
   var OVER = ['active', 'cancelled'];
+  // Failures that are still there after another try.
+  var LASTING = ['unauthenticated', 'forbidden', 'gone', 'refused', 'too-large', 'undelivered'];
 
   function element(tag, classes, text) {
     var made = document.createElement(tag);
@@ -83,7 +85,7 @@
       }
       amount.textContent = progress.size ? rg.words.amount(progress) : '';
       share.textContent = percent;
-      var why = error ? rg.words.failure(error) : now === 'waiting' ? progress.trouble || '' : '';
+      var why = error ? rg.words.failure(error, entry.why) : now === 'waiting' ? progress.trouble || '' : '';
       if (trouble.textContent !== why) {
         trouble.textContent = why;
       }
@@ -91,9 +93,9 @@
       setHidden(trouble, !why);
       setHidden(pause, PAUSABLE.indexOf(now) < 0);
       setHidden(login, !error || error.code !== 'unauthenticated');
-      setHidden(resume, now !== 'paused' && now !== 'failed' || !!error && error.code === 'unauthenticated');
+      setHidden(resume, now !== 'paused' && !(error && LASTING.indexOf(error.code) < 0));
       setHidden(cancel, OVER.indexOf(now) >= 0 || now === 'cancelling');
-      setHidden(background, !onBackground || OVER.indexOf(now) >= 0);
+      setHidden(background, !onBackground || now === 'failed' || OVER.indexOf(now) >= 0);
     }
 
     upload.addEventListener('progress', draw);

@@ -6,7 +6,7 @@
 
   var rg = horizon.resumableGlance;
   var FINAL = ['active', 'failed', 'cancelled', 'expired', 'joined'];
-  var running = new Map(); // id -> { id, name, upload, kept: whether the browser can read the file in the next page }
+  var running = new Map(); // id -> { id, name, upload, why, kept: whether the next page can read the file, too }
   var listeners = new Set();
   var vouched = new Set(); // ids
   var handles = new Map(); // what a file is told by -> its FileSystemFileHandle
@@ -95,11 +95,13 @@
   }
 
   function follow(id, name, upload, kept) {
-    var entry = { id: id, name: name, upload: upload, kept: kept };
+    var entry = { id: id, name: name, upload: upload, why: '', kept: kept };
     running.set(id, entry);
     upload.addEventListener('progress', tell);
     upload.addEventListener('end', function () {
-      if (upload.phase !== 'failed') {
+      if (upload.phase === 'failed') {
+        why(entry);
+      } else {
         running.delete(id);
       }
       tell();
@@ -107,6 +109,14 @@
     upload.start();
     tell();
     return entry;
+  }
+
+  /* What the service has against an upload: it says so in its description only. */
+  function why(entry) {
+    ask('GET', entry.id + '/').then(function (item) {
+      entry.why = item.trouble;
+      entry.upload.dispatchEvent(new Event('progress')); // whoever draws it draws it again
+    }).catch(function () {}); // what the client said has to do
   }
 
   /* Send a file as the upload that Horizon was granted. */
@@ -169,12 +179,11 @@
   /* End an upload: neither bytes nor image are left. */
   async function cancel(id) {
     var entry = running.get(id);
-    if (entry && entry.upload.phase !== 'failed') {
-      entry.upload.cancel();
+    if (entry) {
+      entry.upload.cancel(); // works after a failure, too
       return;
     }
     await ask('DELETE', id + '/');
-    running.delete(id);
     var records = await ResumableGlance.Upload.findPrevious(options());
     records.filter(function (each) { return idOf(each.url) === id; }).forEach(function (each) { each.forget(); });
     tell();

@@ -61,20 +61,21 @@
     return PHASES[name];
   }
 
-  /* What happened, and what a person can do. `error` is the client's: code, message, advice. */
+  /* What happened, and what a person can do. `error` is the client's: code, message, advice; `why` the service's. */
   var ADVICE = {
     unauthenticated: gettext('Your session has ended. Sign in again; the upload goes on where it is.'),
     forbidden: gettext('You may not do this. Ask whoever runs this cloud.'),
     gone: gettext('The service has this upload no more. Create the image anew.'),
     'file-changed': gettext('This is not the file that the upload was begun with. Choose that one, or cancel.'),
     'file-unreadable': gettext('The browser cannot read the file any more. Choose it again; what was sent is kept.'),
+    refused: gettext('Cancel, mend what is said to be wrong, and create the image anew.'),
     'too-large': gettext('There is no room for this image. Ask whoever runs this cloud.'),
     damaged: gettext('The bytes arrive damaged again and again. Try another network; what was sent is kept.'),
     undelivered: gettext('The bytes are safe, but the image could not be made. Cancel, and create it anew.')
   };
 
-  function failure(error) {
-    var happened = (error && error.message) || gettext('The upload failed.');
+  function failure(error, why) {
+    var happened = why || (error && error.message) || gettext('The upload failed.');
     var advice = error && (ADVICE[error.code] || error.advice);
     return advice ? happened + ' ' + advice : happened;
   }

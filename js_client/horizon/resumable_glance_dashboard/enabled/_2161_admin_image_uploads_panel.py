@@ -1,0 +1,6 @@
+# Admin > Compute > Image Uploads: those of all projects.
+
+PANEL = "image_uploads"
+PANEL_DASHBOARD = "admin"
+PANEL_GROUP = "compute"
+ADD_PANEL = "resumable_glance_dashboard.panels.admin.panel.ImageUploads"

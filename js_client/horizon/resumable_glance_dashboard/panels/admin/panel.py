@@ -1,0 +1,14 @@
+import horizon
+from django.utils.translation import gettext_lazy as _
+
+from resumable_glance_dashboard import service
+
+
+class ImageUploads(horizon.Panel):
+    name = _("Image Uploads")
+    slug = "image_uploads"
+    permissions = ("openstack.services.image",)
+    policy_rules = (("identity", "admin_required"),)
+
+    def allowed(self, context):
+        return super().allowed(context) and service.available(context["request"])
