@@ -23,7 +23,7 @@ from tests.images import MIB
 
 DATA = os.urandom(5 * MIB)
 RAW: dict[str, Any] = {"disk_format": "raw", "container_format": "bare"}
-SHORT_LIFE = 2  # seconds
+SHORT_LIFE = 4  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ def test_a_head_that_does_not_come_in_time_is_told_so_and_ended(service: Service
             line.send(b"x")  # a byte now and then does not help
             if ended(line, 0.01):
                 break
-    assert HEAD_TIMEOUT <= time.monotonic() - start < HEAD_TIMEOUT + 8
+    assert HEAD_TIMEOUT * 0.9 <= time.monotonic() - start < HEAD_TIMEOUT + 8  # it began to count a moment before us
 
 
 def test_who_is_late_with_a_head_is_told_so(service: Service, line: Line) -> None:

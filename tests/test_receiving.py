@@ -153,7 +153,9 @@ def test_requests_on_one_connection_bring_what_was_sent_however_it_is_cut_and_re
 
 def test_who_is_fast_fills_buffers_and_who_is_slow_keeps_none(served: Served) -> None:
     with connection(served) as line:
-        line.sendall(head(len(CONTENT), "direct", pause=0.001) + CONTENT)
+        line.sendall(head(len(CONTENT), "direct", pause=0.001))
+        time.sleep(0.05)  # it is waited for
+        line.sendall(CONTENT)
         assert answer(line) == told(CONTENT)
         assert memoryview in served.reader.kinds
         line.sendall(head(5000, "direct") + CONTENT[:3000])
