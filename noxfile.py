@@ -34,7 +34,7 @@ PURE = [
     f"tests/test_{each}.py"
     for each in (
         "upload_states", "welcome", "delivery", "ranges", "digests", "fields",
-        "native_dialect", "tus_dialect", "ietf_dialect", "receipts",
+        "native_dialect", "tus_dialect", "ietf_dialect", "receipts", "offers",
     )
 ]  # fmt: skip
 nox.needs_version = ">=2025.2"

@@ -29,6 +29,7 @@ RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
     commands.Attest: (Right.GET,),
     commands.Discard: (Right.DELETE, Right.CANCEL_ANY),
     commands.Survey: (Right.LIST,),
+    commands.Explore: (Right.LIST,),
     commands.Renew: (Right.UPDATE,),
     commands.Revoke: (Right.UPDATE,),
 }

@@ -26,6 +26,7 @@ from resumable_glance.delegation import Delegation
 from resumable_glance.following import Followers, describe
 from resumable_glance.inspection import HEAD, Inspection, Objection, Rules, enough, judged
 from resumable_glance.protocol.delivery import (
+    ALL_DOUBTS,
     FIRST_DELAY,
     SPOILED,
     Presence,
@@ -58,6 +59,7 @@ from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, Scrat
 from resumable_glance.threads import Threads
 
 LOG = logging.getLogger(__name__)
+GLANCING = 0.5  # seconds between two looks at an import that runs
 
 
 class Handoff:
@@ -194,18 +196,16 @@ class Handoff:
                 return await self._prove(upload, halt)
             case Step.DELIVER:
                 return await self._deliver(upload, actor, halt)
-            case Step.RECORD:
-                return await self._happen(upload, Event.DELIVERED)
+            case Step.RECORD | Step.FINISH:
+                return await self._record(step, upload, actor)
             case Step.VERIFY:
                 return await self._verify(upload, receipt, actor)
             case Step.WAIT:
-                if not upload.stuck_at:
-                    await self._catalog.note(upload.id, stuck_at=self._clock() + self._settings.saving_time)
-                raise DeliveryFailed(Hitch.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
+                return await self._wait(upload, halt)
             case Step.REPLACE:
                 return await self._replacement.replace(upload, actor)
-            case Step.GIVE_UP:
-                raise _given_up(upload, receipt)
+            case Step.GIVE_UP | Step.BACK_OFF:
+                raise await self._setback(step, upload, receipt)
 
     async def _inspect(self, upload: Upload, halt: threading.Event) -> Upload:
         """Look into the head of what came in an order, or in pieces, in which nobody could look into it before."""
@@ -259,6 +259,35 @@ class Handoff:
                 await self._note_failure(upload, failed.doubt)
                 raise
         return await self._happen(upload, Event.DELIVERED, proof=source.proof(), doubts=0)
+
+    async def _record(self, step: Step, upload: Upload, actor: Actor) -> Upload:
+        if step is Step.FINISH:
+            if upload.stuck_at:  # the import may take as long as any
+                upload = await self._catalog.note(upload.id, stuck_at=0.0)
+            await self._sink.finish(known(upload.image), actor)
+            if upload.state is State.VERIFYING:
+                return upload
+        return await self._happen(upload, Event.DELIVERED)
+
+    async def _setback(self, step: Step, upload: Upload, receipt: Receipt) -> DeliveryFailed:
+        if step is Step.GIVE_UP:
+            return _given_up(upload, receipt)
+        await self._catalog.note(upload.id, doubts=upload.doubts + ALL_DOUBTS)
+        what = receipt.detail or "Glance has given up the import of the image."
+        return DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{what} It will be tried again.")
+
+    async def _wait(self, upload: Upload, halt: threading.Event) -> Upload:
+        """For a sink that is busy: with our own import, which is looked at, or with what nobody here knows."""
+        image = known(upload.image)
+        if not upload.stuck_at:
+            patience = self._settings.saving_time * max(1, len(image.stores or ()))  # it fills one after the other
+            upload = await self._catalog.note(upload.id, stuck_at=self._clock() + patience)
+        if upload.state is not State.VERIFYING or not image.imports:
+            raise DeliveryFailed(Hitch.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
+        await asyncio.sleep(GLANCING)
+        if halt.is_set():
+            raise Halted
+        return upload
 
     async def _note_failure(self, upload: Upload, doubt: int) -> None:
         """What a delivery that failed says of the image: when it is stuck if it is busy, and whether it is spoiled."""

@@ -28,7 +28,7 @@ _WATCHERS = f"{_EVERYBODYS} or (role:reader and system_scope:all)"
 # What each lets somebody do, by default whom, in which scopes, and with which methods of /v1/uploads/{id} or above.
 RULES: dict[Right, tuple[str, str, list[str], tuple[str, ...]]] = {
     Right.CREATE: ("Create an upload, or join parts into one.", _MEMBER, PROJECT, ("POST /",)),
-    Right.LIST: ("List one's own uploads.", _READER, PROJECT, ("GET /",)),
+    Right.LIST: ("List one's own uploads, and the stores that there are.", _READER, PROJECT, ("GET /",)),
     Right.GET: ("Look at one's own upload, watch it, read its bytes.", _READER, PROJECT, ("GET /{id}", "HEAD /{id}")),
     Right.UPDATE: ("Send bytes, retry a handoff, renew and revoke tickets, of one's own upload.", _MEMBER, PROJECT,
                    ("PATCH /{id}", "POST /{id}/ticket", "DELETE /{id}/ticket", "POST /{id}/retry")),

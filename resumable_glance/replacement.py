@@ -57,7 +57,7 @@ class Replacement:
             await self._backlog.cleared(image.id)
 
     async def _made(self, upload: Upload, old: Image, actor: Actor) -> Image:
-        new = Image(known(upload.successor), old.name, old.store)
+        new = Image(known(upload.successor), old.name, old.store, stores=old.stores)
         if (await self._sink.receipt(new, actor)).presence is not Presence.GONE:
             return new  # by an earlier attempt, which was broken off
         properties = await self._sink.properties(old, actor)
@@ -67,7 +67,7 @@ class Replacement:
             raise DeliveryFailed(
                 Hitch.IMAGE_GONE, "The image is gone, and nobody knows any more what it was.", final=True
             )
-        request = ImageRequest({**properties, "id": new.id}, store=old.store)
+        request = ImageRequest({**properties, "id": new.id}, store=old.store, stores=old.stores)
         try:
             return await self._sink.prepare(request, upload.size, actor)
         except Refused as refused:

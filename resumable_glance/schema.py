@@ -75,6 +75,7 @@ uploads = sa.Table(
     sa.Column("format", sa.Text),
     sa.Column("request_id", sa.String(64)),
     sa.Column("verified", sa.Text),
+    sa.Column("stores", sa.Text),
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state", "reserved", "received"),
     sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
@@ -250,6 +251,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
         "request_id": upload.request_id,
         "verified": None if upload.verified is None else json.dumps(dataclasses.asdict(upload.verified)),
+        "stores": None if image is None or image.stores is None else json.dumps(image.stores),
     }
 
 
@@ -286,7 +288,8 @@ def upload_of(row: sa.Row[Any]) -> Upload:
 
 
 def _image_of(row: sa.Row[Any]) -> Image:
-    return Image(row.image_id, row.image_name, row.store, row.image_adopted, tuple(row.replaced.split()))
+    stores = None if row.stores is None else tuple(json.loads(row.stores))
+    return Image(row.image_id, row.image_name, row.store, row.image_adopted, tuple(row.replaced.split()), stores)
 
 
 def _written(request: ImageRequest | None) -> str | None:
@@ -297,7 +300,7 @@ def _written(request: ImageRequest | None) -> str | None:
 
 
 def _request_of(text: str | None) -> ImageRequest | None:
-    return None if text is None else ImageRequest(**json.loads(text))
+    return None if text is None else ImageRequest(**json.loads(text))  # its stores the image knows
 
 
 def _format_of(text: str | None) -> Format | None:

@@ -178,6 +178,7 @@ def application(
             *health.routes(),
             *endpoint.page.routes(),
             Route("/v1/keys", endpoint.keys, methods=["GET", "OPTIONS"]),
+            Route(f"/v1/{native.STORES}", _AnyMethod(endpoint, native, native.STORES)),
             *(
                 Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
                 for dialect in DIALECTS

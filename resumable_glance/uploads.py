@@ -38,6 +38,8 @@ from resumable_glance.protocol.commands import (
     Created,
     Discard,
     Discarded,
+    Explore,
+    Explored,
     Inspect,
     Inspected,
     Join,
@@ -65,7 +67,7 @@ from resumable_glance.protocol.upload import (
     known,
 )
 from resumable_glance.scratch import Scratch
-from resumable_glance.sinks import Actor, Sink
+from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 from resumable_glance.source import content
 
 LOG = logging.getLogger(__name__)
@@ -133,6 +135,8 @@ class Uploads:
             case Survey():
                 found = await self._survey(command, identity)
                 return Surveyed(tuple(map(self._access.seen, found)), command.all_projects)
+            case Explore():
+                return await self._explore(identity, request_id)
             case _:
                 return await self._perform_on(command, identity, request_id)
 
@@ -291,6 +295,12 @@ class Uploads:
         if any(map(self._access.gone, found)):  # or the clock was set since they were looked up: so once more
             found = await self._catalog.owned(owner, survey.limit, survey.marker)
         return found
+
+    async def _explore(self, identity: Identity, request_id: str | None) -> Explored:
+        try:
+            return Explored(await self._sink.offer(Actor(identity.owner, identity.token, request_id)))
+        except DeliveryFailed as failed:
+            raise Refused(Reason.SINK_UNAVAILABLE, f"{failed}", retry_after=5) from failed
 
     async def _renew(self, upload_id: str, identity: Identity) -> Renewed:
         upload = await self._owned(upload_id, identity)

@@ -20,11 +20,13 @@ _KINDS = {"PUT": "data", "GET": "ask", "POST": "make", "DELETE": "remove"}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to the next request `on` an image: its `data`, `ask`, `make` (in place of another) or `remove`.
+    """What happens to the next request `on` an image: its `data`, `import`, `ask`, `make` (in place of another) or
+    `remove`.
 
     `what` is refuse (no answer at all), answer (with `status`, after the whole body), early (with `status`, before it),
     reset and stall (after `at` bytes), lose (the answer, after Glance has done it), flip (a byte of the image), spoil
-    (415, and what was refused stays in the store), kill-glance and kill-service (after `at` bytes).
+    (415, and what was refused stays in the store), kill-glance and kill-service (after `at` bytes; of an import before
+    Glance sees it).
     """
 
     on: str
@@ -43,6 +45,7 @@ class BadGlance:
         self, target: int, store: Path, kill_glance: Callable[[], None], kill_service: Callable[[], None]
     ) -> None:
         self.met: list[Fault] = []
+        self.imports = True  # whether it has any import method
         self._target = target
         self._store = store
         self._kills: Mapping[str, Callable[[], None]] = {"kill-glance": kill_glance, "kill-service": kill_service}
@@ -98,7 +101,9 @@ class BadGlance:
         body = _Body(reader, head)
         method, path, _ = head.decode("latin-1").split(" ", 2)
         document = b"" if method != "POST" else await body.rest()
-        if method == "POST" and document:
+        if path == "/v2/info/import" and not self.imports:
+            return await _answer(writer, 404, "Content-Type: text/plain\r\n")
+        if method == "POST" and document and not path.endswith("/import"):
             made = json.loads(document)
             self._names[made.get("id", "")] = made.get("name", "")
         fault = self._next(method, path, document)
@@ -113,14 +118,18 @@ class BadGlance:
             await body.rest()
             (self._store / _ID.match(path)[1]).write_bytes(b"refused")  # type: ignore[index]
             await _answer(writer, 415, "Content-Type: text/plain\r\n")
+        elif fault.on == "import" and fault.what in self._kills:
+            await self._break(fault, "")
         elif fault.what != "refuse":
             await self._forward(head, document, body, writer, fault)
+        return None
 
     def _next(self, method: str, path: str, document: bytes) -> Fault | None:
         image = _ID.match(path)
-        name = json.loads(document).get("name", "") if document else self._names.get(image[1] if image else "", "")
+        name = self._names.get(image[1], "") if image else json.loads(document).get("name", "") if document else ""
         faults = self._schedules.get(name, [])
-        if not faults or faults[0].on != _KINDS.get(method):
+        kind = "import" if path.endswith("/import") else _KINDS.get(method)
+        if not faults or faults[0].on != kind:
             return None
         self.met.append(faults[0])
         return faults.pop(0)

@@ -3,7 +3,8 @@
 A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
 Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
 unlike on the wire), a digest as `algorithm:hexadecimal`, a chunk's `zeros` only where it is true, a `key` only where
-there is one. A refusal that names no `method` is that of a PATCH.
+there is one, an image's `stores` and `all_stores` only where it is imported. A refusal that names no `method` is that
+of a PATCH.
 """
 
 import dataclasses
@@ -119,7 +120,11 @@ def written(command: Command) -> Vector:
 
 
 def _image(image: ImageRequest | None) -> Vector | None:
-    return None if image is None else {**dataclasses.asdict(image), "properties": dict(image.properties)}
+    if image is None:
+        return None
+    described = {**dataclasses.asdict(image), "properties": dict(image.properties)}
+    way = {"stores": described.pop("stores"), "all_stores": described.pop("all_stores")}
+    return described | (way if image.imports else {})
 
 
 def _chunk(chunk: Chunk) -> Vector:

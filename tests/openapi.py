@@ -82,6 +82,11 @@ def document(states: Meanings, reasons: Meanings) -> Json:
                 "head": _bodiless(_keys("headKeys")),
                 "options": _keys("keysOptions"),
             },
+            f"/v1/{native.STORES}": {
+                "get": _stores(reasons),
+                "head": _bodiless({**_stores(reasons), "operationId": "headStores"}),
+                "options": _options("storesOptions"),
+            },
             native.MOUNT: {each.lower(): _OF_ALL[each](reasons) for each in native.METHODS[False]},
             native.MOUNT + "/{upload_id}": {
                 "parameters": [_parameter("path", "upload_id", "The upload's id.", _ID, required=True)],
@@ -241,6 +246,14 @@ def _revoke(reasons: Meanings) -> Json:
 def _receipt(reasons: Meanings) -> Json:
     answers = {"200": _answer("The receipt.", "Receipt", {"Cache-Control": True}), **_refusals(_RECEIPT, reasons)}
     return _operation("showReceipt", "The proof that the image is the file, signed", answers)
+
+
+def _stores(reasons: Meanings) -> Json:
+    answers = {
+        "200": _answer("Which ones there are.", "Stores", {"Cache-Control": True}),
+        **_refusals((*_ANY, Reason.TICKET_EXPIRED, Reason.SINK_UNAVAILABLE), reasons),
+    }
+    return {**_operation("showStores", "The stores and import methods of this cloud", answers), **_OF_OWNERS}
 
 
 def _keys(name: str) -> Json:

@@ -47,7 +47,11 @@ CREATE = {
     "size": "Bytes of the whole image. With 0 the upload is sealed at once.",
     "image": "A new image. Either this or `image_id`.",
     "image_id": "A queued image of your project. It is filled, and never deleted by this service.",
-    "store": "The Glance store that the image goes to.",
+    "method": "How Glance gets it: uploaded plainly into one store, or staged and imported. By default uploaded, but "
+    "imported where there is more than one store.",
+    "store": "The Glance store that the image goes to. Either this, `stores` or `all_stores`.",
+    "stores": "The Glance stores that the image goes to: all of them, or none.",
+    "all_stores": "Into all stores that take images.",
     "digests": "Digests of the whole image, in hexadecimal. All are checked before Glance gets a byte.",
 }
 IMAGE = {
@@ -89,6 +93,7 @@ def schemas(states: Meanings, reasons: Meanings) -> Json:
             },
             {fact: schema for fact, (schema, _) in FACTS.items()},
         ),
+        "Stores": _stores(),
         "Receipt": _receipt(),
         "Keys": _object(
             "JWKS (RFC 7517).", {"keys": _array("Ed25519 (RFC 8037); the newest first.", {"type": "object"})}
@@ -172,6 +177,25 @@ def _create() -> Json:
     return {"description": "An upload that is to be. Other members are refused.", **described}
 
 
+def _stores() -> Json:
+    store = _object(
+        "A store.",
+        {
+            "id": _text("Its name, for `store` and `stores`."),
+            "description": {"type": ["string", "null"]},
+            "default": {"type": "boolean", "description": "Images go here if nobody says where."},
+            "read_only": {"type": "boolean", "description": "It takes no images."},
+        },
+    )
+    return _object(
+        "What the cloud's Glance offers.",
+        {
+            "stores": _array("None where there is one place, which has no name.", store),
+            "import_methods": _array("As in Glance. `method` import takes glance-direct.", TEXT),
+        },
+    )
+
+
 def _receipt() -> Json:
     digests = {name: _hexadecimal(name) for name in ("md5", "sha512")}
     same = {"size": _bytes("Bytes of the image."), **digests}
@@ -249,6 +273,8 @@ _OWNER = _object(
     "Whose it is, in a list of everybody's.", {"project_id": _text("In Keystone."), "user_id": _text("In Keystone.")}
 )
 _FURTHER: Json = {
+    "method": {"enum": ["upload", "import", None], "description": "How Glance gets it; null for a part."},
+    "stores": _array("The Glance stores that were asked for; empty: Glance's default one.", TEXT),
     "parts": _array("The uploads that were joined into this one (tus: concatenation), in order.", _ref("Id")),
     "joined_into": _or_null({**_ref("Id"), "description": "A part: the upload that has its bytes now."}),
     "ranges": _array(

@@ -36,6 +36,7 @@ from resumable_glance.protocol.commands import (
     Content,
     Create,
     Created,
+    Explore,
     Inspected,
     Join,
     Survey,
@@ -117,6 +118,8 @@ def check_command(command: Command, asked: str) -> None:
             check_chunk(chunk)
         case Survey(limit):
             assert 0 <= limit <= native.MOST_LISTED
+        case Explore():
+            pass
         case _:
             assert command.upload_id == asked
 

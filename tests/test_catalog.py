@@ -100,7 +100,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     schema.migrate(engine, "0001")
     row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
            if name not in {"reserved", "parts", "joined_into", "generation", "request", "replaced", "successor",
-                           "doubts", "stuck_at", "format", "request_id", "verified"}}  # fmt: skip
+                           "doubts", "stuck_at", "format", "request_id", "verified", "stores"}}  # fmt: skip
     with engine.begin() as db:
         columns = ", ".join(row)
         db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
@@ -113,7 +113,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     assert kept.generation == 0
     assert kept.format is None
     assert (kept.request, kept.successor, kept.doubts, kept.stuck_at) == (None, None, 0, 0.0)
-    assert known(kept.image).replaced == ()
+    assert (known(kept.image).replaced, known(kept.image).stores) == ((), None)
     assert wait(opened.extents(kept.id)) == [extent(0, 10)]
     assert wait(opened.promised()) == 90
     assert wait(opened.run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import filecmp
 import hashlib
 import json
@@ -23,8 +25,10 @@ from typing import Any
 import pytest
 
 from resumable_glance.cli import main
+from resumable_glance.cli import upload as command_line
 from resumable_glance.client import record
 from resumable_glance.client.connection import Service
+from resumable_glance.client.imagefile import ImageFile
 from resumable_glance.client.plan import Answer
 from resumable_glance.server import DIALECTS
 from tests.chaos import BadLink
@@ -343,12 +347,36 @@ def test_an_address_without_the_service_is_no_reason_to_wait(shared_server: Deve
         ["--parallel", "0"],
         ["--property", "novalue"],
         ["--image-id", "../x"],
+        ["--all-stores", "--store", "fast"],
+        ["--method", "upload", "--all-stores"],
+        ["--method", "upload", "--store", "fast", "--store", "archive"],
+        ["--method", "copy"],
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_is_sent(wrong: list[str], disk: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["upload", str(disk), *wrong])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ([], {}),
+        (["--store", "fast"], {"store": "fast"}),
+        (["--store", "fast", "--store", "fast"], {"store": "fast"}),
+        (["--store", "fast", "--store", "archive"], {"stores": ["fast", "archive"]}),
+        (["--all-stores"], {"all_stores": True}),
+        (["--method", "import", "--store", "fast"], {"method": "import", "store": "fast"}),
+    ],
+)
+def test_the_stores_are_asked_for_as_they_are_said(said: list[str], asked: dict[str, object], disk: Path) -> None:
+    parser = argparse.ArgumentParser()
+    command_line.add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(["upload", str(disk), *said])
+    with contextlib.closing(ImageFile(disk)) as file:
+        request = command_line.request(arguments, file)
+    assert {name: value for name, value in request.items() if name != "image"} == asked
 
 
 def test_an_image_that_is_not_the_file_is_never_called_verified(

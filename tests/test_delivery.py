@@ -70,21 +70,34 @@ def expected(upload: Upload, presence: Presence) -> Step:
             return Step.GIVE_UP
         case Presence.BUSY:
             return another if upload.stuck_at == NOW else Step.WAIT
+        case Presence.STAGED | Presence.FOILED:
+            return expected_of_an_import(upload, presence, another)
+        case Presence.AWAITED if upload.image.imports and upload.state is State.VERIFYING:
+            return expected_of_an_import(upload, Presence.FOILED, another)
         case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
         case Presence.COMPLETE:  # our own proof first: the sink's word is compared with it, not taken for it
             return Step.PROVE if upload.proof is None else Step.RECORD
-        case Presence.AWAITED if upload.doubts >= SPOILED:
-            return another
-        case Presence.AWAITED:  # a promise about the whole image is checked before the sink sees a byte
-            return Step.PROVE if upload.declared and upload.proof is None else Step.DELIVER
+        case Presence.AWAITED:
+            return another if upload.doubts >= SPOILED else expected_of_one_that_waits(upload)
+
+
+def expected_of_one_that_waits(upload: Upload) -> Step:
+    """A promise about the whole image is checked before the sink sees a byte."""
+    return Step.PROVE if upload.declared and upload.proof is None else Step.DELIVER
+
+
+def expected_of_an_import(upload: Upload, presence: Presence, another: Step) -> Step:
+    if presence is Presence.STAGED:
+        return Step.PROVE if upload.proof is None else Step.FINISH
+    return another if upload.doubts >= SPOILED else Step.BACK_OFF  # it is tried again, but not at once
 
 
 @pytest.mark.parametrize("presence", Presence)
 def test_every_combination_has_its_step(presence: Presence) -> None:
     assert UPLOAD.image is not None
     seen = set()
-    for state, proof, declared, adopted, doubts, stuck_at, successor in itertools.product(
+    for state, proof, declared, adopted, doubts, stuck_at, successor, stores in itertools.product(
         [State.DELIVERING, State.VERIFYING],
         [None, PROOF],
         [(), (DIGEST,)],
@@ -92,21 +105,27 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
         range(SPOILED + 2),
         WAITED_FOR.values(),
         [None, "new"],
+        [None, ("fast", "archive")],
     ):
         upload = dataclasses.replace(
             UPLOAD,
             state=state,
-            image=dataclasses.replace(UPLOAD.image, adopted=adopted),
+            image=dataclasses.replace(UPLOAD.image, adopted=adopted, stores=stores),
             proof=proof,
             declared=declared,
             doubts=doubts,
             stuck_at=stuck_at,
             successor=successor,
         )
-        step = next_step(upload, Receipt(presence), NOW)
+        step = next_step(upload, Receipt(presence, size=100), NOW)
         assert step is expected(upload, presence), upload
         seen.add(step)
     assert Step.REPLACE in seen
+
+
+def test_what_is_staged_and_not_of_our_size_is_not_imported() -> None:
+    upload = dataclasses.replace(UPLOAD, proof=PROOF)
+    assert next_step(upload, Receipt(Presence.STAGED, size=99), NOW) is Step.REPLACE
 
 
 @dataclasses.dataclass
@@ -317,6 +336,11 @@ def test_only_what_is_large_and_fast_enough_is_followed() -> None:
     assert not follows(upload, 10.0, 1001)
     assert follows(upload, 36.3, 0)
     assert not follows(upload, 36.5, 0), "at this pace it takes more than an hour"
+
+
+def test_what_is_to_be_imported_is_not_followed() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
+    assert not follows(upload, 10.0, 1000)
 
 
 def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:

@@ -6,6 +6,7 @@ The sink is a directory that behaves as Glance does on bad days; the real one ha
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from resumable_glance import handoff
 from resumable_glance.backlog import Backlog
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol import delivery
 from resumable_glance.protocol.commands import Create, Created, Discard, Inspected, Retry
 from resumable_glance.protocol.delivery import SPOILED, Presence, Receipt
 from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.offers import DIRECT, Offer, Store, choose
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State, Upload, known
 from resumable_glance.sinks import Actor, DeliveryFailed, Source
 from resumable_glance.sinks.directory import DirectorySink
@@ -99,9 +102,11 @@ def moody(here: Rig) -> Moody:
 
 
 @asynccontextmanager
-async def working(directory: Path, options: Mapping[str, object] | None = None) -> AsyncIterator[Rig]:
+async def working(
+    directory: Path, options: Mapping[str, object] | None = None, sink: type[Moody] = Moody
+) -> AsyncIterator[Rig]:
     """A rig whose handoff runs, with time that flies: what waits for a minute waits for a moment."""
-    async with rig(directory, sink=Moody, options=options or {}) as here:
+    async with rig(directory, sink=sink, options=options or {}) as here:
 
         async def fly() -> None:
             while True:
@@ -204,6 +209,118 @@ def test_a_delivery_that_broke_in_the_middle_is_not_waited_for_as_long_as_a_whol
 
     assert asyncio.run(waited_for(SIZE // 2)) == 60
     assert asyncio.run(waited_for(SIZE)) == 900
+
+
+class Importing(Moody):
+    """A sink with two stores, into which it imports; so many times in vain, and the next one for ever if it `hangs`."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.fails = 0
+        self.hangs = False
+        self.foiled: set[str] = set()
+
+    async def offer(self, actor: Actor) -> Offer:
+        return Offer((Store("fast"), Store("archive")), (DIRECT,))
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        stores = choose(request, await self.offer(actor))
+        plainly = dataclasses.replace(request, stores=None, all_stores=False)
+        return dataclasses.replace(await super().prepare(plainly, size, actor), stores=stores)
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        if not self.fails and not self.hangs:
+            return await super().deliver(image, size, source, actor)
+        await asyncio.to_thread(self._read, source, size + 1)
+        (self.stuck if self.hangs else self.foiled).add(image.id)
+        self.fails, self.hangs = max(0, self.fails - 1), False
+        return None
+
+    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+        foiled = Receipt(Presence.FOILED, detail="Glance could not import the image into archive.")
+        return foiled if image.id in self.foiled else await super().receipt(image, actor)
+
+
+async def importing(here: Rig) -> str:
+    """An upload that is to go into both stores."""
+    request = dataclasses.replace(IMAGE, stores=("fast", "archive"))
+    outcome = await here.uploads.perform(Create(SIZE, request), ME, Pieces())
+    assert isinstance(outcome, Created)
+    return outcome.upload.id
+
+
+@pytest.mark.parametrize("fails", [1, 3])
+def test_an_import_that_failed_is_begun_anew_with_another_image(tmp_path: Path, fails: int) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path, sink=Importing) as here:
+            moody(here).fails = fails  # type: ignore[attr-defined]
+            upload_id = await importing(here)
+            await here.send(upload_id, 0, SIZE)
+            upload = await becomes(here, upload_id, State.ACTIVE)
+            image = known(upload.image)
+            assert (len(image.replaced), image.stores) == (fails, ("fast", "archive"))
+            assert upload.attempts == fails + 1
+            await left_clean(here, upload_id)
+
+    asyncio.run(scenario())
+
+
+def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with working(tmp_path, {"handoff.attempts": 2}, sink=Importing) as here:
+            moody(here).fails = 99  # type: ignore[attr-defined]
+            upload_id = await importing(here)
+            await here.send(upload_id, 0, SIZE)
+            upload = await becomes(here, upload_id, State.FAILED)
+            trouble = known(upload.trouble)
+            assert trouble.hitch is Hitch.SINK_UNAVAILABLE
+            assert "into archive" in trouble.detail
+            moody(here).fails = 0  # type: ignore[attr-defined]
+            await retry(here, upload_id)
+            await becomes(here, upload_id, State.ACTIVE)
+            await left_clean(here, upload_id)
+
+    asyncio.run(scenario())
+
+
+def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handoff, "GLANCING", 0.01)
+
+    async def scenario() -> None:
+        async with working(tmp_path, sink=Importing) as here:
+            upload_id = await importing(here)
+            old = await image_of(here, upload_id)
+            moody(here).hangs = True  # type: ignore[attr-defined]
+            await here.send(upload_id, 0, SIZE)
+            upload = await becomes(here, upload_id, State.ACTIVE)
+            assert (known(upload.image).replaced, upload.attempts) == ((old.id,), 1)
+            await left_clean(here, upload_id)
+
+    asyncio.run(scenario())
+
+
+def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoff, "GLANCING", 0.01)
+
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Importing) as here:
+            upload_id = await importing(here)
+            moody(here).hangs = True  # type: ignore[attr-defined]
+            await here.send(upload_id, 0, SIZE)
+            job = asyncio.create_task(here.handoff.run())
+            await becomes(here, upload_id, State.VERIFYING)
+            await asyncio.sleep(0.05)
+            upload = (await here.inspect(upload_id)).upload
+            assert (upload.trouble, upload.attempts) == (None, 1)
+            assert upload.stuck_at == here.now + 2 * 900  # of one store after the other
+            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            assert moody(here).ids() == set()
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_try(tmp_path: Path) -> None:

@@ -162,10 +162,10 @@ def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_
         ).map(tuple),
     ),
     st.dictionaries(st.sampled_from(["limit", "marker"]), st.text(max_size=4)),
-    st.none() | st.sampled_from(sorted(native.ASPECTS)),
+    st.none() | st.sampled_from([*sorted(native.ASPECTS), native.STORES]),
     st.binary(max_size=40)
     | st.dictionaries(
-        st.sampled_from(["size", "image", "image_id", "store", "digests"]),
+        st.sampled_from(["size", "image", "image_id", "store", "stores", "all_stores", "method", "digests"]),
         st.none() | st.integers() | st.text(max_size=3) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
     ).map(lambda document: json.dumps(document).encode()),
 )

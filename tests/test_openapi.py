@@ -165,6 +165,11 @@ def test_a_receipt_and_the_keys_are_described(client: Client) -> None:
     assert verify(receipt.pop("jws"), keys) == receipt
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_what_the_cloud_offers_is_described(client: Client, method: str) -> None:
+    assert checked(client.request(method, f"{client.url}/v1/stores"), "/v1/stores").status_code == 200
+
+
 def test_another_try_is_described(client: Client) -> None:
     url = client.created(len(CONTENT))
     assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "upload-unfinished"

@@ -262,6 +262,11 @@ class ForgetsTheName(DirectorySink):
         return Image(image.id, None, image.store, image.adopted)
 
 
+class TakesImportsForUploads(DirectorySink):
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        return await super().prepare(ImageRequest(request.properties, request.image_id, request.store), size, actor)
+
+
 class SaysNothing(DirectorySink):
     async def check(self) -> str:
         return ""

@@ -34,6 +34,7 @@ examples:
   resumable-glance upload disk.qcow2
   resumable-glance upload ubuntu.raw --name ubuntu-24.04 --visibility shared --property os_distro=ubuntu
   resumable-glance upload huge.raw --digest sha256 --chunk-size 256M --parallel 8 --os-cloud production
+  resumable-glance upload disk.qcow2 --store fast --store archive        # staged, then imported into both
   resumable-glance upload disk.raw --service-url http://127.0.0.1:8970   # a service that runs with --dev
 """
 
@@ -104,7 +105,7 @@ def size(text: str) -> int:
 
 def request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]:
     """What the service is asked for, without size and digests. Failure if the disk format is not known."""
-    asked: dict[str, object] = {} if arguments.store is None else {"store": arguments.store}
+    asked = _way(arguments)
     if arguments.image_id is not None:
         return {**asked, "image_id": arguments.image_id}
     image: dict[str, object] = {
@@ -119,6 +120,15 @@ def request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]
         "properties": dict(arguments.property) or None,
     }
     return {**asked, "image": {name: value for name, value in image.items() if value is not None}}
+
+
+def _way(arguments: argparse.Namespace) -> dict[str, object]:
+    """Which stores the image goes to, and how."""
+    stores = list(dict.fromkeys(arguments.store))
+    way: dict[str, object] = {"all_stores": True} if arguments.all_stores else {}
+    if stores:
+        way |= {"store": stores[0]} if len(stores) == 1 else {"stores": stores}
+    return way if arguments.method is None else {**way, "method": arguments.method}
 
 
 def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
@@ -165,12 +175,21 @@ def _add_image_options(command: argparse.ArgumentParser) -> None:
     image.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be given several times")
     image.add_argument("--property", action="append", default=[], type=_property, metavar="KEY=VALUE",
         help="a further property of the image; may be given several times")  # fmt: skip
-    image.add_argument("--store", help="the Glance store that it goes to")
+    image.add_argument("--store", action="append", default=[],
+        help="the Glance store that it goes to; may be given several times (default: Glance's own)")  # fmt: skip
+    image.add_argument("--all-stores", action="store_true", help="into all stores that Glance has")
+    image.add_argument("--method", choices=["upload", "import"],
+        help="how Glance gets it: plainly into one store (upload), or staged, and imported into all that are named or "
+        "none, through Glance's import plugins (default: upload; for more than one store import)")  # fmt: skip
     image.add_argument("--image-id", type=_image_id, metavar="ID", help="fill this queued image instead of a new one")
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """With --image-id the image is described already."""
+    """With --image-id the image is described already; one of several ways is taken."""
+    if arguments.all_stores and arguments.store:
+        arguments.usage("--all-stores and --store exclude each other")
+    if arguments.method == "upload" and (arguments.all_stores or len(set(arguments.store)) > 1):
+        arguments.usage("--method upload fills one store; several take --method import")
     described: Mapping[str, object] = {
         "--name": arguments.name is not None,
         "--disk-format": arguments.disk_format,

@@ -4,7 +4,7 @@
     PATCH  /v1/uploads/{id}   -> Append      HEAD, GET, DELETE on /v1/uploads/{id} -> Inspect, Discard
     POST   /v1/uploads/{id}/ticket -> Renew  DELETE /v1/uploads/{id}/ticket -> Revoke
     POST   /v1/uploads/{id}/retry  -> Retry  GET    /v1/uploads/{id}/receipt -> Attest
-    GET    /v1/uploads/{id}/events -> Watch
+    GET    /v1/uploads/{id}/events -> Watch  GET    /v1/stores       -> Explore
 
 RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange inspired the PATCH, RFC 9457 the errors.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import jsonschema
 
@@ -30,6 +30,8 @@ from resumable_glance.protocol.commands import (
     Create,
     Created,
     Discard,
+    Explore,
+    Explored,
     Inspect,
     Inspected,
     Outcome,
@@ -43,10 +45,21 @@ from resumable_glance.protocol.commands import (
     Watch,
 )
 from resumable_glance.protocol.digests import OF_IMAGES, declared_hex
+from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import WITH_HANDOFF, ImageRequest, State, Upload
+from resumable_glance.protocol.upload import WITH_HANDOFF, Image, ImageRequest, State, Upload
 
 T = TypeVar("T")
+
+
+class _Way(TypedDict):
+    """As in ImageRequest."""
+
+    store: str | None
+    stores: tuple[str, ...] | None
+    all_stores: bool
+
+
 MOUNT = "/v1/uploads"
 ACCEPTED = "application/octet-stream"
 ZEROS = "application/vnd.resumable-glance.zeros"
@@ -58,6 +71,8 @@ ASPECTS: Mapping[str, tuple[str, ...]] = {
     "receipt": ("GET", "HEAD", "OPTIONS"),
     "events": ("GET", "OPTIONS"),
 }
+STORES = "stores"  # the aspect of no upload: what the cloud offers to all of them
+OF_STORES = ("GET", "HEAD", "OPTIONS")
 LARGEST_DOCUMENT = 64 * 1024  # bytes of JSON
 MOST_RANGES_IN_HEADER = 100  # GET has them all; a header must stay small for proxies
 MOST_LISTED = 1000
@@ -84,7 +99,10 @@ CREATE_SCHEMA: Mapping[str, object] = {
             "additionalProperties": False,
         },
         "image_id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "maxLength": 36},
+        "method": {"enum": ["upload", "import"]},
         "store": _TEXT,
+        "stores": {"type": "array", "items": _TEXT, "uniqueItems": True, "minItems": 1, "maxItems": 100},
+        "all_stores": {"type": "boolean"},
         "digests": {
             "type": "object",
             "properties": {name: {"type": "string"} for name in OF_IMAGES},
@@ -137,6 +155,8 @@ def render(outcome: Outcome, place: Place) -> Reply:
         case Surveyed(uploads, all_projects):
             listed = [_summary(each, place) | (_whose(each) if all_projects else {}) for each in uploads]
             return Reply(200, {"Cache-Control": "no-store"}, {"uploads": listed})
+        case Explored(offer):
+            return Reply(200, {"Cache-Control": "no-store"}, _offered(offer))
         case Attested(said, jws):
             return Reply(200, {"Cache-Control": "no-store"}, {**said, "jws": jws})
         case Renewed(ticket):
@@ -174,7 +194,9 @@ def capabilities(place: Place) -> Mapping[str, object]:
 
 
 def _methods(head: Head) -> Sequence[str]:
-    return METHODS[head.upload_id is not None] if head.aspect is None else ASPECTS[head.aspect]
+    if head.aspect is None:
+        return METHODS[head.upload_id is not None]
+    return OF_STORES if head.aspect == STORES else ASPECTS[head.aspect]
 
 
 def _of_aspect(head: Head, document: bytes) -> Command:
@@ -191,6 +213,8 @@ def _of_aspect(head: Head, document: bytes) -> Command:
             return Retry(str(head.upload_id))
         case "GET" | "HEAD", "receipt":
             return Attest(str(head.upload_id))
+        case "GET" | "HEAD", "stores":
+            return Explore()
         case "GET", "events":
             return Watch(str(head.upload_id))
         case _:
@@ -216,14 +240,31 @@ def _create(head: Head, document: bytes) -> Create:
 
 
 def _image(described: Mapping[str, object]) -> ImageRequest:
-    store = described.get("store")
     properties = dict(_typed(described.get("image", {}), dict))
     further = properties.pop("properties", {})
     return ImageRequest(
         properties | {fields.further_property(name): value for name, value in further.items()},
         None if "image_id" not in described else str(described["image_id"]),
-        None if store is None else str(store),
+        **_way(described),
     )
+
+
+def _way(described: Mapping[str, object]) -> _Way:
+    """How the bytes get into which stores: plainly, unless there is more than one."""
+    every = described.get("all_stores") is True
+    stores = tuple(map(str, _typed(described.get("stores", []), list)))
+    if "store" in described:
+        if stores:
+            fields.malformed("Say either store or stores.")
+        stores = (str(described["store"]),)
+    if every and stores:
+        fields.malformed("Say either all_stores or which.")
+    method = described.get("method", "import" if every or len(stores) > 1 else "upload")
+    if method == "import":
+        return {"store": None, "stores": None if every else stores, "all_stores": every}
+    if every or len(stores) > 1:
+        fields.malformed("An upload fills one store. Several take the method import.")
+    return {"store": stores[0] if stores else None, "stores": None, "all_stores": False}
 
 
 def _append(head: Head, upload_id: str, largest: int) -> Append:
@@ -285,6 +326,7 @@ def _described(inspected: Inspected, place: Place) -> dict[str, object]:
     return {
         **_summary(upload, place),
         "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
+        **_chosen(upload.image),
         "parts": list(upload.parts),
         "joined_into": upload.joined_into,
         "digests": {each.algorithm: each.value.hex() for each in upload.declared},
@@ -317,6 +359,26 @@ def _summary(upload: Upload, place: Place) -> dict[str, object]:
         "updated_at": _iso(upload.updated_at),
         "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
     }  # fmt: skip
+
+
+def _chosen(image: Image | None) -> dict[str, object]:
+    """How the image is filled, and which stores were named for it; none of a part of another one's."""
+    if image is None:
+        return {"method": None, "stores": []}
+    plainly = [] if image.store is None else [image.store]
+    return (
+        {"method": "upload", "stores": plainly}
+        if image.stores is None
+        else {"method": "import", "stores": list(image.stores)}
+    )
+
+
+def _offered(offer: Offer) -> dict[str, object]:
+    stores = [
+        {"id": each.id, "description": each.description, "default": each.default, "read_only": each.read_only}
+        for each in offer.stores
+    ]
+    return {"stores": stores, "import_methods": list(offer.import_methods)}
 
 
 def _whose(upload: Upload) -> dict[str, object]:

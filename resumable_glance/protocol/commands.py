@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import ImageRequest, Upload
 
@@ -106,6 +107,11 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Explore:
+    """Which stores and import methods the cloud has."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attest:
     """The receipt of an upload that is active."""
 
@@ -140,7 +146,7 @@ class Revoke:
     upload_id: str
 
 
-Command = Create | Join | Append | Inspect | Watch | Read | Retry | Attest | Discard | Survey | Renew | Revoke
+Command = Create | Join | Append | Inspect | Watch | Read | Retry | Attest | Discard | Survey | Explore | Renew | Revoke
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,11 @@ class Attested:
 
 
 @dataclass(frozen=True, slots=True)
+class Explored:
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
 class Discarded:
     upload_id: str
 
@@ -210,4 +221,4 @@ class Revoked:
     upload_id: str
 
 
-Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed | Renewed | Revoked | Attested
+Outcome = Created | Appended | Inspected | Content | Discarded | Surveyed | Explored | Renewed | Revoked | Attested

@@ -31,24 +31,29 @@ class Presence(enum.Enum):
 
     AWAITED = "awaited"  # it waits for its bytes (Glance: queued)
     BUSY = "busy"  # it is taking bytes right now, perhaps those of an earlier attempt (Glance: saving)
+    STAGED = "staged"  # it has all bytes, and waits to be told what to do with them (Glance: uploading, with a size)
+    FOILED = "foiled"  # it failed at what it was to do with them, and takes no others (Glance: a failed import)
     COMPLETE = "complete"  # it has bytes and shows them to people (Glance: active)
     GONE = "gone"  # there is no such image, or it can't be used any more
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the sink says that it has. Size in bytes, digests in hexadecimal."""
+    """What the sink says that it has. Size in bytes, digests in hexadecimal; `detail` is for people."""
 
     presence: Presence
     size: int | None = None
     md5: str | None = None
     sha512: str | None = None
+    detail: str | None = None
 
 
 class Step(enum.Enum):
     INSPECT = "inspect"  # look into the head of the bytes; the sink is not touched
     PROVE = "prove"  # read scratch and compute our own proof; the sink is not touched
     DELIVER = "deliver"  # stream scratch into the sink
+    FINISH = "finish"  # the sink has all bytes staged: have it do what it is to do with them
+    BACK_OFF = "back off"  # the sink has failed at that: remember it, and go on later with another image
     RECORD = "record"  # the sink has bytes: write down that they were delivered
     VERIFY = "verify"  # compare the receipt with our proof
     WAIT = "wait"  # ask again later
@@ -64,6 +69,21 @@ def next_step(upload: Upload, receipt: Receipt, now: float) -> Step:
         return Step.GIVE_UP  # somebody wanted it gone
     if receipt.presence is Presence.BUSY:
         return _instead(upload) if stuck(upload, now) else Step.WAIT
+    if receipt.presence is Presence.FOILED or _let_go(upload, receipt):
+        return _instead(upload) if upload.doubts >= SPOILED else Step.BACK_OFF
+    if receipt.presence is Presence.STAGED:
+        return _go_on(upload, receipt)
+    return _fill(upload, receipt)
+
+
+def _go_on(upload: Upload, receipt: Receipt) -> Step:
+    if receipt.size != upload.size:
+        return _instead(upload)
+    return Step.PROVE if upload.proof is None else Step.FINISH
+
+
+def _fill(upload: Upload, receipt: Receipt) -> Step:
+    """Of an image that waits for bytes, or shows them."""
     if upload.state is State.VERIFYING:
         return Step.VERIFY
     complete = receipt.presence is Presence.COMPLETE
@@ -75,6 +95,12 @@ def next_step(upload: Upload, receipt: Receipt, now: float) -> Step:
     if upload.proof is None and (upload.declared or complete or verdict is Verdict.OPEN):
         return Step.PROVE
     return Step.RECORD if complete else Step.DELIVER
+
+
+def _let_go(upload: Upload, receipt: Receipt) -> bool:
+    """Whether the sink has let go of all that it was to import."""
+    imports = upload.image is not None and upload.image.imports
+    return imports and upload.state is State.VERIFYING and receipt.presence is Presence.AWAITED
 
 
 def _instead(upload: Upload) -> Step:
@@ -150,11 +176,13 @@ _OF_THE_BYTES = OF_THE_IMAGE | {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST}
 
 
 def follows(upload: Upload, now: float, smallest: int) -> bool:
-    """Whether a delivery is worth beginning while its upload is receiving: that is neither too small nor too slow, and
-    its verdict can be told from its head."""
+    """Whether a delivery is worth beginning while its upload is receiving: that is neither too small nor too slow, its
+    verdict can be told from its head, and its image is uploaded plainly."""
     if upload.state is not State.RECEIVING or upload.image is None or upload.size is None or upload.size < smallest:
         return False
     if upload.format is not None and upload.format.verdict is not Verdict.GIVEN:
+        return False
+    if upload.image.imports:  # its last step is the sink's own: nothing is won
         return False
     pace = upload.offset / max(1.0, now - upload.created_at)  # bytes a second
     return pace > 0 and (upload.size - upload.offset) / pace <= LONGEST_FOLLOWED

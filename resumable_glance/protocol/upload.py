@@ -106,19 +106,28 @@ class Owner:
 class ImageRequest:
     """The image that is to come: a new one with `properties`, or the queued one `image_id`.
 
-    `properties` are Glance's own (name, disk_format, tags ...). `store` names a Glance store.
+    `properties` are Glance's own (name, disk_format, tags ...). `store` names the Glance store that it is uploaded to.
+    With `stores` it is staged and imported instead: into these, with none of them into the default one; with
+    `all_stores` into all that there are.
     """
 
     properties: Mapping[str, object] = field(default_factory=dict)
     image_id: str | None = None
     store: str | None = None
+    stores: tuple[str, ...] | None = None
+    all_stores: bool = False
+
+    @property
+    def imports(self) -> bool:
+        return self.all_stores or self.stores is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """The Glance image of an upload. `adopted` means that the client made it, so it is not ours to delete.
 
-    `replaced` are the ids that it had before: of images that could not be filled any more.
+    `replaced` are the ids that it had before: of images that could not be filled any more. `store` and `stores` are as
+    in its request, but that all stores have their names.
     """
 
     id: str
@@ -126,6 +135,12 @@ class Image:
     store: str | None = None
     adopted: bool = False
     replaced: tuple[str, ...] = ()
+    stores: tuple[str, ...] | None = None
+
+    @property
+    def imports(self) -> bool:
+        """Whether its bytes are staged and imported, not uploaded."""
+        return self.stores is not None
 
 
 class Verdict(enum.StrEnum):

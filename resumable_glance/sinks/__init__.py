@@ -2,6 +2,7 @@
 
 DO    make the image known before any byte moves, so that policy and quota have their say first.
 DO    leave an image that got half of its bytes waiting for them again, never complete.
+DO    import an image that is to be imported into all of its stores, or into none: it is complete when it is in all.
 DON'T read a source ahead of the bytes that were asked for, or twice: it is a stream that checks itself,
       and raises in the middle when scratch does not give back what was sent.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from resumable_glance.protocol.delivery import Receipt
+from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner, Trouble
 
 PIECE = 256 * 1024  # bytes: the most that one read gives (see sinks/glance.py)
@@ -59,7 +61,16 @@ class Sink(Protocol):
         """
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
-        """Give the image all `size` bytes of `source`. DeliveryFailed, or what `source` itself raises."""
+        """Give the image all `size` bytes of `source`; one that is to be imported may be busy for a while then.
+
+        DeliveryFailed, or what `source` itself raises.
+        """
+
+    async def finish(self, image: Image, actor: Actor) -> None:
+        """Have an image that is STAGED imported; again, it is no error. DeliveryFailed."""
+
+    async def offer(self, actor: Actor) -> Offer:
+        """Which stores and import methods there are. DeliveryFailed if that can't be asked."""
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         """What the sink has by now. DeliveryFailed if it can't be asked."""

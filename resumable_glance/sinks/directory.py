@@ -18,6 +18,7 @@ from typing import Any
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.files import sync_directory
 from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.offers import Offer, choose
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
 
@@ -32,12 +33,20 @@ class DirectorySink:
         directory.mkdir(parents=True, exist_ok=True)
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        if request.imports:
+            choose(request, await self.offer(actor))
         if request.image_id is not None:
             return await asyncio.to_thread(self._adopted, request.image_id, request.store)
         return await asyncio.to_thread(self._created, request)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         await asyncio.to_thread(self._write, image.id, size, source)
+
+    async def finish(self, image: Image, actor: Actor) -> None:
+        """Nothing is ever staged here."""
+
+    async def offer(self, actor: Actor) -> Offer:
+        return Offer()
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         described = await asyncio.to_thread(self._described, image.id)

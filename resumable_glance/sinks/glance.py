@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from oslo_config import cfg
 
 from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.delivery import ALL_DOUBTS, BROKEN_OFF, OWN_ERROR, Presence, Receipt
+from resumable_glance.protocol.delivery import ALL_DOUBTS, BROKEN_OFF, OWN_ERROR, Receipt
+from resumable_glance.protocol.offers import DIRECT, Offer, choose
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
-from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
+from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source, shown
 from resumable_glance.threads import Threads
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ LOG = logging.getLogger(__name__)
 GROUP = "glance"
 MIB = 1024 * 1024
 AT_ONCE = 16  # questions to Glance, besides the deliveries
-_PRESENCE = {
-    "queued": Presence.AWAITED,
-    "saving": Presence.BUSY,
-    "uploading": Presence.BUSY,
-    "importing": Presence.BUSY,
-    "active": Presence.COMPLETE,
-    "deactivated": Presence.COMPLETE,
-}
 _REFUSALS = {
     400: Reason.IMAGE_REFUSED,
     401: Reason.UNAUTHENTICATED,
@@ -100,10 +93,29 @@ class GlanceSink:
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         def work() -> None:
             with _failures():
+                images = self._client(actor).images
                 # Always the size: without it Glance makes an empty body into an active image of no bytes.
-                self._client(actor).images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
+                if image.imports:
+                    images.stage(image.id, _Pieces(source), image_size=size)
+                    _import(images, image)
+                else:
+                    images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
 
         await self._deliveries.run(work)
+
+    async def finish(self, image: Image, actor: Actor) -> None:
+        def work() -> None:
+            with _failures():
+                _import(self._client(actor).images, image)
+
+        await self._questions.run(work)
+
+    async def offer(self, actor: Actor) -> Offer:
+        def work() -> Offer:
+            with _failures():
+                return _offer(self._client(actor))
+
+        return await self._questions.run(work)
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         return await self._questions.run(self._receipt, image.id, actor)
@@ -155,14 +167,14 @@ class GlanceSink:
         with _refusals():
             client = self._client(actor)
             _check_quota(client, size or 0)
-            if request.store is not None:
-                _check_store(client, request.store)
+            asked = request.store is not None or request.imports  # Glance itself looks only when the data comes
+            stores = choose(request, _offer(client)) if asked else None
             if request.image_id is not None:
-                return self._adopt(client, request, actor)
+                return self._adopt(client, request, stores, actor)
             created = client.images.create(**request.properties)
-        return Image(created["id"], created.get("name"), request.store)
+        return Image(created["id"], created.get("name"), request.store, stores=stores)
 
-    def _adopt(self, client: Any, request: ImageRequest, actor: Actor) -> Image:
+    def _adopt(self, client: Any, request: ImageRequest, stores: tuple[str, ...] | None, actor: Actor) -> Image:
         found = client.images.get(request.image_id)
         if found["owner"] != actor.owner.project_id:  # shared or public: visible, but not theirs to fill
             raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image in your project.")
@@ -173,7 +185,7 @@ class GlanceSink:
                 Reason.IMAGE_REFUSED,
                 "Set the image's disk_format and container_format first: Glance takes no data before.",
             )
-        return Image(found["id"], found.get("name"), request.store, adopted=True)
+        return Image(found["id"], found.get("name"), request.store, adopted=True, stores=stores)
 
     def _found(self, image_id: str, actor: Actor) -> Any:
         """The image as Glance shows it, None if there is none."""
@@ -188,12 +200,7 @@ class GlanceSink:
             raise
 
     def _receipt(self, image_id: str, actor: Actor) -> Receipt:
-        found = self._found(image_id, actor)
-        if found is None:
-            return Receipt(Presence.GONE)
-        sha512 = found.get("os_hash_value") if found.get("os_hash_algo") == "sha512" else None
-        presence = _PRESENCE.get(found["status"], Presence.GONE)
-        return Receipt(presence, found.get("size"), found.get("checksum"), sha512)
+        return shown.receipt(self._found(image_id, actor))
 
     def _discard(self, image_id: str, actor: Actor) -> None:
         from glanceclient import exc
@@ -245,18 +252,22 @@ def _check_quota(client: Any, size: int) -> None:
         )
 
 
-def _check_store(client: Any, store: str) -> None:
-    """Glance itself looks at the store only when the data comes. 404 from it: it has one store, without a name."""
+def _import(images: Any, image: Image) -> None:
+    """Into all of the stores, or none: so an image is never active before it is wherever it shall be."""
+    images.image_import(image.id, method=DIRECT, stores=list(image.stores or ()) or None, allow_failure=False)
+
+
+def _offer(client: Any) -> Offer:
+    """404: it has one store, without a name; or it is too old for imports."""
     from glanceclient import exc
 
-    try:
-        stores = [each["id"] for each in client.images.get_stores_info()["stores"] if not each.get("read-only")]
-    except exc.HTTPNotFound:
-        stores = []
-    if store not in stores:
-        raise Refused(
-            Reason.IMAGE_REFUSED, f"There is no such store. There are: {', '.join(stores) or 'none to name'}."
-        )
+    def asked(question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except exc.HTTPNotFound:
+            return {}
+
+    return shown.offer(asked(client.images.get_stores_info), asked(client.images.get_import_info))
 
 
 def _ours_to_say(name: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 
 from resumable_glance.errors import Reason
 from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.offers import DIRECT
 from resumable_glance.protocol.upload import Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
 from resumable_glance.testing.promises import BrokenPromise, promised, raises, refused
@@ -71,6 +72,7 @@ async def check_sink(sink: Sink, actor: Actor, request: ImageRequest) -> None:
     promised(request.image_id is None, "check_sink() wants a request for a new image.")
     promised(bool((await sink.check()).strip()), "check() is a sentence on where images go.")
     for check in (
+        _what_is_not_offered_is_refused,
         _an_image_is_known_before_its_bytes,
         _delivered_bytes_are_what_the_receipt_says,
         _an_image_of_no_bytes_is_complete_too,
@@ -125,6 +127,17 @@ def _complete(receipt: Receipt, data: bytes) -> None:
     promised(receipt.sha512 == sha512, f"The receipt has the sha512 of the bytes that were delivered; it is {receipt}.")
 
 
+async def _what_is_not_offered_is_refused(sink: Sink, actor: Actor, request: ImageRequest) -> None:
+    offer = await sink.offer(actor)
+    nowhere = ImageRequest(request.properties, stores=("no-such-store",))
+    sentence = "An image can't be imported into a store that is not offered: IMAGE_REFUSED."
+    await refused(sink.prepare(nowhere, 1, actor), [Reason.IMAGE_REFUSED], sentence)
+    if DIRECT not in offer.import_methods:
+        sentence = "Where no import is offered none can be asked for: IMAGE_REFUSED."
+        everywhere = ImageRequest(request.properties, all_stores=True)
+        await refused(sink.prepare(everywhere, 1, actor), [Reason.IMAGE_REFUSED], sentence)
+
+
 async def _an_image_is_known_before_its_bytes(sink: Sink, actor: Actor, request: ImageRequest) -> None:
     async with _image(sink, actor, request, 100) as image:
         receipt = await sink.receipt(image, actor)
@@ -132,6 +145,10 @@ async def _an_image_is_known_before_its_bytes(sink: Sink, actor: Actor, request:
         promised(not image.adopted, "An image that the sink made is not an adopted one.")
         promised(image.name == request.properties.get("name"), "An image has the name that was asked for.")
         promised(image.store == request.store, "An image remembers its store.")
+        promised(image.imports == request.imports, "An image remembers that it is to be imported.")
+        promised(
+            image.stores == request.stores or request.all_stores, "An image remembers the stores that it goes into."
+        )
         async with _image(sink, actor, request, 100) as other:
             promised(image.id != other.id, "Each prepared image is one of its own.")
 
@@ -208,7 +225,7 @@ async def _another_image_can_be_made_like_it(sink: Sink, actor: Actor, request: 
             properties is not None and properties.items() >= request.properties.items(),
             f"properties() has what was asked for; it is {properties}.",
         )
-        again = ImageRequest({**(properties or {}), "id": str(uuid.uuid4())}, store=request.store)
+        again = dataclasses.replace(request, properties={**(properties or {}), "id": str(uuid.uuid4())})
         async with _image(sink, actor, again, 100) as other:
             promised(other.id == again.properties["id"], "A new image has the id that it shall have.")
             promised(await sink.properties(other, actor) == properties, "An image made like another one is like it.")
@@ -218,7 +235,8 @@ async def _another_image_can_be_made_like_it(sink: Sink, actor: Actor, request: 
 async def _a_waiting_image_can_be_adopted(sink: Sink, actor: Actor, request: ImageRequest) -> None:
     data = _content(1000)
     async with _image(sink, actor, request, len(data)) as image:
-        adopted = await sink.prepare(ImageRequest(image_id=image.id, store=request.store), len(data), actor)
+        theirs = dataclasses.replace(request, properties={}, image_id=image.id)
+        adopted = await sink.prepare(theirs, len(data), actor)
         promised(adopted.id == image.id, "An adopted image is the one that was asked for.")
         promised(adopted.adopted, "An adopted image is known as one: it is not ours to delete.")
         await _deliver(sink, adopted, len(data), WatchedSource(data), actor)

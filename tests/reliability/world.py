@@ -33,6 +33,7 @@ from resumable_glance.catalog import Catalog
 from resumable_glance.handoff import Handoff
 from resumable_glance.news import News
 from resumable_glance.protocol.delivery import Presence, Receipt
+from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.upload import HOLDING_SCRATCH, Hitch, Image, ImageRequest, Owner, State
 from resumable_glance.scratch.local import LocalScratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Source
@@ -193,6 +194,12 @@ class MemorySink:
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         await asyncio.to_thread(self._take, image.id, size, source)
+
+    async def finish(self, image: Image, actor: Actor) -> None:
+        raise NotImplementedError("nothing is ever staged here")
+
+    async def offer(self, actor: Actor) -> Offer:
+        return Offer()
 
     async def receipt(self, image: Image, actor: Actor) -> Receipt:
         self.asked()
