@@ -125,4 +125,15 @@ BUGS: tuple[Bug, ...] = (
         "test_parts.py::test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is_not_in_it",
         "6714893",
     ),
+    Bug(
+        "Of two buffers of a body the later one could be read first, if the earlier one became full at the very moment "
+        "in which nobody waited for it any longer: bytes changed their places.",
+        "test_receiving.py::test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first",
+        "73ca51a",
+    ),
+    Bug(
+        "A reader who left in the middle of a body kept its buffers from all others, for ever.",
+        "test_receiving.py::test_at_the_end_every_buffer_is_back_once",
+        "5ec2ab8",
+    ),
 )
