@@ -2,7 +2,7 @@
 
 Each schedule is a list of faults that the requests about one image meet, one after the other, in a proxy before Glance;
 what fails for good is tried again by its owner. Many uploads run at once, so that all of them meet the kills of each.
-Every other one comes slowly enough that Glance is given its bytes while it comes.
+Of some of them Glance is given the bytes while they come.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ FIRST = (
 
 def run(count: int, seed: int) -> Result:
     chance = random.Random(seed)
-    known = [*FIRST, *FIRST[1:], FIRST[0]]  # each of them both in the plain way and followed
-    schedules = [*known, *(drawn(chance) for _ in range(count - len(known)))][:count]
+    schedules = [*FIRST, *FIRST, *(drawn(chance) for _ in range(count - 2 * len(FIRST)))][:count]
     tally: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, start(directory=Path(name) / "cloud") as cloud:
         days = _BadDays(cloud, Path(name) / "service")
@@ -63,6 +62,11 @@ def run(count: int, seed: int) -> Result:
             f"({sum(tally.values())} faults: {told}; {days.replaced} images replaced, {days.retries} other tries)",
             {"schedules": count, "faults": sum(tally.values()), "replaced": days.replaced},
         )
+
+
+def followed(number: int) -> bool:
+    """The first ones first in the plain way, then followed; of all others every other one."""
+    return len(FIRST) <= number and (number < 2 * len(FIRST) or number % 2 == 1)
 
 
 def drawn(chance: random.Random) -> tuple[Fault, ...]:
@@ -104,7 +108,8 @@ class _BadDays:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
         cast = {}
         for number, faults in enumerate(schedules, first):
-            size = FOLLOWED if number % 2 else LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
+            size = LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
+            size = FOLLOWED if followed(number) else size
             name, content = f"schedule {number}", chance.randbytes(size)
             url = client.created(len(content), image={**RAW, "name": name})
             self.glance.schedule(name, list(faults))
