@@ -151,8 +151,7 @@ class Edge(Http):
         keep = b"" if self.cycle.keep_alive else b"Connection: close\r\n"
         length = [name + b": " + value + b"\r\n" for name, value in self.scope["headers"]
                   if name in {b"content-length", b"transfer-encoding"}]  # fmt: skip
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parse_anew()
         self._muted = True
         self.parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", keep, *length, b"\r\n"]))
         self._muted = False

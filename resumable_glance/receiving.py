@@ -216,8 +216,13 @@ class Http(HttpToolsProtocol):
         """All of a body has come; from now on the transport speaks to us again."""
         self.cycle.more_body = False
         self.cycle.message_event.set()
-        self.parser = httptools.HttpRequestParser(self)
+        self.parse_anew()
         self.transport.set_protocol(self)
+
+    def parse_anew(self) -> None:
+        """Let another parser read what comes next, as lenient as the one that uvicorn makes."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def expected(self, cycle: RequestResponseCycle) -> None:
         """Tell a client that waits for it to go on (RFC 9110, section 10.1.1)."""

@@ -209,6 +209,19 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(served: Serv
             assert file.read(length).decode() == told(CONTENT[:3000])
 
 
+def test_what_follows_the_last_request_of_a_connection_is_harmless_after_a_body_too(served: Served) -> None:
+    last = head(0, "asgi", Connection="close") + b"and something more"
+    for bodies in (0, 1):
+        with connection(served) as line:
+            for _ in range(bodies):
+                line.sendall(head(3000, "direct"))
+                time.sleep(0.05)
+                line.sendall(CONTENT[:3000])
+                assert answer(line) == told(CONTENT[:3000])
+            line.sendall(last)
+            assert answer(line) == told(b"")
+
+
 def test_at_the_end_every_buffer_is_back_once(served: Served) -> None:
     with connection(served) as line:
         line.sendall(head(len(CONTENT), "direct", most=3000) + CONTENT)
