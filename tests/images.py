@@ -98,8 +98,7 @@ def made_by_qemu(name: str, *options: str, size: int = 8 * MIB) -> Path:
         base = qcow2(8 * MIB)
         known = {"BASE": str(base), "DATA": f"{path}.data"}
         words = [re.sub("BASE|DATA", lambda word: known[word[0]], each) for each in options]
-        command: list[str | Path] = [qemu_img(), "create", "-q", *words, path]
-        subprocess.run([*command] if "BASE" in "".join(options) else [*command, str(size)], check=True)
+        _create(*words, path, *([] if "BASE" in "".join(options) else [str(size)]))
 
     return _image(name, make)
 
@@ -165,6 +164,19 @@ def looks_like_qcow2(content: bytes) -> bytes:
     """The same bytes, but the first sector is that of a qcow2 image with a disk of 8 GiB."""
     header = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, 0, 0, 16, 8 * 1024 * MIB)
     return header.ljust(SECTOR, b"\0") + content[SECTOR:]
+
+
+def _create(*arguments: str | Path, tries: int = 20) -> None:
+    """Run `qemu-img create`.
+
+    For LUKS it measures how long a key takes, and gives up when not one tick of the clock passes meanwhile; how often
+    that happens is up to the processor and luck, so it is tried again.
+    """
+    run = subprocess.run([qemu_img(), "create", "-q", *arguments], stderr=subprocess.PIPE, text=True)
+    if "accurate CPU usage" in run.stderr and tries > 1:
+        _create(*arguments, tries=tries - 1)
+    elif run.returncode:
+        raise RuntimeError(f"qemu-img create {arguments}: {run.stderr}")
 
 
 def _image(name: str, maker: Callable[[Path], None]) -> Path:

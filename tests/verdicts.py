@@ -52,7 +52,8 @@ _VDI = _converted("disk.vdi", "-O", "vdi")
 _VHD = _converted("dynamic.vhd", "-O", "vpc")
 _FIXED_VHD = _converted("fixed.vhd", "-O", "vpc", "-o", "subformat=fixed")
 _VHDX = _converted("disk.vhdx", "-O", "vhdx")
-_LUKS = _made("disk.luks", "--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s,iter-time=10")
+_SLOW_KEY = "key-secret=s,iter-time=10,hash-alg=ripemd160"
+_LUKS = _made("disk.luks", "--object", "secret,id=s,data=x", "-f", "luks", "-o", _SLOW_KEY)
 _QED = _made("disk.qed", "-f", "qed")
 
 CASES = [
