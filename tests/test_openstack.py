@@ -21,6 +21,7 @@ from resumable_glance.protocol.upload import ImageRequest, Owner
 from resumable_glance.sinks import Actor
 from resumable_glance.sinks.glance import GlanceSink
 from resumable_glance.testing import check_gate, check_sink
+from resumable_glance.testing.sinks import WatchedSource
 from tests.cloud import ADMIN, DEMO, OTHER, READER, SERVICE, Cloud, User, start
 from tests.service import Service, beside
 from tests.wire import RAW, Client, bearer, md5, reason
@@ -106,6 +107,36 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
     sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
     asyncio.run(check_sink(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
+
+
+def test_what_glance_says_the_same_of_every_image_is_asked_once(
+    cloud: Cloud, glance_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schema, and that there are no limits. Each question costs Glance as much as making an image."""
+    settings, conf = config.load([str(glance_service.configuration)])
+    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
+    actor = Actor(Owner(str(cloud.session(DEMO).get_project_id()), "user"), cloud.token(DEMO))
+    asked: list[str] = []
+    send = requests.Session.send
+
+    def noted(self: requests.Session, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        if str(request.url).startswith(cloud.image_url):
+            asked.append(f"{request.method} {request.path_url}")
+        return send(self, request, **named)
+
+    async def filled() -> str:
+        image = await sink.prepare(ImageRequest(RAW), SIZE, actor)
+        await sink.deliver(image, SIZE, WatchedSource(CONTENT), actor)
+        assert (await sink.receipt(image, actor)).sha512 == hashlib.sha512(CONTENT).hexdigest()
+        return image.id
+
+    monkeypatch.setattr(requests.Session, "send", noted)
+    first, second = asyncio.run(filled()), asyncio.run(filled())
+    assert asked == [
+        "GET /v2/info/usage", "GET /v2/schemas/image",
+        "POST /v2/images", f"PUT /v2/images/{first}/file", f"GET /v2/images/{first}",
+        "POST /v2/images", f"PUT /v2/images/{second}/file", f"GET /v2/images/{second}",
+    ]  # fmt: skip
 
 
 # Who may

@@ -21,6 +21,8 @@ from resumable_glance.protocol.delivery import ALL_DOUBTS, BROKEN_OFF, OWN_ERROR
 from resumable_glance.protocol.offers import DIRECT, Offer, choose
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
 from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source, shown
+from resumable_glance.sinks.clients import Clients
+from resumable_glance.sinks.quota import Quota
 from resumable_glance.threads import Threads
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 GROUP = "glance"
-MIB = 1024 * 1024
 AT_ONCE = 16  # questions to Glance, besides the deliveries
 _REFUSALS = {
     400: Reason.IMAGE_REFUSED,
@@ -84,6 +85,8 @@ class GlanceSink:
         if self._adapter.service_type is None and self._adapter.endpoint_override is None:
             self._adapter.service_type = "image"
         self._saving_time = saving_time
+        self._clients = Clients()
+        self._quota = Quota()
         self._deliveries = Threads(workers, "deliver")
         self._questions = Threads(AT_ONCE, "glance")
 
@@ -166,7 +169,7 @@ class GlanceSink:
     def _prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         with _refusals():
             client = self._client(actor)
-            _check_quota(client, size or 0)
+            self._quota.check(client, size or 0)
             asked = request.store is not None or request.imports  # Glance itself looks only when the data comes
             stores = choose(request, _offer(client)) if asked else None
             if request.image_id is not None:
@@ -216,13 +219,11 @@ class GlanceSink:
                 raise
 
     def _client(self, actor: Actor) -> Any:
-        import glanceclient
-
         from resumable_glance.sinks.once import as_owner
 
         self._service.get_token()  # the other session finds it in the plugin, and has not to ask Keystone
         session = as_owner(self._plain, self._endpoint(), actor.token, self._saving_time)
-        return glanceclient.Client("2", session=session, global_request_id=actor.request_id)
+        return self._clients.client(session, actor.request_id)
 
     def _endpoint(self) -> str:
         endpoint = self._adapter.get_endpoint()
@@ -231,25 +232,6 @@ class GlanceSink:
                 Hitch.SINK_UNAVAILABLE, "Keystone's catalog has no image service that [glance] describes."
             )
         return str(endpoint).rstrip("/").removesuffix("/v2")
-
-
-def _check_quota(client: Any, size: int) -> None:
-    """Glance itself looks only when the data comes, and then only whether the quota is used up already.
-
-    Its API has no other limit to ask for: user_storage_quota and image_size_cap are its own secrets.
-    """
-    from glanceclient import exc
-
-    try:
-        total = client.info.get_usage().get("image_size_total")  # MiB, rounded down; nothing without unified limits
-    except exc.HTTPNotFound:  # before Xena
-        return
-    if total is not None and 0 <= total["limit"] < total["usage"] + -(-size // MIB):
-        raise Refused(
-            Reason.OVER_QUOTA,
-            f"Your project has {total['usage']} MiB of images and may have {total['limit']} MiB; this one has "
-            f"{-(-size // MIB)} MiB. Delete images, or ask for more quota.",
-        )
 
 
 def _import(images: Any, image: Image) -> None:
