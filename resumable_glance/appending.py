@@ -106,17 +106,20 @@ class Appending:
             check_order(upload, chunk)
             upload = await self._creation.take(upload, append, place)
             try:
-                if not await self._take(upload, append, place, extents, lease, identity, body):
-                    empty = place.length == 0 and not await lease.read(body)
-                    same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
-                    return await self._repeated(upload.id, same, identity)
+                grown = await self._take(upload, append, place, extents, lease, identity, body)
+            except FileNotFoundError:
+                empty = place.length == 0 and not await lease.read(body)
+                same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
+                return await self._repeated(upload.id, same, identity)
             except Objection as objection:
                 raise await self._judge.refuted(upload, objection) from objection
             except Refused as refusal:
                 if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
                     refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset
                 raise
-            return await self._concluded(append, identity)
+            if grown is None or grown.state is not State.RECEIVING:  # it may have gone on since
+                grown = await self._owned(upload.id, identity)
+            return await self._concluded(append, grown, identity)
 
     async def _take(
         self,
@@ -127,42 +130,39 @@ class Appending:
         lease: Lease,
         identity: Identity,
         body: Body,
-    ) -> bool:
-        """Take a chunk, of whose place some `extents` are durable; False if there is no file for it.
+    ) -> Upload | None:
+        """Take a chunk, of whose place some `extents` are durable; the upload as it is now, None if nothing was new.
 
-        Refused, or Objection.
+        Refused, Objection, or FileNotFoundError if scratch was freed.
         """
-        chunk, head = append.chunk, None
+        chunk, head, newest = append.chunk, None, None
         # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
         seals = chunk.last is None and upload.image is not None
 
         async def commit(new: list[Extent]) -> None:
+            nonlocal newest
             now = self._clock()
             expires_at = now + self._settings.upload_expiry
             found = None if head is None else head.found
-            grown = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
-            self._handoff.grown(grown)
-            if grown.state is State.SEALED:
-                await self._sealed(grown, identity)
+            newest = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
+            self._handoff.grown(newest)
+            if newest.state is State.SEALED:
+                await self._sealed(newest, identity)
 
-        try:
-            async with self._scratch.open(upload.id) as file:
-                if chunk.zeros:
-                    await zeros.take(chunk, place, extents, file, commit, body, lease)
-                else:
-                    head = await self._judge.head(upload, place, file)
-                    durable = [each.range for each in extents]
-                    size = self._settings.commit_size
-                    await Intake(chunk, place, durable, file, commit, size, head).run(body, lease)
-                if head is None or head.found is None:
-                    await self._judge.look_back(upload, file)
-        except FileNotFoundError:
-            return False
-        return True
+        async with self._scratch.open(upload.id) as file:
+            if chunk.zeros:
+                await zeros.take(chunk, place, extents, file, commit, body, lease)
+            else:
+                head = await self._judge.head(upload, place, file)
+                durable = [each.range for each in extents]
+                size = self._settings.commit_size
+                await Intake(chunk, place, durable, file, commit, size, head).run(body, lease)
+            if head is None or head.found is None:
+                await self._judge.look_back(upload, file)
+        return newest
 
-    async def _concluded(self, append: Append, identity: Identity) -> Upload:
+    async def _concluded(self, append: Append, upload: Upload, identity: Identity) -> Upload:
         """The upload after a chunk that came whole, which may have said that it is the last one."""
-        upload = await self._owned(append.upload_id, identity)
         if append.chunk.last and upload.size is None:
             upload = await self._catalog.declare(upload.id, upload.received, ())
         if append.chunk.last and not upload.filled:

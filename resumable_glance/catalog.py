@@ -42,6 +42,7 @@ from resumable_glance.protocol.welcome import check_parts, check_writable, decla
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
+_UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # of the columns that it is given
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 
 
@@ -165,13 +166,18 @@ class Catalog:
                 expires_at=expires_at,
                 format=found or upload.format,
             )
-            return _save(db, grown)
+            return _save(db, upload, grown)
 
         return await self.run(work)
 
     async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
         """Write down what the client says of the whole. Refused as welcome.declare."""
-        return await self.run(lambda db: _save(db, declare(_existing(db, upload_id), size, digests)))
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            return _save(db, upload, declare(upload, size, digests))
+
+        return await self.run(work)
 
     async def reserve(self, upload_id: str, stop: int) -> None:
         """Promise the bytes up to `stop` to an upload whose size is not known."""
@@ -187,7 +193,8 @@ class Catalog:
             _add(db, upload, credential)
             start = 0
             for part in parts:
-                _save(db, dataclasses.replace(part, state=follow(part.state, Event.JOINED), joined_into=upload.id))
+                joined = dataclasses.replace(part, state=follow(part.state, Event.JOINED), joined_into=upload.id)
+                _save(db, part, joined)
                 db.execute(_moved(part.id, upload.id, start))
                 start += part.received
 
@@ -202,7 +209,7 @@ class Catalog:
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
             state = follow(upload.state, event)
-            return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+            return _save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self.run(work)
 
@@ -223,7 +230,7 @@ class Catalog:
                 for image_id in upload.images:
                     _leave_image(db, upload, image_id, now, credential)
             for each in (upload, *(_existing(db, part) for part in upload.parts)):
-                _save(db, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
+                _save(db, each, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
             return True
 
         return await self.run(work)
@@ -236,7 +243,7 @@ class Catalog:
             state = follow(upload.state, Event.REFUTED)
             if image_too and upload.image is not None:
                 _leave_image(db, upload, upload.image.id, now)
-            return _save(db, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+            return _save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self.run(work)
 
@@ -252,6 +259,7 @@ class Catalog:
             new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
             return _save(
                 db,
+                upload,
                 dataclasses.replace(
                     upload,
                     state=follow(upload.state, Event.REPLACED),
@@ -272,13 +280,18 @@ class Catalog:
             upload = _existing(db, upload_id)
             if upload.successor is not None:
                 _leave_image(db, upload, upload.successor, now)
-                _save(db, dataclasses.replace(upload, successor=None))
+                _save(db, upload, dataclasses.replace(upload, successor=None))
 
         await self.run(work)
 
     async def note(self, upload_id: str, **changes: Any) -> Upload:
         """Record what was learned of an upload without a change of its state."""
-        return await self.run(lambda db: _save(db, dataclasses.replace(_existing(db, upload_id), **changes)))
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            return _save(db, upload, dataclasses.replace(upload, **changes))
+
+        return await self.run(work)
 
     async def prove(self, upload_id: str, proof: Proof) -> Upload:
         """Record what we computed over all bytes."""
@@ -416,12 +429,15 @@ def _changed(db: sa.Connection, upload_id: str) -> None:
     db.info["changed"].add(upload_id)
 
 
-def _save(db: sa.Connection, upload: Upload) -> Upload:
+def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
+    """Write down what has changed of an upload, and no more: each index of a column that is written is written, too."""
     _changed(db, upload.id)
-    values = schema.upload_row(upload)
+    old = schema.upload_row(before)
+    values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
     if upload.state in ENDED:  # nobody will act on the owner's behalf any more
         values["credential"] = None
-    db.execute(uploads.update().where(uploads.c.id == upload.id).values(values))
+    if values:
+        db.execute(_UPDATE, values | {"which": upload.id})
     return upload
 
 

@@ -23,11 +23,12 @@ from resumable_glance.chunks import BATCH, HELD
 from resumable_glance.middleware import BODY
 
 READ = 256 * 1024  # bytes: the most that one read takes from those who have no buffers of their own
-MOST = 64  # buffers of BATCH bytes for all bodies together; one that comes fast has two
+BUFFER = 2 * BATCH  # bytes: so much is written and hashed at once of a body that comes fast
+MOST = 32  # buffers for all bodies together; one that comes fast has two
 
 
 class Buffers:
-    """At most `count` buffers of BATCH bytes, made when they are needed and then kept."""
+    """At most `count` buffers of BUFFER bytes, made when they are needed and then kept."""
 
     def __init__(self, count: int = MOST) -> None:
         self._unmade = count
@@ -39,7 +40,7 @@ class Buffers:
             return []
         taken, self._idle = self._idle[-2:], self._idle[:-2]
         self._unmade -= 2 - len(taken)
-        return taken + [bytearray(BATCH) for _ in range(2 - len(taken))]
+        return taken + [bytearray(BUFFER) for _ in range(2 - len(taken))]
 
     def give_back(self, buffers: list[bytearray]) -> None:
         self._idle += buffers
@@ -80,7 +81,7 @@ class Body(asyncio.BufferedProtocol):
         else:
             self._cycle.body += memoryview(self._http.common)[:nbytes]
             self._cycle.message_event.set()
-            if self._wanted and nbytes == len(self._http.common) and self.rest >= BATCH:
+            if self._wanted and nbytes == len(self._http.common) and self.rest >= BUFFER:
                 self._speed_up()
             elif len(self._cycle.body) > HIGH_WATER_LIMIT:
                 self._http.flow.pause_reading()
@@ -143,7 +144,7 @@ class Body(asyncio.BufferedProtocol):
             if self._filling is None and self._spare:
                 self._filling = self._spare.pop()
             self._turn_over()
-        if self._full is None or (self._filling is not None and self._filled < BATCH):
+        if self._full is None or (self._filling is not None and self._filled < BUFFER):
             self._http.flow.resume_reading()
         return piece
 
@@ -162,13 +163,13 @@ class Body(asyncio.BufferedProtocol):
 
     def _turn_over(self) -> None:
         """A buffer that is full waits to be read, one at a time; meanwhile the other one is filled."""
-        if self._filling is None or not self._filled or (self._filled < BATCH and self.rest):
+        if self._filling is None or not self._filled or (self._filled < BUFFER and self.rest):
             return
         if self._full is None:
             self._full = memoryview(self._filling)[: self._filled]
             self._filling, self._filled = self._spare.pop() if self._spare else None, 0
             self._cycle.message_event.set()
-        if self._filling is None or self._filled == BATCH:
+        if self._filling is None or self._filled == BUFFER:
             self._http.flow.pause_reading()
 
     def _slow_down(self) -> memoryview | bytes:

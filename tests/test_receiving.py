@@ -26,7 +26,7 @@ from resumable_glance import receiving
 from resumable_glance.middleware import BODY
 from resumable_glance.receiving import Buffers, Http
 
-BATCH = 1000  # bytes, so that small bodies fill many buffers
+BUFFER = 1000  # bytes, so that small bodies fill many of them
 READ = 250
 POOL = 6  # buffers
 CONTENT = random.Random(5).randbytes(50_000)
@@ -89,7 +89,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(receiving, "BATCH", BATCH)
+    patch.setattr(receiving, "BUFFER", BUFFER)
     patch.setattr(receiving, "HELD", 0.02)
     running = Served()
     yield running
@@ -251,7 +251,7 @@ def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No connection can be made to be so exact; so its two ends are not real here."""
-    monkeypatch.setattr(receiving, "BATCH", BATCH)
+    monkeypatch.setattr(receiving, "BUFFER", BUFFER)
     monkeypatch.setattr(receiving, "HELD", 0.01)
 
     async def scenario() -> None:
@@ -279,7 +279,7 @@ def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too
         reading = asyncio.create_task(body.read())
         await asyncio.sleep(0)
         # Due right before the reader's patience ends; and nobody looks before both are.
-        for length in (BATCH, 10):
+        for length in (BUFFER, 10):
             asyncio.get_running_loop().call_later(0.005, come, length)
         busy(0.03)
         await asyncio.sleep(0.001)

@@ -14,7 +14,7 @@ from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Extent
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
-from tests.bench.servers import MIB, NO_LIMITS
+from tests.bench.servers import MIB, RECEIVING_ONLY
 from tests.raw import Answer, Line, Request
 from tests.reliability.startup import RECEIVED, SIZE, STARTS, files, leave, started, unfinished
 from tests.service import Service, development
@@ -33,7 +33,7 @@ FRAGMENT = 4 * KIB  # bytes
 def uploads(quick: bool) -> Iterator[Measure | LeftOut]:
     for count in UPLOADS[: 2 if quick else None]:
         with tempfile.TemporaryDirectory() as directory:
-            yield from among(development(Path(directory), NO_LIMITS), count, random.Random(count))
+            yield from among(development(Path(directory), RECEIVING_ONLY), count, random.Random(count))
 
 
 def among(service: Service, count: int, chance: random.Random) -> Iterator[Measure]:
@@ -54,7 +54,7 @@ def fragments(quick: bool) -> Iterator[Measure | LeftOut]:
     for count in FRAGMENTS[: 2 if quick else None]:
         for how, distance in (("gaps between", 2 * FRAGMENT), ("no gaps", FRAGMENT)):
             with tempfile.TemporaryDirectory() as directory:
-                yield from broken_up(development(Path(directory), NO_LIMITS), count, distance, how)
+                yield from broken_up(development(Path(directory), RECEIVING_ONLY), count, distance, how)
 
 
 def broken_up(service: Service, count: int, distance: int, how: str) -> Iterator[Measure]:
@@ -71,7 +71,7 @@ def broken_up(service: Service, count: int, distance: int, how: str) -> Iterator
 
 def sizes(quick: bool) -> Iterator[Measure | LeftOut]:
     """All zeros but the last MiB; a byte is left to come, so that nothing is handed over meanwhile."""
-    with tempfile.TemporaryDirectory() as directory, development(Path(directory), NO_LIMITS) as service:
+    with tempfile.TemporaryDirectory() as directory, development(Path(directory), RECEIVING_ONLY) as service:
         for size in SIZES[: 2 if quick else None]:
             total = size * GIB + 1
             body = random.Random(size).randbytes(MIB)

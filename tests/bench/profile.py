@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.bench import sampled
 from tests.bench.contest import Contest, LeftOut, Measure
 from tests.bench.sender import sending
-from tests.bench.servers import MIB, NO_LIMITS, Native, Work, content
+from tests.bench.servers import MIB, RECEIVING_ONLY, Native, Work, content
 from tests.service import Service, development
 from tests.wire import Client
 
@@ -23,7 +23,7 @@ LEAST = 0.5  # per cent; what has less is told together
 
 def profile(quick: bool) -> Iterator[Measure | LeftOut]:
     with contextlib.ExitStack() as stack:
-        service = development(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "service", NO_LIMITS)
+        service = development(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "service", RECEIVING_ONLY)
         service.module = "tests.bench.sampled"
         stack.enter_context(service)
         sender, contestant = stack.enter_context(sending()), Native(service)
