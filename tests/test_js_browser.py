@@ -160,6 +160,31 @@ def test_it_goes_on_after_cuts_and_progress_never_runs_backwards(service: Servic
     assert all(each["fraction"] < 1 for each in page.evaluate("seen") if each["phase"] != "active")
 
 
+def test_what_becomes_of_the_image_is_told_by_events(service: Service, site: str, browser: Browser) -> None:
+    asked: list[str] = []
+
+    def stale(route: Route) -> None:
+        """The first answer is older than it is, and later ones never come: who asks learns nothing."""
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            answer = route.fetch()
+            route.fulfill(response=answer, json={**answer.json(), "state": "delivering", "hashes": None})
+
+    page = opened(browser, site, disk(40))
+    watched: list[str] = []
+    page.on("request", lambda request: watched.append(request.url) if request.url.endswith("/events") else None)
+    page.route(
+        re.compile("/v1/uploads/[^/]+$"),
+        lambda route: stale(route) if route.request.method == "GET" else route.continue_(),
+    )
+    begin(page, service.url)
+    end = ended(page)
+    assert_uploaded(service, end, disk(40))
+    assert asked[0] == end["url"]
+    assert watched == [f"{end['url']}/events"]
+    assert "handing over" in page.evaluate("seen.map(each => each.phase)")
+
+
 def test_a_changed_file_is_not_mixed_with_the_one_that_was_begun(
     service: Service, site: str, browser: Browser, tmp_path: Path
 ) -> None:

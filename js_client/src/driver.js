@@ -1,7 +1,9 @@
 // Does what the plan says, and tells it what came of that. No decisions here.
 
 import { plan } from './plan.js'
-import { answer, request } from './wire.js'
+import { answer, lastEvent, request } from './wire.js'
+
+const LONGEST = 1e6 // characters of one stream of events: it is kept in memory as a whole
 
 export class Driver {
   /**
@@ -129,6 +131,11 @@ export class Driver {
       ...head,
       body: Array.isArray(body) ? file.slice(...body) : body || undefined,
       signal: broken.signal,
+      onText: (text) => {
+        stop()
+        stop = watch()
+        if (effect.do === 'watch' && !broken.signal.aborted) this._told(text, broken)
+      },
       onProgress: (sent) => {
         stop()
         stop = watch()
@@ -137,5 +144,11 @@ export class Driver {
     })
     stop()
     return answer(why && !came.status ? { ...came, why } : came)
+  }
+
+  _told(text, stream) {
+    const document = lastEvent(text)
+    if (document) this.send({ type: 'told', document })
+    if (text.length > LONGEST) stream.abort() // and another one is opened
   }
 }

@@ -1,4 +1,15 @@
-// What an answer that ends an upload means, as data.
+// What answers mean: what has to be done about one, and what one that ends an upload says, as data.
+
+/** `done`, `retry`, `gone` and so on. */
+export const verdict = ({ status, reason }) => {
+  if (status >= 200 && status < 300) return 'done'
+  if (reason === 'upload-sealed') return 'ask'
+  if (status === 401) return 'renew'
+  if (!status || status >= 500 ? status !== 501 : [408, 425, 429].includes(status)) return 'retry'
+  if (['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short'].includes(reason)) return 'retry'
+  if (reason === 'chunk-too-large' || (status === 413 && !reason)) return 'shrink'
+  return status === 404 || status === 410 ? 'gone' : 'give up'
+}
 
 const REASONS = {
   forbidden: 'forbidden',

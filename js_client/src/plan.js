@@ -4,15 +4,17 @@
 // Its one rule: a byte counts only when the service has said that it is durable.
 //
 // `doing` is the one thing besides chunks that is waited for: an effect's name, or `wait` until `then`, or `send`.
+// `stream` is one of events after the bytes are safe: `asked` for, `heard`, or `refused`.
 // `pieces` are the ranges on their way: hashing -> ready -> flying -> durable.
 
-import { failure } from './failures.js'
+import { failure, verdict } from './failures.js'
 import { FIRST, LARGEST, SMALLEST, adapted, cut, fill, half, joined, narrowed } from './pieces.js'
 import { merge, missing } from './ranges.js'
 import { OVER, cancels, hex, phaseOf, unsafe } from './telling.js'
 
 const LONGEST_DELAY = 15 // seconds: a service that is back is found within this
 const LONGEST_WISH = 300 // seconds; a longer Retry-After is not believed
+const SELDOM = 30 // seconds between two questions while a stream of events tells everything sooner
 const MOST_MISMATCHES = 5 // times in a row that a chunk may arrive damaged before it is no accident any more
 const NOTHING = []
 
@@ -41,6 +43,7 @@ export const begin = ({ size, url = null, anew = false, largest = LARGEST, paral
   failures: 0,
   mismatches: 0,
   polls: 0,
+  stream: null,
   generation: 0,
   renewed: false,
   zeros: null,
@@ -100,7 +103,13 @@ const STEPS = {
 
   broken: (state, { code, message }) => fail(state, { code, message }),
 
-  answer: (state, event) => (event.to === 'send' ? sent(state, event) : heard(state, event)),
+  // What asking would have told.
+  told: (state, { document }) =>
+    state.stream && (state.doing === 'ask' || (state.doing === 'wait' && state.then === 'ask'))
+      ? learn({ ...state, stream: 'heard', failures: 0, trouble: null }, document)
+      : [state, NOTHING],
+
+  answer: (state, event) => (ANSWERS[event.to] ?? heard)(state, event),
 }
 
 // What comes next
@@ -120,7 +129,10 @@ const again = (state) => create({ ...state, url: null, durable: [] }, [{ do: 'fo
 
 const wait = (state, seconds, doing) => [{ ...state, doing: 'wait', then: doing }, [{ do: 'wait', seconds }]]
 
-const halt = (state) => [{ ...state, doing: 'nothing', then: null, pieces: ready(state.pieces) }, [{ do: 'abort' }]]
+const halt = (state) => [
+  { ...state, doing: 'nothing', then: null, stream: null, pieces: ready(state.pieces) },
+  [{ do: 'abort' }],
+]
 
 const ready = (pieces) => pieces.filter((each) => each.stage !== 'hashing').map((each) => ({ ...each, stage: 'ready' }))
 
@@ -140,17 +152,7 @@ const patiently = (state, answer, chance, doing) => {
   return wait({ ...state, failures, trouble }, delay(failures, chance, answer.retryAfter), doing)
 }
 
-// What answers mean
-
-export const verdict = ({ status, reason }) => {
-  if (status >= 200 && status < 300) return 'done'
-  if (reason === 'upload-sealed') return 'ask'
-  if (status === 401) return 'renew'
-  if (!status || status >= 500 ? status !== 501 : [408, 425, 429].includes(status)) return 'retry'
-  if (['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short'].includes(reason)) return 'retry'
-  if (reason === 'chunk-too-large' || (status === 413 && !reason)) return 'shrink'
-  return status === 404 || status === 410 ? 'gone' : 'give up'
-}
+// What answers change
 
 const heard = (state, { to, answer, chance = 0.5 }) => {
   if (state.doing !== to) return [state, NOTHING]
@@ -238,7 +240,17 @@ const follow = (state, trouble) => {
   const polls = state.polls + 1
   if (trouble?.reason === 'token-expired' && state.bound !== trouble.detail)
     return renew({ ...state, polls, bound: trouble.detail }, 'ask')
-  return wait({ ...state, polls }, Math.min(3, 0.3 * 1.3 ** Math.min(polls, 20)), 'ask')
+  const [waiting, effects] = poll({ ...state, polls, stream: state.stream ?? 'asked' })
+  return [waiting, state.stream ? effects : [...effects, { do: 'watch' }]]
+}
+
+const poll = (state) =>
+  wait(state, state.stream === 'heard' ? SELDOM : Math.min(3, 0.3 * 1.3 ** Math.min(state.polls, 20)), 'ask')
+
+/** The stream of events has ended: it is asked again until there is another one. */
+const unheard = (state, { answer }) => {
+  const silent = { ...state, stream: answer.status >= 400 ? 'refused' : null }
+  return state.doing === 'wait' && state.stream === 'heard' ? poll(silent) : [silent, NOTHING]
 }
 
 // Chunks
@@ -289,3 +301,5 @@ const settle = ([state, effects]) => {
   const [filled, more] = fill(state)
   return [filled, [...effects, ...more]]
 }
+
+const ANSWERS = { send: sent, watch: unheard }

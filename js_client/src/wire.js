@@ -10,6 +10,9 @@ const json = (text) => {
   }
 }
 
+/** What the last whole event of a stream tells, as far as the stream has come; null if none has. */
+export const lastEvent = (text) => json(text.match(/[^]*^event: upload\r?\ndata: (.*)\r?\n\r?\n/m)?.[1])
+
 const seconds = (text) => (/^\d+$/.test(text ?? '') ? Number(text) : 0)
 
 /** An answer from what came: `status` 0 where nothing did. `header` gives a field or null. */
@@ -46,6 +49,8 @@ export const request = (effect, { uploads, url, description, key, zeros, token, 
       }
     case 'ask':
       return { method: 'GET', url, headers: bearer }
+    case 'watch':
+      return { method: 'GET', url: `${url}/events`, headers: bearer }
     case 'renew':
       return { method: 'POST', url: `${url}/ticket`, headers: owner }
     case 'retry':

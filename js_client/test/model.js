@@ -15,6 +15,7 @@ export class Model {
     this.uploads = new Map()
     this.requests = []
     this.wire = 0 // bytes of bodies
+    this.streams = true // whether it tells events
     this.polls = 2 // questions until a sealed upload is active
   }
 
@@ -30,6 +31,7 @@ export class Model {
     if (what === 'ticket') return this._renew(upload, request)
     if (this.tickets && !this._admits(upload, request)) return problem(401, 'ticket-expired')
     if (upload.gone) return problem(410, upload.gone)
+    if (what === 'events') return this.streams ? this._events(upload) : problem(404, 'unknown-upload')
     if (request.method === 'PATCH') return this._append(upload, request, bytes)
     if (request.method === 'DELETE')
       return upload.state === 'active' ? problem(409, 'upload-sealed') : this._cancel(upload)
@@ -112,6 +114,14 @@ export class Model {
       upload.left = this.polls
     }
     return reply(204, null, head(upload))
+  }
+
+  /** Each event takes the handoff a step further, too; the answer is the stream as a whole. */
+  _events(upload) {
+    let text = ''
+    do text += `event: upload\ndata: ${JSON.stringify(this._described(upload))}\n\n: ping\n\n`
+    while (!['active', 'failed'].includes(upload.state))
+    return { ...reply(200, null), text }
   }
 
   _cancel(upload) {

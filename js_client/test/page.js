@@ -5,6 +5,9 @@ import { Reader } from '../src/reader.js'
 import { Upload } from '../src/upload.js'
 import { memory } from '../src/storage.js'
 
+/** Where an answer is broken into pieces: within a line, and behind each event of a stream. */
+const ends = (text) => [Math.floor(text.length / 3), ...Array.from(text.matchAll(/\n\n/g), ({ index }) => index + 2)]
+
 /** Where transports come to: `transport` can be changed by a test. Waits take no time. */
 export class Page {
   constructor(model, { storage = memory() } = {}) {
@@ -56,7 +59,12 @@ export class Page {
     const carry = async () => {
       const bytes = request.body?.arrayBuffer ? Buffer.from(await request.body.arrayBuffer()) : Buffer.alloc(0)
       request.onProgress?.(bytes.length)
-      return this.model.handle(request, bytes)
+      const came = this.model.handle(request, bytes)
+      for (const end of ends(came.text)) {
+        await new Promise((resolve) => setTimeout(resolve)) // as pieces come over a network
+        request.onText?.(came.text.slice(0, end))
+      }
+      return came
     }
     return Promise.race([aborted, this.between(request, carry)])
   }

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { begin, plan, verdict } from '../src/plan.js'
+import { verdict } from '../src/failures.js'
+import { begin, plan } from '../src/plan.js'
 import { merge, missing } from '../src/ranges.js'
 import { durableBytes, fraction, unsafe } from '../src/telling.js'
 import { answer, request } from '../src/wire.js'
@@ -88,6 +89,10 @@ class World {
   happens(which, how) {
     const [effect] = this.pending.splice(which % this.pending.length, 1)
     if (effect.do === 'wait') return this.send({ type: 'woken' })
+    if (effect.do === 'watch' && how.heard) {
+      if (how.lost !== 'request') this.pending.push(effect) // it goes on
+      return this.send({ type: 'told', document: this.carried({ do: 'ask' }, {}).document })
+    }
     if (effect.do === 'hash') {
       this.send({ type: 'hashed', start: effect.start, stop: effect.stop, pieces: hashed(this.file, effect) })
       if (how.whole) this.send({ type: 'whole', md5: md5(this.file) })
@@ -167,6 +172,7 @@ const happening = fc.record({
   which: fc.nat(20),
   seconds: fc.constantFrom(0.1, 1, 5, 20),
   whole: fc.boolean(),
+  heard: fc.boolean(),
   lost: fc.constantFrom(undefined, undefined, undefined, 'request', 'answer'),
   damaged: fc.constantFrom(false, false, false, false, true),
   refused: fc.constantFrom(
@@ -337,6 +343,76 @@ test('a handoff that has failed is tried again, if that is of any use', () => {
     assert.equal(world.state.phase, hopeless ? 'failed' : 'active')
     assert.equal(world.state.error?.code, hopeless ? 'undelivered' : undefined)
   }
+})
+
+/** An upload whose bytes are safe, and whose stream of events is asked for. */
+const sealed = (polls, model = new Model()) => {
+  const world = started(content([1], 0), model)
+  model.polls = polls
+  world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
+  until(world, 'watch')
+  return world
+}
+const stream = (world) => world.pending.findIndex((each) => each.do === 'watch')
+const delay = (world) => world.pending.find((each) => each.do === 'wait').seconds
+
+test('while events tell what happens, nothing is asked', () => {
+  const world = sealed(4)
+  assert.ok(delay(world) < 1, 'until something is heard, it is asked')
+  while (world.state.phase !== 'active') {
+    assert.equal(world.state.phase, 'handing over')
+    world.happens(stream(world), { heard: true })
+    assert.ok(world.state.phase === 'active' || delay(world) === 30)
+  }
+  assert.equal(world.finished, 1)
+})
+
+test('a stream of events that is lost is opened again, and it is asked meanwhile', () => {
+  const world = sealed(4)
+  world.happens(stream(world), { heard: true })
+  world.happens(stream(world), { lost: 'request' })
+  assert.ok(delay(world) < 1)
+  assert.equal(stream(world), -1)
+  until(world, 'watch')
+  assert.equal(world.state.phase, 'handing over')
+  world.ends()
+})
+
+test('a service or a proxy that has no events is asked instead, and never for events again', () => {
+  const world = sealed(9)
+  world.happens(stream(world), { html: 404 })
+  while (world.state.phase !== 'active') {
+    assert.equal(stream(world), -1)
+    if (world.state.doing === 'wait') assert.ok(delay(world) <= 3)
+    world.happens(0, {})
+  }
+})
+
+test('a stream that says nothing holds nothing up', () => {
+  const world = sealed(5)
+  while (world.state.phase !== 'active')
+    world.happens(
+      world.pending.findIndex((each) => each.do !== 'watch'),
+      {},
+    )
+  assert.equal(world.pending.filter((each) => each.do === 'watch').length, 1)
+})
+
+test('an event that overtakes an answer counts, and the answer does not', () => {
+  const world = sealed(3)
+  world.happens(
+    world.pending.findIndex((each) => each.do === 'wait'),
+    {},
+  )
+  assert.equal(world.state.doing, 'ask')
+  const [upload] = world.model.uploads.values()
+  const late = answer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
+  upload.left = 0
+  world.happens(stream(world), { heard: true })
+  assert.equal(world.state.phase, 'active')
+  world.send({ type: 'answer', to: 'ask', answer: late })
+  assert.equal(world.state.phase, 'active')
+  assert.equal(world.finished, 1)
 })
 
 test('a 5xx never makes it begin again', () => {

@@ -63,6 +63,21 @@ test('progress does not run backwards when the handoff begins again', async () =
   )
 })
 
+test('the phases after the last byte come as events, and by asking where there are none', async () => {
+  for (const streams of [true, false]) {
+    const page = new Page(Object.assign(new Model(), { streams, polls: 6 }))
+    const asked = []
+    page.between = async ({ method, url }, carry) => {
+      if (method !== 'GET') return carry()
+      asked.push(url.split('/')[6] ?? 'itself')
+      return streams && asked.filter((each) => each === 'itself').length > 1 ? new Promise(() => {}) : carry()
+    }
+    await page.upload(fileOf(CONTENT)).start().done
+    assert.equal(asked.filter((each) => each === 'events').length, 1)
+    if (!streams) assert.equal(asked.length, 7)
+  }
+})
+
 test('a pause stops it, and it goes on where it was', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))

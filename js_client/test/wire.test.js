@@ -5,8 +5,8 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { failure } from '../src/failures.js'
-import { verdict } from '../src/plan.js'
-import { answer, request } from '../src/wire.js'
+import { verdict } from '../src/failures.js'
+import { answer, lastEvent, request } from '../src/wire.js'
 
 const VECTORS = JSON.parse(await readFile(new URL('../../tests/vectors/native.json', import.meta.url), 'utf8'))
 const ID = 'a-0123456789abcdef0123456789abcdef'
@@ -27,6 +27,17 @@ const same = (made, { method, headers }) => {
   assert.equal(made.method, method)
   assert.deepEqual(Object.entries(made.headers).sort(), [...headers].sort())
 }
+
+test('the last whole event of a stream is found, however far the stream has come', () => {
+  const event = (at, end) => `event: upload${end}data: {"at":${at}}${end}${end}`
+  for (const end of ['\n', '\r\n']) {
+    const text = `: ping${end}${end}${event(1, end)}${event(2, end)}event: problem${end}data: {"at":3}${end}${end}`
+    const found = new Set()
+    for (let length = 0; length <= text.length; length++) found.add(lastEvent(text.slice(0, length))?.at)
+    assert.deepEqual([...found], [undefined, 1, 2])
+  }
+  assert.equal(lastEvent('<html>'), null)
+})
 
 test('a chunk is written as the service reads it', () => {
   const chunk = { do: 'send', start: 0, stop: 1048576, size: 4194304 }
