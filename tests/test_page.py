@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from resumable_glance.auth.signer import verify
 from resumable_glance.page import FILES
 from tests.browser import Browser
 from tests.chaos import BadLink
@@ -163,6 +165,14 @@ def test_a_person_uploads_an_image_and_sees_the_proof(service: Service, browser:
     md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     assert card.locator(".proof code").nth(1).text_content() == md5
     assert card.locator(".equal span").all_text_contents() == ["your file", "what arrived", "the image"]
+    link = card.get_by_role("link", name="Save the signed receipt")
+    link.focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "debian.receipt.json"
+    receipt = json.loads(Path(download.value.path()).read_text())
+    assert (receipt["image_id"], receipt["md5"], receipt["glance"]["md5"]) == (image, md5, md5)
+    assert verify(receipt.pop("jws"), get(service, "/v1/keys").json()) == receipt
     assert page.get_by_role("status").text_content() == "debian: Active"
     (upload,) = [each for each in uploads(service) if each["image"]["id"] == image]
     assert upload["image"]["name"] == "debian"

@@ -62,6 +62,7 @@ export const engine = (post, { clock, transport, open }) => {
     claim: driver.key,
     durable: durableBytes(state),
     document: state.document,
+    receipt: state.receipt,
     md5: state.whole && hex(state.whole),
   })
 

@@ -49,6 +49,7 @@ export const begin = ({ size, url = null, anew = false, largest = LARGEST, paral
   zeros: null,
   limits: null,
   document: null,
+  receipt: null,
   trouble: null,
   error: null,
 })
@@ -157,6 +158,8 @@ const patiently = (state, answer, chance, doing) => {
 const heard = (state, { to, answer, chance = 0.5 }) => {
   if (state.doing !== to) return [state, NOTHING]
   const meant = verdict(answer)
+  // The image is active with a receipt or, if the service has none for us, without.
+  if (to === 'receipt') return finished(state, meant === 'done' ? answer.document : null)
   if (meant === 'done') return HEARD[to]({ ...state, failures: 0, renewed: to === 'renew', trouble: null }, answer)
   if (to === 'renew')
     return meant === 'retry' ? patiently(state, answer, chance, to) : fail(state, failure(answer, 'unauthenticated'))
@@ -171,6 +174,8 @@ const heard = (state, { to, answer, chance = 0.5 }) => {
 }
 
 const renew = (state, doing) => [{ ...state, doing: 'renew', then: doing }, [{ do: 'renew' }]]
+
+const finished = (state, receipt) => [{ ...state, receipt, doing: 'nothing', phase: 'active' }, [{ do: 'finish' }]]
 
 const cancelled = (state) => [{ ...state, doing: 'nothing', phase: 'cancelled' }, [{ do: 'forget' }]]
 
@@ -220,7 +225,7 @@ const learn = (state, document) => {
     case 'active':
       return state.whole && document.hashes && hex(state.whole) !== document.hashes.md5
         ? fail(learnt, { code: 'file-changed', message: 'The image is there, but it is not this file.' })
-        : [{ ...learnt, doing: 'nothing', phase: 'active' }, [{ do: 'finish' }]]
+        : then(learnt, 'receipt')
     case 'failed':
       return fail(learnt, { code: 'undelivered', message: trouble?.detail ?? '', reason: trouble?.reason ?? null })
     case 'sealed':

@@ -56,6 +56,8 @@ export interface Result {
   readonly hashes: { readonly md5: string; readonly sha512: string }
   /** What this browser computed over the file; equal to `hashes.md5`. Undefined if nothing was left to be sent. */
   readonly md5?: string
+  /** The signed receipt (docs/native-protocol.md): keep it to prove this to others. Null if it could not be had. */
+  readonly receipt: (Readonly<Record<string, any>> & { readonly jws: string }) | null
 }
 
 /** What trying again can't mend. */

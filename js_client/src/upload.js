@@ -259,10 +259,10 @@ export class Upload extends EventTarget {
   }
 
   /** For a while a tab that waits for this one still finds what has come of it. */
-  _finish({ url, ticket, document, md5 }) {
+  _finish({ url, ticket, document, receipt, md5 }) {
     this._storage.put({ key: this._key, url, ticket, done: true, expires: Date.now() + WHILE })
     const { id, image, size, hashes } = document
-    this.result = { id, url, image, size, hashes, md5 }
+    this.result = { id, url, image, size, hashes, md5, receipt }
   }
 
   _tell(news, unsafe = false) {

@@ -49,6 +49,8 @@ export const request = (effect, { uploads, url, description, key, zeros, token, 
       }
     case 'ask':
       return { method: 'GET', url, headers: bearer }
+    case 'receipt':
+      return { method: 'GET', url: `${url}/receipt`, headers: bearer }
     case 'watch':
       return { method: 'GET', url: `${url}/events`, headers: bearer }
     case 'renew':

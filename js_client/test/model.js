@@ -31,6 +31,8 @@ export class Model {
     if (what === 'ticket') return this._renew(upload, request)
     if (this.tickets && !this._admits(upload, request)) return problem(401, 'ticket-expired')
     if (upload.gone) return problem(410, upload.gone)
+    if (what === 'receipt')
+      return upload.state === 'active' ? reply(200, { jws: 'signed' }) : problem(409, 'upload-unfinished')
     if (what === 'events') return this.streams ? this._events(upload) : problem(404, 'unknown-upload')
     if (request.method === 'PATCH') return this._append(upload, request, bytes)
     if (request.method === 'DELETE')

@@ -359,12 +359,15 @@ const delay = (world) => world.pending.find((each) => each.do === 'wait').second
 test('while events tell what happens, nothing is asked', () => {
   const world = sealed(4)
   assert.ok(delay(world) < 1, 'until something is heard, it is asked')
-  while (world.state.phase !== 'active') {
-    assert.equal(world.state.phase, 'handing over')
+  for (const told of [2, 3]) {
     world.happens(stream(world), { heard: true })
-    assert.ok(world.state.phase === 'active' || delay(world) === 30)
+    assert.equal(delay(world), 30, `event ${told}`)
+    assert.equal(world.state.phase, 'handing over')
   }
-  assert.equal(world.finished, 1)
+  world.happens(stream(world), { heard: true })
+  assert.equal(world.state.document.state, 'active')
+  world.ends()
+  assertUploaded(world)
 })
 
 test('a stream of events that is lost is opened again, and it is asked meanwhile', () => {
@@ -381,7 +384,8 @@ test('a stream of events that is lost is opened again, and it is asked meanwhile
 test('a service or a proxy that has no events is asked instead, and never for events again', () => {
   const world = sealed(9)
   world.happens(stream(world), { html: 404 })
-  while (world.state.phase !== 'active') {
+  for (let steps = 0; world.state.phase !== 'active'; steps++) {
+    assert.ok(steps < 40)
     assert.equal(stream(world), -1)
     if (world.state.doing === 'wait') assert.ok(delay(world) <= 3)
     world.happens(0, {})
@@ -390,11 +394,13 @@ test('a service or a proxy that has no events is asked instead, and never for ev
 
 test('a stream that says nothing holds nothing up', () => {
   const world = sealed(5)
-  while (world.state.phase !== 'active')
+  for (let steps = 0; world.state.phase !== 'active'; steps++) {
+    assert.ok(steps < 20)
     world.happens(
       world.pending.findIndex((each) => each.do !== 'watch'),
       {},
     )
+  }
   assert.equal(world.pending.filter((each) => each.do === 'watch').length, 1)
 })
 
@@ -409,10 +415,21 @@ test('an event that overtakes an answer counts, and the answer does not', () => 
   const late = answer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
   upload.left = 0
   world.happens(stream(world), { heard: true })
-  assert.equal(world.state.phase, 'active')
   world.send({ type: 'answer', to: 'ask', answer: late })
-  assert.equal(world.state.phase, 'active')
-  assert.equal(world.finished, 1)
+  assert.equal(world.state.document.state, 'active')
+  world.ends()
+  assertUploaded(world)
+})
+
+test('an image is active without a receipt, too', () => {
+  for (const how of [{ html: 404 }, { html: 502 }, { refused: [401, 'ticket-expired'] }, { lost: 'answer' }]) {
+    const world = sealed(3)
+    until(world, 'receipt')
+    assert.notEqual(world.state.phase, 'active')
+    world.happens(until(world, 'receipt'), how)
+    assert.equal(world.state.receipt, null)
+    assertUploaded(world)
+  }
 })
 
 test('a 5xx never makes it begin again', () => {

@@ -15,7 +15,8 @@ export async function use(file: File, handle: FileSystemFileHandle): Promise<str
   for await (const progress of upload) seen.push(progress)
   for (const previous of await Upload.findPrevious()) (await previous.reopen(previous.handle ? null : file)).start()
   try {
-    return (await new Upload(handle, { url: 'https://x/v1/uploads/a-1', ticket: 't' }).start().done).image.id
+    const { image, receipt } = await new Upload(handle, { url: 'https://x/v1/uploads/a-1', ticket: 't' }).start().done
+    return receipt?.jws ?? image.id
   } catch (error) {
     return error instanceof UploadError ? error.advice : ''
   }

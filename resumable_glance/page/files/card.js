@@ -160,7 +160,7 @@ export class Card {
       : "";
   }
 
-  _prove({ image, hashes, md5, size }) {
+  _prove({ image, hashes, md5, size, receipt }) {
     const proof = this._find(".proof");
     if (proof.childElementCount) return;
     const row = (name, ...content) => {
@@ -185,6 +185,7 @@ export class Card {
         Object.assign(document.createElement("span"), { textContent: each }),
       );
     row("Equal in", equal);
+    if (receipt) row("Receipt", saved(receipt, `${this.name}.receipt.json`));
   }
 
   _glyph(name) {
@@ -232,6 +233,18 @@ const copied = (value, what) => {
     setTimeout(() => button.replaceChildren(icon("copy")), 1500);
   };
   return navigator.clipboard ? [code, button] : [code];
+};
+
+/** A link that saves the signed receipt; it needs neither the network nor the service any more. */
+const saved = (receipt, name) => {
+  const file = new Blob([`${JSON.stringify(receipt, null, 2)}\n`], {
+    type: "application/json",
+  });
+  return Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(file),
+    download: name,
+    textContent: "Save the signed receipt",
+  });
 };
 
 const icon = (name) => {
