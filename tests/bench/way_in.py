@@ -118,9 +118,10 @@ Streams of chunks over loopback, each stream an upload of its own over a connect
 that lets the kernel carry bytes from a file to the socket (`sendfile`), so that it is not what is measured; the digests
 that it declares were computed before.
 
-The **bare loop** is the limit of this machine: receive into a buffer, `pwrite`, `fdatasync` at each chunk's end, and,
-where md5 is checked, hash in a second thread. We do the same, and record what is durable. The others neither check nor
-flush: their bytes may still be lost when they are acknowledged.""",
+The **bare loop** does what can't be left out, and nothing else: receive into a buffer, `pwrite`, `fdatasync` at each
+chunk's end, and, where md5 is checked, hash in a second thread. We do the same, and record what is durable; but the
+disk begins to write while a chunk still comes, so that we may pass the bare loop. The others neither check nor flush:
+their bytes may still be lost when they are acknowledged. Nobody hands anything over meanwhile.""",
     run=speed,
     base=BARE,
     goals=(
