@@ -19,7 +19,7 @@ from tests.service import Service, development
 from tests.wire import Client
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page, Request, Route
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -216,6 +216,50 @@ def test_a_file_that_changes_while_it_is_sent_is_noticed(
         file.write_bytes(b"another file")
         end = ended(page)
     assert (end["phase"], end["error"]["code"]) == ("failed", "file-unreadable")
+
+
+def test_chunks_shrink_on_a_link_that_breaks_and_grow_when_it_holds(
+    service: Service, site: str, browser: Browser
+) -> None:
+    sizes: list[int] = []
+
+    def sent(request: Request) -> None:
+        if placed := re.match(r"bytes (\d+)-(\d+)", request.headers.get("content-range", "")):
+            sizes.append(int(placed[2]) + 1 - int(placed[1]))
+
+    with BadLink(service.port, cuts=8, patience=(MIB // 4, MIB), seed=6) as link:
+        page = opened(browser, site, disk(41))
+        page.on("request", sent)
+        begin(page, link.url)
+        end = ended(page)
+        assert link.cuts_made == 8
+    assert_uploaded(service, end, disk(41))
+    smallest = min(sizes[:-1])  # the last one is what is left
+    shrunk = sizes.index(smallest)
+    assert sizes[0] == 4 * MIB
+    assert smallest <= MIB, sizes
+    assert max(sizes[shrunk:]) >= 4 * smallest, sizes
+
+
+def test_of_two_tabs_the_second_shows_what_the_first_has_made(service: Service, site: str, browser: Browser) -> None:
+    with BadLink(service.port, rate=4 * MIB) as link:
+        first, second = opened(browser, site, disk(42)), opened(browser, site, disk(42))
+        begin(first, link.url)
+        wait_until_durable(first)
+        begin(second, link.url)
+        second.wait_for_function("upload.progress.trouble", timeout=DEADLINE)
+        second.evaluate("upload.pause()")
+        assert told(second)["phase"] == "paused"
+        second.evaluate("upload.resume()")
+        assert told(second)["phase"] == "waiting"
+        link.rate = None
+        made, shown = ended(first), ended(second)
+        assert link.carried < SIZE + 4 * MIB
+    assert_uploaded(service, made, disk(42))
+    assert (shown["phase"], shown["url"]) == ("active", made["url"])
+    assert shown["result"]["image"] == made["result"]["image"]
+    assert shown["result"]["receipt"] == made["result"]["receipt"]
+    assert first.evaluate("rg.Upload.findPrevious()") == []
 
 
 def test_of_two_tabs_one_uploads_and_the_other_takes_over(service: Service, site: str, browser: Browser) -> None:

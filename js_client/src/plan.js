@@ -94,10 +94,9 @@ const STEPS = {
   hashed: (state, { start, stop, pieces }) => {
     const asked = state.pieces.find((each) => each.stage === 'hashing' && each.start === start && each.stop === stop)
     if (!asked) return [state, NOTHING]
-    const fitting = pieces.filter((each) => each.zeros || each.stop - each.start <= state.largest)
     const others = state.pieces.filter((each) => each !== asked)
-    const came = joined([...others, ...fitting.map((each) => ({ ...each, stage: 'ready' }))])
-    return [{ ...state, pieces: came, empty: pieces.length === 1 && !!pieces[0].zeros }, NOTHING]
+    const came = joined([...others, ...pieces.map((each) => ({ ...each, stage: 'ready' }))])
+    return [{ ...cut({ ...state, pieces: came }), empty: pieces.length === 1 && !!pieces[0].zeros }, NOTHING]
   },
 
   whole: (state, { md5 }) => [{ ...state, whole: md5 }, NOTHING],

@@ -42,10 +42,15 @@ export class Reader {
     return samples.digest()
   }
 
-  /** The pieces that fill a region: { start, stop, md5 }, of at most `chunk` bytes, or { start, stop, zeros: true }. */
+  /**
+   * The pieces that fill a region: { start, stop, md5 }, of at most `chunk` bytes, or { start, stop, zeros: true }. Of a
+   * region longer than `chunk`, which is looked through for zeros, only those up to the first that is not empty: how
+   * long the next ones may be shows later.
+   */
   async hash({ start, stop, chunk, zeros }) {
     this.reading ||= !this.md5
     const cutter = new Cutter(this._piece, start, chunk)
+    const looks = stop - start > chunk
     for (let at = start; at < stop; at += STEP) {
       const bytes = await this._read(at, Math.min(stop, at + STEP))
       if (at <= this.position && this.position < at + bytes.length) this._follow(bytes.subarray(this.position - at))
@@ -53,6 +58,7 @@ export class Reader {
         const block = bytes.subarray(from, from + BLOCK)
         if (zeros && isEmpty(block)) cutter.zeros(block.length)
         else cutter.bytes(block)
+        if (looks && cutter.pieces.at(-1)?.md5) return cutter.pieces
       }
     }
     return cutter.end()
@@ -86,7 +92,7 @@ class Cutter {
   constructor(md5, start, chunk) {
     this._md5 = md5
     this._chunk = chunk
-    this._pieces = []
+    this.pieces = []
     this._start = start // of the piece that grows
     this._length = 0
     this._held = 0 // zeros after it
@@ -102,9 +108,9 @@ class Cutter {
   }
 
   end() {
-    this._release(this._pieces.length || this._length ? SHORTEST : 1)
+    this._release(this.pieces.length || this._length ? SHORTEST : 1)
     this._close()
-    return this._pieces
+    return this.pieces
   }
 
   /** What is held becomes a run if it is long enough, else a part of the piece. */
@@ -113,7 +119,7 @@ class Cutter {
     this._held = 0
     if (held >= shortest) {
       this._close()
-      this._pieces.push({ start: this._start, stop: this._start + held, zeros: true })
+      this.pieces.push({ start: this._start, stop: this._start + held, zeros: true })
       this._start += held
     } else for (let left = held; left > 0; left -= BLOCK) this._add(NOUGHT.subarray(0, Math.min(left, BLOCK)))
   }
@@ -128,7 +134,7 @@ class Cutter {
   _close() {
     if (!this._length) return
     const stop = this._start + this._length
-    this._pieces.push({ start: this._start, stop, md5: base64(this._md5.digest('binary')) })
+    this.pieces.push({ start: this._start, stop, md5: base64(this._md5.digest('binary')) })
     this._start = stop
     this._length = 0
   }

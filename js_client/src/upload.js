@@ -70,6 +70,7 @@ export class Upload extends EventTarget {
   start() {
     this._paused = this._cancelled = false
     if (this.phase === 'failed') this._renew()
+    if (this.phase === 'paused' && this._running) this._tell({ phase: this._told.trouble ? 'waiting' : 'preparing' })
     this.error = null
     this._running ??= this._run().catch((error) => this._broken(error))
     return this

@@ -15,6 +15,8 @@ export class Page {
     this.storage = storage
     this.between = async (request, carry) => carry() // what a test does to requests
     this.waits = []
+    this.rate = Infinity // bytes a second, as the clock of the worker has it
+    this.passed = 0 // seconds that took no time
   }
 
   upload(file, options = {}) {
@@ -43,7 +45,7 @@ export class Page {
   clock() {
     const waits = this.waits
     return {
-      now: () => performance.now() / 1000,
+      now: () => performance.now() / 1000 + this.passed,
       chance: () => 0.5,
       after: (seconds, call) => {
         if (seconds < 30) waits.push(seconds)
@@ -58,6 +60,7 @@ export class Page {
     const aborted = new Promise((resolve) => request.signal.addEventListener('abort', () => resolve({ status: 0 })))
     const carry = async () => {
       const bytes = request.body?.arrayBuffer ? Buffer.from(await request.body.arrayBuffer()) : Buffer.alloc(0)
+      this.passed += bytes.length / this.rate
       request.onProgress?.(bytes.length)
       const came = this.model.handle(request, bytes)
       for (const end of ends(came.text)) {

@@ -250,6 +250,21 @@ test('chunks shrink, and fewer go at a time, while the link is slow', () => {
   assert.equal(world.state.width, 1)
 })
 
+test('what was being hashed when chunks shrank is not sent in one of the old size', () => {
+  const world = started(content(Array(80).fill(1), 0))
+  until(world, 'send')
+  const hashing = world.pending.filter((each) => each.do === 'hash')
+  assert.ok(hashing.length)
+  world.happens(until(world, 'send'), { lost: 'request' })
+  for (const effect of hashing)
+    world.happens(
+      world.pending.findIndex((each) => each.do === 'hash' && each.start === effect.start),
+      {},
+    )
+  const ready = world.state.pieces.filter((each) => each.stage === 'ready')
+  assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunk))
+})
+
 test('a proxy that takes little is sent little', () => {
   const world = started(content(Array(40).fill(1), 0))
   for (let at = 0; at < 2; at++) world.happens(until(world, 'send'), { html: 413 })

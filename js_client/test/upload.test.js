@@ -81,6 +81,22 @@ test('the phases after the last byte come as events, and by asking where there a
   }
 })
 
+test('chunks shrink on a slow link, and grow when it is fast', async () => {
+  const page = new Page(new Model())
+  page.rate = 100_000
+  const sizes = []
+  page.between = async (request, carry) => {
+    if (request.method === 'PATCH') sizes.push(request.body.size / MIB)
+    if (sizes.length > 6) page.rate = 100 * MIB
+    return carry()
+  }
+  await page.upload(fileOf(Buffer.concat(Array(40).fill(noise(MIB)))), { parallel: 2 }).start().done
+  const [slow, fast] = [sizes.slice(0, 7), sizes.slice(7)]
+  assert.deepEqual(slow.slice(0, 2), [4, 4])
+  assert.equal(slow.at(-1), 1, String(sizes)) // MiB, in 10 s
+  assert.ok(Math.max(...fast) >= 4, String(sizes))
+})
+
 test('a pause stops it, and it goes on where it was', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))
