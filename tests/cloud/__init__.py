@@ -160,6 +160,7 @@ def start(
     image_size_cap: int | None = None,
     limits: Mapping[str, int] | None = None,
     allowed_origin: str = "",
+    token_cache_time: int = -1,
     uwsgi_options: Sequence[str] = (),
 ) -> Cloud:
     """Start a new cloud and return when both services answer.
@@ -167,7 +168,8 @@ def start(
     `directory` must be empty or absent, and is kept; without it a temporary one is used and removed. Token
     lifetime and window are in seconds, image_size_cap in bytes. `limits` are each project's; Glance asks Keystone
     for them then (image_size_total and image_stage_total in MiB, image_count_total, image_count_uploading). Pages of
-    allowed_origin may use Glance directly (CORS).
+    allowed_origin may use Glance directly (CORS). Glance believes for token_cache_time seconds what Keystone said of a
+    token; -1: it asks each time, so that a token that is revoked is refused at once.
     uwsgi_options are for Glance's server, in the form "--name=value". Raises RuntimeError with the end of a log if
     a service does not start.
     """
@@ -178,7 +180,7 @@ def start(
     place = Path(tempfile.mkdtemp(prefix="cloud-")) if directory is None else directory.absolute()
     shutil.copytree(new_state, place, dirs_exist_ok=True)
     keystone_port, glance_port = free_ports(2)
-    options = Options(token_lifetime, allow_expired_window, image_size_cap, limits, allowed_origin)
+    options = Options(token_lifetime, allow_expired_window, image_size_cap, limits, allowed_origin, token_cache_time)
     configuration.write(place, environment, keystone_port, glance_port, options)
     pristine.set_endpoints(place, configuration.auth_url(keystone_port), configuration.image_url(glance_port))
     keystone = pristine.keystone_server(place, environment, keystone_port)

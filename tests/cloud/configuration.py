@@ -56,8 +56,7 @@ user_domain_name = Default
 project_domain_name = Default
 service_token_roles = service
 service_token_roles_required = true
-# Without this a revoked token is good for another five minutes.
-token_cache_time = -1
+token_cache_time = {token_cache_time}
 
 [glance_store]
 default_backend = fast
@@ -113,6 +112,7 @@ class Options:
     image_size_cap: int | None = None
     limits: Mapping[str, int] | None = None
     allowed_origin: str = ""
+    token_cache_time: int = -1  # Glance's. With its default, 300, a revoked token is good for another five minutes.
 
 
 def auth_url(port: int) -> str:
@@ -144,6 +144,7 @@ def write(directory: Path, environment: Path, keystone_port: int, glance_port: i
         directory=directory,
         database=_connection(directory, "glance"),
         auth_url=auth_url(keystone_port),
+        token_cache_time=options.token_cache_time,
         image_url=image_url(glance_port),
         user=GLANCE,
         limits="" if options.limits is None else LIMITS.format(auth_url=auth_url(keystone_port), user=GLANCE),
