@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice, starmap
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from resumable_glance import schema
 from resumable_glance.news import News
 from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.protocol.ranges import Range, joined
 from resumable_glance.protocol.upload import (
     ENDED,
     HOLDING_SCRATCH,
@@ -106,17 +107,15 @@ class Catalog:
     async def get(self, upload_id: str) -> Upload | None:
         return await self.run(lambda db: _get(db, upload_id))
 
-    async def durable(self, upload_id: str) -> tuple[Upload, list[Range]]:
-        """An upload and its durable ranges, joined, as they are at one moment. LookupError if there is none."""
+    async def durable(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
+        """An upload and its first durable ranges, joined, as they are at one moment. LookupError if there is none."""
 
         def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
             upload = _existing(db, upload_id)
-            query = sa.select(extents.c.start, extents.c.stop).where(
-                extents.c.upload_id == upload_id, extents.c.start >= upload.offset
-            )
-            beyond = [Range(start, stop) for start, stop in db.execute(query)]
             # Before the offset there may be any number of extents, and no gap.
-            return upload, list(merge([Range(0, upload.offset), *beyond] if upload.offset else beyond))
+            prefix = [Range(0, upload.offset)] if upload.offset else []
+            with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
+                return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
 
         return await self.run(work)
 
@@ -414,7 +413,14 @@ def _get(db: sa.Connection, upload_id: str) -> Upload | None:
 
 def _extents(upload_id: str, within: Range | None) -> sa.Select[Any]:
     query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
-    return query if within is None else query.where(extents.c.start < within.stop, extents.c.stop > within.start)
+    if within is None:
+        return query
+    # Extents don't overlap: of all that begin before, only the last one can reach in, and the index finds it.
+    before = sa.select(sa.func.max(extents.c.start)).where(
+        extents.c.upload_id == upload_id, extents.c.start <= within.start
+    )
+    first = sa.func.coalesce(before.scalar_subquery(), 0)
+    return query.where(extents.c.start >= first, extents.c.start < within.stop, extents.c.stop > within.start)
 
 
 def _existing(db: sa.Connection, upload_id: str) -> Upload:
@@ -443,17 +449,18 @@ def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
 
 def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
     """The end of the gap-free prefix: from the old one on, as far as the extents touch."""
-    following = (
-        sa.select(extents.c.start, extents.c.stop)
-        .where(extents.c.upload_id == upload_id, extents.c.start >= offset)
-        .order_by(extents.c.start)
-    )
-    with contextlib.closing(db.execute(following)) as rows:
+    with contextlib.closing(db.execute(_beyond(upload_id, offset))) as rows:
         for start, stop in rows:
             if start != offset:
                 break
             offset = stop
     return offset
+
+
+def _beyond(upload_id: str, offset: int) -> sa.Select[Any]:
+    """Start and stop of the extents from an offset on, in order."""
+    beyond = sa.select(extents.c.start, extents.c.stop).order_by(extents.c.start)
+    return beyond.where(extents.c.upload_id == upload_id, extents.c.start >= offset)
 
 
 def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:

@@ -257,6 +257,8 @@ class Creation:
 
     async def _check_limits(self, owner: Owner) -> None:
         """Refused: OVER_LIMIT where the project may not have another upload, or not now."""
+        if not self._settings.uploads_per_project and not self._settings.creations_per_minute:
+            return
         usage = await self._catalog.usage(owner.project_id, self._clock() - 60)
         if 0 < self._settings.uploads_per_project <= usage.uploads:
             raise Refused(

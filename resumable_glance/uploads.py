@@ -28,6 +28,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
 from resumable_glance.judge import Judge
 from resumable_glance.protocol.commands import (
+    MOST_RANGES,
     Append,
     Appended,
     Attest,
@@ -223,7 +224,7 @@ class Uploads:
         waits = upload.trouble is not None and upload.trouble.hitch is Hitch.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.only is None:
             await self._appending.bind(upload, identity)  # whoever asks shows a token that is valid right now
-        upload, durable = await self._catalog.durable(upload.id)
+        upload, durable = await self._catalog.durable(upload.id, MOST_RANGES)
         check_alive(upload)
         if inspect.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
             upload = await self._appending.completed(upload, identity)
@@ -234,7 +235,7 @@ class Uploads:
         upload = await self._owned(watch.upload_id, identity, Right.GET_ANY)
         if not watch.again:  # who has watched it until now is told what has become of it
             check_alive(upload)
-        upload, durable = await self._catalog.durable(upload.id)
+        upload, durable = await self._catalog.durable(upload.id, MOST_RANGES)
         return Inspected(self._access.seen(upload), tuple(durable), self.delivered(upload.id))
 
     async def _read(self, upload_id: str, identity: Identity, request_id: str | None) -> Content:

@@ -312,7 +312,8 @@ def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_
             assert (grown.updated_at, grown.expires_at) == (1001.0 + turn, 2001.0 + turn)
             assert await shared_catalog.get(made.id) == grown
             assert [each.range for each in await shared_catalog.extents(made.id)] == sorted(seen)
-            assert await shared_catalog.durable(made.id) == (grown, joined)
+            assert await shared_catalog.durable(made.id, 99) == (grown, joined)
+            assert await shared_catalog.durable(made.id, 1) == (grown, joined[:1])
             before = grown.offset
         assert grown.state is State.SEALED
         assert grown.offset == grown.received == size

@@ -312,9 +312,9 @@ def test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is
             upload = await created(here, Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
             durable = here.catalog.durable
 
-            async def told_just_before(upload_id: str) -> tuple[Upload, list[Range]]:
+            async def told_just_before(upload_id: str, most: int) -> tuple[Upload, list[Range]]:
                 await here.catalog.declare(upload_id, SIZE, ())
-                return await durable(upload_id)
+                return await durable(upload_id, most)
 
             monkeypatch.setattr(here.catalog, "durable", told_just_before)
             assert (await here.inspect(upload.id)).upload.state is State.SEALED

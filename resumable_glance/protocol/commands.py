@@ -13,6 +13,8 @@ from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import ImageRequest, Upload
 
+MOST_RANGES = 1000  # are told of an upload; whoever sends the others once more loses nothing but time
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -172,7 +174,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """`durable` are the ranges that need not be sent again; `delivered` the bytes that the sink has been given."""
+    """`durable` are ranges that need not be sent again, the first ones; `delivered` the bytes that the sink has."""
 
     upload: Upload
     durable: tuple[Range, ...]

@@ -33,8 +33,13 @@ class Segment(NamedTuple):
 
 def merge(ranges: Iterable[Range]) -> Iterator[Range]:
     """Join neighbours and overlaps; the result is ordered and has a gap between any two."""
+    return joined(sorted(ranges))
+
+
+def joined(ordered: Iterable[Range]) -> Iterator[Range]:
+    """As merge(), of what is ordered already; no more of it is taken than each result needs."""
     current: Range | None = None
-    for each in sorted(ranges):
+    for each in ordered:
         if current is None:
             current = each
         elif each.start <= current.stop:

@@ -25,7 +25,7 @@ STARTS = 3
 LIMIT = 2.0  # seconds
 LIMITED = 10_000  # uploads, for which the limit is promised
 OWNER = Owner("development", "anyone")  # as auth/anyone.py has it
-SIZE, RECEIVED = 1 << 20, 1 << 10  # bytes
+SIZE, RECEIVED = 1 << 18, 1 << 10  # bytes: of 100,000 so that a small disk has space for all
 WEEK = 7 * 24 * 3600.0
 LEFT = 10  # files that no upload needs any more
 
