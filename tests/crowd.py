@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from tests import images
 from tests.sender import PATIENCE, Sender
 from tests.service import Service
 from tests.speakers import Speaker
@@ -71,7 +72,7 @@ class Crowd:
     def _send(self, number: int, speaker: Speaker) -> None:
         chance = random.Random(f"{self._seed} {number}")
         while not self._over.is_set():
-            content = chance.randbytes(chance.randrange(1, self._largest))
+            content = images.noise(chance, chance.randrange(1, self._largest))
             sender = Sender(self._service.port, self._service.directory / "images", content, self._headers)
             self._senders.append(sender)
             sender.create(speaker)

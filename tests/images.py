@@ -166,6 +166,12 @@ def looks_like_qcow2(content: bytes) -> bytes:
     return header.ljust(SECTOR, b"\0") + content[SECTOR:]
 
 
+def noise(chance: random.Random, size: int) -> bytes:
+    """Random bytes that are no image. One in 65,536 would begin like a disk with a broken partition table: unsafe."""
+    content = chance.randbytes(size)
+    return content[:511] + b"\0" + content[512:] if content[510:512] == BOOT_CODE[-2:] else content
+
+
 def _create(*arguments: str | Path, tries: int = 20) -> None:
     """Run `qemu-img create`.
 

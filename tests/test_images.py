@@ -1,6 +1,7 @@
 """The images are what they claim to be."""
 
 import hashlib
+import random
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,15 @@ def test_raw_disks_are_the_same_everywhere_and_differ_by_their_seed() -> None:
 def test_a_disk_of_an_impossible_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="can't have"):
         images.raw_disk(size)
+
+
+@pytest.mark.parametrize("size", [100, 512, 513, 2000])
+def test_noise_never_ends_its_first_sector_as_a_disk_does(size: int) -> None:
+    class Chance(random.Random):
+        def randbytes(self, n: int) -> bytes:
+            return (b"\xaa\x55" * n)[1 : n + 1]
+
+    made, drawn = images.noise(Chance(), size), Chance().randbytes(size)
+    assert len(made) == size
+    assert made[510:512] != b"\x55\xaa"
+    assert [at for at in range(size) if made[at] != drawn[at]] == ([511] if size >= 512 else [])

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import images
 from tests.crowd import Crowd
 from tests.launcher import Panel, panel_of, token
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
@@ -102,7 +103,7 @@ class Clocks:
             each.sender.finish()
 
     def _begun(self) -> Watched:
-        content = self._chance.randbytes(1000)
+        content = images.noise(self._chance, 1000)
         sender = Sender(self._service.port, self._service.directory / "images", content, token("owner"))
         sender.create(self._chance.choice(SPEAKERS))
         return Watched(sender, self._now())

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import images
 from tests.raw import Line
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
@@ -88,7 +89,7 @@ def client(service: Service, quota: int, chance: random.Random) -> Cuts:
     """One upload after the other, cut so many times together."""
     cuts = Cuts()
     while cuts.made < quota:
-        content = chance.randbytes(chance.randrange(1, 4 * MIB))
+        content = images.noise(chance, chance.randrange(1, 4 * MIB))
         sender = Sender(service.port, service.directory / "images", content)
         sender.create(chance.choice(SPEAKERS))
         upload(service, sender, cuts, min(quota, cuts.made + CUTS_OF_AN_UPLOAD), chance)

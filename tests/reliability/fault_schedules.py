@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests import images
 from tests.bad_glance import BadGlance, Fault
 from tests.cloud import DEMO, Cloud, start
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
@@ -110,7 +111,7 @@ class _BadDays:
         for number, faults in enumerate(schedules, first):
             size = LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
             size = FOLLOWED if followed(number) else size
-            name, content = f"schedule {number}", chance.randbytes(size)
+            name, content = f"schedule {number}", images.noise(chance, size)
             url = client.created(len(content), image={**RAW, "name": name})
             self.glance.schedule(name, list(faults))
             cast[name] = (url, content, faults)

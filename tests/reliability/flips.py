@@ -17,6 +17,7 @@ from resumable_glance.errors import Reason
 from resumable_glance.protocol.commands import Create, Created, Discard, Join
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.upload import WITH_HANDOFF, Hitch, ImageRequest, State, Upload, known
+from tests import images
 from tests.reliability.crash_states import path_of
 from tests.reliability.disk_sabotages import FLIPS
 from tests.reliability.scripts import Person, Plan
@@ -74,7 +75,7 @@ class Flipper:
             assert upload.state is State.ACTIVE, f"nothing was flipped: {upload}"
 
     async def _created(self, size: int, part: bool, declared: bool) -> str:
-        content = self.chance.randbytes(size)
+        content = images.noise(self.chance, size)
         digests = (Digest("sha256", hashlib.sha256(content).digest()),) if declared else ()
         create = Create(size, None if part else ImageRequest({"name": "image"}), digests)
         outcome = await self._person.perform(create)

@@ -13,7 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import small_disk
+from tests import images, small_disk
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
 from tests.service import Service, development
@@ -95,7 +95,7 @@ def told(senders: list[Sender]) -> Counter[str]:
 
 
 def file(chance: random.Random) -> bytes:
-    return chance.randbytes(chance.randrange(LARGEST // 2, LARGEST))
+    return images.noise(chance, chance.randrange(LARGEST // 2, LARGEST))
 
 
 def send(sender: Sender, speaker: Speaker, chance: random.Random) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from resumable_glance.files import sync_directory
-from tests import process
+from tests import images, process
 from tests.launcher import panel_of, token
 from tests.raw import Answer, Line, Request
 from tests.reliability.quick import QuickService
@@ -107,7 +107,7 @@ class Client:
 
     def _create(self, life: Life) -> None:
         speaker = self._chance.choice(SPEAKERS)
-        content = self._chance.randbytes(self._chance.randint(*SIZES))
+        content = images.noise(self._chance, self._chance.randint(*SIZES))
         first = None
         if speaker.in_order and self._chance.random() < 0.5:
             stop = self._chance.randint(1, len(content) // 2)

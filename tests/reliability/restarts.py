@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests import images
 from tests.crowd import Crowd
 from tests.raw import Answer, Line
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
@@ -49,7 +50,7 @@ def run(count: int, seed: int) -> Result:
 
 def restart(service: Service, chance: random.Random) -> float:
     """Stop and start while a chunk stalls, which keeps what had come; the seconds that the stop took."""
-    sender = Sender(service.port, service.directory / "images", chance.randbytes(BODY))
+    sender = Sender(service.port, service.directory / "images", images.noise(chance, BODY))
     speaker = chance.choice(SPEAKERS)
     sender.create(speaker)
     sent = chance.randrange(1, BODY)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tests import images
 from tests.memory import Watch
 from tests.raw import Line, Request
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
@@ -65,7 +66,7 @@ def file(count: int, chance: random.Random) -> bytes:
     """So long that there is a time when all clients are there; a share does not take that long."""
     arrivals = count // ARRIVALS  # seconds
     shortest, longest = (arrivals + 20, arrivals + 50) if count >= CROWD else (2, 4)
-    return chance.randbytes(chance.randrange(shortest * KIB, longest * KIB))
+    return images.noise(chance, chance.randrange(shortest * KIB, longest * KIB))
 
 
 def judged(count: int, grown: int, asked: list[float]) -> Result:

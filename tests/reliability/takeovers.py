@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import images
 from tests.raw import Answer, Line, Request
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.service import Service, development
@@ -41,7 +42,7 @@ def run(count: int, seed: int) -> Result:
 def taken_over(service: Service, chance: random.Random) -> float:
     """Stall in the middle of a chunk, take over, and finish; the seconds from the newer request to its answer."""
     speaker: Speaker = chance.choice(SPEAKERS)
-    content = chance.randbytes(SIZE)
+    content = images.noise(chance, SIZE)
     with line(service) as new, line(service) as old:
         upload = asked(new, speaker.create(SIZE)).created
         declared = (("md5", digest("md5", content)),) if chance.random() < 0.3 else ()
