@@ -8,6 +8,7 @@ const LICENCE = '/*! resumable-glance, Apache-2.0 */'
 const common = {
   bundle: true,
   minify: true,
+  mangleProps: /^_/, // private members: nobody else has their names
   target: 'es2022',
   write: false,
   banner: { js: LICENCE },

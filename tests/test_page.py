@@ -252,6 +252,43 @@ def test_cancelling_removes_what_was_sent(service: Service, browser: Browser) ->
     assert not list((service.directory / "scratch" / "uploads").glob(f"{newest['id']}*"))
 
 
+def test_a_file_whose_card_was_removed_is_begun_anew_where_it_is_seen(service: Service, browser: Browser) -> None:
+    file = raw_disk(SIZE, seed=44)
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = come(browser, link.url)
+        page.on("dialog", lambda dialog: dialog.accept())
+        card = begin(page, file)
+        card.get_by_text(re.compile(r"Uploading · [1-9]")).wait_for(timeout=DEADLINE)
+        page.reload()
+        page.locator(".upload").get_by_role("button", name="Cancel").click()
+        page.locator(".upload").wait_for(state="detached")
+        link.rate = None
+        choose(page, file)
+        page.get_by_role("button", name="Upload").click()
+        assert_image(service, active(page.locator(".upload")), file)
+
+
+def test_a_file_that_is_dropped_after_a_choice_was_given_up_is_a_file_of_its_own(
+    service: Service, browser: Browser
+) -> None:
+    drop = """() => {
+        const dataTransfer = new DataTransfer()
+        dataTransfer.items.add(new File(['another'], 'another.raw'))
+        document.dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }))
+    }"""
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = come(browser, link.url)
+        page.on("dialog", lambda dialog: dialog.accept())
+        card = begin(page, raw_disk(SIZE, seed=45))
+        card.get_by_text(re.compile(r"Uploading · [1-9]")).wait_for(timeout=DEADLINE)
+        page.reload()
+        page.evaluate("() => { window.showOpenFilePicker = async () => { throw new DOMException('', 'AbortError') } }")
+        page.get_by_role("button", name="Choose the file").click()
+        page.evaluate(drop)
+        page.locator(".draft").get_by_text("another.raw").wait_for(timeout=10_000)
+        assert page.locator(".upload").get_by_role("alert").is_hidden()
+
+
 def test_a_file_that_is_not_what_it_is_said_to_be_is_told_and_begun_anew(service: Service, browser: Browser) -> None:
     file = qcow2(16 * MIB)
     page = come(browser, service.url)

@@ -13,7 +13,8 @@ export const access = ({ token, ticket, renewTicket }) => {
   const fresh = async () => (current = typeof token === 'function' ? await token() : (token ?? null))
   const self = {
     ticket: ticket ?? null,
-    get: async () => ({ token: current ?? (await fresh()), ticket: self.ticket }),
+    /** Without a token if there is none now: who needs one refuses, and then renew() says why. */
+    get: async () => ({ token: current ?? (await fresh().catch(() => null)), ticket: self.ticket }),
     take: (given) => (self.ticket = given.value ?? given),
     /** The answer that says whether there is another ticket or token now. */
     renew: async (url, carry) => {

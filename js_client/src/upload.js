@@ -14,6 +14,14 @@ const kept = ({ storage }) => careful(storage ?? (globalThis.indexedDB ? indexed
 const address = (endpoint) =>
   `${new URL(endpoint ?? '/', globalThis.location?.href).href.replace(/\/+$/, '')}/v1/uploads`
 
+const fileOf = async (source) => {
+  try {
+    return source.getFile ? await source.getFile() : source
+  } catch ({ message }) {
+    throw { code: 'file-unreadable', message }
+  }
+}
+
 export class Upload extends EventTarget {
   /** Uploads that this browser has begun and not ended, the newest first. */
   static async findPrevious(options = {}) {
@@ -68,6 +76,7 @@ export class Upload extends EventTarget {
 
   /** Begin, or go on after a pause or a failure. */
   start() {
+    if (this.phase === 'active' || this.phase === 'cancelled') return this
     this._paused = this._cancelled = false
     if (this.phase === 'failed') this._renew()
     if (this.phase === 'paused' && this._running) this._tell({ phase: this._told.trouble ? 'waiting' : 'preparing' })
@@ -81,6 +90,7 @@ export class Upload extends EventTarget {
   }
 
   pause() {
+    if (OVER.includes(this.phase)) return
     this._paused = true
     if (this._driven) this._post({ event: { type: 'pause' } })
     else this._tell({ phase: 'paused' })
@@ -88,6 +98,7 @@ export class Upload extends EventTarget {
 
   /** End it, here and at the service. */
   cancel() {
+    if (this.phase === 'active' || this.phase === 'cancelled') return
     this._cancelled = true
     if (this._driven) this._post({ event: { type: 'cancel' } })
     else this._tell({ phase: 'cancelled' })
@@ -133,11 +144,7 @@ export class Upload extends EventTarget {
     const source = this._source
     const safe = previous?.received >= previous?.size // then nothing has to be read any more
     if (!source && !safe) throw { code: 'file-unreadable', message: 'The file has to be chosen again.' }
-    const file = source
-      ? source.getFile
-        ? await source.getFile()
-        : source
-      : { ...previous, print: previous.fingerprint }
+    const file = source ? await fileOf(source) : { ...previous, print: previous.fingerprint }
     this._file = file
     this._worker =
       typeof worker === 'function' ? worker() : new Worker(worker ?? new URL('resumable-glance.worker.js', HERE))
@@ -287,7 +294,8 @@ export class Upload extends EventTarget {
 
   _over() {
     this._release = this._release?.()
-    if (this._cancelled) this.error ??= new UploadError({ code: 'cancelled', message: 'The upload was cancelled.' })
+    if (this.phase === 'cancelled')
+      this.error ??= new UploadError({ code: 'cancelled', message: 'The upload was cancelled.' })
     if (this.phase === 'active') this._resolve(this.result)
     else this._reject(this.error)
     if (this.phase !== 'failed') this._leave()

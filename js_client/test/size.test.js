@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import esbuild from 'esbuild'
 
 const KB = 1000
 const read = (file) => readFile(new URL(`../${file}`, import.meta.url))
@@ -28,6 +30,24 @@ test('README.md states the sizes', async () => {
     assert.ok(stated, `${file} is not in the table`)
     assert.ok(Math.abs(Number(stated) * KB - (await size(file))) <= 150, `${file} has ${await size(file)} bytes`)
   }
+})
+
+test('README.md states what the engine and md5 have of the worker', async () => {
+  const [, engine, md5] = String(await read('README.md')).match(/the engine has ([\d.]+) kB and md5 ([\d.]+) kB/)
+  const { outputFiles } = await esbuild.build({
+    absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+    entryPoints: ['src/worker.js'],
+    external: ['hash-wasm'],
+    format: 'esm',
+    bundle: true,
+    minify: true,
+    mangleProps: /^_/,
+    write: false,
+  })
+  const without = gzipSync(outputFiles[0].contents, { level: 9 }).length
+  const within = (await size('resumable-glance.worker.js')) - without
+  assert.ok(Math.abs(Number(engine) * KB - without) <= 150, `${without} bytes`)
+  assert.ok(Math.abs(Number(md5) * KB - within) <= 150, `${within} bytes`)
 })
 
 test('nothing else is needed at run time', async () => {

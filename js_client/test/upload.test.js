@@ -278,6 +278,51 @@ test('without a way to a new ticket, what to do is said', async () => {
   )
 })
 
+test('a token that can’t be had is told, with what whoever gives it says', async () => {
+  const page = new Page(new Model({ tickets: true }))
+  const token = async () => {
+    throw new Error('Nobody is signed in.')
+  }
+  await assert.rejects(page.upload(fileOf(CONTENT), { token }).start().done, {
+    code: 'unauthenticated',
+    message: 'Nobody is signed in.',
+  })
+})
+
+test('a handle whose file is away is told as that', async () => {
+  const getFile = async () => {
+    throw new DOMException('A file was not found.', 'NotFoundError')
+  }
+  await assert.rejects(new Page(new Model()).upload({ getFile }).start().done, { code: 'file-unreadable' })
+})
+
+test('what has ended can’t be paused, cancelled or begun again', async () => {
+  const page = new Page(new Model())
+  const upload = page.upload(fileOf(CONTENT))
+  const result = await upload.start().done
+  for (const act of ['pause', 'resume', 'cancel']) {
+    upload[act]()
+    assert.equal(upload.phase, 'active')
+    assert.equal(await upload.done, result)
+  }
+  const other = page.upload(fileOf(CONTENT, 2))
+  other.cancel()
+  for (const act of ['pause', 'resume', 'cancel']) {
+    other[act]()
+    assert.equal(other.phase, 'cancelled')
+  }
+})
+
+test('who begins while it is being cancelled hears that it was', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
+  const upload = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => upload.addEventListener('phase', () => upload.phase === 'uploading' && resolve()))
+  upload.cancel()
+  upload.start()
+  await assert.rejects(upload.done, { code: 'cancelled' })
+})
+
 test('an image that Glance refuses is a failure with its reason', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) =>

@@ -85,6 +85,7 @@ const pick = async (card = null) => {
 const drop = async (event) => {
   event.preventDefault();
   document.body.classList.remove("over");
+  picking = null;
   const items = [...event.dataTransfer.items].filter(
     (each) => each.kind === "file",
   );

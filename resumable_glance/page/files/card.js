@@ -42,9 +42,12 @@ export class Card {
       );
   }
 
-  /** Whether it could take a file: nothing runs. */
+  /** Whether it could take a file: it is there, and nothing runs. */
   get idle() {
-    return !this._upload || this._upload.phase === "failed";
+    return (
+      this.element.isConnected &&
+      (!this._upload || this._upload.phase === "failed")
+    );
   }
 
   get url() {
