@@ -312,8 +312,9 @@ def _format_of(text: str | None) -> Format | None:
 
 def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
     start, stop = extent.range
-    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": str(extent.digest)}
+    digests = " ".join(str(each) for each in (extent.digest, extent.mark) if each is not None)
+    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": digests}
 
 
 def extent_of(row: sa.Row[Any]) -> Extent:
-    return Extent(Range(row.start, row.stop), Digest.parse(row.digest))
+    return Extent(Range(row.start, row.stop), *map(Digest.parse, row.digest.split()))

@@ -64,13 +64,13 @@ class ScratchSource:
         if extent is None:
             return b""
         if self._position == extent.range.start:
-            self._hasher = hasher(extent.digest.algorithm)
+            self._hasher = hasher(extent.check.algorithm)
         piece = self._piece(min(size, PIECE, extent.range.stop - self._position))
         self._hasher.update(piece)
         self._tally.update(piece)
         self._position += len(piece)
         if self._position == extent.range.stop:
-            if self._hasher.digest() != extent.digest.value:
+            if self._hasher.digest() != extent.check.value:
                 raise ScratchDiffers(
                     f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
                 )

@@ -66,7 +66,7 @@ def upload(**changes: object) -> Upload:
 
 
 def extent(start: int, stop: int) -> Extent:
-    return Extent(Range(start, stop), Digest("crc32", start.to_bytes(4, "big")))
+    return Extent(Range(start, stop), Digest("xxh3", start.to_bytes(8, "big")))
 
 
 def address(directory: Path) -> str:
@@ -104,7 +104,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     with engine.begin() as db:
         columns = ", ".join(row)
         db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
-        db.execute(sa.text("INSERT INTO extents VALUES (:id, 0, 10, 'crc32:00000000')"), {"id": row["id"]})
+        db.execute(sa.text("INSERT INTO extents VALUES (:id, 0, 10, 'xxh3:0000000000000000')"), {"id": row["id"]})
     engine.dispose()
     opened = Catalog(address(tmp_path))
     kept = wait(opened.get(str(row["id"])))

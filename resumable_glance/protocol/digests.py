@@ -1,8 +1,8 @@
 """Digests: their names, their lengths, and how they are computed.
 
 Names are those that people use for image checksums (md5, sha256, sha512); a dialect translates its own
-(RFC 9530: sha-256, sha-512). CRC-32 is never taken from a client: it only marks extents whose chunk
-declared nothing, so that bit rot on scratch is seen. `zeros` marks extents that were declared to be zeros: it has no
+(RFC 9530: sha-256, sha-512). xxh3 (64 bits) is never taken from a client: it only marks extents, so that bit rot on
+scratch is seen at next to no cost. `zeros` marks extents that were declared to be zeros: it has no
 value, for it holds as long as every byte is zero (docs/decisions/0018).
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from isal import isal_zlib
+from xxhash import xxh3_64
 
 from resumable_glance.errors import Reason, Refused
 
@@ -26,17 +26,6 @@ class Hasher(Protocol):
 
     def update(self, data: bytes | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._value = isal_zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4)
 
 
 class _Zeros:
@@ -68,11 +57,11 @@ def _sha1() -> Hasher:
 
 
 _HASHERS: Mapping[str, Callable[[], Hasher]] = {
-    "crc32": _Crc32,
     "md5": _md5,
     "sha1": _sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
+    "xxh3": xxh3_64,
     "zeros": _Zeros,
 }
 LENGTHS: Mapping[str, int] = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}  # bytes; what a client may declare

@@ -235,10 +235,19 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A durable range and the digest of its bytes."""
+    """A durable range and the digest of its bytes.
+
+    `mark` is another one, which costs less to compute again, where the digest is what a client declared.
+    """
 
     range: Range
     digest: Digest
+    mark: Digest | None = field(default=None, compare=False)
+
+    @property
+    def check(self) -> Digest:
+        """By which it is found out whether its bytes are still the same."""
+        return self.mark or self.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,8 @@ def _open(path: Path, opened: list[int]) -> None:
 def _write_all(descriptor: int, data: bytes | memoryview, position: int) -> None:
     _put(descriptor, data, position)
     # Linux begins to write it out now, and waits for nothing: so the disk works while more comes, and sync() is short.
-    os.posix_fadvise(descriptor, position, len(data), os.POSIX_FADV_DONTNEED)
+    with contextlib.suppress(OSError):  # what it can't write it says then
+        os.posix_fadvise(descriptor, position, len(data), os.POSIX_FADV_DONTNEED)
 
 
 def _put(descriptor: int, data: bytes | memoryview, position: int) -> None:

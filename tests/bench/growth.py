@@ -121,7 +121,7 @@ def one_byte(upload: str, position: int, size: int) -> Request:
 def break_up(service: Service, upload: str, count: int, distance: int, size: int) -> None:
     """Let an upload of `size` bytes have so many fragments, each so far from the beginning of the one before."""
     parts = [
-        Extent(Range(start, start + FRAGMENT), Digest("crc32", bytes(4)))
+        Extent(Range(start, start + FRAGMENT), Digest("xxh3", bytes(8)))
         for start in range(0, count * distance, distance)
     ]
     offset = FRAGMENT if distance > FRAGMENT else count * FRAGMENT

@@ -153,12 +153,13 @@ class Moment:
     def _need(self, upload_id: str) -> Need:
         record = self.catalog.uploads[upload_id]
         plan = self.plans[record.label]
-        for start, stop, digest in record.extents:
-            if (upload_id, start, stop, digest) not in self._checked:
-                hashed = hasher(Digest.parse(digest).algorithm)
-                hashed.update(plan.content[start:stop])
-                assert hashed.digest() == Digest.parse(digest).value, f"{upload_id} {start} {stop}: not its {digest}"
-                self._checked.add((upload_id, start, stop, digest))
+        for start, stop, digests in record.extents:
+            if (upload_id, start, stop, digests) not in self._checked:
+                for digest in map(Digest.parse, digests.split()):
+                    hashed = hasher(digest.algorithm)
+                    hashed.update(plan.content[start:stop])
+                    assert hashed.digest() == digest.value, f"{upload_id} {start} {stop}: not its {digest}"
+                self._checked.add((upload_id, start, stop, digests))
         extents = tuple((start, stop, plan.content[start:stop]) for start, stop, _ in record.extents)
         return Need(path_of(upload_id), plan.size or 0, extents)
 

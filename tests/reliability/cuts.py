@@ -167,8 +167,8 @@ TRIAL = Trial(
         Sabotage(
             "a chunk that was cut is written down as if all of it had come",
             "chunks.py",
-            "Extent(Range(self._begun, self._position), digest)",
-            "Extent(Range(self._begun, min(self._position + 1, self._place.stop)), digest)",
+            "Extent(Range(self._begun, self._position), *digests)",
+            "Extent(Range(self._begun, min(self._position + 1, self._place.stop)), *digests)",
             count=100,
         ),
         Sabotage(

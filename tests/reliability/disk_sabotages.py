@@ -146,7 +146,7 @@ IO_FAULTS = (
 FLIPS = (
     instead(
         "an extent's digest is not compared", "source.py",
-        "if self._hasher.digest() != extent.digest.value:", "if self._hasher.digest() == b\"\":", 40,
+        "if self._hasher.digest() != extent.check.value:", "if self._hasher.digest() == b\"\":", 40,
     ),
     instead(
         "what is durable is not compared with what comes again", "chunks.py",

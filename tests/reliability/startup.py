@@ -68,7 +68,7 @@ def unfinished(chance: random.Random) -> Upload:
 
 def leave(service: Service, uploads: list[Upload], left: list[str]) -> None:
     """What a service with these uploads has when it does not run; `left` are names of files that nobody needs."""
-    extent = Extent(Range(0, RECEIVED), Digest("crc32", bytes(4)))
+    extent = Extent(Range(0, RECEIVED), Digest("xxh3", bytes(8)))
     engine = schema.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
     schema.migrate(engine)
     with engine.begin() as catalog:

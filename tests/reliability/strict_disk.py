@@ -102,6 +102,7 @@ class StrictDisk:
     O_RDONLY, O_WRONLY, O_RDWR = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
     O_CREAT, O_EXCL, O_CLOEXEC, O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_CLOEXEC, os.O_DIRECTORY
     SEEK_DATA, SEEK_HOLE = os.SEEK_DATA, os.SEEK_HOLE
+    POSIX_FADV_DONTNEED = os.POSIX_FADV_DONTNEED
     LOCK_EX, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_NB
 
     def __init__(self, names: Mapping[str, Node] | None = None, capacity: int = 1 << 20) -> None:
@@ -219,6 +220,11 @@ class StrictDisk:
 
     def fdatasync(self, descriptor: int) -> None:
         self._sync("fdatasync", self._found(descriptor, "fdatasync").node)
+
+    def posix_fadvise(self, descriptor: int, _position: int, _length: int, _advice: int) -> None:
+        """Promises nothing, and so does nothing."""
+        self._found(descriptor, "posix_fadvise")
+        self._may_fail("posix_fadvise")
 
     def fdopen(self, descriptor: int, _mode: str, buffering: int) -> io.RawIOBase:
         return _Reader(self, descriptor)
