@@ -155,6 +155,8 @@ class BadGlance:
         """Whether the whole body was sent."""
         sent = 0
         while piece := await body.piece():
+            if not sent and body.chunked:  # the image begins behind the size of the first chunk
+                sent = -(piece.find(b"\r\n") + 2)
             if fault is not None and fault.what in {"reset", "stall", *self._kills} and sent + len(piece) > fault.at:
                 here.write(piece[: fault.at - sent])
                 await here.drain()
@@ -196,12 +198,12 @@ class _Body:
     def __init__(self, reader: asyncio.StreamReader, head: bytes) -> None:
         length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         self._reader = reader
-        self._chunked = b"chunked" in head.lower()
+        self.chunked = b"chunked" in head.lower()
         self._left = int(length[1]) if length else 0
         self._end = b""
 
     async def piece(self) -> bytes:
-        if self._chunked:
+        if self.chunked:
             if self._end == b"0\r\n\r\n":
                 return b""
             piece = await self._reader.read(PIECE)

@@ -24,7 +24,7 @@ from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.service import Service, beside
 from tests.wire import RAW, Client
 
-AT_ONCE = 4
+AT_ONCE = 8
 PATIENCE = 150  # seconds for one batch, on a machine that has much else to do
 LARGEST = 1_000_000  # bytes of an image
 FOLLOWED = 2_000_000  # bytes of one that Glance is given while it comes, ...
