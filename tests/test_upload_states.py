@@ -6,12 +6,15 @@ import itertools
 import pytest
 
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.digests import Digest
+from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (
     ENDED,
     HOLDING_SCRATCH,
     TRANSITIONS,
     WITH_HANDOFF,
     Event,
+    Extent,
     Hitch,
     IllegalTransition,
     Image,
@@ -169,3 +172,10 @@ def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:
     assert known(0) == 0
     with pytest.raises(LookupError):
         known(None)
+
+
+def test_an_extent_is_checked_by_its_mark_if_it_has_one_and_is_known_by_its_digest() -> None:
+    declared, mark = Digest("md5", bytes(16)), Digest("xxh3", bytes(8))
+    assert Extent(Range(0, 1), declared).check == declared
+    assert Extent(Range(0, 1), declared, mark).check == mark
+    assert Extent(Range(0, 1), declared, mark) == Extent(Range(0, 1), declared)
