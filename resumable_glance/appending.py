@@ -153,7 +153,7 @@ class Appending:
             if chunk.zeros:
                 await zeros.take(chunk, place, extents, file, commit, body, lease)
             else:
-                head = await self._judge.head(upload, place, file)
+                head = self._judge.head(upload, place)
                 durable = [each.range for each in extents]
                 size = self._settings.commit_size
                 await Intake(chunk, place, durable, file, commit, size, head).run(body, lease)

@@ -167,7 +167,7 @@ class Intake:
     """Takes one chunk in. Bytes that are durable already are compared, all others are written.
 
     `place` is where its bytes belong, `durable` the ranges that the catalog has; `commit` names new extents in it;
-    `commit_size` in bytes. `head`: they are the first of the image, or go on with those.
+    `commit_size` in bytes. `head`: with it there are enough bytes to judge that.
     """
 
     def __init__(
@@ -244,20 +244,19 @@ class Intake:
             await take(data)
         finally:
             await hashing
-        if self._head is not None and self._head.objection is not None:
-            raise self._head.objection
         self._position += len(data)
         if self._position == segment.range.stop:
             self._segments.pop(0)
             self._end_extent()
+        head = self._head
+        if head is not None and head.found is None and self._position >= head.length:
+            await asyncio.to_thread(head.judge, await self._file.read(0, head.length))
         return len(data)
 
     def _hash(self, data: memoryview, mark: bool) -> None:
         self._tally.update(data)
         if mark:
             self._mark.update(data)
-        if self._head is not None:
-            self._head.feed(data)
 
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:

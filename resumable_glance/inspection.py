@@ -147,30 +147,21 @@ class Inspection:
 
 
 class Head:
-    """The head of an image as its bytes arrive in order, after those that are there already.
+    """The head of an image that is coming. Once `length` bytes of it are there it can be judged; then it is `found`.
 
-    Once there is enough of it, either `found` or `objection` is set.
+    Nothing of it is kept in memory before: inspectors hold tens of kibibytes, and a slow client's would for hours.
     """
 
-    def __init__(self, format: Format, size: int | None, rules: Rules, begun: bytes = b"") -> None:
+    def __init__(self, format: Format, size: int | None, rules: Rules) -> None:
+        self.length = enough(size)
         self.found: Format | None = None
-        self.objection: Objection | None = None
-        self._inspection = Inspection(format, size, rules)
-        self._missing = enough(size)
-        self._take(begun)
+        self._format = format
+        self._size = size
+        self._rules = rules
 
-    def feed(self, data: bytes | memoryview) -> None:
-        if self._missing:
-            self._take(bytes(data[: self._missing]))
-
-    def _take(self, data: bytes) -> None:
-        self._inspection.feed(data)
-        self._missing -= len(data)
-        if not self._missing:
-            try:
-                self.found = self._inspection.found()
-            except Objection as objection:
-                self.objection = objection
+    def judge(self, head: bytes) -> None:
+        """Objection."""
+        self.found = judged(head, self._format, self._size, self._rules)
 
 
 def enough(size: int | None) -> int:

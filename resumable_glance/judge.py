@@ -35,13 +35,12 @@ class Judge:
         self._janitor = janitor
         self._clock = clock
 
-    async def head(self, upload: Upload, place: Range, file: ScratchFile) -> Head | None:
-        """Who looks at a chunk as it comes, since with it there will be enough of the image's head."""
+    def head(self, upload: Upload, place: Range) -> Head | None:
+        """The image's head, if with a chunk there will be enough of it."""
         length = enough(upload.size)
         if not _due(upload) or place.start > min(upload.offset, length) or place.stop < length:
             return None
-        begun = await file.read(0, place.start)
-        return await asyncio.to_thread(Head, known(upload.format), upload.size, self._rules, begun)
+        return Head(known(upload.format), upload.size, self._rules)
 
     async def look_back(self, upload: Upload, file: ScratchFile) -> None:
         """Look at a head that came in an order, or in pieces, in which nobody could look at it as it came. Objection.

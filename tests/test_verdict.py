@@ -164,16 +164,15 @@ def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
         assert objection.hitch in {Hitch.FORMAT_MISMATCH, Hitch.UNSAFE_IMAGE}
 
 
-def test_a_head_is_judged_once_there_is_enough_of_it() -> None:
-    head = Head(Format("qcow2"), 10 * MIB, RULES)
-    for _ in range(3):
-        head.feed(memoryview(bytes(HEAD // 4)))
-        assert (head.found, head.objection) == (None, None)
-    head.feed(bytes(HEAD))
-    assert head.objection is not None
-    small = Head(Format("raw"), 10, RULES, b"01234")
-    assert small.found is None
-    small.feed(b"56789")
+def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
+    large = Head(Format("qcow2"), 10 * MIB, RULES)
+    assert large.length == HEAD
+    with pytest.raises(Objection):
+        large.judge(bytes(HEAD))
+    assert large.found is None
+    small = Head(Format("raw"), 10, RULES)
+    assert small.length == 10
+    small.judge(b"0123456789")
     assert small.found == Format("raw", "raw", 10, Verdict.GIVEN)
 
 

@@ -31,9 +31,9 @@ PURE = ("protocol/delivery", "protocol/digests", "protocol/ranges", "protocol/up
         "dialects/fields", "dialects/ietf", "dialects/images", "dialects/native", "dialects/problems",
         "dialects/tus")  # fmt: skip
 TESTS_OF_PURE = ("upload_states", "welcome", "delivery", "ranges", "digests", "fields", "native_dialect",
-                 "tus_dialect", "ietf_dialect")  # fmt: skip
+                 "tus_dialect", "ietf_dialect", "receipts", "offers")  # fmt: skip
 CATALOG = ("catalog", "backlog")
-TESTS_OF_CATALOG = ("catalog", "backlog", "janitor", "uploads", "parts", "limits")
+TESTS_OF_CATALOG = ("catalog", "backlog", "janitor", "uploads", "parts", "limits", "claims", "handoff", "tickets")
 
 Survivor = tuple[str, tuple[str, ...]]  # a function, and the lines that a mutant of it changes
 
