@@ -82,8 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def share_heaps() -> None:
     """Before there are threads: glibc gives each a heap of its own, and what was freed in one is of no use to others.
 
-    Of a thousand slow clients every second byte would be lost to that (mallopt(3), M_ARENA_MAX). Other C libraries have
-    no such option.
+    That is seen with a thousand slow clients (mallopt(3), M_ARENA_MAX). Other C libraries have no such option.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
