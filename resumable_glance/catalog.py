@@ -192,8 +192,8 @@ class Catalog:
             _add(db, upload, credential)
             start = 0
             for part in parts:
-                joined = dataclasses.replace(part, state=follow(part.state, Event.JOINED), joined_into=upload.id)
-                _save(db, part, joined)
+                state = follow(part.state, Event.JOINED)
+                _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
                 db.execute(_moved(part.id, upload.id, start))
                 start += part.received
 

@@ -1,6 +1,7 @@
 """Digests: what clients may declare, and that what we compute is what everybody else computes."""
 
 import hashlib
+import zlib
 
 import pytest
 import xxhash
@@ -12,6 +13,7 @@ from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES, ZEROS, Digest,
 
 many = settings(deadline=None, max_examples=200)
 REFERENCE = {
+    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
     "xxh3": lambda data: xxhash.xxh3_64(data).digest(),
     "md5": lambda data: hashlib.md5(data, usedforsecurity=False).digest(),
     "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
@@ -33,6 +35,7 @@ def test_a_hasher_gives_the_same_digest_however_the_bytes_are_cut(algorithm: str
 @pytest.mark.parametrize(
     ("algorithm", "of_abc"),
     [
+        ("crc32", "352441c2"),
         ("xxh3", "78af5f94892f3950"),
         ("md5", "900150983cd24fb0d6963f7d28e17f72"),  # RFC 1321, appendix A.5
         ("sha1", "a9993e364706816aba3e25717850c26c9cd0d89d"),  # FIPS 180-2, A.1

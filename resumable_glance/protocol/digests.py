@@ -2,8 +2,8 @@
 
 Names are those that people use for image checksums (md5, sha256, sha512); a dialect translates its own
 (RFC 9530: sha-256, sha-512). xxh3 (64 bits) is never taken from a client: it only marks extents, so that bit rot on
-scratch is seen at next to no cost. `zeros` marks extents that were declared to be zeros: it has no
-value, for it holds as long as every byte is zero (docs/decisions/0018).
+scratch is seen at next to no cost, as CRC-32 did in catalogs that are older. `zeros` marks extents that were declared
+to be zeros: it has no value, for it holds as long as every byte is zero (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -26,6 +26,17 @@ class Hasher(Protocol):
 
     def update(self, data: bytes | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = binascii.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4)
 
 
 class _Zeros:
@@ -57,6 +68,7 @@ def _sha1() -> Hasher:
 
 
 _HASHERS: Mapping[str, Callable[[], Hasher]] = {
+    "crc32": _Crc32,
     "md5": _md5,
     "sha1": _sha1,
     "sha256": hashlib.sha256,
