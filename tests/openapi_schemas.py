@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resumable_glance.dialects import fields, native, problems
+from resumable_glance.dialects import documents, fields, native, problems
 from resumable_glance.errors import Reason
 from resumable_glance.protocol import receipts
 from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES
@@ -167,7 +167,7 @@ def _explained(schema: Mapping[str, Any], meanings: Mapping[str, str]) -> Json:
 
 def _create() -> Json:
     """The schema that the service checks with, and what it checks besides."""
-    described = _explained(native.CREATE_SCHEMA, CREATE)
+    described = _explained(documents.CREATE_SCHEMA, CREATE)
     members = described["properties"]
     image = members["image"] = {**_explained(members["image"], IMAGE), "description": CREATE["image"]}
     further = image["properties"]["properties"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.dialects import Head, native, problems
+from resumable_glance.dialects import Head, documents, native, problems
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Append, Chunk, Inspected
 from resumable_glance.protocol.ranges import Range
@@ -144,7 +144,7 @@ def test_what_can_be_done_is_told_with_its_limits() -> None:
 
 def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_of_the_client() -> None:
     with pytest.raises(TypeError):
-        native._typed("1", int)
+        documents._typed("1", int)
 
 
 @many

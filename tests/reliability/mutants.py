@@ -28,8 +28,8 @@ NOTICED = frozenset({"killed", "hung"})
 ALL_AGAIN = 100_000  # mutants: with so many, those that are explained are tried, too
 FEW = 100  # so many are taken from one module that is pure, where tests take milliseconds
 PURE = ("protocol/delivery", "protocol/digests", "protocol/ranges", "protocol/upload", "protocol/welcome",
-        "dialects/fields", "dialects/ietf", "dialects/images", "dialects/native", "dialects/problems",
-        "dialects/tus")  # fmt: skip
+        "dialects/documents", "dialects/fields", "dialects/ietf", "dialects/images", "dialects/native",
+        "dialects/problems", "dialects/tus")  # fmt: skip
 TESTS_OF_PURE = ("upload_states", "welcome", "delivery", "ranges", "digests", "fields", "native_dialect",
                  "tus_dialect", "ietf_dialect", "receipts", "offers")  # fmt: skip
 CATALOG = ("catalog", "backlog")
