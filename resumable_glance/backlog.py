@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from resumable_glance import schema
-from resumable_glance.catalog import Catalog, Leftover, leave
+from resumable_glance.catalog import Catalog
 from resumable_glance.protocol.upload import ENDED, HOLDING_SCRATCH, Image, Owner, State, Upload
+from resumable_glance.records import Leftover, leave
 
 uploads = schema.uploads
 

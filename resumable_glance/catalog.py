@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from resumable_glance import schema
+from resumable_glance import records, schema
 from resumable_glance.news import News
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range, joined
@@ -43,26 +43,7 @@ from resumable_glance.protocol.welcome import check_parts, check_writable, decla
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
-_UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # of the columns that it is given
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Leftover:
-    """An image that was made for an upload that is no more; `credential` is its owner's, encrypted."""
-
-    image: Image
-    owner: Owner
-    credential: bytes | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """The key of a creation, and what it asks for: sha256 of both."""
-
-    owner: Owner
-    key: str
-    asked: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,27 +75,27 @@ class Catalog:
         self._thread.submit(self._engine.dispose).result()
         self._thread.shutdown()
 
-    async def add(self, upload: Upload, credential: bytes | None, claim: Claim | None = None) -> None:
+    async def add(self, upload: Upload, credential: bytes | None, claim: records.Claim | None = None) -> None:
         """Record a new upload. The image that was expected for it is no leftover any more."""
 
         def work(db: sa.Connection) -> None:
-            _add(db, upload, credential)
+            records.add(db, upload, credential)
             if claim is not None:
-                _claim(db, claim, upload.id)
+                records.claim(db, claim, upload.id)
 
         await self.run(work)
 
     async def get(self, upload_id: str) -> Upload | None:
-        return await self.run(lambda db: _get(db, upload_id))
+        return await self.run(lambda db: records.get(db, upload_id))
 
     async def durable(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
         """An upload and its first durable ranges, joined, as they are at one moment. LookupError if there is none."""
 
         def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             # Before the offset there may be any number of extents, and no gap.
             prefix = [Range(0, upload.offset)] if upload.offset else []
-            with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
+            with contextlib.closing(db.execute(records.beyond(upload_id, upload.offset))) as rows:
                 return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
 
         return await self.run(work)
@@ -131,13 +112,11 @@ class Catalog:
 
     async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
         """The extents of an upload in order; those that touch `within`, if given."""
-        query = _extents(upload_id, within)
-        return await self.run(lambda db: [schema.extent_of(row) for row in db.execute(query)])
+        return await self.run(lambda db: records.touching(db, upload_id, within))
 
     async def placed(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
         """An upload, if there is one, and its extents that touch `within`, as they are at one moment."""
-        query = _extents(upload_id, within)
-        return await self.run(lambda db: (_get(db, upload_id), [schema.extent_of(row) for row in db.execute(query)]))
+        return await self.run(lambda db: (records.get(db, upload_id), records.touching(db, upload_id, within)))
 
     async def commit(
         self,
@@ -152,20 +131,20 @@ class Catalog:
         """From now on these bytes count. When no gap is left that `seals` the upload. `found` is what they are."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             follow(upload.state, Event.FILLED)  # only what is still receiving may grow
             db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
             received = upload.received + sum(each.range.length for each in new)
             grown = dataclasses.replace(
                 upload,
                 received=received,
-                offset=_advanced(db, upload_id, upload.offset),
+                offset=records.advanced(db, upload_id, upload.offset),
                 state=follow(upload.state, Event.FILLED) if seals and received == upload.size else upload.state,
                 updated_at=now,
                 expires_at=expires_at,
                 format=found or upload.format,
             )
-            return _save(db, upload, grown)
+            return records.save(db, upload, grown)
 
         return await self.run(work)
 
@@ -173,8 +152,8 @@ class Catalog:
         """Write down what the client says of the whole. Refused as welcome.declare."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            return _save(db, upload, declare(upload, size, digests))
+            upload = records.existing(db, upload_id)
+            return records.save(db, upload, declare(upload, size, digests))
 
         return await self.run(work)
 
@@ -187,14 +166,14 @@ class Catalog:
         """Record an upload that is made of parts, and that their bytes are its now. Refused as check_parts."""
 
         def work(db: sa.Connection) -> None:
-            parts = [_existing(db, each) for each in upload.parts]
+            parts = [records.existing(db, each) for each in upload.parts]
             check_parts(parts)
-            _add(db, upload, credential)
+            records.add(db, upload, credential)
             start = 0
             for part in parts:
                 state = follow(part.state, Event.JOINED)
-                _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
-                db.execute(_moved(part.id, upload.id, start))
+                records.save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
+                db.execute(records.moved(part.id, upload.id, start))
                 start += part.received
 
         await self.run(work)
@@ -206,9 +185,9 @@ class Catalog:
         """
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             state = follow(upload.state, event)
-            return _save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+            return records.save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self.run(work)
 
@@ -220,16 +199,16 @@ class Catalog:
         """
 
         def work(db: sa.Connection) -> bool:
-            upload = _get(db, upload_id)
+            upload = records.get(db, upload_id)
             if upload is None or (event is Event.LAPSED and not lapsed(upload, now)):
                 return False
             if upload.state is State.JOINED:
                 check_writable(upload)  # its bytes are the whole's now, and end with it
             if upload.state not in ENDED:
                 for image_id in upload.images:
-                    _leave_image(db, upload, image_id, now, credential)
-            for each in (upload, *(_existing(db, part) for part in upload.parts)):
-                _save(db, each, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
+                    records.leave_image(db, upload, image_id, now, credential)
+            for each in (upload, *(records.existing(db, part) for part in upload.parts)):
+                records.save(db, each, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
             return True
 
         return await self.run(work)
@@ -238,11 +217,11 @@ class Catalog:
         """An upload has failed, as happen(); with `image_too` its image, if it was made for it, is a leftover now."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             state = follow(upload.state, Event.REFUTED)
             if image_too and upload.image is not None:
-                _leave_image(db, upload, upload.image.id, now)
-            return _save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+                records.leave_image(db, upload, upload.image.id, now)
+            return records.save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
 
         return await self.run(work)
 
@@ -250,13 +229,13 @@ class Catalog:
         """From now on this image, the successor, is the one to fill. The one before is a leftover."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             old = known(upload.image)
             if upload.successor != image.id:
                 raise LookupError(f"image {image.id} is not to replace any of upload {upload_id}")
-            _leave_image(db, upload, old.id, now)
+            records.leave_image(db, upload, old.id, now)
             new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
-            return _save(
+            return records.save(
                 db,
                 upload,
                 dataclasses.replace(
@@ -276,10 +255,10 @@ class Catalog:
         """The successor of an upload's image will not be. If it was made all the same, it is a leftover."""
 
         def work(db: sa.Connection) -> None:
-            upload = _existing(db, upload_id)
+            upload = records.existing(db, upload_id)
             if upload.successor is not None:
-                _leave_image(db, upload, upload.successor, now)
-                _save(db, upload, dataclasses.replace(upload, successor=None))
+                records.leave_image(db, upload, upload.successor, now)
+                records.save(db, upload, dataclasses.replace(upload, successor=None))
 
         await self.run(work)
 
@@ -287,8 +266,8 @@ class Catalog:
         """Record what was learned of an upload without a change of its state."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            return _save(db, upload, dataclasses.replace(upload, **changes))
+            upload = records.existing(db, upload_id)
+            return records.save(db, upload, dataclasses.replace(upload, **changes))
 
         return await self.run(work)
 
@@ -344,7 +323,7 @@ class Catalog:
 
     async def _change(self, upload_id: str, change: sa.Update) -> None:
         def work(db: sa.Connection) -> None:
-            _changed(db, upload_id)
+            records.changed(db, upload_id)
             db.execute(change)
 
         await self.run(work)
@@ -374,98 +353,3 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
     """A disk that is full or broken is told as by any other file; everything else stays what it is."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
-
-
-def leave(db: sa.Connection, leftover: Leftover, now: float, due_at: float) -> None:
-    """Within a transaction: an image is to be removed from `due_at` on."""
-    owner = {"project_id": leftover.owner.project_id, "user_id": leftover.owner.user_id}
-    row = {"image_id": leftover.image.id, **owner, "credential": leftover.credential, "since": now, "due_at": due_at}
-    db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == leftover.image.id))
-    db.execute(schema.leftovers.insert().values(row))
-
-
-def _leave_image(db: sa.Connection, upload: Upload, image_id: str, now: float, credential: bytes | None = None) -> None:
-    """Within a transaction: an image that was made for an upload is to be removed. An adopted one is not ours."""
-    if upload.image is not None and upload.image.adopted and image_id == upload.image.id:
-        return
-    stored = sa.select(uploads.c.credential).where(uploads.c.id == upload.id)
-    leave(db, Leftover(Image(image_id), upload.owner, credential or db.execute(stored).scalar_one()), now, now)
-
-
-def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
-    db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
-    if upload.image is not None:
-        db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == upload.image.id))
-
-
-def _claim(db: sa.Connection, claim: Claim, upload_id: str) -> None:
-    """The key stands for this upload from now on; for one that has ended it did before."""
-    table = schema.claims
-    owner = {"project_id": claim.owner.project_id, "user_id": claim.owner.user_id, "idempotency_key": claim.key}
-    db.execute(table.delete().where(*(table.c[name] == value for name, value in owner.items())))
-    db.execute(table.insert().values(**owner, asked=claim.asked, upload_id=upload_id))
-
-
-def _get(db: sa.Connection, upload_id: str) -> Upload | None:
-    row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
-    return None if row is None else schema.upload_of(row)
-
-
-def _extents(upload_id: str, within: Range | None) -> sa.Select[Any]:
-    query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
-    if within is None:
-        return query
-    # Extents don't overlap: of all that begin before, only the last one can reach in, and the index finds it.
-    before = sa.select(sa.func.max(extents.c.start)).where(
-        extents.c.upload_id == upload_id, extents.c.start <= within.start
-    )
-    first = sa.func.coalesce(before.scalar_subquery(), 0)
-    return query.where(extents.c.start >= first, extents.c.start < within.stop, extents.c.stop > within.start)
-
-
-def _existing(db: sa.Connection, upload_id: str) -> Upload:
-    upload = _get(db, upload_id)
-    if upload is None:
-        raise LookupError(f"the catalog has no upload {upload_id}")
-    return upload
-
-
-def _changed(db: sa.Connection, upload_id: str) -> None:
-    """Whoever waits for news of an upload is told, once the transaction is durable."""
-    db.info["changed"].add(upload_id)
-
-
-def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
-    """Write down what has changed of an upload, and no more: each index of a column that is written is written, too."""
-    _changed(db, upload.id)
-    old = schema.upload_row(before)
-    values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
-    if upload.state in ENDED:  # nobody will act on the owner's behalf any more
-        values["credential"] = None
-    if values:
-        db.execute(_UPDATE, values | {"which": upload.id})
-    return upload
-
-
-def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
-    """The end of the gap-free prefix: from the old one on, as far as the extents touch."""
-    with contextlib.closing(db.execute(_beyond(upload_id, offset))) as rows:
-        for start, stop in rows:
-            if start != offset:
-                break
-            offset = stop
-    return offset
-
-
-def _beyond(upload_id: str, offset: int) -> sa.Select[Any]:
-    """Start and stop of the extents from an offset on, in order."""
-    beyond = sa.select(extents.c.start, extents.c.stop).order_by(extents.c.start)
-    return beyond.where(extents.c.upload_id == upload_id, extents.c.start >= offset)
-
-
-def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:
-    """A part's extents as those of the upload that it was joined into, from `start` on."""
-    shifted = sa.select(sa.literal(upload_id), extents.c.start + start, extents.c.stop + start, extents.c.digest).where(
-        extents.c.upload_id == part_id
-    )
-    return extents.insert().from_select(["upload_id", "start", "stop", "digest"], shifted)

@@ -13,10 +13,11 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 
 from resumable_glance import schema
-from resumable_glance.catalog import Catalog, Claim
+from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import Create
 from resumable_glance.protocol.upload import Owner, State, Upload
+from resumable_glance.records import Claim
 
 
 def claim_of(create: Create, owner: Owner) -> Claim | None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog, Claim, Leftover
+from resumable_glance.catalog import Catalog
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.inspection import AUTO
@@ -23,6 +23,7 @@ from resumable_glance.protocol.commands import Append, Create, Join
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Format, Image, ImageRequest, Owner, State, Upload, check_alive
 from resumable_glance.protocol.welcome import check_parts, declare, total_of
+from resumable_glance.records import Claim, Leftover
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 

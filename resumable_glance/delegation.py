@@ -16,9 +16,10 @@ from resumable_glance import schema
 from resumable_glance.auth import Identity
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog, Leftover
+from resumable_glance.catalog import Catalog
 from resumable_glance.errors import Refused
 from resumable_glance.protocol.upload import ENDED, Owner, Upload
+from resumable_glance.records import Leftover
 
 LOG = logging.getLogger(__name__)
 trusts, uploads, leftovers = schema.trusts, schema.uploads, schema.leftovers

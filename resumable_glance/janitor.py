@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 
 from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog, Leftover
+from resumable_glance.catalog import Catalog
 from resumable_glance.clock import SteadyClock
 from resumable_glance.config import Settings
 from resumable_glance.delegation import Delegation
 from resumable_glance.protocol.upload import Event, Hitch, Upload
+from resumable_glance.records import Leftover
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 

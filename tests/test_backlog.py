@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog, Leftover
+from resumable_glance.catalog import Catalog
 from resumable_glance.protocol.upload import Image, Owner
+from resumable_glance.records import Leftover
 from tests.rig import catalog_in
 
 ONE = Leftover(Image("image-1"), Owner("project", "alice"), b"closed")

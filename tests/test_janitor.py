@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Leftover
 from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
 from resumable_glance.protocol.commands import Chunk, Create, Created, Discard, Survey, Surveyed
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State
+from resumable_glance.records import Leftover
 from resumable_glance.scratch.memory import MemoryScratch
 from resumable_glance.sinks import Actor, DeliveryFailed
 from resumable_glance.sinks.directory import DirectorySink

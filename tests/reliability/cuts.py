@@ -173,7 +173,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "the offset does not stop at a gap",
-            "catalog.py",
+            "records.py",
             "            if start != offset:",
             "            if start < offset:",
             count=100,

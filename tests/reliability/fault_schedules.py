@@ -215,7 +215,7 @@ TRIAL = Trial(
         Sabotage(
             "the image that was replaced is not written down as a leftover",
             "catalog.py",
-            "            _leave_image(db, upload, old.id, now)\n",
+            "            records.leave_image(db, upload, old.id, now)\n",
             "",
             count=8,
         ),
