@@ -16,12 +16,13 @@ from resumable_glance.access import Access
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body, Intake, Lease, Leases
+from resumable_glance.chunks import Intake
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.inspection import Objection
 from resumable_glance.judge import Judge
+from resumable_glance.leases import Body, Lease, Leases
 from resumable_glance.protocol.commands import Append
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import (

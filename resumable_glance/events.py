@@ -18,9 +18,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from resumable_glance.auth import Identity
-from resumable_glance.chunks import Body
 from resumable_glance.dialects import Reply
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.leases import Body
 from resumable_glance.protocol.commands import Inspected, Outcome, Watch
 from resumable_glance.protocol.upload import ENDED, State
 from resumable_glance.uploads import Uploads

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable
 
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Leases
 from resumable_glance.config import Settings
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.inspection import Head, Objection, Rules, enough, judged
 from resumable_glance.janitor import Janitor
+from resumable_glance.leases import Leases
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import IllegalTransition, State, Trouble, Upload, Verdict, known
 from resumable_glance.scratch import ScratchFile

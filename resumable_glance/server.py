@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from resumable_glance import __version__, logs
 from resumable_glance.auth import Gate
-from resumable_glance.chunks import Body
 from resumable_glance.config import Settings
 from resumable_glance.cors import Cors
 from resumable_glance.dialects import Dialect, Head, Place, Reply, ietf, native, problems, tus
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.events import Streams
 from resumable_glance.health import Health
+from resumable_glance.leases import Body
 from resumable_glance.middleware import BODY, EarlyAnswer, RequestId
 from resumable_glance.page import WebPage
 from resumable_glance.protocol.commands import Content, Watch

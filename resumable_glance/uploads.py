@@ -19,7 +19,7 @@ from resumable_glance.auth.ticket import Tickets
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body, Leases, Patience, scratch_failure
+from resumable_glance.chunks import scratch_failure
 from resumable_glance.claims import Claims, claim_of
 from resumable_glance.config import Settings
 from resumable_glance.creation import Creation
@@ -27,6 +27,7 @@ from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
 from resumable_glance.judge import Judge
+from resumable_glance.leases import Body, Leases, Patience
 from resumable_glance.protocol.commands import (
     MOST_RANGES,
     Append,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from resumable_glance import chunks
-from resumable_glance.chunks import Body, Commit, Lease, check_digests, different_bytes
+from resumable_glance.chunks import Commit, check_digests, different_bytes
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.leases import Body, Lease
 from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import ZEROS, Tally, only_zeros
 from resumable_glance.protocol.ranges import Range, segments

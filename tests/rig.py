@@ -21,10 +21,10 @@ from resumable_glance.auth import Identity
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body
 from resumable_glance.delegation import Delegation
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import Handoff
+from resumable_glance.leases import Body
 from resumable_glance.protocol.commands import (
     Append,
     Appended,

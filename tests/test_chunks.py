@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance import chunks
-from resumable_glance.chunks import Intake, Lease, Leases, Patience, gathered, scratch_failure
+from resumable_glance import chunks, leases
+from resumable_glance.chunks import Intake, gathered, scratch_failure
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.leases import Lease, Leases, Patience
 from resumable_glance.protocol.commands import Chunk
 from resumable_glance.protocol.digests import Digest, hasher
 from resumable_glance.protocol.ranges import Range, merge
@@ -30,7 +31,7 @@ DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the bod
 NEVER = Patience(3600.0)
 
 
-class Body(chunks.Body):
+class Body(leases.Body):
     """A body in memory: its pieces, and then its end, a refusal, or silence."""
 
     def __init__(self, pieces: Sequence[bytes], end: Refused | None = None, *, silent: bool = False) -> None:

@@ -14,8 +14,8 @@ import xxhash
 
 from resumable_glance.auth import Identity
 from resumable_glance.catalog import Catalog
-from resumable_glance.chunks import Body
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.leases import Body
 from resumable_glance.protocol.commands import (
     Append,
     Chunk,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance import chunks, zeros
-from resumable_glance.chunks import Lease, Patience
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.leases import Lease, Patience
 from resumable_glance.protocol.commands import Append, Appended, Chunk, Create, Created
 from resumable_glance.protocol.digests import ZEROS, Digest
 from resumable_glance.protocol.ranges import Range

@@ -34,7 +34,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a newer request writes before an older one of the same range has ended",
-            "chunks.py",
+            "leases.py",
             "            await _ended(rivals, Reason.SUPERSEDED)\n",
             "",
             count=4_000,

@@ -115,7 +115,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "who is told to come back is not told when",
-            "chunks.py",
+            "leases.py",
             'facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}',
             "facts: dict[str, int] = {}",
             count=1,

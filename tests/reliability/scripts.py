@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from resumable_glance import chunks
+from resumable_glance import leases
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol.commands import (
     Append,
@@ -62,7 +62,7 @@ class Meant:
     upload_id: str
 
 
-class Body(chunks.Body):
+class Body(leases.Body):
     """The bytes of a request, in small pieces; `broken` off after them."""
 
     def __init__(self, content: bytes, chance: random.Random, broken: bool = False) -> None:

@@ -160,8 +160,8 @@ TRIAL = Trial(
         Sabotage(
             "a chunk takes a megabyte of memory while it comes",
             "chunks.py",
-            "        self._waited = 0.0  # seconds, for `_came` bytes\n",
-            "        self._waited = 0.0\n        self._spare = bytearray(b'x' * BATCH)\n",
+            "        self._uncommitted = 0  # bytes\n",
+            "        self._uncommitted = 0\n        self._spare = bytearray(b'x' * BATCH)\n",
             count=50,
         ),
         Sabotage(

@@ -113,7 +113,7 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "an older request of the same range is not ended",
-            "chunks.py",
+            "leases.py",
             "            await _ended(rivals, Reason.SUPERSEDED)\n",
             "",
             count=200,
