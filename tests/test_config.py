@@ -8,16 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from resumable_glance import config
 from resumable_glance.config import BadConfiguration, Settings, is_loopback, load
+from resumable_glance.options import DATABASE_OPTS, GROUPS, Origin, list_opts
 
 many = settings(deadline=None, max_examples=60)
-OWN = [
-    pytest.param(option, id=f"{group}.{option.name}") for group, options in config.GROUPS.items() for option in options
-]
+OWN = [pytest.param(option, id=f"{group}.{option.name}") for group, options in GROUPS.items() for option in options]
 NAMES = {
     option.dest if group == "DEFAULT" else f"{group}.{option.dest}"
-    for group, options in config.GROUPS.items()
+    for group, options in GROUPS.items()
     for option in options
 }
 
@@ -207,7 +205,7 @@ def test_an_origin_with_the_port_that_browsers_leave_out_never_matches(origin: s
 @example("http://a\tb")
 def test_whatever_an_origin_is_it_is_taken_as_it_stands_or_refused(text: str) -> None:
     try:
-        found = config.Origin()(text)
+        found = Origin()(text)
     except ValueError:
         return
     assert found == text
@@ -240,7 +238,7 @@ def test_whoever_asks_keystone_may_listen_to_everybody() -> None:
 def test_the_generated_sample_has_every_option() -> None:
     listed = {
         option.dest if group == "DEFAULT" else f"{group}.{option.dest}"
-        for group, options in config.list_opts()
+        for group, options in list_opts()
         for option in options
     }
     assert listed >= NAMES
@@ -248,10 +246,10 @@ def test_the_generated_sample_has_every_option() -> None:
 
 
 def test_no_option_is_listed_twice() -> None:
-    listed = [f"{group}.{option.dest}" for group, options in config.list_opts() for option in options]
+    listed = [f"{group}.{option.dest}" for group, options in list_opts() for option in options]
     assert sorted(set(listed)) == sorted(listed)
 
 
 @pytest.mark.parametrize("name", ["connection"])
 def test_what_may_hold_a_password_is_not_logged(name: str) -> None:
-    assert [each.secret for each in config.DATABASE_OPTS if each.name == name] == [True]
+    assert [each.secret for each in DATABASE_OPTS if each.name == name] == [True]

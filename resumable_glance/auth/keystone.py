@@ -19,8 +19,8 @@ from cachetools import TLRUCache
 from oslo_config import cfg
 
 from resumable_glance.auth import OWN, Identity, Right
-from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import CannotStart, Reason, Refused
+from resumable_glance.options import SESSION_TIMEOUT
 from resumable_glance.protocol.upload import Owner
 from resumable_glance.threads import Threads
 

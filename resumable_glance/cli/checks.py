@@ -17,6 +17,7 @@ from resumable_glance.auth.vault import Vault
 from resumable_glance.cli.verdicts import Failed, say, tried
 from resumable_glance.config import Settings
 from resumable_glance.errors import CannotStart
+from resumable_glance.options import GiB
 from resumable_glance.scratch.local import InUse, LocalScratch
 from resumable_glance.sinks import DeliveryFailed
 
@@ -76,10 +77,10 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
     free = status.f_bavail * status.f_frsize
     if free <= settings.headroom:
         raise Failed(
-            f"{free / config.GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / config.GiB:.1f}",
+            f"{free / GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / GiB:.1f}",
             "Free space or lower [scratch] headroom: every creation would be refused with 507.",
         )
-    return f"{directory} on {kind}: {(free - settings.headroom) / config.GiB:.1f} GiB for uploads{note}"
+    return f"{directory} on {kind}: {(free - settings.headroom) / GiB:.1f} GiB for uploads{note}"
 
 
 def _file_system(directory: Path) -> str:

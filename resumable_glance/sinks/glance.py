@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
-from resumable_glance.config import SESSION_TIMEOUT
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.options import SESSION_TIMEOUT
 from resumable_glance.protocol.delivery import ALL_DOUBTS, BROKEN_OFF, OWN_ERROR, Receipt
 from resumable_glance.protocol.offers import DIRECT, Offer, choose
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest
