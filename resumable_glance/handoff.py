@@ -1,7 +1,7 @@
 """Sealed uploads into the sink: delivered, compared, and only then called active.
 
-The catalog is the queue. A handoff is a walk over small steps, each of which ends in one transaction; what the
-next one is, protocol/delivery.py decides from what is recorded and what the sink says. So a handoff that was
+The catalog is the queue. A handoff is a walk over small steps (steps.py), each of which ends in one transaction; what
+the next one is, protocol/delivery.py decides from what is recorded and what the sink says. So a handoff that was
 killed anywhere simply asks again.
 """
 
@@ -16,50 +16,30 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 
 from resumable_glance.auth.trusts import Trusts
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
 from resumable_glance.config import Settings
 from resumable_glance.delegation import Delegation
-from resumable_glance.following import Followers, describe
-from resumable_glance.inspection import HEAD, Inspection, Objection, Rules, enough, judged
-from resumable_glance.protocol.delivery import (
-    ALL_DOUBTS,
-    FIRST_DELAY,
-    SPOILED,
-    Presence,
-    Receipt,
-    Step,
-    delay,
-    differences,
-    exhausted,
-    next_step,
-    pause,
-    turns,
-)
+from resumable_glance.following import Followers
+from resumable_glance.protocol.delivery import FIRST_DELAY, delay, exhausted, next_step, pause, turns
 from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
-    Format,
     Hitch,
     IllegalTransition,
     State,
     Trouble,
     Upload,
-    Verdict,
-    Verified,
     known,
 )
-from resumable_glance.replacement import Replacement
 from resumable_glance.scratch import Scratch
-from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Sink
-from resumable_glance.source import Halted, ScratchDiffers, ScratchSource, ScratchUnreadable, opened
-from resumable_glance.threads import Threads
+from resumable_glance.sinks import Actor, DeliveryFailed, Sink
+from resumable_glance.source import Halted, ScratchDiffers, ScratchUnreadable
+from resumable_glance.steps import Steps
 
 LOG = logging.getLogger(__name__)
-GLANCING = 0.5  # seconds between two looks at an import that runs
 
 
 class Handoff:
@@ -85,9 +65,7 @@ class Handoff:
         self._settings = settings
         self._clock = clock
         self._chance = chance
-        self._rules = Rules.of(settings)
-        self._replacement = Replacement(catalog, sink, clock)
-        self._readers = Threads(settings.handoff_workers, "prove")  # it takes minutes, and nobody else's thread
+        self._steps = Steps(catalog, scratch, sink, settings, clock, self.progress)
         self._woken = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._halts: dict[str, threading.Event] = {}
@@ -174,152 +152,19 @@ class Handoff:
             await self._postpone(upload, Trouble(Hitch.INTERNAL_ERROR, "The service's log says what went wrong."))
 
     async def _walk(self, upload: Upload, halt: threading.Event) -> None:
-        actor = Actor(
-            upload.owner, await self._delegation.token(upload), f"req-{uuid.uuid4()}"
-        )  # an id for Glance's log
+        request_id = f"req-{uuid.uuid4()}"  # for Glance's log
+        actor = Actor(upload.owner, await self._delegation.token(upload), request_id)
         upload = await self._happen(upload, Event.STARTED, attempts=upload.attempts + 1, trouble=None)
         if proof := await self._followers.delivered(upload.id):
             upload = await self._happen(upload, Event.DELIVERED, proof=proof, doubts=0)
         while upload.state in WITH_HANDOFF:
             receipt = await self._sink.receipt(known(upload.image), actor)
-            upload = await self._step(next_step(upload, receipt, self._clock()), upload, receipt, actor, halt)
+            step = next_step(upload, receipt, self._clock())
+            upload = await self._steps.take(step, upload, receipt, actor, halt)
         if upload.state is State.ACTIVE:
             for each in upload.files:
                 await self._scratch.remove(each)
             await self._delegation.tidy()
-
-    async def _step(self, step: Step, upload: Upload, receipt: Receipt, actor: Actor, halt: threading.Event) -> Upload:
-        match step:
-            case Step.INSPECT:
-                return await self._inspect(upload, halt)
-            case Step.PROVE:
-                return await self._prove(upload, halt)
-            case Step.DELIVER:
-                return await self._deliver(upload, actor, halt)
-            case Step.RECORD | Step.FINISH:
-                return await self._record(step, upload, actor)
-            case Step.VERIFY:
-                return await self._verify(upload, receipt, actor)
-            case Step.WAIT:
-                return await self._wait(upload, halt)
-            case Step.REPLACE:
-                return await self._replacement.replace(upload, actor)
-            case Step.GIVE_UP | Step.BACK_OFF:
-                raise await self._setback(step, upload, receipt)
-
-    async def _inspect(self, upload: Upload, halt: threading.Event) -> Upload:
-        """Look into the head of what came in an order, or in pieces, in which nobody could look into it before."""
-
-        def read_head(source: ScratchSource) -> Format:
-            head = b""
-            while len(head) < enough(upload.size):
-                head += source.read(PIECE)
-            return judged(head[:HEAD], known(upload.format), upload.size, self._rules)
-
-        async with self._source(upload, halt) as source:
-            found = await self._read(read_head, source)
-        return await self._catalog.note(upload.id, format=found)
-
-    async def _read(self, work: Callable[[ScratchSource], Format | None], source: ScratchSource) -> Format | None:
-        try:
-            return await self._readers.run(work, source)
-        except Objection as objection:
-            raise DeliveryFailed(objection.hitch, objection.detail, final=True) from objection
-
-    async def _prove(self, upload: Upload, halt: threading.Event) -> Upload:
-        def read_all(source: ScratchSource) -> Format | None:
-            if upload.format is None or upload.format.verdict is not Verdict.OPEN:
-                while source.read(PIECE):
-                    pass
-                return upload.format
-            inspection = Inspection(upload.format, upload.size, self._rules)
-            while piece := source.read(PIECE):
-                inspection.feed(piece)
-            return inspection.found()
-
-        async with self._source(upload, halt) as source:
-            found = await self._read(read_all, source)
-        if broken := source.broken_promises():
-            raise DeliveryFailed(
-                Hitch.DIGEST_MISMATCH,
-                f"The {' and '.join(broken)} of the bytes that came is not the declared one. Nothing went to Glance; "
-                "the bytes are kept until this upload is cancelled.",
-                final=True,
-            )
-        return await self._catalog.note(upload.id, proof=source.proof(), format=found)
-
-    async def _deliver(self, upload: Upload, actor: Actor, halt: threading.Event) -> Upload:
-        if upload.stuck_at:  # an earlier attempt was; this one may be busy for as long
-            upload = await self._catalog.note(upload.id, stuck_at=0.0)
-        await describe(self._sink, upload, actor)
-        async with self._source(upload, halt) as source:
-            try:
-                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)
-            except DeliveryFailed as failed:
-                await self._note_failure(upload, failed.doubt)
-                raise
-        return await self._happen(upload, Event.DELIVERED, proof=source.proof(), doubts=0)
-
-    async def _record(self, step: Step, upload: Upload, actor: Actor) -> Upload:
-        if step is Step.FINISH:
-            if upload.stuck_at:  # the import may take as long as any
-                upload = await self._catalog.note(upload.id, stuck_at=0.0)
-            await self._sink.finish(known(upload.image), actor)
-            if upload.state is State.VERIFYING:
-                return upload
-        return await self._happen(upload, Event.DELIVERED)
-
-    async def _setback(self, step: Step, upload: Upload, receipt: Receipt) -> DeliveryFailed:
-        if step is Step.GIVE_UP:
-            return _given_up(upload, receipt)
-        await self._catalog.note(upload.id, doubts=upload.doubts + ALL_DOUBTS)
-        what = receipt.detail or "Glance has given up the import of the image."
-        return DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{what} It will be tried again.")
-
-    async def _wait(self, upload: Upload, halt: threading.Event) -> Upload:
-        """For a sink that is busy: with our own import, which is looked at, or with what nobody here knows."""
-        image = known(upload.image)
-        if not upload.stuck_at:
-            patience = self._settings.saving_time * max(1, len(image.stores or ()))  # it fills one after the other
-            upload = await self._catalog.note(upload.id, stuck_at=self._clock() + patience)
-        if upload.state is not State.VERIFYING or not image.imports:
-            raise DeliveryFailed(Hitch.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
-        await asyncio.sleep(GLANCING)
-        if halt.is_set():
-            raise Halted
-        return upload
-
-    async def _note_failure(self, upload: Upload, doubt: int) -> None:
-        """What a delivery that failed says of the image: when it is stuck if it is busy, and whether it is spoiled."""
-        whole = self.progress.get(upload.id, 0) == upload.size
-        patience = self._settings.saving_time if whole else self._settings.settling_time
-        if known(upload.image).adopted and doubt < SPOILED:
-            doubt = 0  # it can't be replaced: an error that may pass is waited for, however often it comes
-        await self._catalog.note(upload.id, stuck_at=self._clock() + patience, doubts=upload.doubts + doubt)
-
-    async def _verify(self, upload: Upload, receipt: Receipt, actor: Actor) -> Upload:
-        if upload.proof is None:
-            raise LookupError("delivered without a proof")
-        image = known(upload.image)
-        wrong = differences(known(upload.size), upload.proof, receipt)
-        if not wrong:
-            LOG.info("upload %s is active: image %s, sha512 %s", upload.id, image.id, upload.proof.sha512)
-            shown = Verified(
-                self._clock(), known(receipt.size), known(receipt.md5), known(receipt.sha512), actor.request_id
-            )
-            return await self._happen(upload, Event.VERIFIED, trouble=None, verified=shown)
-        trouble = Trouble(Hitch.RECEIPT_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
-        LOG.error("upload %s has failed: %s", upload.id, trouble.detail)
-        upload = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)
-        if not image.adopted:
-            await self._replacement.remove(image, actor)  # nobody may boot from what is not the file
-        return upload
-
-    def _source(self, upload: Upload, halt: threading.Event) -> AbstractAsyncContextManager[ScratchSource]:
-        def told(position: int) -> None:
-            self.progress[upload.id] = position
-
-        return opened(self._catalog, self._scratch, upload, halt, told)
 
     async def _happen(self, upload: Upload, event: Event, **changes: object) -> Upload:
         return await self._catalog.happen(upload.id, event, self._clock(), **changes)
@@ -337,17 +182,3 @@ class Handoff:
     async def _fail(self, upload: Upload, trouble: Trouble) -> None:
         LOG.error("upload %s has failed: %s", upload.id, trouble.detail)
         await self._happen(upload, Event.REFUTED, trouble=trouble)
-
-
-def _given_up(upload: Upload, receipt: Receipt) -> DeliveryFailed:
-    """Nothing can be done with the image. What can a person do?"""
-    if receipt.presence is Presence.GONE:
-        theirs = "Create a new upload." if known(upload.image).adopted else "Ask for another try to get a new image."
-        sentence = f"The image was deleted, or can't be used any more. {theirs}"
-        return DeliveryFailed(Hitch.IMAGE_GONE, sentence, final=True)
-    hitch = Hitch.IMAGE_BUSY if receipt.presence is Presence.BUSY else Hitch.IMAGE_REFUSED
-    sentence = (
-        "The image can't be filled any more: it has something of an attempt that broke off. You made it, so that no "
-        "other one is put in its place. Delete it, and create a new upload."
-    )
-    return DeliveryFailed(hitch, sentence, final=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from resumable_glance import handoff
+from resumable_glance import steps
 from resumable_glance.backlog import Backlog
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.protocol import delivery
@@ -284,7 +284,7 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
 
 
 def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handoff, "GLANCING", 0.01)
+    monkeypatch.setattr(steps, "GLANCING", 0.01)
 
     async def scenario() -> None:
         async with working(tmp_path, sink=Importing) as here:
@@ -302,7 +302,7 @@ def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: py
 def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handoff, "GLANCING", 0.01)
+    monkeypatch.setattr(steps, "GLANCING", 0.01)
 
     async def scenario() -> None:
         async with rig(tmp_path, sink=Importing) as here:

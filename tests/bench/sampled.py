@@ -52,7 +52,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"/starlette/|/uvicorn/protocols/|/uvicorn/middleware/", "requests and answers"),
     (r"/uvicorn/|/asyncio/|/uvloop/", LOOP),
 )
-OUTWARDS = re.compile(r"/(source|handoff)\.py$|/sinks/")
+OUTWARDS = re.compile(r"/(source|handoff|steps)\.py$|/sinks/")
 
 
 class Books:

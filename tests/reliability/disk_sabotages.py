@@ -66,17 +66,17 @@ CRASH_STATES = (
     ),
     instead(
         "scratch is freed before the verdict", "handoff.py",
-        "            upload = await self._step(",
+        "            upload = await self._steps.take(",
         "            for each in upload.files:\n"
         "                await self._scratch.remove(each)\n"
-        "            upload = await self._step(", 10_000,
+        "            upload = await self._steps.take(", 10_000,
     ),
     instead(
         "scratch is never freed after a handoff", "handoff.py",
         "for each in upload.files:", "for each in upload.files[:0]:", 10_000,
     ),
     instead(
-        "the digest that was declared of the whole is not compared", "handoff.py",
+        "the digest that was declared of the whole is not compared", "steps.py",
         "if broken := source.broken_promises():", "if broken := source.broken_promises()[:0]:", 30_000,
     ),
     instead(

@@ -228,7 +228,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "what Glance has is not compared",
-            "handoff.py",
+            "steps.py",
             "        wrong = differences(known(upload.size), upload.proof, receipt)\n",
             "        wrong: list[str] = []\n",
             count=8,

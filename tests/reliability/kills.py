@@ -116,7 +116,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "scratch is freed before the delivery is recorded",
-            "handoff.py",
+            "steps.py",
             "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
             "                await self._scratch.remove(upload.id)\n"
             "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
