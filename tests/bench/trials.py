@@ -32,10 +32,10 @@ def resuming(quick: bool) -> Iterator[Measure | LeftOut]:
 
 def crowd(quick: bool) -> Iterator[Measure | LeftOut]:
     count = 100 if quick else slow.CROWD
-    seen = slow.run(count, SEED).numbers
+    seen = slow.measured(count, SEED)
     setting = f"{count:,} slow clients"
-    yield Measure(f"{setting}: a HEAD of somebody else, 99 of 100", "ours", seen["head_p99_seconds"] * 1000, "ms")
-    yield Measure(f"{setting}: more memory", "ours", seen["grown_bytes"] / MIB, "MiB")
+    yield Measure(f"{setting}: a HEAD of somebody else, 99 of 100", "ours", seen.p99 * 1000, "ms")
+    yield Measure(f"{setting}: more memory", "ours", seen.grown / MIB, "MiB")
 
 
 def memory_by_size(quick: bool) -> Iterator[Measure | LeftOut]:

@@ -14,7 +14,8 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -36,7 +37,44 @@ ARRIVALS = 100  # clients in a second
 FILES = 60_000  # that may be open at once, as docs/operations.md says
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What slow clients took: bytes of memory, and the seconds of somebody else's questions."""
+
+    clients: int
+    grown: int
+    asked: Sequence[float]
+
+    @property
+    def p99(self) -> float:
+        return statistics.quantiles(self.asked, n=100)[98]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"clients": self.clients, "grown_bytes": self.grown, "head_p99_seconds": self.p99,
+                "heads": len(self.asked)}  # fmt: skip
+
+
 def run(count: int, seed: int) -> Result:
+    seen = measured(count, seed)
+    allowed = MEMORY * count // CROWD if count >= CROWD else BASE + MEMORY * count // CROWD
+    assert seen.grown <= allowed, (
+        f"{count} slow clients took {seen.grown / MIB:.1f} MiB, and may take {allowed / MIB:.1f}"
+    )
+    assert seen.p99 <= LATENCY or count < CROWD, (
+        f"of {len(seen.asked)} questions the 99th of 100 took {seen.p99:.3f} s, the median "
+        f"{statistics.median(seen.asked):.3f} s"
+    )
+    return Result(
+        f"{count:,} slow clients at 1 KiB/s, half of them with a digest: none failed, all images are right; the "
+        f"service took {seen.grown / MIB:.1f} MiB more memory; a HEAD of somebody else took {seen.p99 * 1000:.0f} ms "
+        f"(p99 of {len(seen.asked):,})",
+        seen.numbers,
+    )
+
+
+def measured(count: int, seed: int) -> Seen:
+    """What the clients took, each of whom got its image. AssertionError if one did not."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES), most))  # what the service starts with, too
     chance = random.Random(seed)
@@ -55,11 +93,10 @@ def run(count: int, seed: int) -> Result:
         finally:
             grown = watch.end() - before
         assert not problems, f"{len(problems)} of {count} slow clients failed: {problems[:5]}"
-        result = judged(count, grown, asked)
         for each in senders:
             each.patience = max(each.patience, count)  # two at a time are handed over
             each.finish()
-    return result
+    return Seen(count, grown, asked)
 
 
 def file(count: int, chance: random.Random) -> bytes:
@@ -67,21 +104,6 @@ def file(count: int, chance: random.Random) -> bytes:
     arrivals = count // ARRIVALS  # seconds
     shortest, longest = (arrivals + 20, arrivals + 50) if count >= CROWD else (2, 4)
     return images.noise(chance, chance.randrange(shortest * KIB, longest * KIB))
-
-
-def judged(count: int, grown: int, asked: list[float]) -> Result:
-    p99 = statistics.quantiles(asked, n=100)[98]
-    allowed = MEMORY * count // CROWD if count >= CROWD else BASE + MEMORY * count // CROWD
-    assert grown <= allowed, f"{count} slow clients took {grown / MIB:.1f} MiB, and may take {allowed / MIB:.1f}"
-    assert p99 <= LATENCY or count < CROWD, (
-        f"of {len(asked)} questions the 99th of 100 took {p99:.3f} s, the median {statistics.median(asked):.3f} s"
-    )
-    return Result(
-        f"{count:,} slow clients at 1 KiB/s, half of them with a digest: none failed, all images are right; the "
-        f"service took {grown / MIB:.1f} MiB more memory; a HEAD of somebody else took {p99 * 1000:.0f} ms (p99 of "
-        f"{len(asked):,})",
-        {"clients": count, "grown_bytes": grown, "head_p99_seconds": p99, "heads": len(asked)},
-    )
 
 
 async def crowd(port: int, senders: list[Sender], chance: random.Random) -> list[str]:
