@@ -47,7 +47,7 @@ def build(
 ) -> Service:
     """Open everything. `gate` is another one than the settings name, `clock` gives seconds since the epoch.
 
-    Raises OSError, scratch.local.InUse, schema.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
+    Raises OSError, scratch.local.InUse, database.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
     options that are missing: each says in a sentence what is wrong.
     """
     scratch = LocalScratch(settings.scratch_directory)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from resumable_glance import records, schema
+from resumable_glance import database, records, schema
 from resumable_glance.news import News
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range, joined
@@ -63,10 +63,10 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
-        self._engine = schema.engine(url)
+        self._engine = database.engine(url)
         self.news = News()
         try:
-            self._thread.submit(schema.migrate, self._engine).result()
+            self._thread.submit(database.migrate, self._engine).result()
         except BaseException:
             self.close()
             raise

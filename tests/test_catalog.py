@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance import schema
+from resumable_glance import database, schema
 from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog
+from resumable_glance.database import NewerCatalog
 from resumable_glance.protocol.digests import LENGTHS, Digest
 from resumable_glance.protocol.ranges import Range, merge
 from resumable_glance.protocol.upload import (
@@ -41,7 +42,6 @@ from resumable_glance.protocol.upload import (
     Upload,
     known,
 )
-from resumable_glance.schema import NewerCatalog
 from tests.rig import catalog_in
 
 T = TypeVar("T")
@@ -96,8 +96,8 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path
 
 
 def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_to_date(tmp_path: Path) -> None:
-    engine = schema.engine(address(tmp_path))
-    schema.migrate(engine, "0001")
+    engine = database.engine(address(tmp_path))
+    database.migrate(engine, "0001")
     row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
            if name not in {"reserved", "parts", "joined_into", "generation", "request", "replaced", "successor",
                            "doubts", "stuck_at", "format", "request_id", "verified", "stores"}}  # fmt: skip
@@ -193,7 +193,7 @@ def test_a_catalog_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
 
 def test_other_databases_are_left_to_sqlalchemy() -> None:
     with pytest.raises(sa.exc.NoSuchModuleError):
-        schema.engine("nosuchdatabase://host/name")
+        database.engine("nosuchdatabase://host/name")
 
 
 def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Alembic runs this; the connection is given by schema.migrate()."""
+"""Alembic runs this; the connection is given by database.migrate()."""
 
 from alembic import context
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from resumable_glance import schema
+from resumable_glance import database, schema
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Extent
@@ -130,7 +130,7 @@ def break_up(service: Service, upload: str, count: int, distance: int, size: int
     ]
     offset = FRAGMENT if distance > FRAGMENT else count * FRAGMENT
     grown = {"size": size, "received": count * FRAGMENT, "received_offset": offset, "reserved": size}
-    engine = schema.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
+    engine = database.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
     with engine.begin() as catalog:
         catalog.execute(schema.extents.delete().where(schema.extents.c.upload_id == upload))
         catalog.execute(schema.extents.insert(), [schema.extent_row(upload, each) for each in parts])

@@ -102,7 +102,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a commit is several transactions",
-            "schema.py",
+            "database.py",
             'connection.exec_driver_sql("BEGIN IMMEDIATE")',
             "pass",
             count=60,

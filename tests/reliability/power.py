@@ -92,7 +92,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "the catalog is not flushed at each commit",
-            "schema.py",
+            "database.py",
             '"synchronous = FULL"',
             '"synchronous = NORMAL"',
             count=6,

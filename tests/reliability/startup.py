@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from resumable_glance import schema
+from resumable_glance import database, schema
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
@@ -69,8 +69,8 @@ def unfinished(chance: random.Random) -> Upload:
 def leave(service: Service, uploads: list[Upload], left: list[str]) -> None:
     """What a service with these uploads has when it does not run; `left` are names of files that nobody needs."""
     extent = Extent(Range(0, RECEIVED), Digest("xxh3", bytes(8)))
-    engine = schema.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
-    schema.migrate(engine)
+    engine = database.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
+    database.migrate(engine)
     with engine.begin() as catalog:
         catalog.execute(schema.uploads.insert(), [schema.upload_row(each) for each in uploads])
         catalog.execute(schema.extents.insert(), [schema.extent_row(each.id, extent) for each in uploads])

@@ -26,7 +26,7 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from resumable_glance import chunks, config, schema, source
+from resumable_glance import chunks, config, database, source
 from resumable_glance.auth import Identity
 from resumable_glance.auth.vault import Vault
 from resumable_glance.catalog import Catalog
@@ -103,7 +103,7 @@ class Recorded:
 
 @functools.cache
 def engine() -> sa.Engine:
-    return schema.engine("sqlite://")
+    return database.engine("sqlite://")
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _driver() -> sqlite3.Connection:
 
 @functools.cache
 def _empty() -> bytes:
-    schema.migrate(engine())
+    database.migrate(engine())
     return _driver().serialize()
 
 
