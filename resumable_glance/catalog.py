@@ -1,26 +1,19 @@
 """The transactional record of uploads, extents and handoffs.
 
-Each method is one transaction, and returns when it is durable. All of them run one after the other in one
-thread of the catalog's own: SQLite has one writer anyway, and the event loop never waits for the disk.
+Its one rule: each method is one transaction, and returns when it is durable.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-import errno
-import os
-import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice, starmap
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from resumable_glance import database, records, schema
-from resumable_glance.news import News
+from resumable_glance import records, schema
 from resumable_glance.protocol.digests import Digest
 from resumable_glance.protocol.ranges import Range, joined
 from resumable_glance.protocol.upload import (
@@ -40,10 +33,10 @@ from resumable_glance.protocol.upload import (
     lapsed,
 )
 from resumable_glance.protocol.welcome import check_parts, check_writable, declare
+from resumable_glance.transactions import Transactions
 
 T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
-_ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,18 +55,15 @@ class Catalog:
     """
 
     def __init__(self, url: str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
-        self._engine = database.engine(url)
-        self.news = News()
-        try:
-            self._thread.submit(database.migrate, self._engine).result()
-        except BaseException:
-            self.close()
-            raise
+        self._transactions = Transactions(url)
+        self.news = self._transactions.news
 
     def close(self) -> None:
-        self._thread.submit(self._engine.dispose).result()
-        self._thread.shutdown()
+        self._transactions.close()
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """One transaction, for what has a room of its own (backlog.py)."""
+        return await self._transactions.run(work)
 
     async def add(self, upload: Upload, credential: bytes | None, claim: records.Claim | None = None) -> None:
         """Record a new upload. The image that was expected for it is no leftover any more."""
@@ -327,29 +317,3 @@ class Catalog:
             db.execute(change)
 
         await self.run(work)
-
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """One transaction, for what has a room of its own (backlog.py)."""
-
-        loop = asyncio.get_running_loop()
-
-        def transaction() -> T:
-            changed: set[str] = set()
-            try:
-                with self._engine.begin() as connection:
-                    connection.info["changed"] = changed
-                    result = work(connection)
-                if changed:
-                    with contextlib.suppress(RuntimeError):  # nobody waits in a loop that is closed
-                        loop.call_soon_threadsafe(self.news.tell, changed)
-                return result
-            except sa.exc.OperationalError as problem:
-                raise _disk_failure(problem) from problem
-
-        return await loop.run_in_executor(self._thread, transaction)
-
-
-def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
-    """A disk that is full or broken is told as by any other file; everything else stays what it is."""
-    number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
-    return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")

@@ -110,7 +110,7 @@ def test_the_page_is_as_it_is_made() -> None:
         ("_hash", "/x/resumable_glance/chunks.py", "hashing"),
         ("_write_all", "/x/resumable_glance/scratch/local.py", "writing to scratch"),
         ("_fdatasync", "/x/resumable_glance/scratch/local.py", "flushing"),
-        ("transaction", "/x/resumable_glance/catalog.py", "catalog"),
+        ("transaction", "/x/resumable_glance/transactions.py", "catalog"),
         ("run", "/x/resumable_glance/chunks.py", sampled.REST),
         ("run_forever", "/lib/asyncio/base_events.py", sampled.LOOP),
         ("loads", "/lib/json/__init__.py", ""),

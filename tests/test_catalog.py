@@ -350,7 +350,7 @@ def test_what_each_creation_asks_is_answered_from_indices_alone(
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         asked.append((statement, parameters))
 
-    sa.event.listen(catalog._engine, "before_cursor_execute", note)
+    sa.event.listen(catalog._transactions._engine, "before_cursor_execute", note)
     wait(ask(catalog))
     selects = [each for each in asked if each[0].startswith("SELECT")]
 

@@ -296,7 +296,7 @@ class SlowScratch(MemoryScratch):
 def catalog_that_waits(here: Rig) -> Iterator[None]:
     """Inside, transactions line up and none is begun."""
     opened = threading.Event()
-    here.catalog._thread.submit(opened.wait)
+    here.catalog._transactions._thread.submit(opened.wait)
     try:
         yield
     finally:

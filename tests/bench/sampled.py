@@ -43,7 +43,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"^(_put|_write_all|_zero_all) .*scratch/local\.py", "writing to scratch"),
     (r"^_fdatasync ", "flushing"),
     (r"/scratch/local\.py|/files\.py", "other calls on scratch"),
-    (r"/(catalog|records|backlog|schema|database)\.py|/sqlalchemy/", "catalog"),
+    (r"/(catalog|transactions|records|backlog|schema|database)\.py|/sqlalchemy/", "catalog"),
     (r"/receiving\.py", RECEIVING),
     (r"^(read|_piece) .*/source\.py", "reading scratch"),
     (r"/sinks/", "sink"),

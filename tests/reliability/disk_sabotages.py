@@ -139,7 +139,7 @@ IO_FAULTS = (
         "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n", 40,
     ),
     instead(
-        "a catalog that fails is not told as a disk that does", "catalog.py",
+        "a catalog that fails is not told as a disk that does", "transactions.py",
         "return problem if number is None else", "return problem if number else", 20,
     ),
 )  # fmt: skip

@@ -133,7 +133,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a full disk under the catalog is an error of ours",
-            "catalog.py",
+            "transactions.py",
             "_ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, ",
             "_ERRNO = {",
             count=6,

@@ -32,7 +32,7 @@ PURE = ("protocol/delivery", "protocol/digests", "protocol/ranges", "protocol/up
         "dialects/problems", "dialects/tus")  # fmt: skip
 TESTS_OF_PURE = ("upload_states", "welcome", "delivery", "ranges", "digests", "fields", "native_dialect",
                  "tus_dialect", "ietf_dialect", "receipts", "offers")  # fmt: skip
-CATALOG = ("catalog", "records", "backlog")
+CATALOG = ("catalog", "records", "transactions", "backlog")
 TESTS_OF_CATALOG = ("catalog", "backlog", "janitor", "uploads", "parts", "limits", "claims", "handoff", "tickets")
 
 Survivor = tuple[str, tuple[str, ...]]  # a function, and the lines that a mutant of it changes

@@ -37,6 +37,7 @@ from resumable_glance.protocol.offers import Offer
 from resumable_glance.protocol.upload import HOLDING_SCRATCH, Hitch, Image, ImageRequest, Owner, State
 from resumable_glance.scratch.local import LocalScratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Source
+from resumable_glance.transactions import Transactions
 from resumable_glance.uploads import Uploads
 from tests.reliability.strict_disk import ROOT, StrictDisk, mounted
 
@@ -121,6 +122,14 @@ def _empty() -> bytes:
 
 class RecordedCatalog(Catalog):
     """The catalog in memory. There is one at a time: a new one begins with `database` and replaces what was there."""
+
+    def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
+        self._transactions = RecordedTransactions(database, disk, chance)
+        self.news = self._transactions.news
+
+
+class RecordedTransactions(Transactions):
+    """What there is after each of them, the disk notes."""
 
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
         self._thread = Turns(chance, in_order=True, after=self._note)
