@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("default")
 ASIDE = {
     "test_tus_in_browser", "test_tus_js_client", "test_tus_clients", "test_openapi",
     "test_ietf_curl", "test_ietf_http", "test_js_browser", "test_js_client", "test_page", "test_examples",
-    "test_horizon",
+    "test_horizon", "test_horizon_package",
 }  # fmt: skip
 
 

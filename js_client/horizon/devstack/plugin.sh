@@ -8,7 +8,7 @@
 # where /opt/stack/resumable-glance-dashboard is a Git repository with a copy of js_client/horizon.
 
 function _resumable_glance_dashboard_enabled_files {
-    ls "$RESUMABLE_GLANCE_DASHBOARD_DIR"/resumable_glance_dashboard/enabled/_*.py
+    ls "$RESUMABLE_GLANCE_DASHBOARD_DIR"/resumable_glance_dashboard/enabled/_[0-9]*.py
 }
 
 if is_service_enabled horizon; then

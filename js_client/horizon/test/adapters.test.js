@@ -1,7 +1,7 @@
 // The adapters to both of Horizon's dialogs, without a browser: what goes our way, what goes Horizon's, what is said.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import vm from 'node:vm'
 
@@ -34,7 +34,7 @@ const page = (...scripts) => {
   })
   const run = (name) => vm.runInContext(readFileSync(new URL(name, SCRIPTS), 'utf8'), context)
   run('words.js')
-  Object.assign(context.horizon.resumableGlance, { uploads, toast() {}, meter: () => ({ remove() {} }) })
+  Object.assign(context.horizon.resumableGlance, { uploads, toast() {}, meter: () => ({ remove() {}, focus() {} }) })
   return { context, begun, run: () => scripts.forEach(run) }
 }
 
@@ -68,7 +68,7 @@ const glance = (answer) => {
   }
   const parts = {
     $delegate: horizons,
-    $injector: {},
+    $injector: { get: () => ({ getTop: () => undefined }) },
     $q: promises,
     $rootScope: { $applyAsync: (work) => work() },
     'horizon.framework.util.http.service': api,
@@ -185,13 +185,27 @@ test('words: sizes, times and percent never promise too much', () => {
   assert.equal(words.amount(progress), '1.0 KB of 2.0 KB · 512 bytes/s · 2 seconds left')
 })
 
+test('words: what the client says in its own words is there to be translated', () => {
+  const { words } = page().context.horizon.resumableGlance
+  const marked = readFileSync(new URL('words.js', SCRIPTS), 'utf8')
+  const sources = new URL('../../src/', import.meta.url)
+  const said = readdirSync(sources)
+    .filter((name) => name.endsWith('.js'))
+    .flatMap((name) => [...readFileSync(new URL(name, sources), 'utf8').matchAll(/(?:message|trouble|why): '([^']+)'/g)])
+    .map(([, sentence]) => sentence)
+  assert.ok(said.length > 5)
+  for (const sentence of said) assert.ok(marked.includes(`gettext('${sentence}')`), sentence)
+  assert.equal(words.told('The connection is lost.'), 'The connection is lost.')
+  assert.equal(words.told(null), '')
+})
+
 test('words: every phase has one, and a failure says what can be done', () => {
   const { words } = page().context.horizon.resumableGlance
   const types = readFileSync(new URL('../../src/resumable-glance.d.ts', import.meta.url), 'utf8')
   const phases = types.match(/type Phase =([^]*?)\n\n/)[1].match(/(?<=')[a-z ]+(?=')/g).filter((each) => each.trim() && each !== ' | ')
   assert.ok(phases.length > 10)
   for (const phase of phases) assert.ok(words.phase(phase), phase)
-  assert.match(words.failure({ code: 'unauthenticated', message: 'No.' }), /^No\. .*[Ss]ign in/)
+  assert.match(words.failure({ code: 'unauthenticated', message: 'not logged in' }), /^Your session has ended\. Sign in/)
   assert.equal(words.failure({ code: 'another', message: 'No.', advice: 'Do.' }), 'No. Do.')
   assert.match(words.failure({ code: 'refused', message: 'No.' }, 'It is no qcow2.'), /^It is no qcow2\. Cancel/)
 })

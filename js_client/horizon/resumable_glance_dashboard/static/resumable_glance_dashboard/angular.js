@@ -54,6 +54,15 @@
       var done = $q.defer();
       var entry = rg.uploads.begin(file, response.data.resumable_upload, image.name);
       var place = inDialog(rg.meter(entry, file.name, function () { close(response.data.id); }));
+      var top = $injector.get('$uibModalStack').getTop();
+      if (top) {
+        // By its cross or its own Cancel, which is not Cancel Upload.
+        top.value.modalScope.$on('modal.closing', function (event, reason, closed) {
+          if (!closed && rg.uploads.running.has(entry.id)) {
+            rg.toast('info', gettext('The upload goes on. The header shows it, and can cancel it.'));
+          }
+        });
+      }
       entry.upload.addEventListener('end', function () {
         $rootScope.$applyAsync(function () {
           if (entry.upload.phase === 'active') {
@@ -119,6 +128,7 @@
         body.prepend(meter);
       }
     }
+    meter.focus({ preventScroll: true }); // the button that had it is disabled now
     return {
       restore: function () {
         meter.remove();

@@ -39,12 +39,15 @@
   /* The meter of `entry`, one of rg.uploads; `heading` above it. With `onBackground` there is a button for that. */
   function meter(entry, heading, onBackground) {
     var upload = entry.upload;
+    var title = rg.words.say(gettext('Upload of %(name)s'), { name: entry.name });
     var root = element('div', 'rg-meter');
     root.setAttribute('role', 'group');
-    root.setAttribute('aria-label', rg.words.say(gettext('Upload of %(name)s'), { name: entry.name }));
+    root.setAttribute('aria-label', title);
+    root.tabIndex = -1; // so that a dialog can give it the focus
 
     var bar = element('div', 'progress-bar');
     bar.setAttribute('role', 'progressbar');
+    bar.setAttribute('aria-label', title);
     bar.setAttribute('aria-valuemin', '0');
     bar.setAttribute('aria-valuemax', '100');
     var frame = element('div', 'progress');
@@ -85,7 +88,7 @@
       }
       amount.textContent = progress.size ? rg.words.amount(progress) : '';
       share.textContent = percent;
-      var why = error ? rg.words.failure(error, entry.why) : now === 'waiting' ? progress.trouble || '' : '';
+      var why = error ? rg.words.failure(error, entry.why) : now === 'waiting' ? rg.words.told(progress.trouble) : '';
       if (trouble.textContent !== why) {
         trouble.textContent = why;
       }
@@ -96,6 +99,10 @@
       setHidden(resume, now !== 'paused' && !(error && LASTING.indexOf(error.code) < 0));
       setHidden(cancel, OVER.indexOf(now) >= 0 || now === 'cancelling');
       setHidden(background, !onBackground || now === 'failed' || OVER.indexOf(now) >= 0);
+      if (buttons.contains(document.activeElement) && document.activeElement.classList.contains('hidden')) {
+        // Who pressed Pause by the keyboard can press Resume next.
+        (buttons.querySelector('.btn:not(.hidden)') || root).focus();
+      }
     }
 
     upload.addEventListener('progress', draw);

@@ -17,19 +17,20 @@
     return interpolate(pattern, values, true);
   }
 
-  function counted(one, many, count) {
-    return words(ngettext(one, many, count), { count: count });
-  }
-
   /* How long it will take: rounded, for nobody believes the seconds of an hour. */
   function duration(seconds) {
+    // The patterns stand in ngettext itself, where translators' tools look for them.
+    var count;
     if (seconds < 60) {
-      return counted('%(count)s second left', '%(count)s seconds left', Math.max(1, Math.round(seconds)));
+      count = Math.max(1, Math.round(seconds));
+      return words(ngettext('%(count)s second left', '%(count)s seconds left', count), { count: count });
     }
     if (seconds < 5400) {
-      return counted('%(count)s minute left', '%(count)s minutes left', Math.round(seconds / 60));
+      count = Math.round(seconds / 60);
+      return words(ngettext('%(count)s minute left', '%(count)s minutes left', count), { count: count });
     }
-    return counted('%(count)s hour left', '%(count)s hours left', Math.round(seconds / 3600));
+    count = Math.round(seconds / 3600);
+    return words(ngettext('%(count)s hour left', '%(count)s hours left', count), { count: count });
   }
 
   var PHASES = {
@@ -74,8 +75,27 @@
     undelivered: gettext('The bytes are safe, but the image could not be made. Cancel, and create it anew.')
   };
 
+  /* What the client says in its own words, so that translators see it. All else that it says is the service's. */
+  gettext('The connection is lost.');
+  gettext('The answer was lost.');
+  gettext('There was no answer.');
+  gettext('The ticket or token is no longer good.');
+  gettext('Another tab uploads this file.');
+  gettext('The file has to be chosen again.');
+  gettext('The browser may not read the file.');
+  gettext('The image is there, but it is not this file.');
+  gettext('The worker could not be started.');
+  gettext('The upload was cancelled.');
+
+  function told(sentence) {
+    return sentence ? gettext(sentence) : '';
+  }
+
   function failure(error, why) {
-    var happened = why || (error && error.message) || gettext('The upload failed.');
+    if (error && error.code === 'unauthenticated') {
+      return ADVICE.unauthenticated; // says what happened, too; Horizon's own words are "not logged in"
+    }
+    var happened = why || (error && told(error.message)) || gettext('The upload failed.');
     var advice = error && (ADVICE[error.code] || error.advice);
     return advice ? happened + ' ' + advice : happened;
   }
@@ -106,7 +126,7 @@
     toast: toast,
     words: {
       amount: amount, bytes: bytes, duration: duration, failure: failure, percent: percent, phase: phase,
-      say: words, states: STATES
+      say: words, states: STATES, told: told
     }
   };
 })();
