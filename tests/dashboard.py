@@ -54,9 +54,9 @@ DURABLE = "[...horizon.resumableGlance.uploads.running.values()].some(each => ea
 
 
 class Dashboard:
-    """A person before a Horizon, logged in as `user`."""
+    """A person before a Horizon, logged in as `user`; `afresh`: not by a session of an earlier page."""
 
-    def __init__(self, browser: Browser, horizon: Horizon, user: User) -> None:
+    def __init__(self, browser: Browser, horizon: Horizon, user: User, *, afresh: bool = False) -> None:
         self._url = horizon.url
         self._user = user
         self._sent: list[str] = []  # tokens of Keystone in requests
@@ -66,6 +66,8 @@ class Dashboard:
         self.page.add_init_script(WATCH)
         self.page.on("request", self._look_at_request)
         self.page.on("dialog", _leave)
+        if afresh:
+            self.page.context.clear_cookies()
         self.open("/auth/login/")
         if "/auth/login" in self.page.url:
             self.log_in()
@@ -158,6 +160,14 @@ class Dashboard:
     def wait_for_bytes(self, count: int) -> None:
         """Until more than `count` bytes of an upload of this page are durable."""
         self.page.wait_for_function(DURABLE.format(count))
+
+    def focused(self) -> str:
+        """What has the keyboard's focus, by its text."""
+        return str(self.page.evaluate("document.activeElement.textContent")).strip()
+
+    def status_of(self, path: str) -> int:
+        """What Horizon answers this page of it, were it to ask."""
+        return int(self.page.evaluate("async (path) => (await fetch(path)).status", path))
 
     def indicator(self) -> Locator:
         """What is in the header."""

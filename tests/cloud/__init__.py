@@ -7,6 +7,7 @@ Everything listens on 127.0.0.1 only, and all state lies under one directory. A 
 """
 
 import atexit
+import re
 import shutil
 import signal
 import tempfile
@@ -110,6 +111,13 @@ class Cloud:
         for enabled in (False, True):
             admin.patch(f"{self.auth_url}/users/{found['id']}", json={"user": {"enabled": enabled}})
         time.sleep(1)  # Keystone's times are whole seconds: a token of this one would be invalid, too
+
+    def let_tokens_live(self, seconds: int) -> None:
+        """Let the tokens that Keystone gives from now on live so long. It is restarted, and answers again on return."""
+        file = self.directory / "keystone.conf"
+        file.write_text(re.sub(r"^expiration = .*$", f"expiration = {seconds}", file.read_text(), flags=re.MULTILINE))
+        self.stop_keystone()
+        self.start_keystone()
 
     def start_keystone(self) -> None:
         """Start Keystone again, at the same address; returns when it answers."""
