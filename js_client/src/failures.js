@@ -28,6 +28,15 @@ const REASONS = {
 const codeOf = ({ status, reason }) =>
   REASONS[reason] ?? { 401: 'unauthenticated', 403: 'forbidden', 404: 'gone', 410: 'gone' }[status] ?? 'refused'
 
+// What the service has against the bytes themselves: format-mismatch, unsafe-image, disk-too-large.
+const OBJECTION = /^(format|unsafe|disk)-/
+
+/** Why an upload has failed at the service, from its description: for its bytes, or for what became of them. */
+export const undelivered = ({ handoff }) => {
+  const { reason = null, detail = '' } = handoff?.trouble ?? {}
+  return { code: OBJECTION.test(reason) ? 'refused' : 'undelivered', message: detail, reason }
+}
+
 /** A failure as data, from an answer; `code` where the answer alone does not tell. */
 export const failure = (answer, code = codeOf(answer)) => ({
   code,

@@ -7,7 +7,7 @@
 // `stream` is one of events after the bytes are safe: `asked` for, `heard`, or `refused`.
 // `pieces` are the ranges on their way: hashing -> ready -> flying -> durable.
 
-import { failure, verdict } from './failures.js'
+import { failure, undelivered, verdict } from './failures.js'
 import { FIRST, LARGEST, SMALLEST, adapted, cut, fill, half, joined, narrowed } from './pieces.js'
 import { merge, missing } from './ranges.js'
 import { OVER, cancels, hex, phaseOf, unsafe } from './telling.js'
@@ -226,7 +226,7 @@ const learn = (state, document) => {
         ? fail(learnt, { code: 'file-changed', message: 'The image is there, but it is not this file.' })
         : then(learnt, 'receipt')
     case 'failed':
-      return fail(learnt, { code: 'undelivered', message: trouble?.detail ?? '', reason: trouble?.reason ?? null })
+      return fail(learnt, undelivered(document))
     case 'sealed':
     case 'delivering':
     case 'verifying':

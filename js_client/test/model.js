@@ -150,7 +150,7 @@ export class Model {
       handoff: {
         delivered: upload.state === 'active' ? upload.size : (this.delivered?.shift() ?? 0),
         trouble:
-          upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : (upload.trouble ?? null),
+          upload.trouble ?? (upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : null),
       },
     }
   }

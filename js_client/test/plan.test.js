@@ -360,6 +360,18 @@ test('a handoff that has failed is tried again, if that is of any use', () => {
   }
 })
 
+test('what an upload has failed for in its bytes is refused, whoever tells it', () => {
+  for (const reason of ['format-mismatch', 'unsafe-image', 'disk-too-large']) {
+    const world = started(content([1], 0))
+    world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
+    const [upload] = world.model.uploads.values()
+    Object.assign(upload, { state: 'failed', trouble: { reason, detail: 'It is no qcow2.' } })
+    while (world.state.phase !== 'failed') world.happens(0, {})
+    assert.equal(world.state.error.code, 'refused')
+    assert.equal(world.state.error.message, 'It is no qcow2.')
+  }
+})
+
 /** An upload whose bytes are safe, and whose stream of events is asked for. */
 const sealed = (polls, model = new Model()) => {
   const world = started(content([1], 0), model)
