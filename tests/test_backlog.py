@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from resumable_glance.backlog import Backlog
 from resumable_glance.catalog import Catalog
-from resumable_glance.protocol.upload import Image, Owner
+from resumable_glance.protocol.upload import Image, Owner, State, Upload
 from resumable_glance.records import Leftover
 from tests.rig import catalog_in
 
@@ -54,3 +55,19 @@ def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_ti
         return await Backlog(catalog).leftovers(3000.0)
 
     assert asyncio.run(scenario()) == left
+
+
+def test_a_clock_that_was_set_takes_all_times_with_it_and_none_that_is_not_there(catalog: Catalog) -> None:
+    stuck = Upload("a-1", ONE.owner, 1, State.DELIVERING, Image("i"), 1.0, 2.0, 3.0, stuck_at=0.5)
+    free = dataclasses.replace(stuck, id="a-2", stuck_at=0.0)
+
+    async def scenario() -> list[Upload | None]:
+        for each in (stuck, free):
+            await catalog.add(each, None)
+        await Backlog(catalog).shift(100.0)
+        return [await catalog.get(each.id) for each in (stuck, free)]
+
+    later = {"created_at": 101.0, "updated_at": 102.0, "expires_at": 103.0}
+    assert asyncio.run(scenario()) == [
+        dataclasses.replace(stuck, **later, stuck_at=100.5), dataclasses.replace(free, **later)  # type: ignore[arg-type]
+    ]  # fmt: skip

@@ -32,6 +32,7 @@ from resumable_glance.protocol.upload import (
     WITH_HANDOFF,
     Event,
     Extent,
+    Format,
     Hitch,
     IllegalTransition,
     Image,
@@ -40,6 +41,7 @@ from resumable_glance.protocol.upload import (
     State,
     Trouble,
     Upload,
+    Verdict,
     known,
 )
 from tests.rig import catalog_in
@@ -321,6 +323,23 @@ def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_
     asyncio.run(scenario())
 
 
+def test_an_upload_comes_with_its_extents_in_a_range(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10), extent(20, 30)], 1001.0, 2001.0))
+    assert wait(catalog.placed(made.id, Range(15, 25))) == (grown, [extent(20, 30)])
+    assert wait(catalog.placed("a-" + "f" * 32, Range(15, 25))) == (None, [])
+
+
+def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Catalog) -> None:
+    made, found = upload(format=Format("raw")), Format("raw", "raw", 100, Verdict.GIVEN)
+    wait(catalog.add(made, None))
+    assert wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
+    assert wait(catalog.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, found=found)).format == found
+    assert wait(catalog.commit(made.id, [extent(20, 30)], 1001.0, 2001.0)).format == found
+    assert known(wait(catalog.get(made.id))).format == found
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.sets(st.integers(0, 19), min_size=1), st.integers(0, 19), st.integers(1, 20))
 def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
@@ -426,6 +445,74 @@ def test_what_parts_are_joined_into_keeps_the_credential_that_came_with_it(catal
     wait(catalog.add(part, b"of the part"))
     wait(catalog.join(whole, b"of the whole"))
     assert wait(catalog.credential(whole.id)) == b"of the whole"
+
+
+def left(catalog: Catalog) -> list[str]:
+    """The images that are to be removed by 1500."""
+    return sorted(each.image.id for each in wait(Backlog(catalog).leftovers(1500.0)))
+
+
+@pytest.mark.parametrize("image_too", [True, False])
+@pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
+def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
+    catalog: Catalog, image: Image | None, image_too: bool
+) -> None:
+    made, trouble = upload(image=image), Trouble(Hitch.UNSAFE_IMAGE, "Detail.")
+    wait(catalog.add(made, None))
+    failed = wait(catalog.refute(made.id, 1234.0, image_too=image_too, trouble=trouble))
+    assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0, trouble=trouble)
+    assert wait(catalog.get(made.id)) == failed
+    assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
+
+
+def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Catalog) -> None:
+    old, new = Image("old", replaced=("oldest",)), Image("new")
+    made = upload(state=State.DELIVERING, image=old, successor="new", doubts=2, stuck_at=900.0)
+    wait(catalog.add(made, None))
+    with pytest.raises(LookupError):
+        wait(catalog.replace(made.id, Image("another"), 1234.0))
+    assert left(catalog) == []
+    replaced = wait(catalog.replace(made.id, new, 1234.0))
+    assert replaced == wait(catalog.get(made.id)) == dataclasses.replace(
+        made, image=Image("new", replaced=("oldest", "old")), successor=None, doubts=0, stuck_at=0.0, updated_at=1234.0
+    )  # fmt: skip
+    assert left(catalog) == ["old"]
+
+
+def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog: Catalog) -> None:
+    made, without = upload(state=State.DELIVERING, successor="new"), upload(state=State.DELIVERING)
+    for each in (made, without):
+        wait(catalog.add(each, None))
+        wait(catalog.forgo(each.id, 1234.0))
+        assert wait(catalog.get(each.id)) == dataclasses.replace(each, successor=None)
+    assert left(catalog) == ["new"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalog, upload_id: catalog.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
+        lambda catalog, upload_id: catalog.happen(upload_id, Event.DISCARDED, 1001.0),
+        lambda catalog, upload_id: catalog.bind(upload_id, None, due=1500.0),
+        lambda catalog, upload_id: catalog.revoke(upload_id),
+    ],
+    ids=["commit", "happen", "bind", "revoke"],
+)
+def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
+    catalog: Catalog, change: Callable[[Catalog, str], Awaitable[object]]
+) -> None:
+    async def scenario() -> None:
+        for each in (made, other):
+            await catalog.add(each, None)
+        with catalog.news.of(made.id) as news, catalog.news.of(other.id) as others:
+            news.clear()
+            others.clear()
+            await change(catalog, made.id)
+            await asyncio.wait_for(news.wait(), 5)
+            assert not others.is_set()
+
+    made, other = upload(), upload()
+    wait(scenario())
 
 
 def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:

@@ -23,6 +23,7 @@ from resumable_glance.protocol.delivery import (
     needs_another_image,
     next_step,
     pause,
+    stuck,
     turns,
 )
 from resumable_glance.protocol.digests import Digest
@@ -253,6 +254,10 @@ def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
     assert [delay(attempts, 0) for attempts in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
 
 
+def test_chance_takes_up_to_half_of_a_delay() -> None:
+    assert [delay(1, chance) for chance in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+
+
 @many
 @given(st.integers(1, 10**9), st.floats(0, 1))
 def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(attempts: int, chance: float) -> None:
@@ -272,6 +277,11 @@ def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
     assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
 
 
+def test_a_time_that_is_a_second_further_away_than_any_delay_is_of_another_clock() -> None:
+    for further in (1.0, 1.5):
+        assert pause(dataclasses.replace(UPLOAD, next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
+
+
 def test_a_handoff_without_a_time_is_due() -> None:
     assert pause(UPLOAD, 1000.0) == 0.0
 
@@ -283,6 +293,7 @@ def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None
 def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
     assert not exhausted(2, 3, Hitch.SINK_UNAVAILABLE)
     assert exhausted(3, 3, Hitch.SINK_UNAVAILABLE)
+    assert exhausted(1, 1, Hitch.SINK_UNAVAILABLE)
     assert not exhausted(10**6, 3, Hitch.TOKEN_EXPIRED)
     assert not exhausted(10**6, 0, Hitch.SINK_UNAVAILABLE)
 
@@ -338,6 +349,19 @@ def test_only_what_is_large_and_fast_enough_is_followed() -> None:
     assert not follows(upload, 36.5, 0), "at this pace it takes more than an hour"
 
 
+def test_the_pace_is_that_since_the_creation_and_of_less_than_a_second_that_of_a_second() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
+    assert follows(upload, 100.5, 0), "an hour is left, and no more"
+    assert follows(upload, 101.0, 0)
+    assert not follows(upload, 101.1, 0)
+
+
+def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
+    upload = dataclasses.replace(UPLOAD, stuck_at=0.5)
+    assert [stuck(upload, now) for now in (0.4, 0.5, 0.6)] == [False, True, True]
+    assert not stuck(dataclasses.replace(upload, stuck_at=0.0), 0.6)
+
+
 def test_what_is_to_be_imported_is_not_followed() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
     assert not follows(upload, 10.0, 1000)
@@ -366,6 +390,7 @@ def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_wai
     assert [each.id for each in turns(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
     assert [each.id for each in turns(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
     assert turns(waiting, [of("big", 8), of("big", 9)], 2) == []
+    assert [each.id for each in turns([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
     assert turns([], [], 2) == []
 
 

@@ -97,6 +97,19 @@ def test_whatever_else_int_would_take_is_refused(text: str) -> None:
     assert_malformed(refused)
 
 
+@pytest.mark.parametrize("key", ["k", "8e03978e-40d5", "k" * fields.LONGEST_KEY])
+def test_the_key_of_a_creation_is_a_string(key: str) -> None:
+    assert fields.idempotency_key(head(("idempotency-key", f'"{key}"'))) == key
+    assert fields.idempotency_key(head()) is None
+
+
+@pytest.mark.parametrize("key", ["", "k", "5", '""', f'"{"k" * (fields.LONGEST_KEY + 1)}"', '"kéy"'])
+def test_what_is_no_such_string_is_no_key(key: str) -> None:
+    with pytest.raises(Refused) as refused:
+        fields.idempotency_key(head(("idempotency-key", key)))
+    assert_malformed(refused)
+
+
 @many
 @given(st.text() | nearly(numbers, st.just("")))
 def test_an_integer_is_written_in_one_way_only(text: str) -> None:

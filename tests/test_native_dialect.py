@@ -88,10 +88,18 @@ def test_a_chunk_larger_than_the_limit_is_refused_with_the_limit() -> None:
     assert refused.value.facts == {"limit": 9}
 
 
-def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read() -> None:
+@pytest.mark.parametrize(
+    ("media_type", "told"),
+    [(native.ACCEPTED, "11 bytes, its range only 10."), (native.ZEROS, "11 bytes, a run of zeros has none.")],
+)
+def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read(media_type: str, told: str) -> None:
+    request = of_ten_bytes("11")
     with pytest.raises(Refused) as refused:
-        native.parse(of_ten_bytes("11"), b"", PLACE)
+        native.parse(
+            dataclasses.replace(request, headers={**request.headers, "content-type": (media_type,)}), b"", PLACE
+        )
     assert refused.value.reason is Reason.BODY_TOO_LONG
+    assert refused.value.detail == f"The body has {told}"
 
 
 @pytest.mark.parametrize("lengths", [["+10"], ["1_0"], ["٣"], [""], ["10", "10"]])

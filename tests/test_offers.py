@@ -9,10 +9,10 @@ import pytest
 
 from resumable_glance.dialects import Head, native
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Create, Explore, Explored
+from resumable_glance.protocol.commands import Create, Explore, Explored, Inspected
 from resumable_glance.protocol.delivery import Presence
 from resumable_glance.protocol.offers import DIRECT, Offer, Store, choose
-from resumable_glance.protocol.upload import ImageRequest, known
+from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload, known
 from resumable_glance.sinks import shown
 from tests.parsers import PLACE
 
@@ -107,8 +107,10 @@ def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, off
 
 
 def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
-    assert native.parse(Head("GET", None, {}, {}, native.STORES), b"", PLACE) == Explore()
+    for method in ("GET", "HEAD"):
+        assert native.parse(Head(method, None, {}, {}, native.STORES), b"", PLACE) == Explore()
     reply = native.render(Explored(OFFER), PLACE)
+    assert (reply.status, reply.headers) == (200, {"Cache-Control": "no-store"})
     assert reply.document is not None
     assert reply.document["stores"][0] == {  # type: ignore[index]
         "id": "fast", "description": "Disks that are fast", "default": True, "read_only": False,
@@ -118,6 +120,23 @@ def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
     with pytest.raises(Refused) as refused:
         native.parse(Head("POST", None, {}, {}, native.STORES), b"", PLACE)
     assert refused.value.reason is Reason.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("image", "method", "stores"),
+    [
+        (None, None, []),
+        (Image("i"), "upload", []),
+        (Image("i", store="fast"), "upload", ["fast"]),
+        (Image("i", stores=()), "import", []),
+        (Image("i", stores=("fast", "archive")), "import", ["fast", "archive"]),
+    ],
+)
+def test_an_upload_tells_how_its_image_is_filled(image: Image | None, method: str | None, stores: list[str]) -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1, State.RECEIVING, image, 0.0, 0.0, 0.0)
+    told = native.render(Inspected(upload, (), 0), PLACE).document
+    assert told is not None
+    assert (told["method"], told["stores"]) == (method, stores)
 
 
 def test_glances_own_words_for_what_it_offers_are_understood() -> None:

@@ -6,9 +6,12 @@ import dataclasses
 
 import pytest
 
+from resumable_glance.dialects import Head, native
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.protocol.commands import Attest
 from resumable_glance.protocol.receipts import statement
 from resumable_glance.protocol.upload import Image, Owner, Proof, State, Upload, Verified
+from tests.parsers import PLACE
 
 PROOF = Proof("5" * 32, "a" * 128)
 ACTIVE = Upload(
@@ -47,6 +50,11 @@ def test_a_receipt_has_both_sides_and_how_to_find_them_in_the_logs() -> None:
 def test_an_upload_of_an_older_version_has_a_receipt_too() -> None:
     said = statement(dataclasses.replace(ACTIVE, verified=None))
     assert (said["verified_at"], said["glance"]) == ("1970-01-01T00:00:07Z", said["ours"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_receipt_is_asked_for_by_its_address(method: str) -> None:
+    assert native.parse(Head(method, "a-0", {}, {}, "receipt"), b"", PLACE) == Attest("a-0")
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.ACTIVE}))

@@ -234,6 +234,7 @@ def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hit
         return
     refusal = refusal_of(failed, Chunk(0, 10))
     assert (refusal.reason.value, refusal.detail) == (hitch.value, "It is another format.")
+    assert refusal.facts == {"state": State.FAILED}
 
 
 def test_an_upload_without_a_trouble_has_no_verdict_that_stops_it() -> None:

@@ -100,10 +100,10 @@ def _way(asked: Mapping[str, object]) -> _Way:
         stores = (str(asked["store"]),)
     if every and stores:
         fields.malformed("Say either all_stores or which.")
-    method = asked.get("method", "import" if every or len(stores) > 1 else "upload")
-    if method == "import":
+    several = every or len(stores) > 1
+    if asked.get("method") == "import" or (several and "method" not in asked):
         return {"store": None, "stores": None if every else stores, "all_stores": every}
-    if every or len(stores) > 1:
+    if several:
         fields.malformed("An upload fills one store. Several take the method import.")
     return {"store": stores[0] if stores else None, "stores": None, "all_stores": False}
 
