@@ -409,6 +409,10 @@ def test_extents_belong_to_one_upload(catalog: Catalog) -> None:
     wait(catalog.commit(one.id, [extent(10, 20)], 1001.0, 2001.0))
     assert wait(catalog.commit(other.id, [extent(0, 10)], 1001.0, 2001.0)).offset == 10
     assert wait(catalog.extents(other.id)) == [extent(0, 10)]
+    assert wait(catalog.extents(other.id, Range(5, 15))) == [extent(0, 10)]
+    wait(catalog.commit(other.id, [extent(10, 40)], 1001.0, 2001.0))
+    wait(catalog.commit(one.id, [extent(20, 30)], 1001.0, 2001.0))
+    assert wait(catalog.extents(other.id, Range(25, 26))) == [extent(10, 40)]
 
 
 # Events
