@@ -237,6 +237,17 @@ def test_a_cancelled_upload_leaves_no_image(scene: Scene) -> None:
         person.page.locator("text=The upload was cancelled").wait_for()
         assert "never mind" not in scene.images()
 
+        person.begin_image_in_the_form("in the background", raw_disk(20 * MIB), "raw")
+        person.wait_for_phase("Uploading")
+        person.press("Continue in Background")
+        person.page.locator("#modal_wrapper .modal").wait_for(state="detached")
+        person.open_indicator()
+        item = person.indicator().locator(".rg-indicator-item:has-text('in the background')")
+        item.locator(".rg-meter-phase:text-is('Uploading')").wait_for()
+        item.locator("text=Cancel Upload").click()
+        person.page.locator("text=The upload was cancelled").wait_for()
+        assert "in the background" not in scene.images()
+
 
 def test_what_the_service_refuses_is_said_in_the_dialog(scene: Scene) -> None:
     # By the catalogue alone, and so not over the slow link: little is sent.
