@@ -8,6 +8,7 @@ Its one rule: whatever the bytes are, nothing but a Format or an Objection comes
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,9 @@ class Inspection:
             raise Objection(
                 Hitch.FORMAT_MISMATCH, f"These bytes are no image that can be understood: {str(problem)[:200]}."
             ) from problem
+        finally:
+            del self._wrapper
+            gc.collect(1)  # inspectors refer to themselves, and would keep what they have seen until Python finds that
 
     def _settled(self) -> bool:
         """Whether no byte that is still to come changes what is known, but for the size of what has no format."""

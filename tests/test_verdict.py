@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oslo_utils.imageutils.format_inspector import FileInspector
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.inspection import HEAD, Head, Inspection, Objection, Rules, judged
@@ -53,6 +56,24 @@ def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) ->
     assert (found.declared, found.detected) == (case.declared, case.detected)
     assert found.verdict is (Verdict.OPEN if case.open else Verdict.GIVEN)
     assert found.virtual_size in ({None, expected.virtual_size} if case.open else {expected.virtual_size})
+
+
+@pytest.mark.parametrize("declared", ["raw", "qcow2"])
+def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
+    """Inspectors refer to themselves, and each would stay, with tens of kibibytes, until Python looks for garbage."""
+
+    def inspectors() -> int:
+        return sum(isinstance(each, FileInspector) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = inspectors()
+        with contextlib.suppress(Objection):
+            judged(bytes(HEAD), Format(declared), HEAD, RULES)
+        assert inspectors() == before
+    finally:
+        gc.enable()
 
 
 @each_case

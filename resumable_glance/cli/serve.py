@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import logging
 import os
 import sys
@@ -16,7 +14,6 @@ from resumable_glance.errors import CannotStart
 if TYPE_CHECKING:
     from resumable_glance.config import Settings
 
-M_ARENA_MAX, HEAPS = -8, 2
 _EPILOG = """\
 examples:
   resumable-glance serve --config-file /etc/resumable-glance/resumable-glance.conf
@@ -55,7 +52,6 @@ def add_config_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop. Raises CannotStart."""
-    share_heaps()
     from resumable_glance import app, config, logs
     from resumable_glance.cli.stoppable import StoppableServer
 
@@ -77,15 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
     logging.shutdown()
     # Not by the interpreter's end, which waits for threads, and those for a Glance that hangs: all we have is on disk.
     os._exit(0 if server.started else 1)
-
-
-def share_heaps() -> None:
-    """Before there are threads: glibc gives each a heap of its own, and what was freed in one is of no use to others.
-
-    That is seen with a thousand slow clients (mallopt(3), M_ARENA_MAX). Other C libraries have no such option.
-    """
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
 def development(state: Path) -> dict[str, Any]:
