@@ -26,13 +26,13 @@ import requests
 from tests import images, process
 from tests.bench.others import OTHERS, Command
 from tests.bench.sender import Piece, piece
-from tests.service import Service, development
+from tests.service import UNLIMITED, Service, development
 from tests.wire import Client
 
 MIB = 1024 * 1024
 CONTENT = 64 * MIB  # bytes of the file that all chunks are taken from
-RECEIVING_ONLY: dict[str, dict[str, object]] = {
-    "limits": {"uploads_per_project": 0, "creations_per_minute": 0},
+RECEIVING_ONLY = {
+    **UNLIMITED,
     "handoff": {"follow_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
 }
 NATIVE, TUS, BARE = "ours", "ours, tus", "bare loop"

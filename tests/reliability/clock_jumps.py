@@ -20,7 +20,7 @@ from tests.crowd import Crowd
 from tests.launcher import Panel, panel_of, token
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
-from tests.service import Service, development
+from tests.service import UNLIMITED, Service, development
 from tests.speakers import NATIVE, SPEAKERS, TUS
 
 EXPIRY = 10_000  # seconds
@@ -127,9 +127,8 @@ class Clocks:
 
 def run(count: int, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as directory:
-        limits: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
         # Records of what has ended are no uploads any more. Those go by the clock, if it is set while nothing runs.
-        service = development(Path(directory), limits, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
+        service = development(Path(directory), UNLIMITED, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
         service.module = "tests.launcher"
         with service:
             clocks = Clocks(service, random.Random(seed))

@@ -19,7 +19,7 @@ from tests import images
 from tests.raw import Line
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
-from tests.service import Service, development
+from tests.service import UNLIMITED, Service, development
 from tests.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
 
 KIB, MIB = 1024, 1024 * 1024
@@ -47,10 +47,7 @@ class Cuts:
 
 def run(count: int, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as directory:
-        options: dict[str, dict[str, object]] = {
-            "scratch": {"commit_size": COMMIT_SIZE},
-            "limits": {"uploads_per_project": 0, "creations_per_minute": 0},
-        }
+        options = {**UNLIMITED, "scratch": {"commit_size": COMMIT_SIZE}}
         with development(Path(directory), options) as service, ThreadPoolExecutor(AT_ONCE) as threads:
             quotas = [count // AT_ONCE + (each < count % AT_ONCE) for each in range(AT_ONCE)]
             clients = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests import images, small_disk
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
-from tests.service import Service, development
+from tests.service import UNLIMITED, Service, development
 from tests.speakers import SPEAKERS, Speaker
 
 KIB, MIB = 1024, 1024 * 1024
@@ -52,7 +52,7 @@ def run(count: int, seed: int) -> Result:
 def started(directory: Path, kind: str) -> tuple[Service, Path]:
     """A service, and the directory where its small disk is."""
     disk = directory / "disk"
-    groups: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
+    groups = dict(UNLIMITED)
     if kind != "catalog":
         groups["scratch"] = {"directory": disk / "scratch"}
     if kind != "scratch":

@@ -17,7 +17,7 @@ from tests.crowd import Crowd
 from tests.raw import Answer, Line
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
-from tests.service import Service, development
+from tests.service import UNLIMITED, Service, development
 from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
 
 KIB = 1024
@@ -30,16 +30,15 @@ QUESTIONS = 10  # after so many answers, a chunk that was sent before is being r
 def run(count: int, seed: int) -> Result:
     chance = random.Random(seed)
     longest = 0.0
-    with tempfile.TemporaryDirectory() as directory:
-        options: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
-        with (
-            development(Path(directory), options, graceful_timeout=GRACE) as service,
-            Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
-        ):
-            for _ in range(count):
-                time.sleep(chance.random())
-                longest = max(longest, restart(service, chance))
-                crowd.check()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        development(Path(directory), UNLIMITED, graceful_timeout=GRACE) as service,
+        Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
+    ):
+        for _ in range(count):
+            time.sleep(chance.random())
+            longest = max(longest, restart(service, chance))
+            crowd.check()
     return Result(
         f"{count} restarts of an instance that {len(CLIENTS)} clients send to: no acknowledged byte lost, "
         f"{crowd.finished:,} uploads became the right images; {crowd.refused.total():,} requests were refused or cut "

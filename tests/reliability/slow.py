@@ -24,7 +24,7 @@ from tests.memory import Watch
 from tests.raw import Line, Request
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.sender import Sender
-from tests.service import development
+from tests.service import UNLIMITED, development
 from tests.speakers import NATIVE, Chunk, digest
 
 KIB, MIB = 1024, 1024 * 1024
@@ -78,8 +78,7 @@ def measured(count: int, seed: int) -> Seen:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES), most))  # what the service starts with, too
     chance = random.Random(seed)
-    limits: dict[str, dict[str, object]] = {"limits": {"uploads_per_project": 0, "creations_per_minute": 0}}
-    with tempfile.TemporaryDirectory() as directory, development(Path(directory), limits) as service:
+    with tempfile.TemporaryDirectory() as directory, development(Path(directory), UNLIMITED) as service:
         images = service.directory / "images"
         senders = [Sender(service.port, images, file(count, chance)) for _ in range(count + 1)]
         for each in senders:
