@@ -114,6 +114,8 @@ class Moment:
             case None:
                 self.disk.happen(event)
             case Recorded() as recorded:
+                for each in self.catalog.uploads.keys() - recorded.uploads.keys():
+                    self._forget(each)
                 self.catalog = recorded
                 self.needs = [
                     self._need(each) for each, of in recorded.uploads.items() if of.holds and of.files == (each,)
@@ -125,6 +127,12 @@ class Moment:
             case Told() as told:
                 self.told.setdefault(told.upload_id, []).append(told)
                 self._check_told(told)
+
+    def _forget(self, upload_id: str) -> None:
+        """What has ended is forgotten a month later, and with it what people were told."""
+        state = self.catalog.uploads[upload_id].state
+        assert state in ENDED, f"{upload_id} is forgotten, and was {state}"
+        self.told.pop(upload_id, None)
 
     def check_told(self) -> None:
         """Whatever people were told is true."""

@@ -108,8 +108,7 @@ def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.R
         life.over.set()
     if fault in {NO_FLUSH, NO_WRITE}:
         for each in known:
-            if each.state == "receiving":
-                assert each.acknowledged == told[each.id], f"{fault}, but {told[each.id]} became {each}"
+            assert each.acknowledged == told[each.id], f"{fault}, but {told[each.id]} became {each}"
     load.check()
     assert chance.random() < 0.5 or service.stop() == 0, f"it can't be stopped\n{process.tail(service.log)}"
     service.kill()

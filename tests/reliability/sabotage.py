@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cloud import cache
@@ -15,23 +16,28 @@ from tests.reliability.all import TRIALS
 from tests.reliability.trial import FAILED, UNAVAILABLE, Result, Sabotage, Trial, run_as_program
 
 ROOT = Path(__file__).parents[2]
+AT_ONCE = 2
 PATIENCE = 300  # seconds: a service without its time-outs may hang for ever
 SABOTAGES = [(trial, each) for trial in TRIALS for each in trial.sabotages]
 
 
 def run(count: int, seed: int) -> Result:
-    chance = random.Random(seed)
-    found = 0
-    for trial, each in chance.sample(SABOTAGES, min(count, len(SABOTAGES))):
-        status, said = tried(trial, each, seed)
-        if status == UNAVAILABLE:
-            print(said, flush=True)
-            continue
-        assert status == FAILED, (
-            f"{trial.name} ended with {status} and not {FAILED}, and in {each.file} {each.what}.\n{said}"
-        )
-        found += 1
-        print(f"{trial.name} found that in {each.file} {each.what}", flush=True)
+    chosen = random.Random(seed).sample(SABOTAGES, min(count, len(SABOTAGES)))
+    found, missed = 0, list[str]()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        ends = threads.map(lambda each: tried(each[0], each[1], seed), chosen)
+        for (trial, each), (status, said) in zip(chosen, ends, strict=True):
+            if status == UNAVAILABLE:
+                print(said, flush=True)
+            elif status == FAILED:
+                found += 1
+                print(f"{trial.name} found that in {each.file} {each.what}", flush=True)
+            else:
+                missed.append(
+                    f"{trial.name} ended with {status} and not {FAILED}, and in {each.file} {each.what}.\n{said}"
+                )
+                print(missed[-1], flush=True)
+    assert not missed, "\n".join(missed)
     return Result(f"{found} of {len(SABOTAGES)} sabotages tried, each was found", {"found": found})
 
 
