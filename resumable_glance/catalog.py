@@ -66,7 +66,7 @@ class Catalog:
         return await self._transactions.run(work)
 
     async def add(self, upload: Upload, credential: bytes | None, claim: records.Claim | None = None) -> None:
-        """Record a new upload. The image that was expected for it is no leftover any more."""
+        """Record a new upload. The image that was expected for it is no leftover any more. GivenUp if it may be one."""
 
         def work(db: sa.Connection) -> None:
             records.add(db, upload, credential)
@@ -153,7 +153,7 @@ class Catalog:
         await self.run(lambda db: db.execute(change))
 
     async def join(self, upload: Upload, credential: bytes | None) -> None:
-        """Record an upload that is made of parts, and that their bytes are its now. Refused as check_parts."""
+        """As add(), an upload that is made of parts, whose bytes are its now. Refused as check_parts."""
 
         def work(db: sa.Connection) -> None:
             parts = [records.existing(db, each) for each in upload.parts]

@@ -23,7 +23,7 @@ from resumable_glance.protocol.commands import Append, Create, Join
 from resumable_glance.protocol.ranges import Range
 from resumable_glance.protocol.upload import Format, Image, ImageRequest, Owner, State, Upload, check_alive
 from resumable_glance.protocol.welcome import check_parts, declare, total_of
-from resumable_glance.records import Claim, Leftover
+from resumable_glance.records import Claim, GivenUp, Leftover
 from resumable_glance.scratch import Scratch
 from resumable_glance.sinks import Actor, DeliveryFailed, Sink
 
@@ -93,6 +93,7 @@ class Creation:
             self._check_size(size)
             actor, request = Actor(identity.owner, identity.token, request_id), self._plain(join.image)
             async with self._image(request, size, actor) as image:
+                format = await self._format(join.image, image, actor)
                 upload = dataclasses.replace(
                     self._record(identity, size, image, join.metadata),
                     state=State.SEALED,
@@ -100,7 +101,7 @@ class Creation:
                     received=size,
                     parts=join.parts,
                     request=request,
-                    format=await self._format(join.image, image, actor),
+                    format=format,
                     request_id=request_id,
                 )
                 await self._catalog.join(upload, self._vault.close(identity.token))
@@ -177,7 +178,10 @@ class Creation:
 
     @contextlib.asynccontextmanager
     async def _image(self, request: ImageRequest | None, size: int | None, actor: Actor) -> AsyncIterator[Image | None]:
-        """The image that is asked for; removed again if there will be no upload for it, even after a crash."""
+        """The image that is asked for; removed again if there will be no upload for it, even after a crash.
+
+        Refused: as Sink.prepare, and SINK_UNAVAILABLE where it took so long that it may have been removed already.
+        """
         if request is None:
             yield None
             return
@@ -190,10 +194,13 @@ class Creation:
         try:
             properties = {**request.properties, "id": image_id}
             yield await self._sink.prepare(dataclasses.replace(request, properties=properties), size, actor)
-        except BaseException:
+        except BaseException as problem:
             with contextlib.suppress(DeliveryFailed, OSError):  # else the janitor does it
                 await self._sink.discard(expected.image, actor)
                 await self._backlog.cleared(image_id)
+            if isinstance(problem, GivenUp):
+                sentence = "Making the image took too long. Create the upload again."
+                raise Refused(Reason.SINK_UNAVAILABLE, sentence, retry_after=5) from problem
             raise
 
     async def _admit(self, upload: Upload, credential: bytes | None, claim: Claim | None) -> Upload:
@@ -203,7 +210,7 @@ class Creation:
             expires_at = now + self._settings.upload_expiry
             upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
             await self._catalog.add(upload, credential, claim)
-        except OSError:
+        except (OSError, GivenUp):
             with contextlib.suppress(OSError):  # else the next start does it
                 await self._scratch.remove(upload.id)
             raise

@@ -37,6 +37,10 @@ class Claim:
     asked: str
 
 
+class GivenUp(Exception):
+    """The image that was expected has become a leftover: its creation took too long."""
+
+
 def get(db: sa.Connection, upload_id: str) -> Upload | None:
     row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
     return None if row is None else schema.upload_of(row)
@@ -50,10 +54,15 @@ def existing(db: sa.Connection, upload_id: str) -> Upload:
 
 
 def add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
-    """The image that was expected for a new upload is no leftover any more."""
+    """The image that was expected for a new upload is no leftover any more. GivenUp if it may be gone."""
     db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
     if upload.image is not None:
-        db.execute(schema.leftovers.delete().where(schema.leftovers.c.image_id == upload.image.id))
+        mine = schema.leftovers.c.image_id == upload.image.id
+        due_at = db.execute(sa.select(schema.leftovers.c.due_at).where(mine)).scalar_one_or_none()
+        was_made = upload.request is not None and not upload.image.adopted
+        if was_made and (due_at is None or due_at <= upload.created_at):
+            raise GivenUp
+        db.execute(schema.leftovers.delete().where(mine))
 
 
 def save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:

@@ -15,7 +15,7 @@ from resumable_glance.backlog import Backlog
 from resumable_glance.clock import SteadyClock
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.janitor import Janitor
-from resumable_glance.protocol.commands import Chunk, Create, Created, Discard, Survey, Surveyed
+from resumable_glance.protocol.commands import Chunk, Create, Created, Discard, Join, Survey, Surveyed
 from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State
 from resumable_glance.records import Leftover
 from resumable_glance.scratch.memory import MemoryScratch
@@ -275,6 +275,37 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
             wall[0] += YEAR
             await janitor.tidy()
             assert images(here) == [f"{made.id}.json"]
+
+    asyncio.run(scenario())
+
+
+class Asleep(DirectorySink):
+    """The machine sleeps while this makes an image, and the janitor is awake before it."""
+
+    here: Rig | None = None
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        image = await super().prepare(request, size, actor)
+        if self.here is not None:
+            self.here.now += DAY
+            await self.here.uploads.janitor.tidy()
+        return image
+
+
+def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Asleep) as here:
+            part = (await here.uploads.perform(Create(0, None), ME, Pieces())).upload.id  # type: ignore[union-attr]
+            assert isinstance(here.sink, Asleep)
+            here.sink.here = here
+            for command in (Create(10, IMAGE), Join((part,), IMAGE)):
+                assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.SINK_UNAVAILABLE
+                assert images(here) == []
+                assert await here.files() == {part}
+                assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+            here.sink.here = None
+            await here.uploads.perform(Join((part,), IMAGE), ME, Pieces())
+            assert len(images(here)) == 1
 
     asyncio.run(scenario())
 
