@@ -40,13 +40,6 @@ TRIAL = Trial(
             count=4_000,
         ),
         Sabotage(
-            "bytes that come again are not compared",
-            "chunks.py",
-            "if await self._file.read(self._position, len(data)) != data:",
-            "if False:",
-            count=1_000,
-        ),
-        Sabotage(
             "of a chunk with a digest is kept what came before an interruption",
             "chunks.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",

@@ -155,13 +155,6 @@ TRIAL = Trial(
             count=100,
         ),
         Sabotage(
-            "of a chunk with a digest, too, is kept what came before an interruption",
-            "chunks.py",
-            "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
-            "if refusal.reason in _INTERRUPTIONS:",
-            count=100,
-        ),
-        Sabotage(
             "a chunk that was cut is written down as if all of it had come",
             "chunks.py",
             "Extent(Range(self._begun, self._position), *digests)",

@@ -99,7 +99,7 @@ CRASH_STATES = (
     instead(
         "a write is not waited for once the hash beside it was cancelled", "chunks.py",
         "            await take(data)\n        finally:\n            await hashing\n",
-        "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 30_000,
+        "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 250_000,
     ),
     left_out(
         "the digest of a chunk is not compared", "chunks.py",
@@ -111,7 +111,7 @@ CRASH_STATES = (
     ),
     instead(
         "what came of a chunk with a digest is kept when it breaks off", "chunks.py",
-        "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 10_000,
+        "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 100_000,
     ),
 )  # fmt: skip
 

@@ -81,7 +81,7 @@ TRIAL = Trial(
             "scratch/local.py",
             "    os.fdatasync(descriptor)\n",
             "    pass\n",
-            count=4,
+            count=30,
         ),
         Sabotage(
             "the catalog names data before it is durable",
