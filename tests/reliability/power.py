@@ -84,13 +84,6 @@ TRIAL = Trial(
             count=30,
         ),
         Sabotage(
-            "the catalog names data before it is durable",
-            "chunks.py",
-            "            await self._file.sync()\n            await self._commit_extents(extents)",
-            "            await self._commit_extents(extents)\n            await self._file.sync()",
-            count=30,
-        ),
-        Sabotage(
             "the catalog is not flushed at each commit",
             "database.py",
             '"synchronous = FULL"',
