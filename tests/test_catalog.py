@@ -36,6 +36,7 @@ from resumable_glance.protocol.upload import (
     Hitch,
     IllegalTransition,
     Image,
+    ImageRequest,
     Owner,
     Proof,
     State,
@@ -44,6 +45,7 @@ from resumable_glance.protocol.upload import (
     Verdict,
     known,
 )
+from resumable_glance.records import GivenUp, Leftover
 from tests.rig import catalog_in
 
 T = TypeVar("T")
@@ -255,6 +257,22 @@ def test_an_upload_that_is_not_there_cannot_be_changed(
 ) -> None:
     with pytest.raises(LookupError):
         wait(change(catalog))
+
+
+@pytest.mark.parametrize(("due_at", "added"), [(1000.0, False), (1000.1, True), (None, False)])
+def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
+    catalog: Catalog, due_at: float | None, added: bool
+) -> None:
+    made = upload(created_at=1000.0, request=ImageRequest())
+    if due_at is not None:
+        wait(Backlog(catalog).expect(Leftover(known(made.image), ALICE, None), 900.0, due_at))
+    if not added:
+        with pytest.raises(GivenUp):
+            wait(catalog.add(made, None))
+        assert wait(catalog.get(made.id)) is None
+        return
+    wait(catalog.add(made, None))
+    assert wait(Backlog(catalog).leftovers(2000.0)) == []
 
 
 def test_an_upload_is_added_once(catalog: Catalog) -> None:
