@@ -9,45 +9,46 @@ of a PATCH.
 
 import dataclasses
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resumable_glance.dialects import Dialect, Head, Place, Reply
+from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import (
+from resumable_glance.model.commands import (
     Append,
     Appended,
-    Attested,
+    Cancelled,
     Chunk,
     Command,
     Content,
     Create,
     Created,
-    Discarded,
-    Inspected,
     Join,
+    Listed,
     Outcome,
-    Renewed,
-    Revoked,
-    Surveyed,
+    ReceiptSigned,
     Ticket,
+    TicketIssued,
+    TicketsRevoked,
+    UploadFound,
 )
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import (
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import (
+    FailureReason,
     Format,
-    Hitch,
     Image,
     ImageRequest,
+    InspectionState,
+    LastError,
     Owner,
     Proof,
-    State,
-    Trouble,
     Upload,
-    Verdict,
 )
 
 Vector = dict[str, Any]
@@ -58,9 +59,9 @@ TICKET = {"value": "signed", "expires_at": 1_700_000_000}  # of outcomes that na
 class Vectors:
     """All vectors of one dialect, and the place where it is spoken in them."""
 
-    def __init__(self, name: str, dialect: Dialect) -> None:
+    def __init__(self, name: str, dialect: WireProtocol) -> None:
         self.all: Vector = json.loads((Path(__file__).parent / "vectors" / name).read_text(encoding="utf-8"))
-        self.place = Place(**self.all["place"])
+        self.place = RequestContext(**self.all["place"])
         self._dialect = dialect
 
     def each_of(self, kind: str) -> pytest.MarkDecorator:
@@ -116,7 +117,7 @@ def written(command: Command) -> Vector:
             said = {"total": total, "declared": [str(each) for each in declared]}
             return {"kind": "append", "upload_id": upload_id, "chunk": _chunk(chunk), **said}
         case _:
-            return {"kind": type(command).__name__.lower(), **dataclasses.asdict(command)}
+            return {"kind": _snake(type(command).__name__), **dataclasses.asdict(command)}
 
 
 def _image(image: ImageRequest | None) -> Vector | None:
@@ -133,7 +134,7 @@ def _chunk(chunk: Chunk) -> Vector:
 
 
 def _format(described: Vector | None) -> Format | None:
-    return None if described is None else Format(**described | {"verdict": Verdict(described["verdict"])})
+    return None if described is None else Format(**described | {"verdict": InspectionState(described["verdict"])})
 
 
 def upload(described: Vector) -> Upload:
@@ -148,7 +149,7 @@ def upload(described: Vector) -> Upload:
             "declared": tuple(Digest.parse(each) for each in described["declared"]),
             "proof": Proof(**proof) if proof else None,
             "format": _format(described.get("format")),
-            "trouble": Trouble(Hitch(trouble["reason"]), trouble["detail"]) if trouble else None,
+            "trouble": LastError(FailureReason(trouble["reason"]), trouble["detail"]) if trouble else None,
         }
     )
 
@@ -157,24 +158,24 @@ def outcome(described: Vector) -> Outcome:
     match described["kind"]:
         case "created":
             return Created(upload(described["upload"]), Ticket(**described.get("ticket", TICKET)))
-        case "renewed":
-            return Renewed(Ticket(**described["ticket"]))
+        case "ticket_issued":
+            return TicketIssued(Ticket(**described["ticket"]))
         case "appended":
             return Appended(upload(described["upload"]))
-        case "inspected":
+        case "upload_found":
             durable = tuple(Range(*each) for each in described["durable"])
-            return Inspected(upload(described["upload"]), durable, described["delivered"])
+            return UploadFound(upload(described["upload"]), durable, described["delivered"])
         case "content":
             return Content(upload(described["upload"]), nothing())
-        case "attested":
-            return Attested(described["statement"], described["jws"])
-        case "discarded":
-            return Discarded(described["upload_id"])
-        case "revoked":
-            return Revoked(described["upload_id"])
-        case "surveyed":
+        case "receipt_signed":
+            return ReceiptSigned(described["statement"], described["jws"])
+        case "cancelled":
+            return Cancelled(described["upload_id"])
+        case "tickets_revoked":
+            return TicketsRevoked(described["upload_id"])
+        case "listed":
             found = tuple(upload(each) for each in described["uploads"])
-            return Surveyed(found, described.get("all_projects", False))
+            return Listed(found, described.get("all_projects", False))
         case other:
             raise ValueError(other)
 
@@ -187,3 +188,7 @@ def shown(reply: Reply) -> Vector:
     """A reply as vectors write it, after the same way through JSON as on the wire."""
     document = None if reply.document is None else json.loads(json.dumps(dict(reply.document)))
     return {"status": reply.status, "headers": dict(reply.headers), "document": document}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

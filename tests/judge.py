@@ -10,7 +10,7 @@ from tests.speakers import IETF, NATIVE, TUS, Speaker
 from tests.stage import Stage
 
 
-class Judge:
+class FormatCheck:
     """Raises AssertionError where the service and the model differ."""
 
     stage: Stage

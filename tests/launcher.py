@@ -18,12 +18,14 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from resumable_glance import app, chunks, config, logs
-from resumable_glance.auth import Identity
-from resumable_glance.cli.stoppable import StoppableServer
-from resumable_glance.clock import SteadyClock
+from resumable_glance import app
+from resumable_glance.api.http11.server import StoppableServer
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.upload import Owner
+from resumable_glance.model.upload import Owner
+from resumable_glance.runtime import config, log
+from resumable_glance.runtime.clock import SteadyClock
+from resumable_glance.uploads import chunk_writer
 
 BATCH = 4 * 1024  # bytes
 COMMIT_SIZE = 16 * 1024  # bytes
@@ -141,10 +143,10 @@ def panel_of(directory: Path) -> Panel:
 def main(argv: Sequence[str]) -> int:
     _, _, file = argv
     settings, conf = config.load([file])
-    logs.setup(conf)
+    log.setup(conf)
     panel = panel_of(Path(file).parent)
     panel.count(ended=panel.running)  # a killed service could not count those
-    chunks.BATCH = BATCH
+    chunk_writer.BATCH = BATCH
     app.TIDY_INTERVAL = TIDY_INTERVAL  # type: ignore[assignment]
     smaller = dataclasses.replace(settings, commit_size=COMMIT_SIZE)
     service = app.build(smaller, conf, ProjectGate(), MovableClock(panel))

@@ -21,14 +21,15 @@ from typing import Any, cast
 import http_sf
 import requests
 
+from resumable_glance.api.protocols import image_metadata, native, parsing, rufh, tus
+from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
 from resumable_glance.client import Failure
 from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.connection import Seen, Service
 from resumable_glance.client.plan import decide, delay
-from resumable_glance.dialects import Dialect, Head, Place, Reply, fields, ietf, images, native, tus
 from resumable_glance.errors import Refused
-from resumable_glance.inspection import Objection, Rules, judged
-from resumable_glance.protocol.commands import (
+from resumable_glance.images.inspection import ImageRejected, Rules, judged
+from resumable_glance.model.commands import (
     Append,
     Appended,
     Chunk,
@@ -36,20 +37,21 @@ from resumable_glance.protocol.commands import (
     Content,
     Create,
     Created,
-    Explore,
-    Inspected,
     Join,
-    Survey,
+    List,
+    ListStores,
     Ticket,
+    UploadFound,
 )
-from resumable_glance.protocol.digests import LENGTHS, Digest
-from resumable_glance.protocol.upload import Format, Image, ImageRequest, Owner, State, Upload
+from resumable_glance.model.digests import LENGTHS, Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Format, Image, ImageRequest, Owner, Upload
 from tests.dialect_vectors import Vector, Vectors, nothing, written
 
-PLACE = Place("https://glance.example", "req-1", 2**40, 2**30, 2592000, 604800)
-DIALECTS: tuple[Dialect, ...] = (native, tus, ietf)
-VECTORS: Mapping[str, Dialect] = {"native": native, "tus": tus, "ietf": ietf}
-LARGEST = fields.SAFE_INTEGER
+PLACE = RequestContext("https://glance.example", "req-1", 2**40, 2**30, 2592000, 604800)
+PROTOCOLS: tuple[WireProtocol, ...] = (native, tus, rufh)
+VECTORS: Mapping[str, WireProtocol] = {"native": native, "tus": tus, "ietf": rufh}
+LARGEST = parsing.SAFE_INTEGER
 UPLOAD = Upload(
     id="a-0123456789abcdef0123456789abcdef", owner=Owner("project", "user"), size=None, state=State.RECEIVING,
     image=None, created_at=0.0, updated_at=0.0, expires_at=1000.0,
@@ -69,7 +71,7 @@ class Parser:
 # Requests
 
 
-def request(dialect: Dialect, data: bytes) -> None:
+def request(dialect: WireProtocol, data: bytes) -> None:
     """`METHOD id?query`, a line for each header, an empty line and the body."""
     first, _, rest = data.decode("latin-1").partition("\n")
     lines, _, body = rest.partition("\n\n")
@@ -91,7 +93,7 @@ def request(dialect: Dialect, data: bytes) -> None:
 
 
 def check_refusal(refusal: Refused) -> None:
-    for dialect in DIALECTS:
+    for dialect in PROTOCOLS:
         for method in ("HEAD", "POST", "PATCH"):
             reply = dialect.refuse(refusal, method, PLACE)
             assert 400 <= reply.status < 500, reply
@@ -116,9 +118,9 @@ def check_command(command: Command, asked: str) -> None:
             check_numbers(total)
             check_digests(declared)
             check_chunk(chunk)
-        case Survey(limit):
+        case List(limit):
             assert 0 <= limit <= native.MOST_LISTED
-        case Explore():
+        case ListStores():
             pass
         case _:
             assert command.upload_id == asked
@@ -147,10 +149,10 @@ def check_upload(upload: Upload, image: ImageRequest | None) -> None:
     for outcome in (
         Created(upload, Ticket("", 0)),
         Appended(upload),
-        Inspected(upload, (), 0),
+        UploadFound(upload, (), 0),
         Content(upload, nothing()),
     ):
-        for dialect in DIALECTS:
+        for dialect in PROTOCOLS:
             check_reply(dialect.render(outcome, PLACE))
 
 
@@ -159,7 +161,7 @@ def check_image(image: ImageRequest) -> None:
         assert key, image
         if not isinstance(value, (str, bool, list)):
             check_numbers(cast(int, value))
-    known = [image.store, *(image.properties.get(each) for each in ("name", *images.TEXTS))]
+    known = [image.store, *(image.properties.get(each) for each in ("name", *image_metadata.TEXTS))]
     for text in known:
         assert text is None or (isinstance(text, str) and len(text) <= 255 and PRINTABLE.fullmatch(text)), image
 
@@ -203,28 +205,28 @@ def _check_field(kind: str, text: str) -> None:
     head = Head("POST", None, {"field": (text,), "content-disposition": (text,), "content-type": (text,)})
     match kind:
         case "integer":
-            value = fields.integer(text, "It")
+            value = parsing.integer(text, "It")
             check_numbers(value)
             assert str(value) == text
         case "content-range":
-            range_, total = fields.content_range(text)
+            range_, total = parsing.content_range(text)
             check_numbers(range_.start, range_.stop, total)
             assert f"bytes {range_.start}-{range_.stop - 1}/{total}" == text
         case "digests":
-            found = fields.structured_digests(text, "It")
+            found = parsing.structured_digests(text, "It")
             check_digests(tuple(found))
-            names = {ours: theirs for theirs, ours in fields.RFC9530.items()}
+            names = {ours: theirs for theirs, ours in parsing.RFC9530.items()}
             again = http_sf.ser({names[each.algorithm]: each.value for each in found})
-            assert fields.structured_digests(again, "It") == found
+            assert parsing.structured_digests(again, "It") == found
         case "item":
             for one in (int, bool, str, bytes):
-                assert type(fields.item(head, "field", one)) in {one, type(None)}
+                assert type(parsing.item(head, "field", one)) in {one, type(None)}
         case "base64":
-            assert base64.b64encode(fields.strict_base64(text, "It")).decode() == text
+            assert base64.b64encode(parsing.strict_base64(text, "It")).decode() == text
         case "disposition":
-            fields.filename(head)
+            parsing.filename(head)
         case "media-type":
-            found_type = fields.media_type(head)
+            found_type = parsing.media_type(head)
             assert found_type is not None
             assert found_type == found_type.strip().lower()
 
@@ -248,13 +250,15 @@ def image(data: bytes) -> None:
     """Either a JSON object, or what a query may say of an image: `name=disk.raw&min_disk=1`."""
     try:
         if data.startswith(b"{"):
-            described = fields.json_object(data)
+            described = parsing.json_object(data)
             assert json.loads(json.dumps(described)) == described
             head = Head("POST", None, {"content-type": ("application/json",)})
             check_command(native.parse(head, data, PLACE), "")
         else:
             said = urllib.parse.parse_qsl(data.decode("latin-1"), keep_blank_values=True)
-            check_upload(UPLOAD, images.requested({key: value for key, value in said if images.is_key(key)}))
+            check_upload(
+                UPLOAD, image_metadata.requested({key: value for key, value in said if image_metadata.is_key(key)})
+            )
     except Refused as refusal:
         check_refusal(refusal)
 
@@ -311,10 +315,10 @@ def format_of(data: bytes) -> None:
     """The declared format, a line feed and the bytes, which may be all that there are, or a head."""
     declared, _, content = data.partition(b"\n")
     for size in (len(content), len(content) + 1, None):
-        with contextlib.suppress(Objection):
+        with contextlib.suppress(ImageRejected):
             found = judged(content, Format(declared.decode("latin-1") or None), size, Rules(largest=2**60))
             assert found.virtual_size is None or 0 <= found.virtual_size <= 2**60
-            assert native.render(Inspected(replace(UPLOAD, format=found), (), 0), PLACE).document is not None
+            assert native.render(UploadFound(replace(UPLOAD, format=found), (), 0), PLACE).document is not None
 
 
 def formats() -> tuple[bytes, ...]:
@@ -333,7 +337,7 @@ def formats() -> tuple[bytes, ...]:
 PARSERS: Mapping[str, Parser] = {
     "native": Parser(lambda data: request(native, data), requests_of("native")),
     "tus": Parser(lambda data: request(tus, data), requests_of("tus")),
-    "ietf": Parser(lambda data: request(ietf, data), requests_of("ietf")),
+    "ietf": Parser(lambda data: request(rufh, data), requests_of("ietf")),
     "fields": Parser(field, FIELDS),
     "images": Parser(image, (*IMAGES, *bodies())),
     "answers": Parser(answer, answers()),

@@ -16,30 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance import config
-from resumable_glance.auth import Identity
+from resumable_glance.auth.base import Identity
+from resumable_glance.auth.delegation import Delegation
+from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.auth.trusts import Trusts
-from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog
-from resumable_glance.delegation import Delegation
+from resumable_glance.catalog.uploads import Catalog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.handoff import Handoff
-from resumable_glance.leases import Body
-from resumable_glance.protocol.commands import (
-    Append,
-    Appended,
-    Chunk,
-    Create,
-    Created,
-    Inspect,
-    Inspected,
-    Outcome,
-)
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import ImageRequest, Owner, State, Upload
-from resumable_glance.scratch.memory import MemoryScratch
-from resumable_glance.sinks.directory import DirectorySink
-from resumable_glance.uploads import Uploads
+from resumable_glance.handoff.worker import HandoffWorker
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created, Get, Outcome, UploadFound
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import ImageRequest, Owner, Upload
+from resumable_glance.runtime import config
+from resumable_glance.uploads.service import UploadService
+from resumable_glance.uploads.write_locks import Body
+from tests.fakes.memory_storage import MemoryStorage
 
 DAY = 24 * 3600.0
 CONTENT = random.Random(7).randbytes(100_000)
@@ -98,15 +90,15 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        scratch: MemoryScratch,
-        sink: type[DirectorySink],
+        scratch: MemoryStorage,
+        sink: type[DirectoryImageService],
         options: Mapping[str, object],
         trusts: Trusts | None = None,
     ) -> None:
         state = {
             "auth_strategy": "noauth",
             "sink": "directory",
-            "scratch.headroom": 0,
+            "scratch.reserved_space": 0,
             "upload_expiry": int(7 * DAY),
             "record_retention": int(30 * DAY),
             **options,
@@ -117,11 +109,11 @@ class Rig:
         self.images = directory / "images"
         self.catalog = catalog_in(directory)
         self.sink = sink(self.images)
-        self.vault = Vault(directory / "key")
+        self.vault = TokenCipher(directory / "key")
         self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
         parts = (self.catalog, scratch, self.sink, self.vault)
-        self.handoff = Handoff(*parts, self.settings, self.clock, trusts=trusts)
-        self.uploads = Uploads(self.settings, *parts, self.handoff, self.clock, trusts)
+        self.handoff = HandoffWorker(*parts, self.settings, self.clock, trusts=trusts)
+        self.uploads = UploadService(self.settings, *parts, self.handoff, self.clock, trusts)
 
     def clock(self) -> float:
         return self.now
@@ -150,9 +142,9 @@ class Rig:
         await asyncio.wait_for(body.waits.wait(), 10)
         return task
 
-    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> Inspected:
-        outcome = await self.uploads.perform(Inspect(upload_id, taking_over), ME, Pieces())
-        assert isinstance(outcome, Inspected)
+    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> UploadFound:
+        outcome = await self.uploads.perform(Get(upload_id, taking_over), ME, Pieces())
+        assert isinstance(outcome, UploadFound)
         return outcome
 
     async def files(self) -> set[str]:
@@ -171,12 +163,12 @@ class Rig:
 @contextlib.asynccontextmanager
 async def rig(
     directory: Path,
-    scratch: MemoryScratch | None = None,
-    sink: type[DirectorySink] = DirectorySink,
+    scratch: MemoryStorage | None = None,
+    sink: type[DirectoryImageService] = DirectoryImageService,
     options: Mapping[str, object] = types.MappingProxyType({}),
     trusts: Trusts | None = None,
 ) -> AsyncIterator[Rig]:
-    made = Rig(directory, scratch or MemoryScratch(), sink, options, trusts)
+    made = Rig(directory, scratch or MemoryStorage(), sink, options, trusts)
     try:
         yield made
     finally:

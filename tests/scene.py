@@ -12,7 +12,7 @@ import random
 import time
 
 from tests import joining
-from tests.judge import Judge
+from tests.judge import FormatCheck
 from tests.launcher import token
 from tests.model import TICK, Kept, Modelled, Outcomes, ranges
 from tests.raw import Answer, Request
@@ -23,7 +23,7 @@ UNKNOWN = "a-" + "0" * 32
 SEALED = "upload-sealed"
 
 
-class Scene(Judge):
+class Scene(FormatCheck):
     """Uploads of two projects on a stage. Contents come from `chance`."""
 
     def __init__(self, stage: Stage) -> None:

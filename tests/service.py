@@ -44,7 +44,7 @@ class Service:
         state = self.directory
         groups: dict[str, dict[str, object]] = {
             "DEFAULT": {"bind_port": self.port},
-            "scratch": {"directory": state / "scratch", "headroom": 0},
+            "scratch": {"directory": state / "scratch", "reserved_space": 0},
             "database": {"connection": f"sqlite:///{state / 'catalog.sqlite'}"},
             "credentials": {"key_file": state / "credentials.key"},
         }
@@ -119,7 +119,7 @@ def development(directory: Path, groups: Mapping[str, Mapping[str, object]] = {}
             "DEFAULT": {
                 "auth_strategy": "noauth",
                 "sink": "directory",
-                "sink_directory": directory / "images",
+                "image_directory": directory / "images",
                 **options,
             },
             **groups,

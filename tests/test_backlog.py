@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog
-from resumable_glance.protocol.upload import Image, Owner, State, Upload
-from resumable_glance.records import Leftover
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.records import OrphanedImage
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Image, Owner, Upload
 from tests.rig import catalog_in
 
-ONE = Leftover(Image("image-1"), Owner("project", "alice"), b"closed")
-OTHER = Leftover(Image("image-2"), Owner("another", "bob"), None)
+ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
+OTHER = OrphanedImage(Image("image-2"), Owner("another", "bob"), None)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog: Catalog) -> None:
-    async def scenario() -> list[Leftover]:
+    async def scenario() -> list[OrphanedImage]:
         await Backlog(catalog).expect(ONE, 1000.0, 2000.0)
         return await Backlog(catalog).leftovers(2000.0)
 
@@ -35,7 +36,7 @@ def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog
 
 
 def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
-    async def scenario() -> list[Leftover]:
+    async def scenario() -> list[OrphanedImage]:
         await Backlog(catalog).expect(ONE, 1000.0, 2000.0)
         await Backlog(catalog).expect(OTHER, 1000.0, 1500.0)
         return await Backlog(catalog).leftovers(3000.0)
@@ -45,9 +46,9 @@ def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize(("forget_before", "left"), [(1000.0, [ONE, OTHER]), (1000.1, [OTHER])])
 def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_time(
-    catalog: Catalog, forget_before: float, left: list[Leftover]
+    catalog: Catalog, forget_before: float, left: list[OrphanedImage]
 ) -> None:
-    async def scenario() -> list[Leftover]:
+    async def scenario() -> list[OrphanedImage]:
         await Backlog(catalog).expect(ONE, 1000.0, 1500.0)
         await Backlog(catalog).expect(OTHER, 900.0, 2000.0)
         await Backlog(catalog).postpone("image-1", 1600.0, forget_before)

@@ -11,15 +11,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from resumable_glance import chunks, server, source
-from resumable_glance.auth import Identity
+from resumable_glance.api import endpoint
+from resumable_glance.api.health import Health
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.health import Health
-from resumable_glance.protocol import digests
-from resumable_glance.protocol.commands import Appended, Chunk
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import Owner, State
-from resumable_glance.scratch.memory import MemoryScratch
+from resumable_glance.handoff import reader
+from resumable_glance.model import digests
+from resumable_glance.model.commands import Appended, Chunk
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner
+from resumable_glance.uploads import chunk_writer
+from tests.fakes.memory_storage import MemoryStorage
 from tests.rig import CONTENT, SIZE, Pieces, Rig, refusal, rig
 
 
@@ -79,7 +82,7 @@ def test_nothing_is_hashed_in_the_thread_that_everybody_waits_for(
             assert hashing
             assert threading.get_ident() not in hashing
 
-    for module in (chunks, source, digests):
+    for module in (chunk_writer, reader, digests):
         monkeypatch.setattr(module, "hasher", Watched)
     asyncio.run(scenario())
 
@@ -95,7 +98,7 @@ class TwoPeople:
 
 
 def transport_to(here: Rig) -> httpx.ASGITransport:
-    return httpx.ASGITransport(server.application(here.settings, TwoPeople(), here.uploads, Health({}), None))
+    return httpx.ASGITransport(endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None))
 
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])
@@ -124,7 +127,7 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             transport = httpx.ASGITransport(
-                server.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
+                endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
             )
             upload_id = await here.create()
             base = "http://uploads.example"
@@ -145,7 +148,7 @@ def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(
     async def scenario() -> None:
         async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
             transport = httpx.ASGITransport(
-                server.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
+                endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
             )
             headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
@@ -161,7 +164,7 @@ def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(
 
 def test_the_same_space_is_not_promised_twice_at_the_same_time(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, MemoryScratch(capacity=2 * SIZE)) as here:
+        async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE)) as here:
             made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
             refused = [each.reason for each in made if isinstance(each, Refused)]
             assert refused == [Reason.NO_SPACE] * 6

@@ -26,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     options = {
         "auth_strategy": "noauth",
         "sink": "directory",
-        "sink_directory": directory / "images",
+        "image_directory": directory / "images",
         "max_upload_size": LARGEST,
         "max_chunk_size": MIB,
         "trusted_proxies": PROXY,

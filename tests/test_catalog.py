@@ -20,32 +20,28 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance import database, schema
-from resumable_glance.backlog import Backlog
-from resumable_glance.catalog import Catalog
-from resumable_glance.database import NewerCatalog
-from resumable_glance.protocol.digests import LENGTHS, Digest
-from resumable_glance.protocol.ranges import Range, merge
-from resumable_glance.protocol.upload import (
-    ENDED,
-    TRANSITIONS,
-    WITH_HANDOFF,
-    Event,
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.engine import NewerCatalog
+from resumable_glance.catalog.records import OrphanedImage, OrphanedMeanwhile
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.model.digests import LENGTHS, Digest
+from resumable_glance.model.ranges import Range, merge
+from resumable_glance.model.states import ENDED, TRANSITIONS, WITH_HANDOFF, Event, IllegalTransition, State
+from resumable_glance.model.upload import (
     Extent,
+    FailureReason,
     Format,
-    Hitch,
-    IllegalTransition,
     Image,
     ImageRequest,
+    InspectionState,
+    LastError,
     Owner,
     Proof,
-    State,
-    Trouble,
     Upload,
-    Verdict,
     known,
 )
-from resumable_glance.records import GivenUp, Leftover
 from tests.rig import catalog_in
 
 T = TypeVar("T")
@@ -104,7 +100,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     database.migrate(engine, "0001")
     row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
            if name not in {"reserved", "parts", "joined_into", "generation", "request", "replaced", "successor",
-                           "doubts", "stuck_at", "format", "request_id", "verified", "stores"}}  # fmt: skip
+                           "suspicion", "stuck_at", "format", "request_id", "verified", "stores"}}  # fmt: skip
     with engine.begin() as db:
         columns = ", ".join(row)
         db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
@@ -116,7 +112,7 @@ def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_t
     assert (kept.size, kept.received, kept.reserved, kept.parts, kept.joined_into) == (100, 10, 100, (), None)
     assert kept.generation == 0
     assert kept.format is None
-    assert (kept.request, kept.successor, kept.doubts, kept.stuck_at) == (None, None, 0, 0.0)
+    assert (kept.request, kept.successor, kept.suspicion, kept.stuck_at) == (None, None, 0, 0.0)
     assert (known(kept.image).replaced, known(kept.image).stores) == ((), None)
     assert wait(opened.extents(kept.id)) == [extent(0, 10)]
     assert wait(opened.promised()) == 90
@@ -207,7 +203,7 @@ def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
         declared=(Digest("md5", bytes(range(16))), Digest("sha512", bytes(64))),
         metadata="filename ZGViaWFuLnFjb3cy, property.x",
         proof=Proof("5" * 32, "a" * 128),
-        trouble=Trouble(Hitch.SINK_UNAVAILABLE, "Later."),
+        trouble=LastError(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Later."),
         attempts=3,
         next_attempt_at=1_700_000_000.123456,
         state=State.DELIVERING,
@@ -248,7 +244,7 @@ def test_an_upload_that_is_not_there_is_none(catalog: Catalog) -> None:
     "change",
     [
         lambda catalog: catalog.commit("a-0", [extent(0, 1)], 1.0, 2.0),
-        lambda catalog: catalog.happen("a-0", Event.DISCARDED, 1.0),
+        lambda catalog: catalog.happen("a-0", Event.CANCELLED, 1.0),
         lambda catalog: catalog.prove("a-0", Proof("5" * 32, "a" * 128)),
     ],
 )
@@ -265,9 +261,9 @@ def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
 ) -> None:
     made = upload(created_at=1000.0, request=ImageRequest())
     if due_at is not None:
-        wait(Backlog(catalog).expect(Leftover(known(made.image), ALICE, None), 900.0, due_at))
+        wait(Backlog(catalog).expect(OrphanedImage(known(made.image), ALICE, None), 900.0, due_at))
     if not added:
-        with pytest.raises(GivenUp):
+        with pytest.raises(OrphanedMeanwhile):
             wait(catalog.add(made, None))
         assert wait(catalog.get(made.id)) is None
         return
@@ -350,7 +346,7 @@ def test_an_upload_comes_with_its_extents_in_a_range(catalog: Catalog) -> None:
 
 
 def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Catalog) -> None:
-    made, found = upload(format=Format("raw")), Format("raw", "raw", 100, Verdict.GIVEN)
+    made, found = upload(format=Format("raw")), Format("raw", "raw", 100, InspectionState.FINAL)
     wait(catalog.add(made, None))
     assert wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
     assert wait(catalog.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, found=found)).format == found
@@ -441,9 +437,15 @@ def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: E
     made = upload(state=state)
     wait(catalog.add(made, b"closed"))
     if (state, event) in TRANSITIONS:
-        after = wait(catalog.happen(made.id, event, 1234.0, attempts=7, trouble=Trouble(Hitch.IMAGE_BUSY, "Detail.")))
+        after = wait(
+            catalog.happen(made.id, event, 1234.0, attempts=7, trouble=LastError(FailureReason.IMAGE_BUSY, "Detail."))
+        )
         assert after.state is TRANSITIONS[state, event]
-        assert (after.updated_at, after.attempts, after.trouble) == (1234.0, 7, Trouble(Hitch.IMAGE_BUSY, "Detail."))
+        assert (after.updated_at, after.attempts, after.trouble) == (
+            1234.0,
+            7,
+            LastError(FailureReason.IMAGE_BUSY, "Detail."),
+        )
         assert wait(catalog.get(made.id)) == after
     else:
         with pytest.raises(IllegalTransition):
@@ -457,7 +459,7 @@ def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: E
 def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.add(made, None))
-    assert wait(catalog.end(made.id, Event.DISCARDED, 1234.0))
+    assert wait(catalog.end(made.id, Event.CANCELLED, 1234.0))
     assert wait(catalog.get(made.id)) == dataclasses.replace(made, state=State.CANCELLED, updated_at=1234.0)
 
 
@@ -479,7 +481,7 @@ def left(catalog: Catalog) -> list[str]:
 def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
     catalog: Catalog, image: Image | None, image_too: bool
 ) -> None:
-    made, trouble = upload(image=image), Trouble(Hitch.UNSAFE_IMAGE, "Detail.")
+    made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
     wait(catalog.add(made, None))
     failed = wait(catalog.refute(made.id, 1234.0, image_too=image_too, trouble=trouble))
     assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0, trouble=trouble)
@@ -489,14 +491,14 @@ def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goe
 
 def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Catalog) -> None:
     old, new = Image("old", replaced=("oldest",)), Image("new")
-    made = upload(state=State.DELIVERING, image=old, successor="new", doubts=2, stuck_at=900.0)
+    made = upload(state=State.DELIVERING, image=old, successor="new", suspicion=2, stuck_at=900.0)
     wait(catalog.add(made, None))
     with pytest.raises(LookupError):
         wait(catalog.replace(made.id, Image("another"), 1234.0))
     assert left(catalog) == []
     replaced = wait(catalog.replace(made.id, new, 1234.0))
     assert replaced == wait(catalog.get(made.id)) == dataclasses.replace(
-        made, image=Image("new", replaced=("oldest", "old")), successor=None, doubts=0, stuck_at=0.0, updated_at=1234.0
+        made, image=Image("new", replaced=("oldest", "old")), successor=None, suspicion=0, stuck_at=0.0, updated_at=1234.0
     )  # fmt: skip
     assert left(catalog) == ["old"]
 
@@ -514,7 +516,7 @@ def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog:
     "change",
     [
         lambda catalog, upload_id: catalog.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
-        lambda catalog, upload_id: catalog.happen(upload_id, Event.DISCARDED, 1001.0),
+        lambda catalog, upload_id: catalog.happen(upload_id, Event.CANCELLED, 1001.0),
         lambda catalog, upload_id: catalog.bind(upload_id, None, due=1500.0),
         lambda catalog, upload_id: catalog.revoke(upload_id),
     ],
@@ -538,7 +540,7 @@ def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
 
 
 def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
-    made = upload(state=State.SEALED, trouble=Trouble(Hitch.IMAGE_BUSY, "Detail."))
+    made = upload(state=State.SEALED, trouble=LastError(FailureReason.IMAGE_BUSY, "Detail."))
     wait(catalog.add(made, None))
     assert wait(catalog.happen(made.id, Event.STARTED, 1001.0, trouble=None)).trouble is None
     after = wait(catalog.get(made.id))
@@ -708,7 +710,7 @@ def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -
 def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
     wait(catalog.add(made, b"stored"))
-    assert wait(catalog.end(made.id, Event.LAPSED, 2000.0))
+    assert wait(catalog.end(made.id, Event.EXPIRED, 2000.0))
     (leftover,) = wait(Backlog(catalog).leftovers(2000.0))
     assert leftover.credential == b"stored"
 
@@ -716,7 +718,7 @@ def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(cat
 def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.add(made, b"stored"))
-    assert wait(catalog.end(made.id, Event.DISCARDED, 1500.0, b"fresh"))
+    assert wait(catalog.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
     (leftover,) = wait(Backlog(catalog).leftovers(1500.0))
     assert leftover.credential == b"fresh"
 
@@ -733,6 +735,6 @@ def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) ->
     made = upload()
     wait(catalog.add(made, None))
     wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
-    wait(catalog.happen(made.id, Event.DISCARDED, 1002.0))
+    wait(catalog.happen(made.id, Event.CANCELLED, 1002.0))
     assert wait(Backlog(catalog).forget(2000.0)) == 1
     assert wait(catalog.extents(made.id)) == []

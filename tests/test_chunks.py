@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance import chunks, leases
-from resumable_glance.chunks import Intake, gathered, scratch_failure
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.leases import Lease, Leases, Patience
-from resumable_glance.protocol.commands import Chunk
-from resumable_glance.protocol.digests import Digest, hasher
-from resumable_glance.protocol.ranges import Range, merge
-from resumable_glance.protocol.upload import Extent
-from resumable_glance.scratch import local
-from resumable_glance.scratch.memory import MemoryFile, MemoryScratch
+from resumable_glance.model.commands import Chunk
+from resumable_glance.model.digests import Digest, hasher
+from resumable_glance.model.ranges import Range, merge
+from resumable_glance.model.upload import Extent
+from resumable_glance.storage import local
+from resumable_glance.uploads import chunk_writer, write_locks
+from resumable_glance.uploads.chunk_writer import ChunkWriter, gathered, storage_failure
+from resumable_glance.uploads.write_locks import Patience, WriteLock, WriteLocks
+from tests.fakes.memory_storage import MemoryStorage, MemoryStorageFile
 
 T = TypeVar("T")
 ID = "a-" + "0" * 32
@@ -31,7 +31,7 @@ DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the bod
 NEVER = Patience(3600.0)
 
 
-class Body(leases.Body):
+class Body(write_locks.Body):
     """A body in memory: its pieces, and then its end, a refusal, or silence."""
 
     def __init__(self, pieces: Sequence[bytes], end: Refused | None = None, *, silent: bool = False) -> None:
@@ -56,10 +56,10 @@ class Store:
     """A scratch file, and what the catalog would have."""
 
     size: int
-    scratch: MemoryScratch = field(default_factory=MemoryScratch)
+    scratch: MemoryStorage = field(default_factory=MemoryStorage)
     extents: list[Extent] = field(default_factory=list)
     commits: list[list[Extent]] = field(default_factory=list)
-    leases: Leases = field(default_factory=lambda: Leases(NEVER))
+    locks: WriteLocks = field(default_factory=lambda: WriteLocks(NEVER))
     refuses_commits: bool = False
 
     @property
@@ -84,11 +84,11 @@ class Store:
     ) -> None:
         """One chunk; with `until_its_end` only the end of the body tells how long it is."""
         range_ = Range(start, self.size if stop is None else stop)
-        async with self.leases.hold(ID, range_) as lease:
+        async with self.locks.hold(ID, range_) as lease:
             known = [each.range for each in self.extents if each.range.overlaps(range_)]
             async with self.scratch.open(ID) as file:
                 chunk = Chunk(start, None if until_its_end else range_.length, declared)
-                await Intake(chunk, range_, known, file, self.commit, commit_size).run(body, lease)
+                await ChunkWriter(chunk, range_, known, file, self.commit, commit_size).run(body, lease)
 
     async def durable(self, range_: Range) -> bytes:
         """What would be there after a power cut."""
@@ -148,7 +148,7 @@ def test_a_chunk_becomes_one_extent_with_a_mark_of_its_own() -> None:
         made = await store(100)
         await made.take(10, Body([CONTENT[10:20], CONTENT[20:30]]), 30)
         assert made.ranges == [Range(10, 30)]
-        assert made.extents[0].digest.algorithm == chunks.MARK
+        assert made.extents[0].digest.algorithm == chunk_writer.MARK
         await made.check(CONTENT)
 
     run(scenario())
@@ -220,7 +220,7 @@ def test_other_bytes_than_before_change_nothing_even_if_a_commit_was_due_before_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else an image is made of two files: the answer says that nothing was changed, and it is not true."""
-    monkeypatch.setattr(chunks, "BATCH", 10)
+    monkeypatch.setattr(chunk_writer, "BATCH", 10)
 
     async def scenario() -> None:
         made = await store(100)
@@ -274,11 +274,11 @@ def test_a_digest_tells_another_file_from_a_repeat_that_was_spoilt_on_its_way(ho
 
 def test_leases_know_who_writes() -> None:
     async def scenario() -> None:
-        leases = Leases(NEVER)
-        async with leases.hold(ID, Range(0, 10)):
-            assert leases.held(ID)
-            assert not leases.held("another")
-        assert not leases.held(ID)
+        locks = WriteLocks(NEVER)
+        async with locks.hold(ID, Range(0, 10)):
+            assert locks.held(ID)
+            assert not locks.held("another")
+        assert not locks.held(ID)
 
     run(scenario())
 
@@ -475,7 +475,7 @@ def test_a_catalog_that_fails_is_not_hidden() -> None:
 def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
     monkeypatch: pytest.MonkeyPatch, declared: bool
 ) -> None:
-    monkeypatch.setattr(chunks, "BATCH", 10)
+    monkeypatch.setattr(chunk_writer, "BATCH", 10)
 
     async def scenario() -> None:
         made = await store(100)
@@ -489,7 +489,7 @@ def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
 
 
 def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "BATCH", 10)
+    monkeypatch.setattr(chunk_writer, "BATCH", 10)
 
     class FailsLater(Body):
         async def read(self) -> bytes:
@@ -514,7 +514,7 @@ def batches(body: Body, length: int) -> tuple[list[bytes], Reason | None]:
     async def scenario() -> tuple[list[bytes], Reason | None]:
         found: list[bytes] = []
         try:
-            async for each in gathered(body, Lease(Range(0, length), NEVER), length):
+            async for each in gathered(body, WriteLock(Range(0, length), NEVER), length):
                 found.append(bytes(each))
         except Refused as refusal:
             return found, refusal.reason
@@ -527,12 +527,12 @@ def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> Non
     pieces = [b"x" * 1000] * 3000
     found, reason = batches(Body(pieces), 3_000_000)
     assert reason is None
-    assert [len(each) >= chunks.BATCH for each in found] == [True, True, False]
+    assert [len(each) >= chunk_writer.BATCH for each in found] == [True, True, False]
     assert sum(map(len, found)) == 3_000_000
 
 
 def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "HELD", 0.03)
+    monkeypatch.setattr(chunk_writer, "GATHER_TIMEOUT", 0.03)
 
     class Slow(Body):
         async def read(self) -> bytes:
@@ -605,7 +605,7 @@ def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
         await asyncio.sleep(0.02)
         await soon(made.take(50, Body([CONTENT[50:]])))
         assert not stalled.done()
-        await soon(made.leases.evict(Reason.CLOSING))
+        await soon(made.locks.evict(Reason.CLOSING))
         with refused(Reason.CLOSING):
             await stalled
         assert made.ranges == [Range(0, 37), Range(50, 100)]
@@ -629,10 +629,10 @@ def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ev
 
 def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
     async def scenario() -> None:
-        leases, steps = Leases(NEVER), list[str]()
+        locks, steps = WriteLocks(NEVER), list[str]()
 
         async def older() -> None:
-            async with leases.hold(ID, Range(0, 10)) as lease:
+            async with locks.hold(ID, Range(0, 10)) as lease:
                 with refused(Reason.SUPERSEDED):
                     await lease.read(Body([], silent=True))
                 await asyncio.sleep(0.03)  # it still commits what came
@@ -640,7 +640,7 @@ def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
 
         task = asyncio.create_task(older())
         await asyncio.sleep(0)
-        async with leases.hold(ID, Range(9, 20)):
+        async with locks.hold(ID, Range(9, 20)):
             steps.append("newer begins")
         await task
         assert steps == ["older has stopped", "newer begins"]
@@ -650,7 +650,7 @@ def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
 
 def test_whoever_was_evicted_while_not_waiting_for_bytes_is_told_at_the_next_read() -> None:
     async def scenario() -> None:
-        lease = Lease(Range(0, 10), NEVER)
+        lease = WriteLock(Range(0, 10), NEVER)
         assert await lease.read(Body([b"x"])) == b"x"
         lease.evict(Reason.CLOSING)
         lease.evict(Reason.SUPERSEDED)  # the first reason is the one that is told
@@ -670,7 +670,7 @@ def test_an_evicted_request_is_told_why(reason: Reason) -> None:
         made = await store(100)
         stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True)))
         await asyncio.sleep(0.02)
-        await soon(made.leases.evict(reason, ID))
+        await soon(made.locks.evict(reason, ID))
         with refused(reason):
             await stalled
 
@@ -683,7 +683,7 @@ def test_nothing_is_committed_to_an_upload_that_has_ended(reason: Reason) -> Non
         made = await store(100)
         stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True)))
         await asyncio.sleep(0.02)
-        await made.leases.evict(reason, ID)
+        await made.locks.evict(reason, ID)
         await asyncio.wait([stalled])
         stalled.exception()
         return made.commits
@@ -693,10 +693,10 @@ def test_nothing_is_committed_to_an_upload_that_has_ended(reason: Reason) -> Non
 
 def test_an_eviction_of_one_upload_leaves_others_alone() -> None:
     async def scenario() -> None:
-        leases = Leases(NEVER)
-        async with leases.hold("one", Range(0, 10)) as lease:
-            await soon(leases.evict(Reason.CANCELLED, "other"))
-            await soon(leases.evict(Reason.CANCELLED, "nobody's"))
+        locks = WriteLocks(NEVER)
+        async with locks.hold("one", Range(0, 10)) as lease:
+            await soon(locks.evict(Reason.CANCELLED, "other"))
+            await soon(locks.evict(Reason.CANCELLED, "nobody's"))
             assert await lease.read(Body([b"x"])) == b"x"
 
     run(scenario())
@@ -704,37 +704,37 @@ def test_an_eviction_of_one_upload_leaves_others_alone() -> None:
 
 def test_a_lease_that_is_not_held_any_more_is_forgotten() -> None:
     async def scenario() -> None:
-        leases = Leases(NEVER)
-        async with leases.hold(ID, Range(0, 10)), leases.hold(ID, Range(10, 20)):
-            assert len(leases._held[ID]) == 2
-        assert leases._held == {}
+        locks = WriteLocks(NEVER)
+        async with locks.hold(ID, Range(0, 10)), locks.hold(ID, Range(10, 20)):
+            assert len(locks._held[ID]) == 2
+        assert locks._held == {}
 
     run(scenario())
 
 
 def test_whoever_is_cancelled_while_waiting_for_an_older_request_holds_nothing_up() -> None:
     async def scenario() -> None:
-        leases = Leases(NEVER)
+        locks = WriteLocks(NEVER)
 
         async def take() -> None:
-            async with leases.hold(ID, Range(0, 10)):
+            async with locks.hold(ID, Range(0, 10)):
                 pytest.fail("the older one has not stopped yet")
 
-        async with leases.hold(ID, Range(0, 10)):
+        async with locks.hold(ID, Range(0, 10)):
             waiting = asyncio.create_task(take())
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.wait([waiting])
-        async with asyncio.timeout(0.1), leases.hold(ID, Range(0, 10)):
+        async with asyncio.timeout(0.1), locks.hold(ID, Range(0, 10)):
             pass
-        assert leases._held == {}
+        assert locks._held == {}
 
     run(scenario())
 
 
 def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
     async def scenario() -> None:
-        made = await store(100, leases=Leases(Patience(0.05)))
+        made = await store(100, locks=WriteLocks(Patience(0.05)))
         with refused(Reason.STALLED):
             await made.take(0, Body([CONTENT[:37]], silent=True))
         assert made.ranges == [Range(0, 37)]
@@ -751,7 +751,7 @@ class Slow(Body):
 
 def test_a_body_that_brings_too_few_bytes_is_ended_and_what_came_is_kept() -> None:
     async def scenario() -> None:
-        made = await store(100, leases=Leases(Patience(0.2, min_rate=1000)))
+        made = await store(100, locks=WriteLocks(Patience(0.2, min_rate=1000)))
         with refused(Reason.STALLED):
             await made.take(0, Slow([CONTENT[each : each + 1] for each in range(100)]))
         (kept,) = merge(made.ranges)
@@ -763,7 +763,7 @@ def test_a_body_that_brings_too_few_bytes_is_ended_and_what_came_is_kept() -> No
 
 def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow() -> None:
     async def scenario() -> None:
-        lease = Lease(Range(0, 10), Patience(0.05, min_rate=1000))
+        lease = WriteLock(Range(0, 10), Patience(0.05, min_rate=1000))
         body = Body([b"x"] * 10)
         for _ in range(10):
             assert await lease.read(body) == b"x"
@@ -774,7 +774,7 @@ def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow() -> None:
 
 def test_a_slow_body_is_not_a_stalled_one() -> None:
     async def scenario() -> None:
-        made = await store(10, leases=Leases(Patience(0.2)))
+        made = await store(10, locks=WriteLocks(Patience(0.2)))
         await made.take(0, Slow([CONTENT[each : each + 1] for each in range(10)]))
         assert list(merge(made.ranges)) == [Range(0, 10)]
 
@@ -808,7 +808,7 @@ def attempts(draw: st.DrawFn, size: int) -> Attempt:
         draw(st.sampled_from(["nothing", "nothing", "right", "wrong"])),
         draw(st.sampled_from([None, None, None, "write", "sync", "read"])),
         draw(st.sampled_from([1, 16, 1 << 20])),
-        draw(st.sampled_from([1, 8, chunks.BATCH])),
+        draw(st.sampled_from([1, 8, chunk_writer.BATCH])),
     )
 
 
@@ -826,7 +826,7 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     body = Body(pieces, None if attempt.end is None else DISCONNECTED)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(chunks, "BATCH", attempt.batch)
+            patch.setattr(chunk_writer, "BATCH", attempt.batch)
             await made.take(attempt.start, body, attempt.stop, declared, attempt.commit_size)
     except (Refused, OSError) as problem:
         return problem
@@ -900,13 +900,13 @@ def test_a_chunk_of_another_file_that_touches_what_is_durable_changes_nothing(
     ],
 )
 def test_a_client_is_told_whether_scratch_is_full_or_broken_and_when_to_come_again(number: int, reason: Reason) -> None:
-    refusal = scratch_failure(OSError(number, "secret detail", "/a/path"))
+    refusal = storage_failure(OSError(number, "secret detail", "/a/path"))
     assert refusal.reason is reason
     assert isinstance(refusal.facts["retry_after"], int)
     assert "/a/path" not in refusal.detail
 
 
-class Stubborn(MemoryFile):
+class Stubborn(MemoryStorageFile):
     """A file whose writes end when they may, and not before: as a thread does, whoever is cancelled."""
 
     def __init__(self) -> None:
@@ -923,24 +923,24 @@ def test_whoever_is_cancelled_during_a_write_holds_its_lease_until_the_thread_ha
     """Otherwise its bytes land where somebody else writes by then, or in a file that is closed already."""
 
     async def scenario() -> None:
-        leases, file = Leases(NEVER), Stubborn()
+        locks, file = WriteLocks(NEVER), Stubborn()
 
         async def commit(_: list[Extent]) -> None:
             pytest.fail("cancelled, and yet recorded")
 
         async def take() -> None:
-            async with leases.hold(ID, Range(0, 3)) as lease:
-                await Intake(Chunk(0, 3), Range(0, 3), [], file, commit, 1).run(Body([b"abc"]), lease)
+            async with locks.hold(ID, Range(0, 3)) as lease:
+                await ChunkWriter(Chunk(0, 3), Range(0, 3), [], file, commit, 1).run(Body([b"abc"]), lease)
 
         task = asyncio.create_task(take())
         await file.begun.wait()
         for _ in range(cancellations):
             task.cancel()
             await asyncio.wait([task], timeout=0.05)
-            assert leases.held(ID)
+            assert locks.held(ID)
         file.may_end.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not leases.held(ID)
+        assert not locks.held(ID)
 
     run(scenario())

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.auth import Identity
-from resumable_glance.claims import claim_of
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.commands import Chunk, Create, Created, Discard
-from resumable_glance.protocol.upload import ImageRequest, Owner, State, Upload
+from resumable_glance.model.commands import Cancel, Chunk, Create, Created
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import ImageRequest, Owner, Upload
+from resumable_glance.uploads.idempotency import idempotency_key_of
 from tests.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 from tests.service import Service
 from tests.tus_wire import TUS
@@ -81,7 +82,7 @@ def test_a_creation_that_was_refused_takes_no_key(tmp_path: Path) -> None:
         async with rig(tmp_path, options={"limits.uploads_per_project": 1}) as here:
             other = await created(here, Create(SIZE, IMAGE))
             assert await refusal(created(here)) is Reason.OVER_LIMIT
-            await here.uploads.perform(Discard(other.id), ME, Pieces())
+            await here.uploads.perform(Cancel(other.id), ME, Pieces())
             assert (await created(here)).id != other.id
 
     asyncio.run(scenario())
@@ -93,7 +94,7 @@ def test_a_key_of_an_upload_that_has_ended_is_free(tmp_path: Path, how: str) -> 
         async with rig(tmp_path) as here:
             first = await created(here)
             if how == "cancelled":
-                await here.uploads.perform(Discard(first.id), ME, Pieces())
+                await here.uploads.perform(Cancel(first.id), ME, Pieces())
             else:
                 here.now += 8 * DAY
             second = await created(here)
@@ -130,10 +131,10 @@ def test_a_first_chunk_that_failed_is_no_end_of_an_upload_with_a_key(tmp_path: P
 
 def test_the_order_of_properties_does_not_matter_and_what_they_are_does() -> None:
     def claimed(**properties: str) -> object:
-        return claim_of(Create(1, ImageRequest(properties, None, None), key="k"), ME.owner)
+        return idempotency_key_of(Create(1, ImageRequest(properties, None, None), key="k"), ME.owner)
 
     assert claimed(a="1", b="2") == claimed(b="2", a="1") != claimed(a="2", b="1")
-    assert claim_of(Create(1, None), ME.owner) is None
+    assert idempotency_key_of(Create(1, None), ME.owner) is None
 
 
 def test_every_dialect_takes_a_key_and_gives_the_same_answer(service: Service) -> None:

@@ -24,13 +24,13 @@ from typing import Any
 
 import pytest
 
+from resumable_glance.api.endpoint import PROTOCOLS
 from resumable_glance.cli import main
 from resumable_glance.cli import upload as command_line
 from resumable_glance.client import record
 from resumable_glance.client.connection import Service
 from resumable_glance.client.imagefile import ImageFile
 from resumable_glance.client.plan import Answer
-from resumable_glance.server import DIALECTS
 from tests.chaos import BadLink
 
 MIB = 1024 * 1024
@@ -175,7 +175,7 @@ def disk(tmp_path: Path) -> Path:
 
 def test_development_mode_says_where_each_dialect_is_spoken(shared_server: DevelopmentServer) -> None:
     said = shared_server.said()
-    assert [each.MOUNT for each in DIALECTS if f"  {shared_server.url}{each.MOUNT}\n" not in said] == []
+    assert [each.MOUNT for each in PROTOCOLS if f"  {shared_server.url}{each.MOUNT}\n" not in said] == []
 
 
 def test_a_file_becomes_an_image_with_the_same_digests(server: DevelopmentServer, disk: Path) -> None:

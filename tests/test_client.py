@@ -47,7 +47,7 @@ from resumable_glance.client.plan import (
 from resumable_glance.client.progress import Lines, Phase
 from resumable_glance.client.record import Record, Shelf
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.model.ranges import Range, merge
 
 RECORD = Record("a-1", "http://service", "/disk.raw", 5, 7, "abc", {"image": {"name": "disk.raw"}})
 

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from resumable_glance.config import BadConfiguration, Settings, is_loopback, load
-from resumable_glance.options import DATABASE_OPTS, GROUPS, Origin, list_opts
+from resumable_glance.runtime.config import BadConfiguration, Settings, is_loopback, load
+from resumable_glance.runtime.options import DATABASE_OPTS, GROUPS, Origin, list_opts
 
 many = settings(deadline=None, max_examples=60)
 OWN = [pytest.param(option, id=f"{group}.{option.name}") for group, options in GROUPS.items() for option in options]
@@ -50,7 +50,7 @@ def test_the_defaults_are_good_values() -> None:
     assert found.public_endpoint is None
     assert found.trusted_proxies == found.allowed_origins == ()
     assert found.max_upload_size == 1024**4
-    assert found.headroom == 1024**3
+    assert found.reserved_space == 1024**3
 
 
 def test_every_option_becomes_a_setting() -> None:
@@ -72,7 +72,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         trusted_proxies = 10.0.0.1, 192.168.0.0/16, ::1
         [scratch]
         directory = /srv/scratch
-        headroom = 0
+        reserved_space = 0
         commit_size = 1048576
         [cors]
         allowed_origin = https://dashboard.example.org, http://localhost:8080
@@ -84,7 +84,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert found.public_endpoint == "https://upload.example.org"
     assert found.trusted_proxies == ("10.0.0.1", "192.168.0.0/16", "::1")
     assert found.scratch_directory == Path("/srv/scratch")
-    assert (found.headroom, found.commit_size) == (0, 1048576)
+    assert (found.reserved_space, found.commit_size) == (0, 1048576)
     assert found.allowed_origins == ("https://dashboard.example.org", "http://localhost:8080")
     assert found.token_cache_time == 0
 
@@ -92,8 +92,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 def test_overrides_win_over_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.conf"
     path.write_text("[DEFAULT]\ninstance = file\n[scratch]\nheadroom = 5\n")
-    found, conf = load([str(path)], {"instance": "given", "scratch.headroom": 7})
-    assert (found.instance, found.headroom) == ("given", 7)
+    found, conf = load([str(path)], {"instance": "given", "scratch.reserved_space": 7})
+    assert (found.instance, found.reserved_space) == ("given", 7)
     assert conf.instance == "given"
 
 
@@ -136,7 +136,7 @@ BAD = [
     ("graceful_timeout", "0"),
     ("handoff_workers", "0"),
     ("handoff_workers", "65"),
-    ("scratch.headroom", "-1"),
+    ("scratch.reserved_space", "-1"),
     ("scratch.commit_size", "-1"),
     ("cors.allowed_origin", "https://dashboard.example.org/"),
     ("cors.allowed_origin", "https://dashboard.example.org/horizon"),
@@ -177,7 +177,7 @@ def test_a_bad_value_that_is_given_is_refused_with_the_options_name(name: str, v
     assert name.rpartition(".")[2] in str(bad.value)
 
 
-@pytest.mark.parametrize("name", ["max_uplaod_size", "scratch.max_upload_size", "nowhere.headroom"])
+@pytest.mark.parametrize("name", ["max_uplaod_size", "scratch.max_upload_size", "nowhere.reserved_space"])
 def test_an_option_that_does_not_exist_cannot_be_given(name: str) -> None:
     with pytest.raises(BadConfiguration) as bad:
         load([], {name: "1"})

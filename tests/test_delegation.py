@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Chunk, Create, Created, Discard
-from resumable_glance.protocol.upload import Image, State
-from resumable_glance.sinks import Actor, DeliveryFailed
-from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.images.base import Actor, DeliveryFailed
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Image
 from tests.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 OWNER = Identity(ME.owner, token="own", roles=("member",))
@@ -46,7 +47,7 @@ class Keystone:
 
     def _answer(self) -> None:
         if self.away:
-            raise Refused(Reason.GATE_UNAVAILABLE, "Not now.")
+            raise Refused(Reason.IDENTITY_UNAVAILABLE, "Not now.")
 
 
 async def created(here: Rig) -> str:
@@ -80,7 +81,7 @@ def test_a_trust_is_over_when_its_upload_is_cancelled_or_expires_or_is_forgotten
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone) as here:
-            await here.uploads.perform(Discard(await created(here)), OWNER, Pieces())
+            await here.uploads.perform(Cancel(await created(here)), OWNER, Pieces())
             assert keystone.trusts == set()
             await created(here)
             here.now += 8 * DAY
@@ -101,7 +102,7 @@ def test_what_is_over_while_keystone_is_away_or_the_service_is_down_is_ended_lat
             upload_id = await created(here)
             keystone.away = True
             assert await token(here, upload_id) == "own"
-            await here.uploads.perform(Discard(upload_id), OWNER, Pieces())
+            await here.uploads.perform(Cancel(upload_id), OWNER, Pieces())
             assert keystone.trusts == {"trust-1"}
         async with rig(tmp_path, trusts=keystone) as here:  # as after a crash
             keystone.away = False
@@ -111,16 +112,16 @@ def test_what_is_over_while_keystone_is_away_or_the_service_is_down_is_ended_lat
     asyncio.run(scenario())
 
 
-class Away(DirectorySink):
+class Away(DirectoryImageService):
     away = True
     tokens: tuple[str | None, ...] = ()
 
     async def discard(self, image: Image, actor: Actor) -> None:
         type(self).tokens += (actor.token,)
         if self.away:
-            from resumable_glance.protocol.upload import Hitch
+            from resumable_glance.model.upload import FailureReason
 
-            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Not now.")
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Not now.")
         await super().discard(image, actor)
 
 

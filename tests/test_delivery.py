@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.protocol.delivery import (
+from resumable_glance.handoff.plan import (
     LONGEST_DELAY,
-    SPOILED,
-    Presence,
-    Receipt,
     Step,
     can_be_retried,
     delay,
@@ -26,18 +23,19 @@ from resumable_glance.protocol.delivery import (
     stuck,
     turns,
 )
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import (
-    OF_THE_IMAGE,
+from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import (
+    OF_THE_FORMAT,
+    FailureReason,
     Format,
-    Hitch,
     Image,
+    InspectionState,
+    LastError,
     Owner,
     Proof,
-    State,
-    Trouble,
     Upload,
-    Verdict,
 )
 
 many = settings(deadline=None, max_examples=300)
@@ -53,7 +51,7 @@ UPLOAD = Upload(
     updated_at=1000.0,
     expires_at=2000.0,
 )
-COMPLETE = Receipt(Presence.COMPLETE, 100, PROOF.md5, PROOF.sha512)
+COMPLETE = ImageStatus(Presence.ACTIVE, 100, PROOF.md5, PROOF.sha512)
 
 
 NOW = 5000.0
@@ -67,20 +65,20 @@ def expected(upload: Upload, presence: Presence) -> Step:
     match presence:
         case _ if upload.successor is not None:  # what was begun goes on, whatever is said of the old image
             return Step.REPLACE
-        case Presence.GONE:
+        case Presence.DELETED:
             return Step.GIVE_UP
-        case Presence.BUSY:
+        case Presence.SAVING:
             return another if upload.stuck_at == NOW else Step.WAIT
-        case Presence.STAGED | Presence.FOILED:
+        case Presence.STAGED | Presence.IMPORT_FAILED:
             return expected_of_an_import(upload, presence, another)
-        case Presence.AWAITED if upload.image.imports and upload.state is State.VERIFYING:
-            return expected_of_an_import(upload, Presence.FOILED, another)
+        case Presence.QUEUED if upload.image.imports and upload.state is State.VERIFYING:
+            return expected_of_an_import(upload, Presence.IMPORT_FAILED, another)
         case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
-        case Presence.COMPLETE:  # our own proof first: the sink's word is compared with it, not taken for it
+        case Presence.ACTIVE:  # our own proof first: the sink's word is compared with it, not taken for it
             return Step.PROVE if upload.proof is None else Step.RECORD
-        case Presence.AWAITED:
-            return another if upload.doubts >= SPOILED else expected_of_one_that_waits(upload)
+        case Presence.QUEUED:
+            return another if upload.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
 
 
 def expected_of_one_that_waits(upload: Upload) -> Step:
@@ -91,19 +89,19 @@ def expected_of_one_that_waits(upload: Upload) -> Step:
 def expected_of_an_import(upload: Upload, presence: Presence, another: Step) -> Step:
     if presence is Presence.STAGED:
         return Step.PROVE if upload.proof is None else Step.FINISH
-    return another if upload.doubts >= SPOILED else Step.BACK_OFF  # it is tried again, but not at once
+    return another if upload.suspicion >= UNUSABLE else Step.BACK_OFF  # it is tried again, but not at once
 
 
 @pytest.mark.parametrize("presence", Presence)
 def test_every_combination_has_its_step(presence: Presence) -> None:
     assert UPLOAD.image is not None
     seen = set()
-    for state, proof, declared, adopted, doubts, stuck_at, successor, stores in itertools.product(
+    for state, proof, declared, adopted, suspicion, stuck_at, successor, stores in itertools.product(
         [State.DELIVERING, State.VERIFYING],
         [None, PROOF],
         [(), (DIGEST,)],
         [False, True],
-        range(SPOILED + 2),
+        range(UNUSABLE + 2),
         WAITED_FOR.values(),
         [None, "new"],
         [None, ("fast", "archive")],
@@ -114,11 +112,11 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
             image=dataclasses.replace(UPLOAD.image, adopted=adopted, stores=stores),
             proof=proof,
             declared=declared,
-            doubts=doubts,
+            suspicion=suspicion,
             stuck_at=stuck_at,
             successor=successor,
         )
-        step = next_step(upload, Receipt(presence, size=100), NOW)
+        step = next_step(upload, ImageStatus(presence, size=100), NOW)
         assert step is expected(upload, presence), upload
         seen.add(step)
     assert Step.REPLACE in seen
@@ -126,7 +124,7 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
 
 def test_what_is_staged_and_not_of_our_size_is_not_imported() -> None:
     upload = dataclasses.replace(UPLOAD, proof=PROOF)
-    assert next_step(upload, Receipt(Presence.STAGED, size=99), NOW) is Step.REPLACE
+    assert next_step(upload, ImageStatus(Presence.STAGED, size=99), NOW) is Step.REPLACE
 
 
 @dataclasses.dataclass
@@ -152,7 +150,7 @@ class World:
             self.upload = dataclasses.replace(self.upload, **changes)  # type: ignore[arg-type]
 
     def step(self) -> Step:
-        taken = next_step(self.upload, Receipt(self.presence), NOW)
+        taken = next_step(self.upload, ImageStatus(self.presence), NOW)
         if not self.survives():
             return taken
         match taken:
@@ -165,7 +163,7 @@ class World:
                 self.record(state=State.VERIFYING)
             case Step.WAIT:
                 if self.notices:  # that nobody sends any more
-                    self.presence = Presence.AWAITED
+                    self.presence = Presence.QUEUED
                 self.record(stuck_at=NOW)
             case Step.REPLACE:
                 self.replace()
@@ -177,9 +175,9 @@ class World:
         if self.upload.stuck_at:  # an earlier attempt was stuck; this one may be busy for as long
             self.record(stuck_at=0.0)
         if not self.upload.stuck_at:
-            self.presence = Presence.BUSY
+            self.presence = Presence.SAVING
             if self.survives():
-                self.presence = Presence.COMPLETE
+                self.presence = Presence.ACTIVE
                 self.delivered += 1
                 self.record(state=State.VERIFYING, proof=PROOF)
 
@@ -187,22 +185,22 @@ class World:
         self.record(successor="new")
         if self.upload.successor is not None and self.survives():
             self.images += 1
-            self.presence = Presence.AWAITED
-            self.record(successor=None, state=State.DELIVERING, doubts=0, stuck_at=0.0)
+            self.presence = Presence.QUEUED
+            self.record(successor=None, state=State.DELIVERING, suspicion=0, stuck_at=0.0)
 
 
 @many
 @given(
     st.lists(st.booleans(), max_size=30),
-    st.sampled_from([Presence.AWAITED, Presence.BUSY, Presence.COMPLETE]),
+    st.sampled_from([Presence.QUEUED, Presence.SAVING, Presence.ACTIVE]),
     st.booleans(),
     st.booleans(),
-    st.integers(0, SPOILED),
+    st.integers(0, UNUSABLE),
 )
 def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_delivers_once(
-    cuts: list[bool], presence: Presence, promised: bool, notices: bool, doubts: int
+    cuts: list[bool], presence: Presence, promised: bool, notices: bool, suspicion: int
 ) -> None:
-    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else (), doubts=doubts)
+    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else (), suspicion=suspicion)
     world = World(upload, presence, iter(cuts), notices)
     for _ in range(2 * len(cuts) + 10):
         step = world.step()
@@ -211,19 +209,19 @@ def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_del
             break
     assert world.upload.state is State.VERIFYING
     assert world.upload.proof == PROOF
-    assert world.delivered == (0 if presence is Presence.COMPLETE else 1)
-    if doubts < SPOILED and notices:
+    assert world.delivered == (0 if presence is Presence.ACTIVE else 1)
+    if suspicion < UNUSABLE and notices:
         assert world.images == 1
 
 
 def test_a_handoff_that_nobody_disturbs_reads_scratch_once() -> None:
-    world = World(UPLOAD, Presence.AWAITED, iter([]))
+    world = World(UPLOAD, Presence.QUEUED, iter([]))
     assert [world.step(), world.step()] == [Step.DELIVER, Step.VERIFY]
     assert world.proofs == 0
 
 
 def test_a_declared_digest_is_proven_before_the_sink_gets_a_byte() -> None:
-    world = World(dataclasses.replace(UPLOAD, declared=(DIGEST,)), Presence.AWAITED, iter([]))
+    world = World(dataclasses.replace(UPLOAD, declared=(DIGEST,)), Presence.QUEUED, iter([]))
     assert [world.step(), world.step(), world.step()] == [Step.PROVE, Step.DELIVER, Step.VERIFY]
 
 
@@ -242,12 +240,12 @@ def test_a_receipt_that_is_our_proof_differs_in_nothing() -> None:
         ("sha512", dataclasses.replace(COMPLETE, sha512=None)),
     ],
 )
-def test_a_receipt_that_lacks_or_differs_in_anything_is_no_proof(name: str, receipt: Receipt) -> None:
+def test_a_receipt_that_lacks_or_differs_in_anything_is_no_proof(name: str, receipt: ImageStatus) -> None:
     assert [each.split()[0] for each in differences(100, PROOF, receipt)] == [name]
 
 
 def test_all_differences_are_told() -> None:
-    assert len(differences(100, PROOF, Receipt(Presence.GONE))) == 3
+    assert len(differences(100, PROOF, ImageStatus(Presence.DELETED))) == 3
 
 
 def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
@@ -291,27 +289,31 @@ def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None
 
 
 def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
-    assert not exhausted(2, 3, Hitch.SINK_UNAVAILABLE)
-    assert exhausted(3, 3, Hitch.SINK_UNAVAILABLE)
-    assert exhausted(1, 1, Hitch.SINK_UNAVAILABLE)
-    assert not exhausted(10**6, 3, Hitch.TOKEN_EXPIRED)
-    assert not exhausted(10**6, 0, Hitch.SINK_UNAVAILABLE)
+    assert not exhausted(2, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert exhausted(3, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert exhausted(1, 1, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert not exhausted(10**6, 3, FailureReason.TOKEN_EXPIRED)
+    assert not exhausted(10**6, 0, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
 
 
-@pytest.mark.parametrize("hitch", Hitch)
-def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: Hitch) -> None:
-    upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=Trouble(hitch, "A sentence."))
-    assert can_be_retried(upload) is (hitch not in OF_THE_IMAGE | {Hitch.DIGEST_MISMATCH, Hitch.SCRATCH_LOST})
+@pytest.mark.parametrize("hitch", FailureReason)
+def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=LastError(hitch, "A sentence."))
+    assert can_be_retried(upload) is (
+        hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+    )
     assert can_be_retried(dataclasses.replace(upload, trouble=None))
 
 
-@pytest.mark.parametrize("hitch", Hitch)
+@pytest.mark.parametrize("hitch", FailureReason)
 @pytest.mark.parametrize("adopted", [False, True])
-def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(hitch: Hitch, adopted: bool) -> None:
+def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
+    hitch: FailureReason, adopted: bool
+) -> None:
     assert UPLOAD.image is not None
     image = dataclasses.replace(UPLOAD.image, adopted=adopted)
-    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image, trouble=Trouble(hitch, "A sentence."))
-    gone = hitch in {Hitch.IMAGE_GONE, Hitch.RECEIPT_DIFFERS}
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image, trouble=LastError(hitch, "A sentence."))
+    gone = hitch in {FailureReason.IMAGE_GONE, FailureReason.IMAGE_DIFFERS}
     assert needs_another_image(upload) is (gone and not adopted)
     assert not needs_another_image(dataclasses.replace(upload, image=None))
     assert not needs_another_image(dataclasses.replace(upload, trouble=None))
@@ -320,18 +322,18 @@ def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(h
 @pytest.mark.parametrize(
     ("verdict", "proof", "presence", "step"),
     [
-        (Verdict.DUE, None, Presence.AWAITED, Step.INSPECT),
-        (Verdict.DUE, None, Presence.COMPLETE, Step.PROVE),
-        (Verdict.OPEN, None, Presence.AWAITED, Step.PROVE),
-        (Verdict.OPEN, Proof("md5", "sha512"), Presence.AWAITED, Step.DELIVER),
-        (Verdict.GIVEN, None, Presence.AWAITED, Step.DELIVER),
+        (InspectionState.PENDING, None, Presence.QUEUED, Step.INSPECT),
+        (InspectionState.PENDING, None, Presence.ACTIVE, Step.PROVE),
+        (InspectionState.PARTIAL, None, Presence.QUEUED, Step.PROVE),
+        (InspectionState.PARTIAL, Proof("md5", "sha512"), Presence.QUEUED, Step.DELIVER),
+        (InspectionState.FINAL, None, Presence.QUEUED, Step.DELIVER),
     ],
 )
 def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
-    verdict: Verdict, proof: Proof | None, presence: Presence, step: Step
+    verdict: InspectionState, proof: Proof | None, presence: Presence, step: Step
 ) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.DELIVERING, format=Format("vhdx", verdict=verdict), proof=proof)
-    assert next_step(upload, Receipt(presence), 0.0) is step
+    assert next_step(upload, ImageStatus(presence), 0.0) is step
 
 
 @pytest.mark.parametrize(
@@ -370,9 +372,10 @@ def test_what_is_to_be_imported_is_not_followed() -> None:
 def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     follow = {
-        each: follows(dataclasses.replace(upload, format=Format("raw", verdict=each)), 10.0, 0) for each in Verdict
+        each: follows(dataclasses.replace(upload, format=Format("raw", verdict=each)), 10.0, 0)
+        for each in InspectionState
     }
-    assert follow == {each: each is Verdict.GIVEN for each in Verdict}
+    assert follow == {each: each is InspectionState.FINAL for each in InspectionState}
 
 
 @pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES, ZEROS, Digest, Tally, declared, declared_hex, hasher
+from resumable_glance.model.digests import (
+    LENGTHS,
+    OF_IMAGES,
+    ZEROS,
+    Digest,
+    MultiHasher,
+    declared,
+    declared_hex,
+    hasher,
+)
 
 many = settings(deadline=None, max_examples=200)
 REFERENCE = {
@@ -132,7 +141,7 @@ def test_whatever_stands_for_hexadecimal_is_taken_or_refused(text: str) -> None:
 @many
 @given(st.lists(algorithms), st.lists(st.binary()))
 def test_a_tally_keeps_several_digests_of_one_stream(names: list[str], pieces: list[bytes]) -> None:
-    tally = Tally(*names)
+    tally = MultiHasher(*names)
     for each in pieces:
         tally.update(each)
     assert bool(tally) == bool(names)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from resumable_glance import cors, heads
+from resumable_glance.api import cors
+from resumable_glance.api.http11 import request_head
+from resumable_glance.api.rate_limit import Rate, network_of
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.rates import Rate, network_of
 from tests.raw import Answer, Line, Request
 from tests.service import Service, development
 from tests.wire import Client
@@ -497,7 +498,7 @@ def test_a_host_is_a_host_with_a_port(
     version: str, method: str, target: bytes, fields: list[tuple[bytes, bytes]]
 ) -> None:
     with pytest.raises(Refused) as refused:
-        heads.check(version, method, target, fields)
+        request_head.check(version, method, target, fields)
     assert refused.value.reason is Reason.MALFORMED
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import requests
 
-from resumable_glance import events
-from resumable_glance.dialects import Reply
-from resumable_glance.news import News
-from resumable_glance.protocol.commands import Inspected, Renew, Watch
-from resumable_glance.protocol.upload import State
+from resumable_glance.api import sse
+from resumable_glance.api.protocols.base import Reply
+from resumable_glance.catalog.notifications import ChangeNotifier
+from resumable_glance.model.commands import IssueTicket, UploadFound, Watch
+from resumable_glance.model.states import State
 from tests.launcher import token
 from tests.rig import CONTENT, ME, SIZE, Pieces, rig
 from tests.service import Service, development
@@ -170,33 +170,33 @@ def test_a_stop_does_not_wait_for_those_who_watch_and_tells_them(tmp_path: Path)
 class Looks:
     """How often somebody looks, while nothing happens."""
 
-    def __init__(self, seen: Inspected) -> None:
+    def __init__(self, seen: UploadFound) -> None:
         self.seen = seen
         self.count = 0
 
-    async def __call__(self) -> Inspected:
+    async def __call__(self) -> UploadFound:
         self.count += 1
         return self.seen
 
 
 def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "PACE", 0.01)
-    monkeypatch.setattr(events, "LOOK", 1000)
+    monkeypatch.setattr(sse, "PACE", 0.01)
+    monkeypatch.setattr(sse, "LOOK", 1000)
 
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             first = await here.uploads.perform(Watch(upload_id), ME, Pieces())
-            assert isinstance(first, Inspected)
+            assert isinstance(first, UploadFound)
             looks = Looks(first)
-            streams = events.Streams(here.uploads, 0)
+            streams = sse.EventStreams(here.uploads, 0)
             told = streams._told(first, looks, lambda _: Reply(200), lambda _: Reply(400))
             await anext(told)
             waiting = asyncio.ensure_future(anext(told))
             await asyncio.sleep(0.5)
             assert looks.count == 1  # for what may have happened just before
             here.handoff.progress[upload_id] = 7
-            looks.seen = Inspected(first.upload, (), 7)
+            looks.seen = UploadFound(first.upload, (), 7)
             await asyncio.wait_for(waiting, 10)
             assert looks.count == 2
 
@@ -223,7 +223,7 @@ def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
                     each.clear()
                 for change in (
                     here.send(mine, 0, 1000),
-                    here.uploads.perform(Renew(mine), ME, Pieces()),
+                    here.uploads.perform(IssueTicket(mine), ME, Pieces()),
                     here.catalog.revoke(mine),
                     here.send(mine, 1000, SIZE),
                     here.reaches(mine, State.ACTIVE),
@@ -238,7 +238,7 @@ def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
 
 def test_nothing_is_kept_of_those_who_have_gone() -> None:
     async def scenario() -> None:
-        news = News()
+        news = ChangeNotifier()
         with news.of("a"), news.of("a") as second:
             second.clear()
             news.tell(["a", "b"])

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.dialects import Head, fields
+from resumable_glance.api.protocols import parsing
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.digests import LENGTHS, Digest
-from resumable_glance.protocol.ranges import Range
+from resumable_glance.model.digests import LENGTHS, Digest
+from resumable_glance.model.ranges import Range
 
 many = settings(deadline=None, max_examples=200)
 REFUSALS = {Reason.MALFORMED, Reason.UNSUPPORTED_DIGEST}
@@ -42,23 +43,23 @@ def assert_malformed(refused: pytest.ExceptionInfo[Refused]) -> None:
 
 
 def test_a_header_that_did_not_come_has_no_value() -> None:
-    assert fields.single(head(), "content-range") is None
+    assert parsing.single(head(), "content-range") is None
 
 
 def test_a_header_that_came_once_has_its_value_even_an_empty_one() -> None:
-    assert fields.single(head(("content-range", "")), "content-range") == ""
+    assert parsing.single(head(("content-range", "")), "content-range") == ""
 
 
 @pytest.mark.parametrize("second", ["a", "b", ""])
 def test_a_header_that_came_twice_is_refused_even_if_it_says_the_same(second: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.single(head(("content-range", "a"), ("content-range", second)), "content-range")
+        parsing.single(head(("content-range", "a"), ("content-range", second)), "content-range")
     assert_malformed(refused)
 
 
 @pytest.mark.parametrize("text", ["0", "1", "10", "9007199254740991"])
 def test_an_integer_is_a_decimal_number(text: str) -> None:
-    assert fields.integer(text, "It") == int(text)
+    assert parsing.integer(text, "It") == int(text)
 
 
 @pytest.mark.parametrize(
@@ -93,20 +94,20 @@ def test_an_integer_is_a_decimal_number(text: str) -> None:
 )
 def test_whatever_else_int_would_take_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.integer(text, "It")
+        parsing.integer(text, "It")
     assert_malformed(refused)
 
 
-@pytest.mark.parametrize("key", ["k", "8e03978e-40d5", "k" * fields.LONGEST_KEY])
+@pytest.mark.parametrize("key", ["k", "8e03978e-40d5", "k" * parsing.LONGEST_KEY])
 def test_the_key_of_a_creation_is_a_string(key: str) -> None:
-    assert fields.idempotency_key(head(("idempotency-key", f'"{key}"'))) == key
-    assert fields.idempotency_key(head()) is None
+    assert parsing.idempotency_key(head(("idempotency-key", f'"{key}"'))) == key
+    assert parsing.idempotency_key(head()) is None
 
 
-@pytest.mark.parametrize("key", ["", "k", "5", '""', f'"{"k" * (fields.LONGEST_KEY + 1)}"', '"kéy"'])
+@pytest.mark.parametrize("key", ["", "k", "5", '""', f'"{"k" * (parsing.LONGEST_KEY + 1)}"', '"kéy"'])
 def test_what_is_no_such_string_is_no_key(key: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.idempotency_key(head(("idempotency-key", key)))
+        parsing.idempotency_key(head(("idempotency-key", key)))
     assert_malformed(refused)
 
 
@@ -114,7 +115,7 @@ def test_what_is_no_such_string_is_no_key(key: str) -> None:
 @given(st.text() | nearly(numbers, st.just("")))
 def test_an_integer_is_written_in_one_way_only(text: str) -> None:
     try:
-        value = fields.integer(text, "It")
+        value = parsing.integer(text, "It")
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
@@ -127,7 +128,7 @@ def test_an_integer_is_written_in_one_way_only(text: str) -> None:
 def test_every_range_that_can_be_has_its_content_range(first: int, more: int, behind: int) -> None:
     last = min(first + more, 2**53 - 2)
     total = min(last + 1 + behind, 2**53 - 1)
-    assert fields.content_range(f"bytes {first}-{last}/{total}") == (Range(first, last + 1), total)
+    assert parsing.content_range(f"bytes {first}-{last}/{total}") == (Range(first, last + 1), total)
 
 
 @many
@@ -135,7 +136,7 @@ def test_every_range_that_can_be_has_its_content_range(first: int, more: int, be
 @example("bytes 0-0/1")
 def test_a_content_range_is_written_in_one_way_only(text: str) -> None:
     try:
-        found, total = fields.content_range(text)
+        found, total = parsing.content_range(text)
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
@@ -146,23 +147,25 @@ def test_a_content_range_is_written_in_one_way_only(text: str) -> None:
 @pytest.mark.parametrize("text", ["bytes 5-4/10", "bytes 0-10/10", "bytes 10-10/10", "bytes 0-0/0"])
 def test_a_content_range_lies_within_its_total(text: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.content_range(text)
+        parsing.content_range(text)
     assert_malformed(refused)
 
 
 @many
-@given(st.dictionaries(st.sampled_from(sorted(fields.RFC9530)), st.binary(min_size=64, max_size=64), min_size=1))
+@given(st.dictionaries(st.sampled_from(sorted(parsing.RFC9530)), st.binary(min_size=64, max_size=64), min_size=1))
 def test_digests_that_were_written_by_the_rfc_are_read_again(values: dict[str, bytes]) -> None:
-    expected = [Digest(fields.RFC9530[name], value[: LENGTHS[fields.RFC9530[name]]]) for name, value in values.items()]
+    expected = [
+        Digest(parsing.RFC9530[name], value[: LENGTHS[parsing.RFC9530[name]]]) for name, value in values.items()
+    ]
     text = ", ".join(
         f"{name}=:{base64.b64encode(digest.value).decode()}:" for name, digest in zip(values, expected, strict=True)
     )
-    assert fields.structured_digests(text, "Content-Digest") == expected
-    assert fields.chunk_digests(head(("content-digest", text))) == tuple(expected)
+    assert parsing.structured_digests(text, "Content-Digest") == expected
+    assert parsing.chunk_digests(head(("content-digest", text))) == tuple(expected)
 
 
 def test_the_algorithms_of_the_rfc_have_the_names_that_people_know() -> None:
-    assert fields.RFC9530 == {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
+    assert parsing.RFC9530 == {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
 
 
 @many
@@ -180,7 +183,7 @@ def test_the_algorithms_of_the_rfc_have_the_names_that_people_know() -> None:
 @example("md5=:XrY7u+Ae7tCTyyK7j1rNww==:")
 def test_whatever_stands_for_digests_is_read_or_refused(text: str) -> None:
     try:
-        found = fields.structured_digests(text, "Content-Digest")
+        found = parsing.structured_digests(text, "Content-Digest")
     except Refused as refusal:
         assert refusal.reason in REFUSALS
     else:
@@ -190,7 +193,7 @@ def test_whatever_stands_for_digests_is_read_or_refused(text: str) -> None:
 
 def test_of_two_members_of_one_name_the_last_counts_as_rfc_9651_wants() -> None:
     first, last = (base64.b64encode(each * 16).decode() for each in (b"a", b"b"))
-    found = fields.structured_digests(f"md5=:{first}:, md5=:{last}:", "Content-Digest")
+    found = parsing.structured_digests(f"md5=:{first}:, md5=:{last}:", "Content-Digest")
     assert found == [Digest("md5", b"b" * 16)]
 
 
@@ -199,31 +202,31 @@ def test_of_two_members_of_one_name_the_last_counts_as_rfc_9651_wants() -> None:
 )
 def test_a_digest_that_is_not_a_byte_sequence_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.structured_digests(text, "Content-Digest")
+        parsing.structured_digests(text, "Content-Digest")
     assert_malformed(refused)
 
 
 @pytest.mark.parametrize("algorithm", ["sha", "sha256", "crc32", "unixsum", "md5x", "*"])
 def test_an_algorithm_that_the_rfc_does_not_know_by_this_name_is_refused_not_ignored(algorithm: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.structured_digests(f"{algorithm}=:AAAA:", "Content-Digest")
+        parsing.structured_digests(f"{algorithm}=:AAAA:", "Content-Digest")
     assert refused.value.reason is Reason.UNSUPPORTED_DIGEST
 
 
 def test_content_digest_and_content_md5_both_count() -> None:
     value = base64.b64encode(b"a" * 16).decode()
     both = head(("content-md5", value), ("content-digest", f"md5=:{value}:"))
-    assert fields.chunk_digests(both) == (Digest("md5", b"a" * 16),) * 2
+    assert parsing.chunk_digests(both) == (Digest("md5", b"a" * 16),) * 2
 
 
 def test_a_chunk_without_digests_declares_none() -> None:
-    assert fields.chunk_digests(head()) == ()
+    assert parsing.chunk_digests(head()) == ()
 
 
 @many
 @given(st.binary())
 def test_base64_that_was_written_is_read_again(value: bytes) -> None:
-    assert fields.strict_base64(base64.b64encode(value).decode(), "It") == value
+    assert parsing.strict_base64(base64.b64encode(value).decode(), "It") == value
 
 
 @many
@@ -235,7 +238,7 @@ def test_base64_that_was_written_is_read_again(value: bytes) -> None:
 @example("AAAA\n")
 def test_base64_is_written_in_one_way_only(text: str) -> None:
     try:
-        value = fields.strict_base64(text, "It")
+        value = parsing.strict_base64(text, "It")
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
@@ -252,8 +255,8 @@ whole_json = st.recursive(
 @many
 @given(st.dictionaries(st.text(max_size=5), whole_json, max_size=4))
 def test_a_json_object_is_what_it_is(document: dict[str, object]) -> None:
-    assert fields.json_object(json.dumps(document).encode()) == document
-    assert fields.json_object(json.dumps(document, ensure_ascii=False).encode()) == document
+    assert parsing.json_object(json.dumps(document).encode()) == document
+    assert parsing.json_object(json.dumps(document, ensure_ascii=False).encode()) == document
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_a_json_object_is_what_it_is(document: dict[str, object]) -> None:
 )  # fmt: skip
 def test_what_is_not_exactly_one_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(Refused) as refused:
-        fields.json_object(body)
+        parsing.json_object(body)
     assert_malformed(refused)
 
 
@@ -277,7 +280,7 @@ def test_what_is_not_exactly_one_json_object_is_refused(body: bytes) -> None:
 @given(st.binary() | st.text(alphabet='{}[]":,0123456789-+.eaNInfinity\\ud8 \n', max_size=30).map(str.encode))
 def test_whatever_a_body_is_it_is_an_object_or_refused(body: bytes) -> None:
     try:
-        document = fields.json_object(body)
+        document = parsing.json_object(body)
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
@@ -287,17 +290,17 @@ def test_whatever_a_body_is_it_is_an_object_or_refused(body: bytes) -> None:
 
 def test_refusals_never_repeat_a_long_number() -> None:
     with pytest.raises(Refused) as refused:
-        fields.json_object(b'{"a": ' + b"9" * 5000 + b"}")
+        parsing.json_object(b'{"a": ' + b"9" * 5000 + b"}")
     assert not re.search("9{100}", refused.value.detail)
 
 
 @pytest.mark.parametrize("name", ["hw_machine_type", "os_distro", "Owner", "é", "names", " "])
 def test_a_further_property_has_any_name_that_is_not_one_of_glances_own(name: str) -> None:
-    assert fields.further_property(name) == name
+    assert parsing.further_property(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "owner", "id", "visibility", "disk_format", "os_hash_value", "tags", "backend"])
 def test_a_further_property_can_not_be_what_glance_has_as_its_own(name: str) -> None:
     with pytest.raises(Refused) as refused:
-        fields.further_property(name)
+        parsing.further_property(name)
     assert_malformed(refused)

@@ -11,21 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance import following
-from resumable_glance.protocol.commands import Append, Chunk, Create, Created, Discard
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import Hitch, Image, State, Upload
-from resumable_glance.sinks import Actor, DeliveryFailed, Source
-from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.handoff import streaming
+from resumable_glance.images.base import Actor, DeliveryFailed, Source
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, Image, Upload
 from tests.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, rig
 
 MD5 = Digest("md5", hashlib.md5(CONTENT).digest())
 SHA256 = Digest("sha256", hashlib.sha256(CONTENT).digest())
 WRONG = Digest("md5", bytes(16))
-ALL = {"handoff.follow_smallest": 0, "verdict.enabled": False}  # a verdict needs a megabyte
+ALL = {"handoff.early_minimum_size": 0, "verdict.enabled": False}  # a verdict needs a megabyte
 
 
-class Watched(DirectorySink):
+class Watched(DirectoryImageService):
     """Counts deliveries, and the bytes of each."""
 
     def __init__(self, directory: Path) -> None:
@@ -45,7 +46,7 @@ class Watched(DirectorySink):
 
         if self.fails:
             self.fails = False
-            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, "not now")
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "not now")
         await super().deliver(image, size, Counted(), actor)
 
 
@@ -54,7 +55,7 @@ async def followed(directory: Path, monkeypatch: pytest.MonkeyPatch, **patience:
     """Every upload is followed as soon as it has a byte."""
     quick = {"LEAD": 20_000, "SIP": 100, "PAUSE": 0.02, "STARVING": 5.0, "PATIENCE": 20.0}
     for name, value in {**quick, **patience}.items():
-        monkeypatch.setattr(following, name, value)
+        monkeypatch.setattr(streaming, name, value)
     async with rig(directory, sink=Watched, options=ALL) as here:
         job = asyncio.create_task(here.handoff.run())
         try:
@@ -178,7 +179,7 @@ def test_a_digest_of_the_whole_that_does_not_hold_leaves_the_sink_without_its_la
             await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
             upload = await ends(here, upload_id, State.FAILED)
             assert upload.trouble is not None
-            assert upload.trouble.hitch is Hitch.DIGEST_MISMATCH
+            assert upload.trouble.hitch is FailureReason.DIGEST_MISMATCH
             assert len(sink(here).taken) == 1
             assert sink(here).taken[0] < SIZE
 
@@ -214,7 +215,7 @@ def test_a_byte_that_changes_on_scratch_never_reaches_a_complete_image(
             await here.send(upload_id, 50_000, SIZE)
             upload = await ends(here, upload_id, State.FAILED)
             assert upload.trouble is not None
-            assert upload.trouble.hitch is Hitch.SCRATCH_DIFFERS
+            assert upload.trouble.hitch is FailureReason.SCRATCH_DIFFERS
             assert max(sink(here).taken) < SIZE
 
     asyncio.run(scenario())
@@ -226,7 +227,7 @@ def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monke
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
             await until(lambda: sink(here).taken)
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert list(here.images.iterdir()) == []
             assert await here.files() == set()
             assert not here.handoff.progress
@@ -259,7 +260,7 @@ def test_no_more_uploads_are_followed_than_there_are_workers(tmp_path: Path, mon
                 await here.send(each, 0, 50_000)
             await until(lambda: len(sink(here).taken) >= 2)
             await asyncio.sleep(0.05)
-            assert len(sink(here).taken) == here.settings.follow_workers == 2
+            assert len(sink(here).taken) == here.settings.early_workers == 2
             for each in ids:
                 await here.send(each, 50_000, SIZE)
             for each in ids:

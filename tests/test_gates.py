@@ -14,13 +14,13 @@ import pytest
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
-from resumable_glance.auth import Gate, Identity, Reach, Right
-from resumable_glance.auth.anyone import AnyoneGate
-from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneGate
+from resumable_glance.auth.base import Authenticator, Identity, Right, UploadScope
+from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneAuthenticator
+from resumable_glance.auth.noauth import NoAuthenticator
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.upload import Owner
-from resumable_glance.testing import BrokenPromise, check_gate
+from resumable_glance.model.upload import Owner
 from tests import launcher
+from tests.contracts import BrokenPromise, check_authenticator
 
 TOKEN = "gAAAAA-a-good-token"
 GOOD = {"x-auth-token": TOKEN}
@@ -79,32 +79,34 @@ class Clock:
         return self.now
 
 
-def gate(keystone: Keystone, cache_time: float = 60.0, clock: Callable[[], float] | None = None) -> KeystoneGate:
-    return KeystoneGate(cast(Session, keystone), cache_time, clock or Clock())
+def gate(
+    keystone: Keystone, cache_time: float = 60.0, clock: Callable[[], float] | None = None
+) -> KeystoneAuthenticator:
+    return KeystoneAuthenticator(cast(Session, keystone), cache_time, clock or Clock())
 
 
-def admitted(gate: Gate, headers: Mapping[str, str] = GOOD) -> Identity:
+def admitted(gate: Authenticator, headers: Mapping[str, str] = GOOD) -> Identity:
     return asyncio.run(cast(Any, gate).admit(headers))  # type: ignore[no-any-return]
 
 
-def reason(gate: Gate, headers: Mapping[str, str] = GOOD) -> Reason:
+def reason(gate: Authenticator, headers: Mapping[str, str] = GOOD) -> Reason:
     with pytest.raises(Refused) as refused:
         admitted(gate, headers)
     return refused.value.reason
 
 
 def test_the_open_gate_keeps_the_contract() -> None:
-    asyncio.run(check_gate(AnyoneGate(), {}))
+    asyncio.run(check_authenticator(NoAuthenticator(), {}))
 
 
 def test_the_keystone_gate_keeps_the_contract() -> None:
     bad: list[dict[str, str]] = [{}, {"x-auth-token": ""}, {"x-auth-token": "stolen"}, {"authorization": TOKEN}]
-    asyncio.run(check_gate(gate(Keystone()), GOOD, bad))
+    asyncio.run(check_authenticator(gate(Keystone()), GOOD, bad))
 
 
 def test_the_gate_of_many_projects_keeps_the_contract() -> None:
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(launcher.token(""))]
-    asyncio.run(check_gate(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
+    asyncio.run(check_authenticator(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
 
 
 def _small(headers: Mapping[str, str]) -> dict[str, str]:
@@ -114,28 +116,28 @@ def _small(headers: Mapping[str, str]) -> dict[str, str]:
 # What the check of the contract must notice
 
 
-class AdmitsEverybody(AnyoneGate):
+class AdmitsEverybody(NoAuthenticator):
     pass
 
 
-class RefusesEverybody(AnyoneGate):
+class RefusesEverybody(NoAuthenticator):
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         raise Refused(Reason.UNAUTHENTICATED, "No.")
 
 
-class RefusesForTheWrongReason(AnyoneGate):
+class RefusesForTheWrongReason(NoAuthenticator):
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         if headers != GOOD:
             raise Refused(Reason.INTERNAL, "No.")
         return await super().admit(headers)
 
 
-class CrashesOnStrangers(AnyoneGate):
+class CrashesOnStrangers(NoAuthenticator):
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         return await super().admit({"x": headers["x-auth-token"]})
 
 
-class RemembersRefusalsAsAdmissions(AnyoneGate):
+class RemembersRefusalsAsAdmissions(NoAuthenticator):
     def __init__(self) -> None:
         self.seen: list[Mapping[str, str]] = [GOOD]
 
@@ -146,7 +148,7 @@ class RemembersRefusalsAsAdmissions(AnyoneGate):
         return await super().admit(headers)
 
 
-class Strict(AnyoneGate):
+class Strict(NoAuthenticator):
     identity = Identity(Owner("p", "u"))
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
@@ -172,11 +174,11 @@ class ShowsTheToken(Strict):
 
 
 class OpensNoUploadByATicket(Strict):
-    identity = Identity(Owner("p", "u"), only=Reach("", 0))
+    identity = Identity(Owner("p", "u"), only=UploadScope("", 0))
 
 
 class TakesATokenForATicket(Strict):
-    identity = Identity(Owner("p", "u"), "secret", only=Reach("a-1", 0))
+    identity = Identity(Owner("p", "u"), "secret", only=UploadScope("a-1", 0))
 
 
 class MixesUpParallelRequests(Strict):
@@ -214,14 +216,14 @@ class TakesTheTokenOutOfTheHeaders(Strict):
         TakesTheTokenOutOfTheHeaders,
     ],
 )
-def test_the_check_notices_a_gate_that_breaks_its_word(saboteur: type[AnyoneGate]) -> None:
+def test_the_check_notices_a_gate_that_breaks_its_word(saboteur: type[NoAuthenticator]) -> None:
     with pytest.raises(BrokenPromise):
-        asyncio.run(check_gate(saboteur(), GOOD, [{"x-auth-token": "stolen"}, {}]))
+        asyncio.run(check_authenticator(saboteur(), GOOD, [{"x-auth-token": "stolen"}, {}]))
 
 
 def test_the_check_does_not_hide_why_a_good_request_was_refused() -> None:
     with pytest.raises(Refused):
-        asyncio.run(check_gate(RefusesEverybody(), GOOD))
+        asyncio.run(check_authenticator(RefusesEverybody(), GOOD))
 
 
 # Keystone
@@ -273,7 +275,7 @@ def test_a_token_for_the_whole_cloud_is_of_no_project() -> None:
     del keystone.token["project"]
     keystone.token["system"] = {"all": True}
     asked = gate(keystone)
-    asyncio.run(check_gate(asked, GOOD, [{}]))
+    asyncio.run(check_authenticator(asked, GOOD, [{}]))
     assert admitted(asked) == Identity(Owner("", "u1"), TOKEN, FAR, roles=("member", "reader"), system=True)
 
 
@@ -284,7 +286,7 @@ def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
         asked.append(identity)
         return frozenset({Right.GET})
 
-    found = KeystoneGate(cast(Session, Keystone()), 60.0, Clock(), rights)
+    found = KeystoneAuthenticator(cast(Session, Keystone()), 60.0, Clock(), rights)
     assert admitted(found).may == admitted(found).may == {Right.GET}
     assert [each.roles for each in asked] == [("member", "reader")]
 
@@ -293,7 +295,7 @@ def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
 def test_a_keystone_that_does_not_answer_the_question_is_not_the_clients_fault(status: int) -> None:
     keystone = Keystone()
     keystone.answer = lambda _: Answer(status, {"error": {}})
-    assert reason(gate(keystone)) is Reason.GATE_UNAVAILABLE
+    assert reason(gate(keystone)) is Reason.IDENTITY_UNAVAILABLE
 
 
 @pytest.mark.parametrize("problem", [exceptions.ConnectFailure, exceptions.Unauthorized, exceptions.EndpointNotFound])
@@ -303,7 +305,7 @@ def test_a_keystone_that_cannot_be_asked_is_not_the_clients_fault(problem: type[
 
     keystone = Keystone()
     keystone.answer = fails
-    assert reason(gate(keystone)) is Reason.GATE_UNAVAILABLE
+    assert reason(gate(keystone)) is Reason.IDENTITY_UNAVAILABLE
 
 
 @pytest.mark.parametrize("document", [None, {}, {"token": None}, {"token": {**SCOPED, "expires_at": "soon"}}, []])
@@ -311,7 +313,7 @@ def test_an_answer_that_is_not_keystones_admits_nobody_and_is_not_the_clients_fa
     """A proxy in front of Keystone says 200 with a page of its own."""
     keystone = Keystone()
     keystone.answer = lambda _: Answer(200, document)
-    assert reason(gate(keystone)) is Reason.GATE_UNAVAILABLE
+    assert reason(gate(keystone)) is Reason.IDENTITY_UNAVAILABLE
 
 
 def test_keystones_word_is_kept_for_the_time_that_was_set_and_no_longer() -> None:
@@ -357,7 +359,7 @@ def test_a_refusal_is_not_kept() -> None:
     keystone = Keystone()
     asked = gate(keystone)
     keystone.answer = lambda _: Answer(503)
-    assert reason(asked) is Reason.GATE_UNAVAILABLE
+    assert reason(asked) is Reason.IDENTITY_UNAVAILABLE
     keystone.answer = None
     assert admitted(asked).owner == Owner("p1", "u1")
 
@@ -419,7 +421,7 @@ def test_parallel_requests_are_refused_together_and_the_next_one_asks_again() ->
         await asked.admit(GOOD)
         return [each.reason for each in found if isinstance(each, Refused)]
 
-    assert asyncio.run(scenario()) == [Reason.GATE_UNAVAILABLE] * 5
+    assert asyncio.run(scenario()) == [Reason.IDENTITY_UNAVAILABLE] * 5
     assert len(keystone.questions) == 2
 
 

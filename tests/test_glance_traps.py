@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from resumable_glance import config
 from resumable_glance.auth.keystone import service_session
-from resumable_glance.protocol.delivery import SPOILED
-from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner
-from resumable_glance.sinks import PIECE, Actor, DeliveryFailed
-from resumable_glance.sinks.glance import GlanceSink
+from resumable_glance.images.base import PIECE, UNUSABLE, Actor, DeliveryFailed
+from resumable_glance.images.glance.service import GlanceImageService
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Owner
+from resumable_glance.runtime import config
 from tests.cloud import DEMO, Cloud
 from tests.service import Service, beside
 from tests.wire import RAW, Client
@@ -128,7 +127,7 @@ class Straight:
         session = cloud.session(DEMO)
         owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
         self.actor = Actor(owner, cloud.token(DEMO))
-        self.sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
+        self.sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
         self._images = cloud.glance(DEMO).images
 
     def prepare(self, size: int, **properties: str) -> Image:
@@ -162,7 +161,7 @@ def test_t1_a_delivery_whose_token_is_refused_sends_nothing_a_second_time(cloud:
     cloud.revoke(str(straight.actor.token))
     failed = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert failed is not None
-    assert (failed.trouble.hitch, failed.final) == (Hitch.TOKEN_EXPIRED, False)
+    assert (failed.trouble.hitch, failed.final) == (FailureReason.TOKEN_EXPIRED, False)
     found = straight.settled(image)
     assert (found.status, found.size) == ("queued", None)
 
@@ -180,7 +179,7 @@ def test_t3_after_a_415_another_attempt_into_the_same_image_is_no_use(straight: 
     image = straight.prepare(len(CONTENT), disk_format="qcow2")
     failed = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert failed is not None
-    assert (failed.trouble.hitch, failed.final, failed.doubt) == (Hitch.IMAGE_REFUSED, True, SPOILED)
+    assert (failed.trouble.hitch, failed.final, failed.doubt) == (FailureReason.IMAGE_REFUSED, True, UNUSABLE)
     again = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert again is not None
     assert again.doubt > 0
@@ -200,7 +199,7 @@ def test_t5_a_source_that_stalls_for_longer_than_uwsgi_waits_is_begun_again(stra
     failed = straight.deliver(image, len(LONG), Bytes(LONG, stalls=6))
     assert failed is not None
     assert not failed.final
-    assert failed.doubt < SPOILED
+    assert failed.doubt < UNUSABLE
     assert straight.settled(image).status == "queued"
     assert straight.deliver(image, len(LONG), Bytes(LONG)) is None
     assert straight.settled(image).os_hash_value == hashlib.sha512(LONG).hexdigest()

@@ -15,30 +15,38 @@ from typing import Any
 
 import pytest
 
-from resumable_glance import steps
-from resumable_glance.backlog import Backlog
+from resumable_glance.catalog.backlog import Backlog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol import delivery
-from resumable_glance.protocol.commands import Create, Created, Discard, Inspected, Retry
-from resumable_glance.protocol.delivery import SPOILED, Presence, Receipt
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.offers import DIRECT, Offer, Store, choose
-from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State, Upload, known
-from resumable_glance.sinks import Actor, DeliveryFailed, Source
-from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.handoff import steps
+from resumable_glance.images.base import (
+    CONNECTION_LOST,
+    SERVER_ERROR,
+    UNUSABLE,
+    Actor,
+    DeliveryFailed,
+    ImageStatus,
+    Presence,
+    Source,
+)
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Cancel, Create, Created, Retry, UploadFound
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.stores import DIRECT, Store, StoreList, choose
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, known
 from tests.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
-REFUSED = DeliveryFailed(Hitch.IMAGE_REFUSED, "Not these bytes.", final=True, doubt=SPOILED)
-OWN_ERROR = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Something is wrong here.", doubt=delivery.OWN_ERROR)
-AWAY = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Nobody answers.")
-FULL = DeliveryFailed(Hitch.OVER_QUOTA, "No space is left.", final=True)
+REFUSED = DeliveryFailed(FailureReason.IMAGE_REFUSED, "Not these bytes.", final=True, doubt=UNUSABLE)
+OWN_ERROR = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Something is wrong here.", doubt=SERVER_ERROR)
+AWAY = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Nobody answers.")
+FULL = DeliveryFailed(FailureReason.OVER_QUOTA, "No space is left.", final=True)
 
 
 class Crash(BaseException):
     pass
 
 
-class Moody(DirectorySink):
+class Moody(DirectoryImageService):
     """A sink with bad days.
 
     `refusals` come from the next deliveries, after so many bytes. What is in `stuck` takes bytes for ever; what is in
@@ -67,7 +75,7 @@ class Moody(DirectorySink):
         if self.refusals or image.id in self.spoiled:
             failure, read = self.refusals.pop(0) if self.refusals else (OWN_ERROR, size)
             await asyncio.to_thread(self._read, source, read)
-            if failure.doubt >= SPOILED:
+            if failure.doubt >= UNUSABLE:
                 self.spoiled.add(image.id)
             raise failure
         await super().deliver(image, size, source, actor)
@@ -77,12 +85,12 @@ class Moody(DirectorySink):
         while read > 0 and (piece := source.read(min(read, 10_000))):
             read -= len(piece)
 
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         self.called()
         found = await super().receipt(image, actor)
-        if found.presence is Presence.AWAITED and image.id in self.stuck:
-            return Receipt(Presence.BUSY)
-        return Receipt(found.presence, found.size, "0" * 32, found.sha512) if self.counterfeit else found
+        if found.presence is Presence.QUEUED and image.id in self.stuck:
+            return ImageStatus(Presence.SAVING)
+        return ImageStatus(found.presence, found.size, "0" * 32, found.sha512) if self.counterfeit else found
 
     async def discard(self, image: Image, actor: Actor) -> None:
         self.called()
@@ -128,9 +136,9 @@ async def becomes(here: Rig, upload_id: str, state: State) -> Upload:
     return upload
 
 
-async def retry(here: Rig, upload_id: str) -> Inspected:
+async def retry(here: Rig, upload_id: str) -> UploadFound:
     outcome = await here.uploads.perform(Retry(upload_id), ME, Pieces())
-    assert isinstance(outcome, Inspected)
+    assert isinstance(outcome, UploadFound)
     return outcome
 
 
@@ -172,7 +180,7 @@ def test_an_image_that_stays_busy_is_replaced_by_one_with_the_same_properties(tm
 
 def test_an_image_is_given_the_time_that_it_may_take_before_it_counts_as_stuck(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Moody, options={"handoff.saving_time": 500}) as here:
+        async with rig(tmp_path, sink=Moody, options={"handoff.glance_timeout": 500}) as here:
             upload_id = await here.create()
             old = await image_of(here, upload_id)
             moody(here).stuck.add(old.id)
@@ -220,8 +228,8 @@ class Importing(Moody):
         self.hangs = False
         self.foiled: set[str] = set()
 
-    async def offer(self, actor: Actor) -> Offer:
-        return Offer((Store("fast"), Store("archive")), (DIRECT,))
+    async def offer(self, actor: Actor) -> StoreList:
+        return StoreList((Store("fast"), Store("archive")), (DIRECT,))
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         stores = choose(request, await self.offer(actor))
@@ -236,8 +244,8 @@ class Importing(Moody):
         self.fails, self.hangs = max(0, self.fails - 1), False
         return None
 
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
-        foiled = Receipt(Presence.FOILED, detail="Glance could not import the image into archive.")
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+        foiled = ImageStatus(Presence.IMPORT_FAILED, detail="Glance could not import the image into archive.")
         return foiled if image.id in self.foiled else await super().receipt(image, actor)
 
 
@@ -273,7 +281,7 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.FAILED)
             trouble = known(upload.trouble)
-            assert trouble.hitch is Hitch.SINK_UNAVAILABLE
+            assert trouble.hitch is FailureReason.IMAGE_SERVICE_UNAVAILABLE
             assert "into archive" in trouble.detail
             moody(here).fails = 0  # type: ignore[attr-defined]
             await retry(here, upload_id)
@@ -284,7 +292,7 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
 
 
 def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "GLANCING", 0.01)
+    monkeypatch.setattr(steps, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
         async with working(tmp_path, sink=Importing) as here:
@@ -302,7 +310,7 @@ def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: py
 def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "GLANCING", 0.01)
+    monkeypatch.setattr(steps, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
         async with rig(tmp_path, sink=Importing) as here:
@@ -315,7 +323,7 @@ def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
             upload = (await here.inspect(upload_id)).upload
             assert (upload.trouble, upload.attempts) == (None, 1)
             assert upload.stuck_at == here.now + 2 * 900  # of one store after the other
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert moody(here).ids() == set()
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
@@ -331,7 +339,7 @@ def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_t
             moody(here).refusals = [(REFUSED, SIZE)]
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is Hitch.IMAGE_REFUSED
+            assert known(failed.trouble).hitch is FailureReason.IMAGE_REFUSED
             assert await here.files() == {upload_id}, "the bytes are not kept"
             assert (await retry(here, upload_id)).upload.state in {State.SEALED, State.DELIVERING}
             upload = await becomes(here, upload_id, State.ACTIVE)
@@ -351,7 +359,7 @@ def test_an_error_of_the_sinks_own_is_waited_for_and_a_second_one_costs_the_imag
             await left_clean(here, upload_id)
             return len(known(upload.image).replaced)
 
-    broken = DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Silence.", doubt=delivery.BROKEN_OFF)
+    broken = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Silence.", doubt=CONNECTION_LOST)
     assert [asyncio.run(after(OWN_ERROR, times)) for times in (1, 2)] == [0, 1]
     assert [asyncio.run(after(broken, times)) for times in (5, 6)] == [0, 1]
 
@@ -389,7 +397,7 @@ def test_an_adopted_image_is_never_replaced_nor_deleted_and_a_person_is_told(tmp
             upload = await becomes(here, upload_id, State.FAILED)
             assert "Delete it, and create a new upload." in known(upload.trouble).detail
             assert known(upload.image).id == theirs.id
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert moody(here).ids() == {theirs.id}
 
     asyncio.run(scenario())
@@ -415,7 +423,7 @@ def test_an_image_that_was_deleted_fails_the_upload_and_another_try_gets_a_new_o
             await here.sink.discard(old, Actor(ME.owner))
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is Hitch.IMAGE_GONE
+            assert known(failed.trouble).hitch is FailureReason.IMAGE_GONE
             await retry(here, upload_id)
             image = known((await becomes(here, upload_id, State.ACTIVE)).image)
             assert image.replaced == (old.id,)
@@ -433,7 +441,7 @@ def test_what_is_not_the_file_is_removed_and_another_try_gets_a_new_image(tmp_pa
             moody(here).counterfeit = True
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is Hitch.RECEIPT_DIFFERS
+            assert known(failed.trouble).hitch is FailureReason.IMAGE_DIFFERS
             async with asyncio.timeout(10):
                 while moody(here).ids():
                     await asyncio.sleep(0.002)
@@ -452,7 +460,7 @@ def test_after_so_many_attempts_an_upload_fails_with_its_bytes_and_its_owner_can
             moody(here).refusals = [(AWAY, 100)] * 6
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert (failed.attempts, known(failed.trouble).hitch) == (4, Hitch.SINK_UNAVAILABLE)
+            assert (failed.attempts, known(failed.trouble).hitch) == (4, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
             assert "Nobody answers." in known(failed.trouble).detail
             await retry(here, upload_id)
             assert (await becomes(here, upload_id, State.ACTIVE)).attempts == 3
@@ -465,7 +473,7 @@ def test_who_waits_for_a_token_is_never_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path, {"handoff.attempts": 2}) as here:
             upload_id = await here.create()
-            moody(here).refusals = [(DeliveryFailed(Hitch.TOKEN_EXPIRED, "Who are you?"), 0)] * 9
+            moody(here).refusals = [(DeliveryFailed(FailureReason.TOKEN_EXPIRED, "Who are you?"), 0)] * 9
             await here.send(upload_id, 0, SIZE)
             assert (await becomes(here, upload_id, State.ACTIVE)).attempts == 10
 
@@ -483,7 +491,7 @@ def test_another_try_is_refused_where_it_can_not_help_or_there_was_none(tmp_path
             await here.send(upload_id, 0, SIZE)
             await becomes(here, upload_id, State.FAILED)
             assert await refusal(retry(here, upload_id)) is Reason.USELESS
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert await refusal(retry(here, upload_id)) is Reason.CANCELLED
             other = await here.create()
             await here.send(other, 0, SIZE)
@@ -496,14 +504,14 @@ def test_another_try_is_refused_where_it_can_not_help_or_there_was_none(tmp_path
 @pytest.mark.parametrize(
     ("reason", "state", "hitch"),
     [
-        (Reason.SINK_UNAVAILABLE, State.SEALED, Hitch.SINK_UNAVAILABLE),
-        (Reason.UNAUTHENTICATED, State.SEALED, Hitch.TOKEN_EXPIRED),
-        (Reason.OVER_QUOTA, State.FAILED, Hitch.OVER_QUOTA),
-        (Reason.FORBIDDEN, State.FAILED, Hitch.IMAGE_REFUSED),
+        (Reason.IMAGE_SERVICE_UNAVAILABLE, State.SEALED, FailureReason.IMAGE_SERVICE_UNAVAILABLE),
+        (Reason.UNAUTHENTICATED, State.SEALED, FailureReason.TOKEN_EXPIRED),
+        (Reason.OVER_QUOTA, State.FAILED, FailureReason.OVER_QUOTA),
+        (Reason.FORBIDDEN, State.FAILED, FailureReason.IMAGE_REFUSED),
     ],
 )
 def test_a_new_image_that_can_not_be_made_leaves_the_old_one_until_it_can(
-    tmp_path: Path, reason: Reason, state: State, hitch: Hitch
+    tmp_path: Path, reason: Reason, state: State, hitch: FailureReason
 ) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
@@ -537,14 +545,14 @@ def test_a_replacement_can_be_cancelled_in_the_middle_and_leaves_no_image(tmp_pa
 
             async def made_and_broken_off(request: ImageRequest, size: int | None, actor: Actor) -> Image:
                 await made(request, size, actor)
-                raise Refused(Reason.SINK_UNAVAILABLE, "The answer is lost.")
+                raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, "The answer is lost.")
 
             moody(here).prepare = made_and_broken_off  # type: ignore[method-assign]
             await here.send(upload_id, 0, SIZE)
             async with asyncio.timeout(30):
                 while len(moody(here).ids()) < 2:
                     await asyncio.sleep(0.002)
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             await here.uploads.janitor.tidy()
             assert moody(here).ids() == set()
 

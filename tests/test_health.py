@@ -7,8 +7,8 @@ from pathlib import Path
 
 import requests
 
-from resumable_glance import health
-from resumable_glance.health import Health
+from resumable_glance.api import health
+from resumable_glance.api.health import Health
 from tests.service import development
 
 

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.cors import EXPOSED
-from resumable_glance.dialects import Head, ietf, images, problems
+from resumable_glance.api.cors import EXPOSED
+from resumable_glance.api.protocols import image_metadata, problems, rufh
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Create, Surveyed
-from resumable_glance.protocol.upload import known
+from resumable_glance.model.commands import Append, Create, Listed
+from resumable_glance.model.upload import known
 from tests.dialect_vectors import Vector, Vectors, head, outcome, written
 
-VECTORS = Vectors("ietf.json", ietf)
+VECTORS = Vectors("ietf.json", rufh)
 PLACE = VECTORS.place
 MALFORMED = {Reason.MALFORMED, Reason.UNSUPPORTED_DIGEST}
 many = settings(deadline=None, max_examples=200)
@@ -44,7 +45,7 @@ def test_every_vector_has_a_name_of_its_own() -> None:
     ("upload_id", "allowed"), [(None, "POST, OPTIONS"), ("id", "HEAD, GET, PATCH, DELETE, OPTIONS")]
 )
 def test_options_announce_the_limits(upload_id: str | None, allowed: str) -> None:
-    reply = ietf.options(head("OPTIONS", upload_id), PLACE)
+    reply = rufh.options(head("OPTIONS", upload_id), PLACE)
     assert (reply.status, reply.document) == (204, None)
     assert reply.headers == {
         "Allow": allowed,
@@ -54,13 +55,13 @@ def test_options_announce_the_limits(upload_id: str | None, allowed: str) -> Non
 
 
 def test_a_limit_that_no_structured_field_can_hold_is_told_as_the_largest_that_can() -> None:
-    reply = ietf.options(head("OPTIONS", None), dataclasses.replace(PLACE, max_upload_size=2**60))
+    reply = rufh.options(head("OPTIONS", None), dataclasses.replace(PLACE, max_upload_size=2**60))
     assert reply.headers["Upload-Limit"].startswith("max-size=999999999999999, ")
 
 
 @VECTORS.each_of("outcomes")
 def test_every_limit_is_a_dictionary_of_integers(vector: Vector) -> None:
-    headers = ietf.render(outcome(vector["outcome"]), PLACE).headers
+    headers = rufh.render(outcome(vector["outcome"]), PLACE).headers
     if "Upload-Limit" in headers:
         limits = http_sf.parse(headers["Upload-Limit"].encode(), tltype="dictionary")
         assert isinstance(limits, dict)
@@ -79,7 +80,7 @@ def test_no_refusal_says_that_an_upload_is_complete_and_each_keeps_what_every_di
     reason: Reason, method: str
 ) -> None:
     refused = Refused(reason, "A sentence.", offset=5, provided=6, retry_after=1)
-    reply, usual = ietf.refuse(refused, method, PLACE), problems.refuse(refused, PLACE)
+    reply, usual = rufh.refuse(refused, method, PLACE), problems.refuse(refused, PLACE)
     assert reply.headers.get("Upload-Complete") == ("?0" if method in {"POST", "PATCH"} else None)
     assert usual.headers.items() <= reply.headers.items()
     assert reply.document is not None
@@ -91,23 +92,23 @@ def test_no_refusal_says_that_an_upload_is_complete_and_each_keeps_what_every_di
 @pytest.mark.parametrize("upload_id", [None, "id"])
 def test_what_is_allowed_depends_on_what_is_asked(upload_id: str | None) -> None:
     with pytest.raises(Refused) as refused:
-        ietf.parse(head("PUT", upload_id), b"", PLACE)
-    assert refused.value.facts == {"allow": ", ".join(ietf.METHODS[upload_id is not None])}
+        rufh.parse(head("PUT", upload_id), b"", PLACE)
+    assert refused.value.facts == {"allow": ", ".join(rufh.METHODS[upload_id is not None])}
 
 
 def test_whoever_appends_another_media_type_is_told_the_right_one() -> None:
     with pytest.raises(Refused) as refused:
-        ietf.parse(head("PATCH", "id", ["Upload-Offset", "0"], ["Upload-Complete", "?1"]), b"", PLACE)
-    assert refused.value.facts == {"accept_patch": ietf.CONTENT}
+        rufh.parse(head("PATCH", "id", ["Upload-Offset", "0"], ["Upload-Complete", "?1"]), b"", PLACE)
+    assert refused.value.facts == {"accept_patch": rufh.CONTENT}
 
 
 def test_the_draft_knows_no_lists_and_has_nothing_to_say_of_one() -> None:
-    reply = ietf.render(Surveyed(()), PLACE)
+    reply = rufh.render(Listed(()), PLACE)
     assert (reply.status, reply.document, reply.headers) == (204, None, {})
 
 
 def creation(*headers: list[str], query: dict[str, str] | None = None) -> Create:
-    command = ietf.parse(head("POST", None, ["Upload-Complete", "?0"], *headers, query=query), b"", PLACE)
+    command = rufh.parse(head("POST", None, ["Upload-Complete", "?0"], *headers, query=query), b"", PLACE)
     assert isinstance(command, Create)
     return command
 
@@ -153,7 +154,7 @@ def test_whatever_stands_in_a_query_is_read_or_refused(query: dict[str, str]) ->
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
-        assert all(images.is_key(key) for key in query)
+        assert all(image_metadata.is_key(key) for key in query)
         assert command.image is not None
 
 
@@ -167,7 +168,7 @@ def test_whatever_stands_in_a_query_is_read_or_refused(query: dict[str, str]) ->
              "content-type", "content-length", "transfer-encoding", "content-encoding", "repr-digest", "content-digest"]
         ),
         st.lists(
-            st.sampled_from(["0", "10", "3", "5", "?0", "?1", ietf.CONTENT, "md5=:XrY7u+Ae7tCTyyK7j1rNww==:"])
+            st.sampled_from(["0", "10", "3", "5", "?0", "?1", rufh.CONTENT, "md5=:XrY7u+Ae7tCTyyK7j1rNww==:"])
             | st.text(max_size=8),
             max_size=2,
         ).map(tuple),
@@ -177,7 +178,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]]
 ) -> None:
     try:
-        command = ietf.parse(Head(method, upload_id, headers), b"", PLACE)
+        command = rufh.parse(Head(method, upload_id, headers), b"", PLACE)
     except Refused as refusal:
         assert refusal.reason in problems.STATUS
     else:

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from resumable_glance.backlog import Backlog
-from resumable_glance.clock import SteadyClock
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.records import OrphanedImage
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.janitor import Janitor
-from resumable_glance.protocol.commands import Chunk, Create, Created, Discard, Join, Survey, Surveyed
-from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, State
-from resumable_glance.records import Leftover
-from resumable_glance.scratch.memory import MemoryScratch
-from resumable_glance.sinks import Actor, DeliveryFailed
-from resumable_glance.sinks.directory import DirectorySink
-from resumable_glance.uploads import Uploads
+from resumable_glance.images.base import Actor, DeliveryFailed
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Cancel, Chunk, Create, Created, Join, List, Listed
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest
+from resumable_glance.runtime.clock import SteadyClock
+from resumable_glance.uploads.cleanup import Cleaner
+from resumable_glance.uploads.service import UploadService
+from tests.fakes.memory_storage import MemoryStorage
 from tests.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
 
 YEAR = 365 * DAY
@@ -31,10 +32,10 @@ class Crash(BaseException):
     pass
 
 
-class Away(DirectorySink):
+class Away(DirectoryImageService):
     """A sink that can't be asked as long as `reason` is set, whether or not it has heard."""
 
-    reason: Hitch | None = None
+    reason: FailureReason | None = None
     heard = False
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
@@ -42,7 +43,7 @@ class Away(DirectorySink):
             image = await super().prepare(request, size, actor)
             if self.reason is None:
                 return image
-        raise Refused(Reason.SINK_UNAVAILABLE, "It does not answer.")
+        raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, "It does not answer.")
 
     async def discard(self, image: Image, actor: Actor) -> None:
         if self.reason is not None:
@@ -60,14 +61,14 @@ def images(here: Rig) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "expired"])
-@pytest.mark.parametrize("reason", [Hitch.SINK_UNAVAILABLE, Hitch.TOKEN_EXPIRED])
-def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, how: str, reason: Hitch) -> None:
+@pytest.mark.parametrize("reason", [FailureReason.IMAGE_SERVICE_UNAVAILABLE, FailureReason.TOKEN_EXPIRED])
+def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, how: str, reason: FailureReason) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
             upload_id = await here.create()
             away(here).reason = reason
             if how == "cancelled":
-                await here.uploads.perform(Discard(upload_id), ME, Pieces())
+                await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             else:
                 here.now += 8 * DAY
                 await here.uploads.janitor.tidy()
@@ -87,8 +88,8 @@ def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
             upload_id = await here.create()
-            away(here).reason = Hitch.TOKEN_EXPIRED
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            away(here).reason = FailureReason.TOKEN_EXPIRED
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             here.now += 31 * DAY
             await here.uploads.janitor.tidy()
             assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
@@ -101,8 +102,8 @@ def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
 def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_path: Path, heard: bool) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
-            away(here).reason, away(here).heard = Hitch.SINK_UNAVAILABLE, heard
-            assert await refusal(here.create()) is Reason.SINK_UNAVAILABLE
+            away(here).reason, away(here).heard = FailureReason.IMAGE_SERVICE_UNAVAILABLE, heard
+            assert await refusal(here.create()) is Reason.IMAGE_SERVICE_UNAVAILABLE
             assert len(images(here)) == heard
             away(here).reason = None
             await here.uploads.janitor.tidy()
@@ -115,7 +116,7 @@ def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_pa
 
 
 def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) -> None:
-    class Crashing(DirectorySink):
+    class Crashing(DirectoryImageService):
         async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
             await super().prepare(request, size, actor)
             raise Crash
@@ -145,7 +146,7 @@ def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
             made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
             created = await here.uploads.perform(Create(10, ImageRequest(image_id=made.id)), ME, Pieces())
             assert isinstance(created, Created)
-            await here.uploads.perform(Discard(created.upload.id), ME, Pieces())
+            await here.uploads.perform(Cancel(created.upload.id), ME, Pieces())
             here.now += YEAR
             await here.uploads.janitor.tidy()
             assert images(here) == [f"{made.id}.json"]
@@ -196,7 +197,7 @@ def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Pa
             wall, steady = [here.now], [50.0]
             clock = SteadyClock(lambda: wall[0], lambda: steady[0])
             parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
-            janitor = Janitor(*parts, clock, lambda _: False)
+            janitor = Cleaner(*parts, clock, lambda _: False)
             upload_id = await here.create()
 
             async def pass_time(time: float) -> State:
@@ -233,8 +234,8 @@ def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_
             clock = Crashing(lambda: wall[0], lambda: 0.0)
             wall[0] += seconds
             with pytest.raises(Crash):
-                await Janitor(*parts, clock, lambda _: False).tidy()
-            await Janitor(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False).open()
+                await Cleaner(*parts, clock, lambda _: False).tidy()
+            await Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False).open()
             found = await here.catalog.get(upload_id)
             assert found is not None
             assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
@@ -266,9 +267,9 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
         async with rig(tmp_path) as here:
             wall = [here.now]
             parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
-            janitor = Janitor(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
+            janitor = Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
             made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
-            await Backlog(here.catalog).expect(Leftover(made, ME.owner, None), here.now, here.now + 3600)
+            await Backlog(here.catalog).expect(OrphanedImage(made, ME.owner, None), here.now, here.now + 3600)
             wall[0] += YEAR
             await janitor.tidy()
             assert images(here) == [f"{made.id}.json"]
@@ -279,7 +280,7 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
     asyncio.run(scenario())
 
 
-class Asleep(DirectorySink):
+class Asleep(DirectoryImageService):
     """The machine sleeps while this makes an image, and the janitor is awake before it."""
 
     here: Rig | None = None
@@ -299,7 +300,7 @@ def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tm
             assert isinstance(here.sink, Asleep)
             here.sink.here = here
             for command in (Create(10, IMAGE), Join((part,), IMAGE)):
-                assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.SINK_UNAVAILABLE
+                assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.IMAGE_SERVICE_UNAVAILABLE
                 assert images(here) == []
                 assert await here.files() == {part}
                 assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
@@ -310,7 +311,7 @@ def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tm
     asyncio.run(scenario())
 
 
-class SlowScratch(MemoryScratch):
+class SlowScratch(MemoryStorage):
     """Makes a file when it is told to go on."""
 
     def __init__(self) -> None:
@@ -339,7 +340,7 @@ def with_clock(here: Rig) -> list[float]:
     wall = [here.now]
     clock = SteadyClock(lambda: wall[0], lambda: 0.0)
     parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault, here.handoff)
-    here.uploads = Uploads(*parts, clock)
+    here.uploads = UploadService(*parts, clock)
     return wall
 
 
@@ -399,14 +400,14 @@ def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_ex
             wall[0] += seconds
             with catalog_that_waits(here):
                 asking = asyncio.create_task(here.inspect(upload_id))
-                listing = asyncio.create_task(here.uploads.perform(Survey(10), ME, Pieces()))
+                listing = asyncio.create_task(here.uploads.perform(List(10), ME, Pieces()))
                 await asyncio.sleep(0)
                 tidying = asyncio.create_task(here.uploads.janitor.tidy())
                 await asyncio.sleep(0)
             await tidying
             assert (await asking).upload.state is State.RECEIVING
             surveyed = await listing
-            assert isinstance(surveyed, Surveyed)
+            assert isinstance(surveyed, Listed)
             assert [each.state for each in surveyed.uploads] == [State.RECEIVING]
 
     asyncio.run(scenario())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Chunk, Create, Created, Discard, Join
-from resumable_glance.protocol.upload import Owner, State
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner
 from tests.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 COLLEAGUE = Identity(Owner("project", "else"))
@@ -35,7 +36,7 @@ def test_a_project_may_have_so_many_unfinished_uploads(tmp_path: Path) -> None:
             assert refused.value.facts == {"retry_after": 60}
             assert len(list(here.images.iterdir())) == 2
             await created(here, who=STRANGER)
-            await here.uploads.perform(Discard(first), ME, Pieces())
+            await here.uploads.perform(Cancel(first), ME, Pieces())
             await created(here)
 
     asyncio.run(scenario())
@@ -67,7 +68,7 @@ def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.creations_per_minute": 2}) as here:
             for _ in range(2):
-                await here.uploads.perform(Discard(await created(here)), ME, Pieces())
+                await here.uploads.perform(Cancel(await created(here)), ME, Pieces())
             assert await refusal(created(here)) is Reason.OVER_LIMIT
             await created(here, who=STRANGER)
             here.now += 61

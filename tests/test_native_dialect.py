@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.dialects import Head, documents, native, problems
+from resumable_glance.api.protocols import native, native_json, problems
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Chunk, Inspected
-from resumable_glance.protocol.ranges import Range
+from resumable_glance.model.commands import Append, Chunk, UploadFound
+from resumable_glance.model.ranges import Range
 from tests.dialect_vectors import Vector, Vectors, head, upload, written
 
 VECTORS = Vectors("native.json", native)
@@ -48,7 +49,8 @@ def test_every_reason_has_a_status_and_a_stable_type(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.STALLED, Reason.CLOSING, Reason.NO_SPACE, Reason.GATE_UNAVAILABLE, Reason.SINK_UNAVAILABLE]
+    "reason",
+    [Reason.STALLED, Reason.CLOSING, Reason.NO_SPACE, Reason.IDENTITY_UNAVAILABLE, Reason.IMAGE_SERVICE_UNAVAILABLE],
 )
 def test_what_passes_by_itself_has_a_status_that_clients_try_again(reason: Reason) -> None:
     assert problems.STATUS[reason] in {408, 429, 503, 507}
@@ -110,9 +112,9 @@ def test_a_content_length_that_is_none_is_refused(lengths: list[str]) -> None:
 
 
 def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
-    vector = next(each for each in VECTORS.all["outcomes"] if each["outcome"]["kind"] == "inspected")
+    vector = next(each for each in VECTORS.all["outcomes"] if each["outcome"]["kind"] == "upload_found")
     durable = tuple(Range(start, start + 1) for start in range(0, 1000, 2))
-    reply = native.render(Inspected(upload(vector["outcome"]["upload"]), durable, 0), PLACE)
+    reply = native.render(UploadFound(upload(vector["outcome"]["upload"]), durable, 0), PLACE)
     assert reply.headers["Upload-Ranges"].count(",") + 1 == native.MOST_RANGES_IN_HEADER
     assert reply.document is not None
     assert len(cast(list[object], reply.document["ranges"])) == len(durable)
@@ -152,7 +154,7 @@ def test_what_can_be_done_is_told_with_its_limits() -> None:
 
 def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_of_the_client() -> None:
     with pytest.raises(TypeError):
-        documents._typed("1", int)
+        native_json._typed("1", int)
 
 
 @many

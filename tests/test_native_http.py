@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "DEFAULT": {
                 "auth_strategy": "noauth",
                 "sink": "directory",
-                "sink_directory": running.directory / "images",
+                "image_directory": running.directory / "images",
                 **options,
             },
             "cors": {"allowed_origin": "https://horizon.example,http://localhost:8080"},
@@ -109,8 +109,8 @@ def test_a_description_that_is_not_json_is_refused(client: Client) -> None:
 
 def test_what_does_not_fit_on_scratch_is_refused_before_a_byte_moves(tmp_path: Path) -> None:
     service = development(tmp_path)
-    plain = {"auth_strategy": "noauth", "sink": "directory", "sink_directory": tmp_path / "images"}
-    service.configure({"DEFAULT": plain, "scratch": {"headroom": 10**15}})
+    plain = {"auth_strategy": "noauth", "sink": "directory", "image_directory": tmp_path / "images"}
+    service.configure({"DEFAULT": plain, "scratch": {"reserved_space": 10**15}})
     with service:
         answer = Client(service.url).create(SIZE)
         assert (answer.status_code, reason(answer)) == (507, "no-scratch-space")
@@ -122,8 +122,8 @@ def test_what_was_promised_to_one_upload_is_not_promised_to_another(
 ) -> None:
     free = int(subprocess.check_output(["stat", "-f", "-c", "%a %S", str(tmp_path)]).split()[0]) * 4096
     service = development(tmp_path / "service")
-    plain = {"auth_strategy": "noauth", "sink": "directory", "sink_directory": tmp_path / "images"}
-    service.configure({"DEFAULT": plain, "scratch": {"headroom": free // 2}})
+    plain = {"auth_strategy": "noauth", "sink": "directory", "image_directory": tmp_path / "images"}
+    service.configure({"DEFAULT": plain, "scratch": {"reserved_space": free // 2}})
     with service:
         promised = Client(service.url)
         assert promised.create(free // 3).status_code == 201

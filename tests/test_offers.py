@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from resumable_glance.dialects import Head, native
+from resumable_glance.api.protocols import native
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Create, Explore, Explored, Inspected
-from resumable_glance.protocol.delivery import Presence
-from resumable_glance.protocol.offers import DIRECT, Offer, Store, choose
-from resumable_glance.protocol.upload import Image, ImageRequest, Owner, State, Upload, known
-from resumable_glance.sinks import shown
+from resumable_glance.images.base import Presence
+from resumable_glance.images.glance import parsing
+from resumable_glance.model.commands import Create, ListStores, StoresListed, UploadFound
+from resumable_glance.model.states import State
+from resumable_glance.model.stores import DIRECT, Store, StoreList, choose
+from resumable_glance.model.upload import Image, ImageRequest, Owner, Upload, known
 from tests.parsers import PLACE
 
-OFFER = Offer((Store("fast", "Disks that are fast", default=True), Store("archive"), Store("web", read_only=True)),
+OFFER = StoreList((Store("fast", "Disks that are fast", default=True), Store("archive"), Store("web", read_only=True)),
               (DIRECT, "web-download"))  # fmt: skip
 JSON = {"content-type": ("application/json",)}
 
@@ -94,12 +96,12 @@ def test_all_stores_are_those_that_can_be_written_to(request_: ImageRequest, sto
         (ImageRequest(store="slow"), OFFER, ["slow", "fast, archive"]),
         (ImageRequest(store="web"), OFFER, ["web", "fast, archive"]),
         (ImageRequest(stores=("fast", "slow")), OFFER, ["slow", "fast, archive"]),
-        (ImageRequest(store="fast"), Offer(), ["none to name"]),
-        (ImageRequest(stores=()), Offer(OFFER.stores, ("web-download",)), [DIRECT]),
-        (ImageRequest(all_stores=True), Offer(), [DIRECT]),
+        (ImageRequest(store="fast"), StoreList(), ["none to name"]),
+        (ImageRequest(stores=()), StoreList(OFFER.stores, ("web-download",)), [DIRECT]),
+        (ImageRequest(all_stores=True), StoreList(), [DIRECT]),
     ],
 )
-def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, offer: Offer, told: list[str]) -> None:
+def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, offer: StoreList, told: list[str]) -> None:
     with pytest.raises(Refused) as refused:
         choose(request_, offer)
     assert refused.value.reason is Reason.IMAGE_REFUSED
@@ -108,8 +110,8 @@ def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, off
 
 def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
     for method in ("GET", "HEAD"):
-        assert native.parse(Head(method, None, {}, {}, native.STORES), b"", PLACE) == Explore()
-    reply = native.render(Explored(OFFER), PLACE)
+        assert native.parse(Head(method, None, {}, {}, native.STORES), b"", PLACE) == ListStores()
+    reply = native.render(StoresListed(OFFER), PLACE)
     assert (reply.status, reply.headers) == (200, {"Cache-Control": "no-store"})
     assert reply.document is not None
     assert reply.document["stores"][0] == {  # type: ignore[index]
@@ -134,7 +136,7 @@ def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
 )
 def test_an_upload_tells_how_its_image_is_filled(image: Image | None, method: str | None, stores: list[str]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1, State.RECEIVING, image, 0.0, 0.0, 0.0)
-    told = native.render(Inspected(upload, (), 0), PLACE).document
+    told = native.render(UploadFound(upload, (), 0), PLACE).document
     assert told is not None
     assert (told["method"], told["stores"]) == (method, stores)
 
@@ -142,9 +144,9 @@ def test_an_upload_tells_how_its_image_is_filled(image: Image | None, method: st
 def test_glances_own_words_for_what_it_offers_are_understood() -> None:
     stores = {"stores": [{"id": "fast", "default": "true"}, {"id": "web", "read-only": "true", "description": "w"}]}
     imports = {"import-methods": {"type": "array", "value": [DIRECT]}}
-    expected = Offer((Store("fast", default=True), Store("web", "w", read_only=True)), (DIRECT,))
-    assert shown.offer(stores, imports) == expected
-    assert shown.offer({}, {}) == Offer()
+    expected = StoreList((Store("fast", default=True), Store("web", "w", read_only=True)), (DIRECT,))
+    assert parsing.offer(stores, imports) == expected
+    assert parsing.offer({}, {}) == StoreList()
 
 
 LOCK = {"os_glance_import_task": "1"}
@@ -153,21 +155,21 @@ LOCK = {"os_glance_import_task": "1"}
 @pytest.mark.parametrize(
     ("image", "presence"),
     [
-        (None, Presence.GONE),
-        ({"status": "killed"}, Presence.GONE),
-        ({"status": "queued"}, Presence.AWAITED),
-        ({"status": "saving"}, Presence.BUSY),
-        ({"status": "uploading", "size": None}, Presence.BUSY),
+        (None, Presence.DELETED),
+        ({"status": "killed"}, Presence.DELETED),
+        ({"status": "queued"}, Presence.QUEUED),
+        ({"status": "saving"}, Presence.SAVING),
+        ({"status": "uploading", "size": None}, Presence.SAVING),
         ({"status": "uploading", "size": 0}, Presence.STAGED),
-        ({"status": "uploading", "size": 5, **LOCK}, Presence.BUSY),
-        ({"status": "importing", "size": 5, **LOCK}, Presence.BUSY),
-        ({"status": "importing", "size": 5, "os_glance_failed_import": "archive", **LOCK}, Presence.BUSY),
-        ({"status": "importing", "size": None, "os_glance_failed_import": "archive"}, Presence.FOILED),
-        ({"status": "importing", "size": 5}, Presence.FOILED),
-        ({"status": "active", "size": 5, **LOCK}, Presence.COMPLETE),
+        ({"status": "uploading", "size": 5, **LOCK}, Presence.SAVING),
+        ({"status": "importing", "size": 5, **LOCK}, Presence.SAVING),
+        ({"status": "importing", "size": 5, "os_glance_failed_import": "archive", **LOCK}, Presence.SAVING),
+        ({"status": "importing", "size": None, "os_glance_failed_import": "archive"}, Presence.IMPORT_FAILED),
+        ({"status": "importing", "size": 5}, Presence.IMPORT_FAILED),
+        ({"status": "active", "size": 5, **LOCK}, Presence.ACTIVE),
     ],
 )
 def test_glances_states_of_an_import_are_told_apart(image: dict[str, Any] | None, presence: Presence) -> None:
-    found = shown.receipt(image)
+    found = parsing.receipt(image)
     assert found.presence is presence
     assert (found.detail is not None) is bool(image and image.get("os_glance_failed_import"))

@@ -17,9 +17,9 @@ import requests
 import schemathesis
 from schemathesis.specs.openapi import checks
 
-from resumable_glance.auth.signer import verify
-from resumable_glance.cors import EXPOSED
-from resumable_glance.dialects import native, problems
+from resumable_glance.api.cors import EXPOSED
+from resumable_glance.api.protocols import native, problems
+from resumable_glance.auth.signing import verify
 from resumable_glance.errors import Reason
 from tests.generated import DOCS
 from tests.service import Service, development
@@ -216,7 +216,7 @@ def test_what_is_said_at_the_gate_is_described(tmp_path: Path) -> None:
     with Service(
         tmp_path,
         {
-            "DEFAULT": {"sink": "directory", "sink_directory": tmp_path / "images"},
+            "DEFAULT": {"sink": "directory", "image_directory": tmp_path / "images"},
             "keystone_authtoken": keystone,
         },
     ) as service:

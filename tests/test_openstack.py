@@ -15,14 +15,15 @@ import requests
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
-from resumable_glance import config, health
-from resumable_glance.auth.keystone import KeystoneGate, service_session
-from resumable_glance.protocol.upload import ImageRequest, Owner
-from resumable_glance.sinks import Actor
-from resumable_glance.sinks.glance import GlanceSink
-from resumable_glance.testing import check_gate, check_sink
-from resumable_glance.testing.sinks import WatchedSource
+from resumable_glance.api import health
+from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+from resumable_glance.images.base import Actor
+from resumable_glance.images.glance.service import GlanceImageService
+from resumable_glance.model.upload import ImageRequest, Owner
+from resumable_glance.runtime import config
 from tests.cloud import ADMIN, DEMO, OTHER, READER, SERVICE, Cloud, User, start
+from tests.contracts import check_authenticator, check_image_service
+from tests.contracts.images import WatchedSource
 from tests.service import Service, beside
 from tests.wire import RAW, Client, bearer, md5, reason
 
@@ -105,8 +106,8 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
-    asyncio.run(check_sink(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
+    asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
 
 
 def test_what_glance_says_the_same_of_every_image_is_asked_once(
@@ -114,7 +115,7 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
 ) -> None:
     """The schema, and that there are no limits. Each question costs Glance as much as making an image."""
     settings, conf = config.load([str(glance_service.configuration)])
-    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
     actor = Actor(Owner(str(cloud.session(DEMO).get_project_id()), "user"), cloud.token(DEMO))
     asked: list[str] = []
     send = requests.Session.send
@@ -144,11 +145,11 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
 
 def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
     settings, conf = config.load([str(glance_service.configuration)])
-    gate = KeystoneGate(service_session(conf), settings.token_cache_time)
+    gate = KeystoneAuthenticator(service_session(conf), settings.token_cache_time)
     revoked = cloud.token(DEMO)
     cloud.revoke(revoked)
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]
-    asyncio.run(check_gate(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
+    asyncio.run(check_authenticator(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
 def test_a_reader_is_refused_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:
@@ -395,7 +396,7 @@ def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_bac
         while demo.show(url)["handoff"]["trouble"] is None and time.monotonic() < deadline:
             time.sleep(0.1)
         waiting = demo.show(url)
-        assert waiting["handoff"]["trouble"]["reason"] == "sink-unavailable"
+        assert waiting["handoff"]["trouble"]["reason"] == "image-service-unavailable"
         assert "127.0.0.1" not in waiting["handoff"]["trouble"]["detail"], "addresses inside the cloud are told"
         assert waiting["handoff"]["next_attempt_at"] is not None
     finally:

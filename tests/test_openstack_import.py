@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import requests
 
-from resumable_glance import config
 from resumable_glance.auth.keystone import service_session
-from resumable_glance.protocol.upload import ImageRequest, Owner
-from resumable_glance.sinks import Actor
-from resumable_glance.sinks.glance import GlanceSink
-from resumable_glance.testing import sinks as contract
+from resumable_glance.images.base import Actor
+from resumable_glance.images.glance.service import GlanceImageService
+from resumable_glance.model.upload import ImageRequest, Owner
+from resumable_glance.runtime import config
 from tests.bad_glance import BadGlance, Fault
 from tests.cloud import DEMO, Cloud
+from tests.contracts import images as contract
 from tests.service import Service, beside
 from tests.wire import RAW, Client, reason
 
@@ -102,7 +102,7 @@ def test_what_is_staged_keeps_the_contract_of_sinks(cloud: Cloud, glance_service
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceSink(conf, service_session(conf), settings.handoff_workers, settings.saving_time)
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
     actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
 
     async def keeps() -> None:
@@ -126,7 +126,7 @@ def test_an_image_that_can_not_be_put_into_one_of_the_stores_is_in_none_until_it
             assert time.monotonic() < deadline, upload
             assert upload["state"] != "active"
             time.sleep(0.05)
-        assert (trouble["reason"], "archive" in trouble["detail"]) == ("sink-unavailable", True)
+        assert (trouble["reason"], "archive" in trouble["detail"]) == ("image-service-unavailable", True)
         old = upload["image"]["id"]
     finally:
         archive.unlink()

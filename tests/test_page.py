@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from resumable_glance.auth.signer import verify
-from resumable_glance.page import FILES
+from resumable_glance.api.page import FILES
+from resumable_glance.auth.signing import verify
 from tests.browser import Browser
 from tests.chaos import BadLink
 from tests.images import qcow2, raw_disk

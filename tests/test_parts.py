@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Appended, Chunk, Content, Create, Created, Discard, Join, Read
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Owner, State, Upload, known
-from resumable_glance.scratch.memory import MemoryScratch
-from resumable_glance.source import ScratchDiffers
+from resumable_glance.handoff.reader import StorageDiffers
+from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Content, Create, Created, Join, Read
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner, Upload, known
+from tests.fakes.memory_storage import MemoryStorage
 from tests.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, Waiting, refusal, rig
 
 CUTS = [0, 30_000, 30_000, 70_000, SIZE]  # one of the parts has no bytes
@@ -106,7 +107,7 @@ def test_a_join_whose_answer_was_lost_gives_the_same_upload_again(tmp_path: Path
             assert len(images(here)) == 1
             for others in (ids[::-1], ids[:1]):
                 assert await refusal(joined(here, others)) is Reason.JOINED
-            await here.uploads.perform(Discard(first.id), ME, Pieces())
+            await here.uploads.perform(Cancel(first.id), ME, Pieces())
             assert await refusal(joined(here, ids)) is Reason.CANCELLED
             assert images(here) == set()
 
@@ -162,7 +163,7 @@ def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
                 return await end(*told, **more)
 
             monkeypatch.setattr(here.catalog, "end", late)
-            assert await refusal(here.uploads.perform(Discard(ids[0]), ME, Pieces())) is Reason.JOINED
+            assert await refusal(here.uploads.perform(Cancel(ids[0]), ME, Pieces())) is Reason.JOINED
             assert await here.files() == set(ids)
             await assert_is_content(here, wholes[0].id)
 
@@ -196,7 +197,7 @@ def test_nothing_can_be_sent_to_an_upload_out_of_parts_nor_to_its_parts(tmp_path
             whole = await joined(here, ids)
             for upload_id in (whole.id, ids[0]):
                 assert await refusal(sent(here, upload_id, Chunk(0, 10, in_order=True))) is Reason.JOINED
-            assert await refusal(here.uploads.perform(Discard(ids[0]), ME, Pieces())) is Reason.JOINED
+            assert await refusal(here.uploads.perform(Cancel(ids[0]), ME, Pieces())) is Reason.JOINED
             await assert_is_content(here, whole.id)
 
     asyncio.run(scenario())
@@ -207,7 +208,7 @@ def test_cancelling_an_upload_out_of_parts_frees_them_all(tmp_path: Path) -> Non
         async with rig(tmp_path) as here:
             ids = await parts(here)
             whole = await joined(here, ids)
-            await here.uploads.perform(Discard(whole.id), ME, Pieces())
+            await here.uploads.perform(Cancel(whole.id), ME, Pieces())
             assert await here.files() == images(here) == set()
             for each in (whole.id, *ids):
                 assert await refusal(here.inspect(each)) is Reason.CANCELLED
@@ -269,7 +270,7 @@ def test_a_byte_of_a_part_that_changed_on_scratch_never_reaches_the_sink(tmp_pat
                 await file.write(5, b"else")
                 await file.sync()
             await here.reaches(whole.id, State.FAILED)
-            with pytest.raises(ScratchDiffers):  # after what is before it, which was sent already
+            with pytest.raises(StorageDiffers):  # after what is before it, which was sent already
                 await read(here, whole.id)
             await here.scratch.remove(ids[2])
             assert await refusal(read(here, whole.id)) is Reason.SCRATCH_FAILED
@@ -335,7 +336,7 @@ def test_two_who_ask_at_once_for_what_turns_out_to_be_complete_are_both_told_so(
 
 def test_an_upload_of_unknown_size_takes_only_the_scratch_that_is_free(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, MemoryScratch(capacity=100_000)) as here:
+        async with rig(tmp_path, MemoryStorage(capacity=100_000)) as here:
             upload = await created(here, Create(None, IMAGE))
             await created(here, Create(60_000, IMAGE))
             assert await refusal(sent(here, upload.id, Chunk(0, 40_001, in_order=True))) is Reason.NO_SPACE
@@ -508,7 +509,7 @@ def test_content_can_be_read_while_the_image_is_being_handed_over_or_was_refused
             assert b"".join([piece async for piece in outcome.stream]) == CONTENT
             upload = (await here.inspect(upload_id)).upload
             await here.sink.discard(known(upload.image), None)  # type: ignore[arg-type]
-            assert await refusal(read(here, upload_id)) is Reason.SINK_UNAVAILABLE
+            assert await refusal(read(here, upload_id)) is Reason.IMAGE_SERVICE_UNAVAILABLE
 
     asyncio.run(scenario())
 

@@ -9,25 +9,26 @@ from typing import get_args
 
 import pytest
 
-from resumable_glance import config
-from resumable_glance.access import RIGHTS
-from resumable_glance.auth import OWN, Identity, Right
+from resumable_glance.auth.base import OWN, Identity, Right
+from resumable_glance.auth.policy import RULES, BadPolicy, Policy
 from resumable_glance.errors import Reason
-from resumable_glance.policies import RULES, BadPolicy, Policy
-from resumable_glance.protocol.commands import (
+from resumable_glance.model.commands import (
+    Cancel,
     Command,
     Create,
     Created,
-    Discard,
-    Inspect,
-    Inspected,
+    Get,
+    List,
+    Listed,
     Retry,
-    Revoke,
-    Survey,
-    Surveyed,
+    RevokeTickets,
+    UploadFound,
     Watch,
 )
-from resumable_glance.protocol.upload import Event, Hitch, Owner, State, Trouble
+from resumable_glance.model.states import Event, State
+from resumable_glance.model.upload import FailureReason, LastError, Owner
+from resumable_glance.runtime import config
+from resumable_glance.uploads.authorization import RIGHTS
 from tests.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 EVERYBODYS = {Right.LIST_ALL, Right.GET_ANY, Right.CANCEL_ANY}
@@ -121,11 +122,11 @@ def test_a_reader_looks_and_changes_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
-            looking: list[Command] = [Inspect(upload_id), Watch(upload_id), Survey(10)]
+            looking: list[Command] = [Get(upload_id), Watch(upload_id), List(10)]
             for command in looking:
                 await here.uploads.perform(command, READER, Pieces())
-            changing: list[Command] = [Create(1, IMAGE), Discard(upload_id), Retry(upload_id), Revoke(upload_id)]
-            for command in [*changing, Survey(10, all_projects=True)]:
+            changing: list[Command] = [Create(1, IMAGE), Cancel(upload_id), Retry(upload_id), RevokeTickets(upload_id)]
+            for command in [*changing, List(10, all_projects=True)]:
                 assert await refusal(here.uploads.perform(command, READER, Pieces())) is Reason.FORBIDDEN
 
     asyncio.run(scenario())
@@ -136,13 +137,13 @@ def test_who_sees_to_all_sees_the_uploads_of_all(tmp_path: Path, who: Identity) 
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
-            listed = await here.uploads.perform(Survey(10, all_projects=True), who, Pieces())
-            assert isinstance(listed, Surveyed)
+            listed = await here.uploads.perform(List(10, all_projects=True), who, Pieces())
+            assert isinstance(listed, Listed)
             assert [each.id for each in listed.uploads] == [upload_id]
-            seen = await here.uploads.perform(Inspect(upload_id), who, Pieces())
-            assert isinstance(seen, Inspected)
+            seen = await here.uploads.perform(Get(upload_id), who, Pieces())
+            assert isinstance(seen, UploadFound)
             assert seen.upload.owner == MEMBER.owner
-            for command in (Retry(upload_id), Revoke(upload_id)):
+            for command in (Retry(upload_id), RevokeTickets(upload_id)):
                 expected = Reason.FORBIDDEN if who.system else Reason.UNKNOWN_UPLOAD
                 assert await refusal(here.uploads.perform(command, who, Pieces())) is expected
 
@@ -157,10 +158,10 @@ def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path
             upload_id = await created(here)
             await here.send(upload_id, 0, SIZE)
             await here.catalog.happen(upload_id, Event.STARTED, here.now, attempts=1)
-            trouble = Trouble(Hitch.TOKEN_EXPIRED, "A sentence.")
+            trouble = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.")
             await here.catalog.bind(upload_id, here.vault.close("own"), here.now)
             before = await here.catalog.happen(upload_id, Event.POSTPONED, here.now, trouble=trouble)
-            await here.uploads.perform(Inspect(upload_id, taking_over=True), ADMIN, Pieces())
+            await here.uploads.perform(Get(upload_id, taking_over=True), ADMIN, Pieces())
             assert await here.catalog.get(upload_id) == before
             assert here.vault.open(await here.catalog.credential(upload_id)) == "own"
 
@@ -179,7 +180,7 @@ def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_
                 return kept[-1]
 
             here.uploads._delegation.token_for = noted  # type: ignore[method-assign]
-            await here.uploads.perform(Discard(upload_id), ADMIN, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ADMIN, Pieces())
             found = await here.catalog.get(upload_id)
             assert found is not None
             assert found.state is State.CANCELLED
@@ -194,7 +195,7 @@ def test_nobody_else_cancels(tmp_path: Path, who: Identity) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
-            assert await refusal(here.uploads.perform(Discard(upload_id), who, Pieces())) in {
+            assert await refusal(here.uploads.perform(Cancel(upload_id), who, Pieces())) in {
                 Reason.UNKNOWN_UPLOAD,
                 Reason.FORBIDDEN,
             }
@@ -207,7 +208,7 @@ def test_a_token_of_no_project_has_no_uploads_of_its_own(tmp_path: Path) -> None
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             everything = dataclasses.replace(WATCHER, may=frozenset(Right))
-            for command in (Create(1, IMAGE), Survey(10)):
+            for command in (Create(1, IMAGE), List(10)):
                 assert await refusal(here.uploads.perform(command, everything, Pieces(CONTENT))) is Reason.FORBIDDEN
 
     asyncio.run(scenario())

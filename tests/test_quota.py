@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resumable_glance.errors import Refused
-from resumable_glance.sinks.quota import REMEMBERED, Quota
+from resumable_glance.images.glance.quota import REMEMBERED, Quota
 from tests.cloud import DEMO, Cloud, start
 from tests.service import beside
 from tests.wire import Client, md5, reason

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.protocol.ranges import Range, Segment, merge, missing, segments
+from resumable_glance.model.ranges import Range, Segment, merge, missing, segments
 
 MOST = 40  # bytes: small, so that ranges touch, overlap and swallow each other often
 many = settings(deadline=None, max_examples=150)

@@ -95,8 +95,8 @@ def test_check_finds_a_service_that_could_run(cloud: Cloud, glance_service: Serv
     [
         ("password = ", "password = not-", "keystone"),
         ("service_type = image", "service_type = imagination", "images"),
-        ("headroom = 0", "headroom = 1000000000000000", "scratch"),
-        ("headroom = 0", "headroom = much", "configuration"),
+        ("reserved_space = 0", "reserved_space = 1000000000000000", "scratch"),
+        ("reserved_space = 0", "reserved_space = much", "configuration"),
         ("connection = sqlite:///", "connection = sqlite:////proc", "catalog"),
     ],
 )

@@ -6,11 +6,13 @@ import dataclasses
 
 import pytest
 
-from resumable_glance.dialects import Head, native
+from resumable_glance.api.protocols import native
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Attest
-from resumable_glance.protocol.receipts import statement
-from resumable_glance.protocol.upload import Image, Owner, Proof, State, Upload, Verified
+from resumable_glance.model.attestation import statement
+from resumable_glance.model.commands import GetReceipt
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Image, Owner, Proof, Upload, Verified
 from tests.parsers import PLACE
 
 PROOF = Proof("5" * 32, "a" * 128)
@@ -54,7 +56,7 @@ def test_an_upload_of_an_older_version_has_a_receipt_too() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_receipt_is_asked_for_by_its_address(method: str) -> None:
-    assert native.parse(Head(method, "a-0", {}, {}, "receipt"), b"", PLACE) == Attest("a-0")
+    assert native.parse(Head(method, "a-0", {}, {}, "receipt"), b"", PLACE) == GetReceipt("a-0")
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.ACTIVE}))

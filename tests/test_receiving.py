@@ -22,9 +22,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from resumable_glance import receiving
-from resumable_glance.middleware import BODY
-from resumable_glance.receiving import Buffers, Http
+from resumable_glance.api.http11 import body as receiving
+from resumable_glance.api.http11.body import Buffers, Http
+from resumable_glance.api.middleware import BODY
 
 BUFFER = 1000  # bytes, so that small bodies fill many of them
 READ = 250
@@ -90,7 +90,7 @@ class Served:
 def served() -> Iterator[Served]:
     patch = pytest.MonkeyPatch()
     patch.setattr(receiving, "BUFFER", BUFFER)
-    patch.setattr(receiving, "HELD", 0.02)
+    patch.setattr(receiving, "GATHER_TIMEOUT", 0.02)
     running = Served()
     yield running
     running.end()
@@ -252,7 +252,7 @@ def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too
 ) -> None:
     """No connection can be made to be so exact; so its two ends are not real here."""
     monkeypatch.setattr(receiving, "BUFFER", BUFFER)
-    monkeypatch.setattr(receiving, "HELD", 0.01)
+    monkeypatch.setattr(receiving, "GATHER_TIMEOUT", 0.01)
 
     async def scenario() -> None:
         cycle = types.SimpleNamespace(

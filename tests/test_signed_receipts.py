@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 import requests
 
-from resumable_glance.auth.signer import Signer, verify
-from resumable_glance.auth.vault import Vault
-from resumable_glance.protocol.receipts import statement
+from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.signing import ReceiptSigner, verify
+from resumable_glance.model.attestation import statement
 from tests.service import Service
 from tests.test_receipts import ACTIVE
 from tests.wire import Client, reason
 
 
 def test_a_receipt_is_verified_with_the_public_keys_alone(tmp_path: Path) -> None:
-    signer = Signer(Vault(tmp_path / "key"))
+    signer = ReceiptSigner(TokenCipher(tmp_path / "key"))
     published = json.loads(json.dumps(signer.published))
     assert [set(each) for each in published["keys"]] == [{"kty", "crv", "x", "kid", "alg", "use"}]
     assert verify(signer.sign(statement(ACTIVE)), published) == statement(ACTIVE)
-    assert signer.sign(statement(ACTIVE)) == Signer(Vault(tmp_path / "key")).sign(statement(ACTIVE))
+    assert signer.sign(statement(ACTIVE)) == ReceiptSigner(TokenCipher(tmp_path / "key")).sign(statement(ACTIVE))
 
 
 def test_what_others_have_signed_or_changed_is_no_receipt(tmp_path: Path) -> None:
-    ours, theirs = (Signer(Vault(tmp_path / name)) for name in ("ours", "theirs"))
+    ours, theirs = (ReceiptSigner(TokenCipher(tmp_path / name)) for name in ("ours", "theirs"))
     jws = ours.sign(statement(ACTIVE))
     head, payload, signature = jws.split(".")
     _, other, _ = ours.sign(statement(dataclasses.replace(ACTIVE, size=11))).split(".")
@@ -37,11 +37,11 @@ def test_what_others_have_signed_or_changed_is_no_receipt(tmp_path: Path) -> Non
 
 
 def test_an_older_key_verifies_what_it_has_signed_and_a_newer_one_signs(tmp_path: Path) -> None:
-    old = Signer(Vault(tmp_path / "key"))
+    old = ReceiptSigner(TokenCipher(tmp_path / "key"))
     first = old.sign(statement(ACTIVE))
-    Vault(tmp_path / "newer")  # it makes the file
+    TokenCipher(tmp_path / "newer")  # it makes the file
     (tmp_path / "key").write_text((tmp_path / "newer").read_text() + (tmp_path / "key").read_text())
-    both = Signer(Vault(tmp_path / "key"))
+    both = ReceiptSigner(TokenCipher(tmp_path / "key"))
     assert len(both.published["keys"]) == 2
     assert both.sign(statement(ACTIVE)) != first
     assert verify(first, both.published) == verify(both.sign(statement(ACTIVE)), both.published) == statement(ACTIVE)

@@ -10,30 +10,31 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance import config
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.delivery import Presence, Receipt
-from resumable_glance.protocol.upload import Hitch, Image, ImageRequest, Owner
-from resumable_glance.sinks import PIECE, Actor, DeliveryFailed, Source
-from resumable_glance.sinks.directory import DirectorySink
-from resumable_glance.sinks.glance import GlanceSink
-from resumable_glance.testing import BrokenPromise, check_sink
-from resumable_glance.testing.sinks import WatchedSource
+from resumable_glance.images.base import PIECE, Actor, DeliveryFailed, ImageStatus, Presence, Source
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.images.glance.service import GlanceImageService
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Owner
+from resumable_glance.runtime import config
+from tests.contracts import BrokenPromise, check_image_service
+from tests.contracts.images import WatchedSource
 
 ACTOR = Actor(Owner("project", "user"), token="secret", request_id="req-1")
 REQUEST = ImageRequest({"name": "debian", "disk_format": "raw", "container_format": "bare"})
 
 
 def test_the_directory_keeps_the_contract(tmp_path: Path) -> None:
-    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, REQUEST))
+    asyncio.run(check_image_service(DirectoryImageService(tmp_path), ACTOR, REQUEST))
 
 
 def test_the_directory_keeps_the_contract_for_a_store_and_without_a_name(tmp_path: Path) -> None:
-    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, ImageRequest({"disk_format": "raw"}, store="fast")))
+    asyncio.run(
+        check_image_service(DirectoryImageService(tmp_path), ACTOR, ImageRequest({"disk_format": "raw"}, store="fast"))
+    )
 
 
 def test_after_discard_nothing_is_left_even_of_a_delivery_that_broke(tmp_path: Path) -> None:
-    asyncio.run(check_sink(DirectorySink(tmp_path), ACTOR, REQUEST))
+    asyncio.run(check_image_service(DirectoryImageService(tmp_path), ACTOR, REQUEST))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -42,25 +43,25 @@ def test_an_actor_never_shows_its_token() -> None:
 
 
 def test_a_failed_delivery_says_why_and_whether_it_is_final() -> None:
-    failed = DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
+    failed = DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
     assert (failed.trouble.hitch, failed.trouble.detail, failed.final) == (
-        Hitch.IMAGE_GONE,
+        FailureReason.IMAGE_GONE,
         "The image was deleted.",
         True,
     )
-    assert not DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Later.").final
+    assert not DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Later.").final
 
 
 # What the check of the contract must notice
 
 
-class CompleteFromTheStart(DirectorySink):
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+class CompleteFromTheStart(DirectoryImageService):
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         found = await super().receipt(image, actor)
-        return Receipt(Presence.COMPLETE, 0) if found.presence is Presence.AWAITED else found
+        return ImageStatus(Presence.ACTIVE, 0) if found.presence is Presence.QUEUED else found
 
 
-class TakesHalfForTheWhole(DirectorySink):
+class TakesHalfForTheWhole(DirectoryImageService):
     """What Glance does with a body that ends early, if nobody tells it the size."""
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
@@ -72,24 +73,24 @@ class TakesHalfForTheWhole(DirectorySink):
             super()._write(image_id, len(data), WatchedSource(data))
 
 
-class TrustsTheSize(DirectorySink):
+class TrustsTheSize(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         data = b"".join(iter(lambda: source.read(PIECE), b""))
         super()._write(image_id, len(data), WatchedSource(data))
 
 
-class StaysBrokenAfterABreak(DirectorySink):
+class StaysBrokenAfterABreak(DirectoryImageService):
     broken = False
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
         if self.broken:
-            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, "Once broken, for ever broken.")
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Once broken, for ever broken.")
         self.broken = True
         super()._write(image_id, size, source)
         self.broken = False
 
 
-class SwallowsTheBreak(DirectorySink):
+class SwallowsTheBreak(DirectoryImageService):
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         try:
             await super().deliver(image, size, source, actor)
@@ -99,7 +100,7 @@ class SwallowsTheBreak(DirectorySink):
             return
 
 
-class DiesOfTheBreak(DirectorySink):
+class DiesOfTheBreak(DirectoryImageService):
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         try:
             await super().deliver(image, size, source, actor)
@@ -110,17 +111,17 @@ class DiesOfTheBreak(DirectorySink):
             raise
 
 
-class AsksForTooMuch(DirectorySink):
+class AsksForTooMuch(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         super()._write(image_id, size, WatchedSource(source.read(PIECE + 1)))
 
 
-class AsksForEverything(DirectorySink):
+class AsksForEverything(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         super()._write(image_id, size, WatchedSource(source.read(-1)))
 
 
-class ReadsOnAfterABreak(DirectorySink):
+class ReadsOnAfterABreak(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         try:
             super()._write(image_id, size, source)
@@ -130,47 +131,47 @@ class ReadsOnAfterABreak(DirectorySink):
             super()._write(image_id, size, source)
 
 
-class BlocksTheLoop(DirectorySink):
+class BlocksTheLoop(DirectoryImageService):
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         self._write(image.id, size, source)
 
 
-class HashesSomethingElse(DirectorySink):
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+class HashesSomethingElse(DirectoryImageService):
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         found = await super().receipt(image, actor)
-        return Receipt(found.presence, found.size, found.md5, hashlib.sha512(b"else").hexdigest())
+        return ImageStatus(found.presence, found.size, found.md5, hashlib.sha512(b"else").hexdigest())
 
 
-class ForgetsTheMd5(DirectorySink):
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+class ForgetsTheMd5(DirectoryImageService):
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         found = await super().receipt(image, actor)
-        return Receipt(found.presence, found.size, None, found.sha512)
+        return ImageStatus(found.presence, found.size, None, found.sha512)
 
 
-class DescribesNothing(DirectorySink):
+class DescribesNothing(DirectoryImageService):
     async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         pass
 
 
-class DescribesMore(DirectorySink):
+class DescribesMore(DirectoryImageService):
     async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         described = self._described(image.id) or {}
         self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": min_disk or 0})
 
 
-class MiscountsTheSize(DirectorySink):
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+class MiscountsTheSize(DirectoryImageService):
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         found = await super().receipt(image, actor)
-        return Receipt(found.presence, None if found.size is None else found.size + 1, found.md5, found.sha512)
+        return ImageStatus(found.presence, None if found.size is None else found.size + 1, found.md5, found.sha512)
 
 
-class RefusesTheEmptyImage(DirectorySink):
+class RefusesTheEmptyImage(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         if size:
             super()._write(image_id, size, source)
 
 
-class GivesBackLess(DirectorySink):
+class GivesBackLess(DirectoryImageService):
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         whole = await super().content(image, actor)
 
@@ -181,67 +182,67 @@ class GivesBackLess(DirectorySink):
         return less()
 
 
-class ForgetsWhatItIs(DirectorySink):
+class ForgetsWhatItIs(DirectoryImageService):
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         found = await super().properties(image, actor)
         return None if found is None else {"name": found.get("name")}
 
 
-class TellsOfItsState(DirectorySink):
+class TellsOfItsState(DirectoryImageService):
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         found = await super().properties(image, actor)
         return None if found is None else {**found, "id": image.id}
 
 
-class RemembersWhatIsGone(DirectorySink):
+class RemembersWhatIsGone(DirectoryImageService):
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         return await super().properties(image, actor) or {}
 
 
-class DiscardsNothing(DirectorySink):
+class DiscardsNothing(DirectoryImageService):
     async def discard(self, image: Image, actor: Actor) -> None:
         pass
 
 
-class DiscardsOnlyOnce(DirectorySink):
+class DiscardsOnlyOnce(DirectoryImageService):
     async def discard(self, image: Image, actor: Actor) -> None:
         if self._described(image.id) is None:
-            raise DeliveryFailed(Hitch.IMAGE_GONE, "It is gone.")
+            raise DeliveryFailed(FailureReason.IMAGE_GONE, "It is gone.")
         await super().discard(image, actor)
 
 
-class BringsImagesBack(DirectorySink):
+class BringsImagesBack(DirectoryImageService):
     def _write(self, image_id: str, size: int, source: Source) -> None:
         if self._described(image_id) is None:
             self._describe(image_id, {"id": image_id, "status": "queued"})
         super()._write(image_id, size, source)
 
 
-class AdoptsWhatIsNotThere(DirectorySink):
+class AdoptsWhatIsNotThere(DirectoryImageService):
     def _adopted(self, image_id: str, store: str | None) -> Image:
         return Image(image_id, None, store, adopted=True)
 
 
-class AdoptsWhatIsActive(DirectorySink):
+class AdoptsWhatIsActive(DirectoryImageService):
     def _adopted(self, image_id: str, store: str | None) -> Image:
         if self._described(image_id) is None:
             raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
         return Image(image_id, None, store, adopted=True)
 
 
-class AdoptsByCopying(DirectorySink):
+class AdoptsByCopying(DirectoryImageService):
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image = await super().prepare(request, size, actor)
         return image if not image.adopted else await super().prepare(REQUEST, size, actor)
 
 
-class TakesTheAdoptedForItsOwn(DirectorySink):
+class TakesTheAdoptedForItsOwn(DirectoryImageService):
     def _adopted(self, image_id: str, store: str | None) -> Image:
         found = super()._adopted(image_id, store)
         return Image(found.id, found.name, found.store)
 
 
-class RefusesForTheWrongReason(DirectorySink):
+class RefusesForTheWrongReason(DirectoryImageService):
     def _adopted(self, image_id: str, store: str | None) -> Image:
         try:
             return super()._adopted(image_id, store)
@@ -249,25 +250,25 @@ class RefusesForTheWrongReason(DirectorySink):
             raise Refused(Reason.FORBIDDEN, "No.") from None
 
 
-class MakesOneImageForAll(DirectorySink):
+class MakesOneImageForAll(DirectoryImageService):
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image_id = str(uuid.UUID(int=7))
         self._describe(image_id, {"id": image_id, "status": "queued"})
         return Image(image_id, "debian")
 
 
-class ForgetsTheName(DirectorySink):
+class ForgetsTheName(DirectoryImageService):
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image = await super().prepare(request, size, actor)
         return Image(image.id, None, image.store, image.adopted)
 
 
-class TakesImportsForUploads(DirectorySink):
+class TakesImportsForUploads(DirectoryImageService):
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         return await super().prepare(ImageRequest(request.properties, request.image_id, request.store), size, actor)
 
 
-class SaysNothing(DirectorySink):
+class SaysNothing(DirectoryImageService):
     async def check(self) -> str:
         return ""
 
@@ -275,31 +276,31 @@ class SaysNothing(DirectorySink):
 SABOTEURS = [
     each
     for each in list(globals().values())
-    if isinstance(each, type) and issubclass(each, DirectorySink) and each is not DirectorySink
+    if isinstance(each, type) and issubclass(each, DirectoryImageService) and each is not DirectoryImageService
 ]
 
 
 @pytest.mark.parametrize("saboteur", SABOTEURS)
-def test_the_check_notices_a_sink_that_breaks_its_word(saboteur: type[DirectorySink], tmp_path: Path) -> None:
+def test_the_check_notices_a_sink_that_breaks_its_word(saboteur: type[DirectoryImageService], tmp_path: Path) -> None:
     expected = (BrokenPromise, DeliveryFailed) if saboteur in {DiscardsOnlyOnce, StaysBrokenAfterABreak} else None
     with pytest.raises(expected or BrokenPromise):
-        asyncio.run(check_sink(saboteur(tmp_path), ACTOR, REQUEST))
+        asyncio.run(check_image_service(saboteur(tmp_path), ACTOR, REQUEST))
 
 
-class SlowToNotice(DirectorySink):
+class SlowToNotice(DirectoryImageService):
     """Glance shows `saving` for a moment after its client went away: that is no broken promise."""
 
     busy = 0
 
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         found = await super().receipt(image, actor)
         self.busy += 1
-        awaited = found.presence is Presence.AWAITED
-        return Receipt(Presence.BUSY) if awaited and self.busy % 3 == 0 else found
+        awaited = found.presence is Presence.QUEUED
+        return ImageStatus(Presence.SAVING) if awaited and self.busy % 3 == 0 else found
 
 
 def test_the_check_waits_for_a_sink_that_is_busy_for_a_moment(tmp_path: Path) -> None:
-    asyncio.run(check_sink(SlowToNotice(tmp_path), ACTOR, REQUEST))
+    asyncio.run(check_image_service(SlowToNotice(tmp_path), ACTOR, REQUEST))
 
 
 # The directory
@@ -309,7 +310,7 @@ def test_an_image_is_a_file_and_a_description_as_glance_would_show_it(tmp_path: 
     data = os.urandom(PIECE + 1)
 
     async def scenario() -> Image:
-        sink = DirectorySink(tmp_path)
+        sink = DirectoryImageService(tmp_path)
         image = await sink.prepare(REQUEST, len(data), ACTOR)
         await sink.deliver(image, len(data), WatchedSource(data), ACTOR)
         return image
@@ -330,7 +331,7 @@ def test_an_image_is_a_file_and_a_description_as_glance_would_show_it(tmp_path: 
 
 def test_a_delivery_into_an_image_that_is_gone_is_final(tmp_path: Path) -> None:
     async def scenario() -> None:
-        sink = DirectorySink(tmp_path)
+        sink = DirectoryImageService(tmp_path)
         image = await sink.prepare(REQUEST, 1, ACTOR)
         await sink.discard(image, ACTOR)
         await sink.deliver(image, 1, WatchedSource(b"x"), ACTOR)
@@ -346,24 +347,24 @@ SOME_ID = uuid.UUID("0b9f6a0c-6f6e-4b1e-9d6a-2f0a54c1f3de")
 @pytest.mark.parametrize("image_id", ["../../etc/passwd", "", "x", str(SOME_ID).upper(), f"{SOME_ID}\n"])
 def test_what_is_no_image_id_never_becomes_a_path(tmp_path: Path, image_id: str) -> None:
     with pytest.raises(Refused) as refused:
-        asyncio.run(DirectorySink(tmp_path).prepare(ImageRequest(image_id=image_id), 1, ACTOR))
+        asyncio.run(DirectoryImageService(tmp_path).prepare(ImageRequest(image_id=image_id), 1, ACTOR))
     assert refused.value.reason is Reason.IMAGE_UNKNOWN
 
 
 def test_a_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
-    DirectorySink(tmp_path / "one" / "two")
+    DirectoryImageService(tmp_path / "one" / "two")
     assert (tmp_path / "one" / "two").is_dir()
 
 
 def test_a_directory_that_cannot_be_written_is_found_by_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = DirectorySink(tmp_path)
+    sink = DirectoryImageService(tmp_path)
     assert str(tmp_path) in asyncio.run(sink.check())
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DeliveryFailed) as failed:
         asyncio.run(sink.check())
-    assert failed.value.trouble.hitch is Hitch.SINK_UNAVAILABLE
+    assert failed.value.trouble.hitch is FailureReason.IMAGE_SERVICE_UNAVAILABLE
 
 
 def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Path) -> None:
@@ -374,7 +375,7 @@ def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Pat
     file = tmp_path / "service.conf"
     file.write_text("[glance]\nendpoint_override = http://127.0.0.1:1\ntimeout = 7\ncafile = /glance.pem\n")
     _, conf = config.load([str(file)])
-    sink = GlanceSink(conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1, saving_time=600)
+    sink = GlanceImageService(conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1, glance_timeout=600)
     session = sink._client(Actor(Owner("project", "user"), "token")).http_client.session
     assert (session.timeout, session.verify) == (7.0, "/glance.pem")
 
@@ -392,7 +393,7 @@ def test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete(
         fsync(descriptor)
 
     async def delivered() -> Image:
-        sink = DirectorySink(tmp_path)
+        sink = DirectoryImageService(tmp_path)
         image = await sink.prepare(REQUEST, 3, ACTOR)
         await sink.deliver(image, 3, WatchedSource(b"abc"), ACTOR)
         return image
@@ -415,7 +416,7 @@ def test_an_image_that_was_discarded_from_the_directory_stays_away_after_a_power
         fsync(descriptor)
 
     async def discarded() -> None:
-        sink = DirectorySink(tmp_path)
+        sink = DirectoryImageService(tmp_path)
         await sink.discard(await sink.prepare(REQUEST, 3, ACTOR), ACTOR)
 
     monkeypatch.setattr(os, "fsync", watched)

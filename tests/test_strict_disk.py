@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.scratch.local import LocalScratch
-from resumable_glance.testing import check_scratch
+from resumable_glance.storage.local import LocalStorage
+from tests.contracts import check_storage
 from tests.reliability import aftermath
 from tests.reliability.aftermath import SECTOR, Aftermath
 from tests.reliability.strict_disk import ROOT, StrictDisk
@@ -21,7 +21,7 @@ NEW = StrictDisk.O_RDWR | StrictDisk.O_CREAT
 
 def test_scratch_keeps_its_contract_on_the_strict_disk() -> None:
     disk = StrictDisk()
-    live(disk, lambda: check_scratch(LocalScratch(ROOT / "scratch")), random.Random(1))
+    live(disk, lambda: check_storage(LocalStorage(ROOT / "scratch")), random.Random(1))
     assert not disk.trespasses
 
 

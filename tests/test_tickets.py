@@ -14,28 +14,29 @@ from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.auth import Identity, Reach
-from resumable_glance.auth.ticket import LONGEST, RIGHTS, TicketGate, Tickets
-from resumable_glance.auth.vault import Vault
+from resumable_glance.auth.base import Identity, UploadScope
+from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.tickets import LONGEST, RIGHTS, TicketAuthenticator, Tickets
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import (
+from resumable_glance.model.commands import (
     Append,
+    Cancel,
     Chunk,
     Command,
     Create,
     Created,
-    Discard,
-    Inspect,
+    Get,
+    IssueTicket,
     Join,
+    List,
     Read,
-    Renew,
-    Renewed,
-    Revoke,
-    Survey,
+    RevokeTickets,
+    TicketIssued,
 )
-from resumable_glance.protocol.upload import Event, Hitch, Owner, State, Trouble, Upload
-from resumable_glance.testing import check_gate
+from resumable_glance.model.states import Event, State
+from resumable_glance.model.upload import FailureReason, LastError, Owner, Upload
 from tests import tus_wire
+from tests.contracts import check_authenticator
 from tests.launcher import ProjectGate, token
 from tests.rig import CONTENT, IMAGE, SIZE, Pieces, Rig, Waiting, refusal, rig
 from tests.service import Service, development
@@ -63,7 +64,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def tickets(key_file: Path, clock: Clock | None = None) -> Tickets:
-    return Tickets(Vault(key_file), LIFETIME, clock or Clock())
+    return Tickets(TokenCipher(key_file), LIFETIME, clock or Clock())
 
 
 def refused(work: Tickets, value: str) -> Reason:
@@ -80,7 +81,7 @@ def test_a_ticket_is_its_upload_owner_generation_and_end(key_file: Path) -> None
     ticket = tickets(key_file, clock).issue(upload(7, generation=3))
     assert ticket.expires_at == clock.now + LIFETIME
     identity = tickets(key_file, clock).read(ticket.value)  # of another start of the service
-    assert identity == Identity(OWNER.owner, None, clock.now + LIFETIME, Reach(upload(7).id, 3), may=RIGHTS)
+    assert identity == Identity(OWNER.owner, None, clock.now + LIFETIME, UploadScope(upload(7).id, 3), may=RIGHTS)
 
 
 def test_a_ticket_is_good_until_its_end_and_not_then(key_file: Path) -> None:
@@ -150,11 +151,11 @@ def test_a_new_key_signs_and_the_old_one_is_believed_until_it_is_taken_away(key_
 
 
 def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
-    Vault(key_file)
+    TokenCipher(key_file)
     rotate(key_file)
-    vault = Vault(key_file)
+    vault = TokenCipher(key_file)
     ours, others = vault.derived("tickets"), vault.derived("something else")
-    assert ours == Vault(key_file).derived("tickets")
+    assert ours == TokenCipher(key_file).derived("tickets")
     assert len({*ours, *others, *vault._secrets}) == 6
     assert {len(each) for each in ours} == {32}
 
@@ -163,19 +164,19 @@ def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
 
 
 def test_the_gate_keeps_the_contract_with_a_ticket_and_with_a_token(key_file: Path) -> None:
-    made = Tickets(Vault(key_file), LIFETIME)
-    gate = TicketGate(made, ProjectGate())
+    made = Tickets(TokenCipher(key_file), LIFETIME)
+    gate = TicketAuthenticator(made, ProjectGate())
     good = {"authorization": f"Bearer {made.issue(upload()).value}"}
-    over = Tickets(Vault(key_file), -1).issue(upload()).value
+    over = Tickets(TokenCipher(key_file), -1).issue(upload()).value
     bad = [{}, {"authorization": "Bearer"}, {"authorization": "Bearer x"}, {"authorization": f"Basic {over}"}]
-    asyncio.run(check_gate(gate, good, [*bad, {"authorization": f"Bearer {over}"}]))
-    asyncio.run(check_gate(gate, {"x-auth-token": token("ada")["X-Auth-Token"]}, bad))
+    asyncio.run(check_authenticator(gate, good, [*bad, {"authorization": f"Bearer {over}"}]))
+    asyncio.run(check_authenticator(gate, {"x-auth-token": token("ada")["X-Auth-Token"]}, bad))
 
 
 def test_who_shows_both_is_admitted_by_the_ticket_alone(key_file: Path) -> None:
-    made = Tickets(Vault(key_file), LIFETIME)
+    made = Tickets(TokenCipher(key_file), LIFETIME)
     headers = {"authorization": f"BEARER  {made.issue(upload()).value}", "x-auth-token": token("ada")["X-Auth-Token"]}
-    assert asyncio.run(TicketGate(made, ProjectGate()).admit(headers)).only == Reach(upload().id, 0)
+    assert asyncio.run(TicketAuthenticator(made, ProjectGate()).admit(headers)).only == UploadScope(upload().id, 0)
 
 
 # What it opens
@@ -198,10 +199,10 @@ async def kept(here: Rig, upload_id: str) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "command", [Append("", Chunk(0, 10), SIZE), Inspect(""), Discard("")], ids=lambda c: type(c).__name__
+    "command", [Append("", Chunk(0, 10), SIZE), Get(""), Cancel("")], ids=lambda c: type(c).__name__
 )
 def test_a_ticket_of_another_upload_is_told_what_is_told_of_one_that_does_not_exist(
-    tmp_path: Path, command: Append | Inspect | Discard
+    tmp_path: Path, command: Append | Get | Cancel
 ) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
@@ -223,8 +224,10 @@ def test_a_ticket_opens_nothing_that_only_a_token_does(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             mine, holder = await created(here)
             other, _ = await created(here)
-            commands: list[Command] = [Create(1, IMAGE), Create(1, None), Survey(10), Join((mine,), IMAGE)]
-            commands += [kind(each) for kind in (Read, Renew, Revoke) for each in (mine, other, "a-" + 32 * "0")]
+            commands: list[Command] = [Create(1, IMAGE), Create(1, None), List(10), Join((mine,), IMAGE)]
+            commands += [
+                kind(each) for kind in (Read, IssueTicket, RevokeTickets) for each in (mine, other, "a-" + 32 * "0")
+            ]
             for command in commands:
                 assert await refusal(here.uploads.perform(command, holder, Pieces())) is Reason.FORBIDDEN
             assert (await here.catalog.get(mine)).generation == 0  # type: ignore[union-attr]
@@ -239,12 +242,12 @@ def test_revoked_tickets_open_nothing_and_a_new_one_goes_on(tmp_path: Path) -> N
             other, unharmed = await created(here)
             append, body = chunk(upload_id, 0, 100)
             await here.uploads.perform(append, holder, body)
-            await here.uploads.perform(Revoke(upload_id), OWNER, Pieces())
-            for command in (Inspect(upload_id), chunk(upload_id)[0], Discard(upload_id)):
+            await here.uploads.perform(RevokeTickets(upload_id), OWNER, Pieces())
+            for command in (Get(upload_id), chunk(upload_id)[0], Cancel(upload_id)):
                 assert await refusal(here.uploads.perform(command, holder, Pieces())) is Reason.TICKET_EXPIRED
-            await here.uploads.perform(Inspect(other), unharmed, Pieces())
-            renewed = await here.uploads.perform(Renew(upload_id), OWNER, Pieces())
-            assert isinstance(renewed, Renewed)
+            await here.uploads.perform(Get(other), unharmed, Pieces())
+            renewed = await here.uploads.perform(IssueTicket(upload_id), OWNER, Pieces())
+            assert isinstance(renewed, TicketIssued)
             again = here.uploads.tickets.read(renewed.ticket.value)
             append, body = chunk(upload_id)
             await here.uploads.perform(append, again, body)
@@ -260,7 +263,7 @@ def test_a_chunk_that_runs_when_its_ticket_is_revoked_is_ended_with_its_bytes_ke
             body = Waiting(CONTENT[:1000])
             running = asyncio.create_task(here.uploads.perform(chunk(upload_id)[0], holder, body))
             await asyncio.wait_for(body.waits.wait(), 10)
-            await here.uploads.perform(Revoke(upload_id), OWNER, Pieces())
+            await here.uploads.perform(RevokeTickets(upload_id), OWNER, Pieces())
             assert await refusal(asyncio.wait_for(running, 10)) is Reason.TICKET_EXPIRED
             assert (await here.catalog.get(upload_id)).offset == 1000  # type: ignore[union-attr]
 
@@ -272,7 +275,7 @@ def test_nobody_but_the_owner_renews_or_revokes(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id, _ = await created(here)
             for stranger in (Owner("other", "user"), Owner("project", "else")):
-                for command in (Renew(upload_id), Revoke(upload_id)):
+                for command in (IssueTicket(upload_id), RevokeTickets(upload_id)):
                     work = here.uploads.perform(command, Identity(stranger, "theirs"), Pieces())
                     assert await refusal(work) is Reason.UNKNOWN_UPLOAD
             assert await kept(here, upload_id) == OWNER.token
@@ -284,9 +287,9 @@ def test_there_is_no_ticket_for_what_has_ended(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id, holder = await created(here)
-            await here.uploads.perform(Discard(upload_id), holder, Pieces())
-            assert await refusal(here.uploads.perform(Renew(upload_id), OWNER, Pieces())) is Reason.CANCELLED
-            assert await refusal(here.uploads.perform(Inspect(upload_id), holder, Pieces())) is Reason.CANCELLED
+            await here.uploads.perform(Cancel(upload_id), holder, Pieces())
+            assert await refusal(here.uploads.perform(IssueTicket(upload_id), OWNER, Pieces())) is Reason.CANCELLED
+            assert await refusal(here.uploads.perform(Get(upload_id), holder, Pieces())) is Reason.CANCELLED
 
     asyncio.run(scenario())
 
@@ -301,7 +304,7 @@ def test_who_seals_with_a_ticket_leaves_the_owners_token_for_the_handoff(tmp_pat
             append, body = chunk(upload_id)
             await here.uploads.perform(append, holder, body)
             assert await kept(here, upload_id) == OWNER.token
-            await here.uploads.perform(Renew(upload_id), Identity(OWNER.owner, "a-fresh-token"), Pieces())
+            await here.uploads.perform(IssueTicket(upload_id), Identity(OWNER.owner, "a-fresh-token"), Pieces())
             assert await kept(here, upload_id) == "a-fresh-token"
 
     asyncio.run(scenario())
@@ -315,15 +318,15 @@ def test_a_handoff_that_waits_for_a_token_goes_on_when_the_owner_renews_and_not_
             upload_id, holder = await created(here)
             append, body = chunk(upload_id)
             await here.uploads.perform(append, holder, body)
-            trouble, later = Trouble(Hitch.TOKEN_EXPIRED, "A sentence."), here.now + 30
+            trouble, later = LastError(FailureReason.TOKEN_EXPIRED, "A sentence."), here.now + 30
             await here.catalog.happen(upload_id, Event.STARTED, here.now, attempts=1)
             changes = {"trouble": trouble, "next_attempt_at": later}
             await here.catalog.happen(upload_id, Event.POSTPONED, here.now, **changes)
-            await here.uploads.perform(Inspect(upload_id), holder, Pieces())
+            await here.uploads.perform(Get(upload_id), holder, Pieces())
             waiting = await here.catalog.get(upload_id)
             assert waiting is not None
             assert (waiting.next_attempt_at, await kept(here, upload_id)) == (later, OWNER.token)
-            await here.uploads.perform(Renew(upload_id), Identity(OWNER.owner, "a-fresh-token"), Pieces())
+            await here.uploads.perform(IssueTicket(upload_id), Identity(OWNER.owner, "a-fresh-token"), Pieces())
             assert await kept(here, upload_id) == "a-fresh-token"
             await here.reaches(upload_id, State.ACTIVE)
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.dialects import Head, problems, tus
+from resumable_glance.api.protocols import problems, tus
+from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Create, Join, Surveyed
-from resumable_glance.protocol.digests import LENGTHS
-from resumable_glance.protocol.upload import known
+from resumable_glance.model.commands import Append, Create, Join, Listed
+from resumable_glance.model.digests import LENGTHS
+from resumable_glance.model.upload import known
 from tests.dialect_vectors import Vector, Vectors, head, written
 
 VECTORS = Vectors("tus.json", tus)
@@ -149,7 +150,7 @@ def test_whoever_sends_another_media_type_is_told_the_right_one() -> None:
 
 
 def test_tus_knows_no_lists_and_has_nothing_to_say_of_one() -> None:
-    reply = tus.render(Surveyed(()), PLACE)
+    reply = tus.render(Listed(()), PLACE)
     assert (reply.status, reply.document, reply.headers) == (204, None, {"Tus-Resumable": "1.0.0"})
 
 

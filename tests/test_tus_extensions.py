@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from resumable_glance.dialects.tus import EXTENSIONS
+from resumable_glance.api.protocols.tus import EXTENSIONS
 from tests.service import Service, development
 from tests.wire import Client, reason
 

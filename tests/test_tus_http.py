@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from resumable_glance.dialects import tus
+from resumable_glance.api.protocols import tus
 from tests.images import looks_like_qcow2
 from tests.service import Service, development
 from tests.wire import Client, reason

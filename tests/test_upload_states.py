@@ -6,26 +6,19 @@ import itertools
 import pytest
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import (
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import (
     ENDED,
     HOLDING_SCRATCH,
     TRANSITIONS,
     WITH_HANDOFF,
     Event,
-    Extent,
-    Hitch,
     IllegalTransition,
-    Image,
-    Owner,
     State,
-    Upload,
-    check_alive,
     follow,
-    known,
-    lapsed,
 )
+from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, check_alive, known, lapsed
 
 ENDS = {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 UPLOAD = Upload(
@@ -100,7 +93,7 @@ def test_a_cancelled_upload_stays_cancelled() -> None:
 
 
 def test_a_failed_upload_is_tried_again_or_cancelled() -> None:
-    assert {event for (state, event) in TRANSITIONS if state is State.FAILED} == {Event.RETRIED, Event.DISCARDED}
+    assert {event for (state, event) in TRANSITIONS if state is State.FAILED} == {Event.RETRIED, Event.CANCELLED}
 
 
 def test_every_state_can_be_reached() -> None:
@@ -112,14 +105,14 @@ def test_active_cancelled_and_expired_are_the_ends() -> None:
 
 
 def test_what_clients_are_told_of_troubles_keeps_its_values() -> None:
-    assert {each.value for each in Hitch} >= set(
-        "sink-unavailable token-expired image-busy image-gone image-refused over-quota digest-mismatch receipt-differs "
+    assert {each.value for each in FailureReason} >= set(
+        "image-service-unavailable token-expired image-busy image-gone image-refused over-quota digest-mismatch image-differs "
         "scratch-unreadable scratch-differs scratch-lost internal-error".split()
     )
 
 
 def test_an_upload_expires_only_while_it_is_receiving() -> None:
-    assert [pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED] == [(State.RECEIVING, Event.LAPSED)]
+    assert [pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED] == [(State.RECEIVING, Event.EXPIRED)]
 
 
 def test_whatever_is_not_at_an_end_holds_scratch() -> None:

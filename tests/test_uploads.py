@@ -12,26 +12,18 @@ import pytest
 import sqlalchemy as sa
 import xxhash
 
-from resumable_glance.auth import Identity
-from resumable_glance.catalog import Catalog
+from resumable_glance.auth.base import Identity
+from resumable_glance.catalog.uploads import Catalog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.leases import Body
-from resumable_glance.protocol.commands import (
-    Append,
-    Chunk,
-    Create,
-    Created,
-    Discard,
-    Inspect,
-    Survey,
-    Surveyed,
-)
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Hitch, Image, Owner, State, Upload, known
-from resumable_glance.scratch.memory import MemoryScratch
-from resumable_glance.sinks import Actor
-from resumable_glance.sinks.directory import DirectorySink
+from resumable_glance.images.base import Actor
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Get, List, Listed
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, known
+from resumable_glance.uploads.write_locks import Body
+from tests.fakes.memory_storage import MemoryStorage
 from tests.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, Waiting, refusal, rig
 
 
@@ -48,7 +40,7 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
             await here.uploads.janitor.tidy()
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.EXPIRED
-            assert await refusal(here.uploads.perform(Discard(upload_id), ME, Pieces())) is Reason.EXPIRED
+            assert await refusal(here.uploads.perform(Cancel(upload_id), ME, Pieces())) is Reason.EXPIRED
             assert await here.files() == set()
             assert list(here.images.iterdir()) == [], "the queued image is left behind"
 
@@ -76,7 +68,7 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
 
 
 def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_path: Path) -> None:
-    class SlowSink(DirectorySink):
+    class SlowSink(DirectoryImageService):
         """Takes its time to remove an image, as Glance does."""
 
         async def discard(self, image: Image, actor: Actor) -> None:
@@ -117,9 +109,9 @@ def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_
             upload = (await here.inspect(upload_id)).upload
             assert upload.state is State.FAILED
             assert upload.trouble is not None
-            assert upload.trouble.hitch is Hitch.SCRATCH_LOST
+            assert upload.trouble.hitch is FailureReason.SCRATCH_LOST
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST, "and not that it has all of its bytes"
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
 
     asyncio.run(scenario())
 
@@ -211,7 +203,7 @@ def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
 
 def test_a_start_frees_what_a_crash_left_on_scratch_and_nothing_else(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryScratch()
+        scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
             unfinished, done = await here.create(), await here.create(0)
             await here.reaches(done, State.ACTIVE)
@@ -229,10 +221,10 @@ def test_another_owner_can_not_tell_an_upload_from_one_that_does_not_exist(tmp_p
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             for other in (Owner("project", "other"), Owner("other", "user")):
-                for command in (Inspect(upload_id), Discard(upload_id), Append(upload_id, Chunk(0, 10), SIZE)):
+                for command in (Get(upload_id), Cancel(upload_id), Append(upload_id, Chunk(0, 10), SIZE)):
                     work = here.uploads.perform(command, Identity(other), Pieces(b"x" * 10))
                     assert await refusal(work) is Reason.UNKNOWN_UPLOAD
-                assert await here.uploads.perform(Survey(10), Identity(other), Pieces()) == Surveyed(())
+                assert await here.uploads.perform(List(10), Identity(other), Pieces()) == Listed(())
             assert (await here.inspect(upload_id)).upload.received == 0
 
     asyncio.run(scenario())
@@ -252,7 +244,7 @@ def test_when_scratch_fails_what_was_acknowledged_stays_and_the_upload_goes_on(
     tmp_path: Path, operation: str, number: int, expected: Reason
 ) -> None:
     async def scenario() -> None:
-        scratch = MemoryScratch()
+        scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
@@ -270,7 +262,7 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
     """SQLite itself says so here: it is forbidden to grow."""
 
     async def scenario() -> None:
-        scratch = MemoryScratch()
+        scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
@@ -305,7 +297,7 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
 
 def test_a_creation_that_scratch_fails_leaves_no_image_behind(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryScratch()
+        scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
             scratch.faults["create"] = errno.ENOSPC
             assert await refusal(here.create()) is Reason.NO_SPACE
@@ -522,7 +514,7 @@ def test_whoever_does_not_own_an_upload_takes_nothing_over(tmp_path: Path, takin
             upload_id = await here.create()
             running = await here.begun(upload_id, Chunk(0, None, in_order=True))
             other = Identity(Owner("project", "other"))
-            for command in (Inspect(upload_id, taking_over), Append(upload_id, Chunk(0, None, in_order=True))):
+            for command in (Get(upload_id, taking_over), Append(upload_id, Chunk(0, None, in_order=True))):
                 assert await refusal(here.uploads.perform(command, other, Pieces())) is Reason.UNKNOWN_UPLOAD
             assert not running.done()
             await here.uploads.close()
@@ -611,7 +603,7 @@ def test_a_first_chunk_that_can_not_be_taken_refuses_the_creation_and_leaves_not
 
 def test_a_creation_whose_first_chunk_scratch_fails_leaves_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryScratch()
+        scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
             scratch.faults["write"] = errno.ENOSPC
             assert await refusal(created(here, Chunk(0, None, in_order=True), CONTENT)) is Reason.NO_SPACE
@@ -672,7 +664,7 @@ def test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_no
             async with asyncio.timeout(30):
                 while (upload := (await here.inspect(upload_id)).upload).trouble is None:
                     await asyncio.sleep(0.01)
-            assert (upload.state, upload.trouble.hitch) == (State.SEALED, Hitch.SCRATCH_UNREADABLE)
+            assert (upload.state, upload.trouble.hitch) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
             assert str(tmp_path) not in upload.trouble.detail
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from oslo_utils.imageutils.format_inspector import FileInspector
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.inspection import HEAD, Head, Inspection, Objection, Rules, judged
-from resumable_glance.protocol.commands import Append, Appended, Chunk, Create, Created, Discard, Join
-from resumable_glance.protocol.upload import Format, Hitch, ImageRequest, State, Upload, Verdict
+from resumable_glance.images.inspection import HEAD, Head, ImageRejected, Inspection, Rules, judged
+from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Create, Created, Join
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, Format, ImageRequest, InspectionState, Upload
 from tests import images, verdicts
 from tests.chaos import BadLink
 from tests.cloud import DEMO, Cloud
@@ -38,7 +39,7 @@ AUTO = ImageRequest({"name": "test", "disk_format": "auto", "container_format": 
 
 def of(case: Case) -> tuple[bytes, Format]:
     content = case.make().read_bytes()
-    return content, Format(case.declared, case.detected, case.virtual_size or len(content), Verdict.GIVEN)
+    return content, Format(case.declared, case.detected, case.virtual_size or len(content), InspectionState.FINAL)
 
 
 # What is said of images
@@ -48,13 +49,13 @@ def of(case: Case) -> tuple[bytes, Format]:
 def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) -> None:
     content, expected = of(case)
     if case.refused is not None and not case.open:
-        with pytest.raises(Objection) as objection:
+        with pytest.raises(ImageRejected) as objection:
             judged(content[:HEAD], Format(case.declared), len(content), RULES)
         assert objection.value.hitch is case.refused
         return
     found = judged(content[:HEAD], Format(case.declared), len(content), RULES)
     assert (found.declared, found.detected) == (case.declared, case.detected)
-    assert found.verdict is (Verdict.OPEN if case.open else Verdict.GIVEN)
+    assert found.verdict is (InspectionState.PARTIAL if case.open else InspectionState.FINAL)
     assert found.virtual_size in ({None, expected.virtual_size} if case.open else {expected.virtual_size})
 
 
@@ -69,7 +70,7 @@ def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
     gc.disable()
     try:
         before = inspectors()
-        with contextlib.suppress(Objection):
+        with contextlib.suppress(ImageRejected):
             judged(bytes(HEAD), Format(declared), HEAD, RULES)
         assert inspectors() == before
     finally:
@@ -83,7 +84,7 @@ def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
     for start in range(0, len(content), 100_000):
         inspection.feed(content[start : start + 100_000])
     if case.refused is not None:
-        with pytest.raises(Objection) as objection:
+        with pytest.raises(ImageRejected) as objection:
             inspection.found()
         assert objection.value.hitch is case.refused
     else:
@@ -110,10 +111,10 @@ def test_what_is_not_declared_is_found_out_with_the_smallest_disk_for_it(
 def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None:
     content = images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB).read_bytes()
     size = len(content)
-    assert judged(content[:HEAD], Format("qcow2"), size, Rules(largest=4 * 1024 * MIB)).verdict is Verdict.GIVEN
-    with pytest.raises(Objection) as objection:
+    assert judged(content[:HEAD], Format("qcow2"), size, Rules(largest=4 * 1024 * MIB)).verdict is InspectionState.FINAL
+    with pytest.raises(ImageRejected) as objection:
         judged(content[:HEAD], Format("qcow2"), size, Rules(largest=4 * 1024 * MIB - 1))
-    assert objection.value.hitch is Hitch.DISK_TOO_LARGE
+    assert objection.value.hitch is FailureReason.DISK_TOO_LARGE
 
 
 def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
@@ -121,9 +122,9 @@ def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
     assert judged(qcow2[:HEAD], Format("vmdk"), len(qcow2), Rules(must_match=False)).detected == "qcow2"
     disk = bytearray(images.raw_disk(4 * MIB).read_bytes())
     disk[446] = 0x55  # no boot flag that there is
-    with pytest.raises(Objection) as objection:
+    with pytest.raises(ImageRejected) as objection:
         judged(bytes(disk[:HEAD]), Format("raw"), len(disk), RULES)
-    assert objection.value.hitch is Hitch.UNSAFE_IMAGE
+    assert objection.value.hitch is FailureReason.UNSAFE_IMAGE
     for declared, rules in (("raw", Rules(lenient=frozenset({"mbr"}))), ("aki", Rules(must_match=False))):
         assert judged(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
 
@@ -131,10 +132,12 @@ def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
 def test_two_formats_at_once_are_a_trick() -> None:
     both = bytearray(images.qcow2(8 * MIB).read_bytes())
     both[510:512] = b"\x55\xaa"
-    with pytest.raises(Objection) as objection:
+    with pytest.raises(ImageRejected) as objection:
         judged(bytes(both[:HEAD]), Format("qcow2"), len(both), RULES)
-    assert objection.value.hitch is Hitch.FORMAT_MISMATCH
-    assert judged(bytes(both[:HEAD]), Format("qcow2"), len(both), Rules(must_match=False)).verdict is Verdict.GIVEN
+    assert objection.value.hitch is FailureReason.FORMAT_MISMATCH
+    assert (
+        judged(bytes(both[:HEAD]), Format("qcow2"), len(both), Rules(must_match=False)).verdict is InspectionState.FINAL
+    )
 
 
 MAGIC = [
@@ -163,7 +166,7 @@ def test_whatever_the_bytes_are_there_is_a_format_or_an_objection(
     for size in (len(content) + more, None):
         try:
             found = judged(content, Format(declared), size, RULES)
-        except Objection as objection:
+        except ImageRejected as objection:
             assert objection.detail
         else:
             assert found.virtual_size is None or found.virtual_size >= 0
@@ -180,21 +183,21 @@ def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
     inspection = Inspection(Format(case.declared), len(content), RULES)
     inspection.feed(bytes(content))
     try:
-        assert inspection.found().verdict is Verdict.GIVEN
-    except Objection as objection:
-        assert objection.hitch in {Hitch.FORMAT_MISMATCH, Hitch.UNSAFE_IMAGE}
+        assert inspection.found().verdict is InspectionState.FINAL
+    except ImageRejected as objection:
+        assert objection.hitch in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
 
 
 def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
     large = Head(Format("qcow2"), 10 * MIB, RULES)
     assert large.length == HEAD
-    with pytest.raises(Objection):
+    with pytest.raises(ImageRejected):
         large.judge(bytes(HEAD))
     assert large.found is None
     small = Head(Format("raw"), 10, RULES)
     assert small.length == 10
     small.judge(b"0123456789")
-    assert small.found == Format("raw", "raw", 10, Verdict.GIVEN)
+    assert small.found == Format("raw", "raw", 10, InspectionState.FINAL)
 
 
 # When it is said
@@ -229,7 +232,7 @@ async def sent(here: Rig, upload_id: str, start: int, content: bytes, **more: An
     return outcome.upload
 
 
-async def assert_failed(here: Rig, upload_id: str, hitch: Hitch) -> None:
+async def assert_failed(here: Rig, upload_id: str, hitch: FailureReason) -> None:
     upload = (await here.inspect(upload_id)).upload
     assert (upload.state, upload.trouble and upload.trouble.hitch) == (State.FAILED, hitch)
 
@@ -246,12 +249,12 @@ def test_a_chunk_with_the_head_is_refused_after_at_most_two_mebibytes(tmp_path: 
             append = Append(upload_id, Chunk(0, len(content), digests))
             assert await refusal(here.uploads.perform(append, ME, body)) is Reason.FORMAT_MISMATCH
             assert body.read_so_far <= 2 * MIB
-            await assert_failed(here, upload_id, Hitch.FORMAT_MISMATCH)
+            await assert_failed(here, upload_id, FailureReason.FORMAT_MISMATCH)
             assert await here.files() == set(), "of what use would its bytes be?"
             assert list(here.images.iterdir()) == [], "nor has its image any"
             again = await refusal(here.uploads.perform(append, ME, Counted(content)))
             assert again is Reason.FORMAT_MISMATCH, "and so it is told again"
-            await here.uploads.perform(Discard(upload_id), ME, Pieces())
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
 
     asyncio.run(scenario())
 
@@ -269,7 +272,7 @@ def test_a_head_in_small_pieces_in_any_order_is_judged_when_it_has_no_gap(tmp_pa
             await sent(here, upload_id, MIB // 2, bytes(MIB))
             await sent(here, upload_id, 0, bytes(MIB // 4))
             assert await refusal(sent(here, upload_id, MIB // 4, bytes(MIB // 4))) is Reason.FORMAT_MISMATCH
-            await assert_failed(here, upload_id, Hitch.FORMAT_MISMATCH)
+            await assert_failed(here, upload_id, FailureReason.FORMAT_MISMATCH)
 
     asyncio.run(scenario())
 
@@ -325,7 +328,7 @@ def test_what_is_sealed_before_its_head_could_be_judged_is_judged_before_the_sin
             assert isinstance(joined, Created)
             for each in (upload_id, joined.upload.id):
                 await here.reaches(each, State.FAILED)
-                await assert_failed(here, each, Hitch.FORMAT_MISMATCH)
+                await assert_failed(here, each, FailureReason.FORMAT_MISMATCH)
             assert not [each for each in here.images.iterdir() if each.suffix != ".json"], "not even a part of it"
 
     asyncio.run(scenario())
@@ -342,10 +345,10 @@ def test_what_only_the_tail_tells_is_told_before_the_sink_gets_a_byte(tmp_path: 
             await sent(here, upload_id, 0, content)
             found = (await here.inspect(upload_id)).upload.format
             assert found is not None
-            assert found.verdict is Verdict.OPEN
+            assert found.verdict is InspectionState.PARTIAL
             await here.reaches(upload_id, State.ACTIVE if honest else State.FAILED)
             if not honest:
-                await assert_failed(here, upload_id, Hitch.UNSAFE_IMAGE)
+                await assert_failed(here, upload_id, FailureReason.UNSAFE_IMAGE)
                 assert not [each for each in here.images.iterdir() if each.suffix != ".json"]
 
     asyncio.run(scenario())
@@ -358,7 +361,7 @@ def test_the_plain_case_is_read_once(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here, len(content))
             upload = await sent(here, upload_id, 0, content)
-            assert upload.format == Format("qcow2", "qcow2", 8 * MIB, Verdict.GIVEN)
+            assert upload.format == Format("qcow2", "qcow2", 8 * MIB, InspectionState.FINAL)
             opened = 0
             reader = here.scratch.reader
 
@@ -436,7 +439,7 @@ def test_an_image_that_the_client_made_is_judged_by_what_it_is_declared_there_an
 
 
 def actor_of(here: Rig) -> Any:
-    from resumable_glance.sinks import Actor
+    from resumable_glance.images.base import Actor
 
     return Actor(ME.owner)
 

@@ -7,11 +7,9 @@ import dataclasses
 import pytest
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import Append, Chunk
-from resumable_glance.protocol.digests import ZEROS, Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import OF_THE_IMAGE, Extent, Hitch, Image, Owner, State, Trouble, Upload
-from resumable_glance.protocol.welcome import (
+from resumable_glance.model.commands import Append, Chunk
+from resumable_glance.model.digests import ZEROS, Digest
+from resumable_glance.model.preconditions import (
     check_order,
     check_parts,
     check_verdict,
@@ -21,6 +19,9 @@ from resumable_glance.protocol.welcome import (
     place_of,
     total_of,
 )
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import OF_THE_FORMAT, Extent, FailureReason, Image, LastError, Owner, Upload
 
 LONGEST = 50
 UPLOAD = Upload(
@@ -226,10 +227,10 @@ def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: l
     assert known_before(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known
 
 
-@pytest.mark.parametrize("hitch", Hitch)
-def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hitch: Hitch) -> None:
-    failed = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=Trouble(hitch, "It is another format."))
-    if hitch not in OF_THE_IMAGE:
+@pytest.mark.parametrize("hitch", FailureReason)
+def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hitch: FailureReason) -> None:
+    failed = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=LastError(hitch, "It is another format."))
+    if hitch not in OF_THE_FORMAT:
         check_verdict(failed)
         return
     refusal = refusal_of(failed, Chunk(0, 10))

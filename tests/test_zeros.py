@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance import chunks, zeros
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.leases import Lease, Patience
-from resumable_glance.protocol.commands import Append, Appended, Chunk, Create, Created
-from resumable_glance.protocol.digests import ZEROS, Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Hitch, State, Upload
-from resumable_glance.scratch.memory import MemoryFile
+from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created
+from resumable_glance.model.digests import ZEROS, Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Extent, FailureReason, Upload
+from resumable_glance.uploads import chunk_writer, zeros
+from resumable_glance.uploads.write_locks import Patience, WriteLock
+from tests.fakes.memory_storage import MemoryStorageFile
 from tests.rig import IMAGE, ME, Pieces, Rig, refusal, rig
 from tests.test_chunks import ID, Body, Store, fails_with, md5, refused, run, store
 
@@ -28,7 +29,7 @@ async def declare(
 ) -> None:
     """A run of zeros, as uploads takes it."""
     place = Range(start, stop)
-    async with made.leases.hold(ID, place) as lease, made.scratch.open(ID) as file:
+    async with made.locks.hold(ID, place) as lease, made.scratch.open(ID) as file:
         known = [each for each in made.extents if each.range.overlaps(place)]
         chunk = Chunk(start, place.length, declared, zeros=True)
         await zeros.take(chunk, place, known, file, made.commit, Body(body), lease)
@@ -67,7 +68,7 @@ def test_what_an_interrupted_chunk_has_left_there_becomes_zeros(crash: str) -> N
 def test_without_the_overwriting_what_was_left_there_would_be_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """This is what the test above must find; at the handoff the extent's mark would find it, too."""
 
-    async def nothing(self: MemoryFile, position: int, length: int) -> None: ...
+    async def nothing(self: MemoryStorageFile, position: int, length: int) -> None: ...
 
     async def scenario() -> None:
         made = await store(100)
@@ -77,7 +78,7 @@ def test_without_the_overwriting_what_was_left_there_would_be_the_image(monkeypa
         with pytest.raises(AssertionError):
             await made.check(bytes(100))
 
-    monkeypatch.setattr(MemoryFile, "zero", nothing)
+    monkeypatch.setattr(MemoryStorageFile, "zero", nothing)
     run(scenario())
 
 
@@ -175,10 +176,10 @@ def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
     monkeypatch: pytest.MonkeyPatch, place: Range
 ) -> None:
     monkeypatch.setattr(zeros, "STEP", 10)
-    monkeypatch.setattr(chunks, "BATCH", 10)
-    lease, steps = Lease(place, Patience(3600.0)), []
+    monkeypatch.setattr(chunk_writer, "BATCH", 10)
+    lease, steps = WriteLock(place, Patience(3600.0)), []
 
-    class Evicted(MemoryFile):
+    class Evicted(MemoryStorageFile):
         async def zero(self, position: int, length: int) -> None:
             steps.append(position)
             lease.evict(Reason.SUPERSEDED)
@@ -362,6 +363,6 @@ def test_a_bit_that_flips_in_declared_zeros_is_found_at_the_handoff(tmp_path: Pa
             await here.reaches(upload_id, State.FAILED)
             trouble = (await here.inspect(upload_id)).upload.trouble
             assert trouble is not None
-            assert trouble.hitch is Hitch.SCRATCH_DIFFERS
+            assert trouble.hitch is FailureReason.SCRATCH_DIFFERS
 
     asyncio.run(scenario())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from resumable_glance.protocol.upload import Hitch
+from resumable_glance.model.upload import FailureReason
 from tests import images
 from tests.images import MIB
 
@@ -20,11 +20,11 @@ class Case:
     declared: str
     detected: str
     virtual_size: int | None = None  # None: that of the file
-    refused: Hitch | None = None
+    refused: FailureReason | None = None
     open: bool = False
 
 
-MISMATCH, UNSAFE = Hitch.FORMAT_MISMATCH, Hitch.UNSAFE_IMAGE
+MISMATCH, UNSAFE = FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE
 
 
 def _converted(name: str, *options: str) -> Callable[[], Path]:

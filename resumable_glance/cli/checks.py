@@ -12,14 +12,15 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from resumable_glance import app, config
-from resumable_glance.auth.vault import Vault
+from resumable_glance import app
+from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.cli.verdicts import Failed, say, tried
-from resumable_glance.config import Settings
 from resumable_glance.errors import CannotStart
-from resumable_glance.options import GiB
-from resumable_glance.scratch.local import InUse, LocalScratch
-from resumable_glance.sinks import DeliveryFailed
+from resumable_glance.images.base import DeliveryFailed
+from resumable_glance.runtime import config
+from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.options import GiB
+from resumable_glance.storage.local import InUse, LocalStorage
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 
@@ -65,7 +66,7 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
     directory = settings.scratch_directory
     note = ""
     try:
-        LocalScratch(directory).close()
+        LocalStorage(directory).close()
     except InUse:
         note = ", in use by a running service"
     except OSError as problem:
@@ -75,12 +76,12 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
         raise Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
     status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
-    if free <= settings.headroom:
+    if free <= settings.reserved_space:
         raise Failed(
-            f"{free / GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / GiB:.1f}",
-            "Free space or lower [scratch] headroom: every creation would be refused with 507.",
+            f"{free / GiB:.1f} GiB are free in {directory}, reserved_space is {settings.reserved_space / GiB:.1f}",
+            "Free space or lower [scratch] reserved_space: every creation would be refused with 507.",
         )
-    return f"{directory} on {kind}: {(free - settings.headroom) / GiB:.1f} GiB for uploads{note}"
+    return f"{directory} on {kind}: {(free - settings.reserved_space) / GiB:.1f} GiB for uploads{note}"
 
 
 def _file_system(directory: Path) -> str:
@@ -116,7 +117,7 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
 
 def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
-        Vault(settings.key_file)
+        TokenCipher(settings.key_file)
     except CannotStart as problem:
         raise Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
     mode = settings.key_file.stat().st_mode & 0o777
@@ -151,7 +152,7 @@ def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
     from keystoneauth1 import exceptions
 
     try:
-        _, sink = app.gate_and_sink(settings, conf)
+        _, sink = app.authenticator_and_images(settings, conf)
         return asyncio.run(sink.check())
     except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
         raise Failed(

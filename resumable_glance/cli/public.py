@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from resumable_glance.api.cors import EXPOSED, METHODS, SENT
 from resumable_glance.cli.address import Answer, Public
 from resumable_glance.cli.verdicts import Failed, say, tried
-from resumable_glance.config import is_loopback
-from resumable_glance.cors import EXPOSED, METHODS, SENT
+from resumable_glance.runtime.config import is_loopback
 
 AT_ONCE = 5.0  # seconds, besides three times what the first answer took
 LONGEST_STALL = 150.0  # seconds after which nobody is expected to end a request that stalls

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from resumable_glance.errors import CannotStart
 
 if TYPE_CHECKING:
-    from resumable_glance.config import Settings
+    from resumable_glance.runtime.config import Settings
 
 _EPILOG = """\
 examples:
@@ -52,8 +52,9 @@ def add_config_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop. Raises CannotStart."""
-    from resumable_glance import app, config, logs
-    from resumable_glance.cli.stoppable import StoppableServer
+    from resumable_glance import app
+    from resumable_glance.api.http11.server import StoppableServer
+    from resumable_glance.runtime import config, log
 
     overrides = development(arguments.state_dir) if arguments.dev else {}
     if arguments.listen:
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     # In development no file that happens to lie in /etc, and no variable, counts.
     files = (arguments.config_file or []) if arguments.dev else arguments.config_file
     settings, conf = config.load(files, overrides)
-    logs.setup(conf)
+    log.setup(conf)
     try:
         service = app.build(settings, conf)
     except OSError as problem:
@@ -81,9 +82,9 @@ def development(state: Path) -> dict[str, Any]:
     return {
         "auth_strategy": "noauth",
         "sink": "directory",
-        "sink_directory": str(state / "images"),
+        "image_directory": str(state / "images"),
         "scratch.directory": str(state / "scratch"),
-        "scratch.headroom": 0,
+        "scratch.reserved_space": 0,
         "database.connection": f"sqlite:///{state / 'catalog.sqlite'}",
         "credentials.key_file": str(state / "credentials.key"),
     }
@@ -105,6 +106,6 @@ def _welcome(settings: Settings) -> str:
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"
         f"  IETF     {url}/v1/ietf\n"
-        f"  images   {settings.sink_directory}\n"
+        f"  images   {settings.image_directory}\n"
         f"  try      resumable-glance upload --service-url {url} --disk-format raw FILE\n"
     )

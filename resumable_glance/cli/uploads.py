@@ -118,7 +118,7 @@ def _show(service: Service, arguments: argparse.Namespace) -> int:
 
 
 def _receipt(service: Service, arguments: argparse.Namespace) -> int:
-    from resumable_glance.auth.signer import verify  # it takes 50 ms to import, and others need it not
+    from resumable_glance.auth.signing import verify
 
     receipt = dict(_done(service.receipt(arguments.id)).document)
     said = {name: value for name, value in receipt.items() if name != "jws"}

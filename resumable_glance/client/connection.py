@@ -22,8 +22,8 @@ from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.imagefile import ChunkBody, ImageFile
 from resumable_glance.client.patience import Patience
 from resumable_glance.client.plan import Action, Answer, decide
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
 
 if TYPE_CHECKING:
     import requests

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from resumable_glance.client import Failure
-from resumable_glance.protocol.digests import Tally, only_zeros
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.model.digests import MultiHasher, only_zeros
+from resumable_glance.model.ranges import Range, merge
 
 PIECE = 1024 * 1024  # bytes read at once
 WIRE_PIECE = 64 * 1024  # bytes given to a socket at once: each must get away within the connection's timeout
@@ -105,7 +105,7 @@ class ImageFile:
         return worthwhile(merge(blocks))
 
     def digest(self, range_: Range, algorithm: str) -> bytes:
-        tally = Tally(algorithm)
+        tally = MultiHasher(algorithm)
         for piece in self.pieces(range_):
             tally.update(piece)
         return tally.digest(algorithm).value
@@ -165,7 +165,7 @@ class WholeDigests:
     def __init__(self, file: ImageFile, *algorithms: str) -> None:
         self.done = 0  # bytes
         self._file = file
-        self._tally = Tally(*algorithms)
+        self._tally = MultiHasher(*algorithms)
         self._algorithms = algorithms
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="digests", daemon=True)

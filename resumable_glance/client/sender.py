@@ -16,8 +16,8 @@ from resumable_glance.client.connection import Seen, Service
 from resumable_glance.client.imagefile import ImageFile, Paused
 from resumable_glance.client.patience import Patience
 from resumable_glance.client.plan import Action, Answer, Sending, decide
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
 
 GRACE = 5.0  # seconds in which chunks on their way may still arrive after Ctrl-C
 

@@ -20,7 +20,7 @@ from resumable_glance.client.patience import Gone, Patience
 from resumable_glance.client.progress import Phase, Progress
 from resumable_glance.client.record import Record, Shelf, key
 from resumable_glance.client.sender import Sender
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.states import State
 
 FIRST_POLL, LONGEST_POLL = 0.2, 2.0  # seconds between two looks at the handoff
 _GLANCE_NAMES = {"size": "size", "md5": "checksum", "sha512": "os_hash_value"}

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from resumable_glance import database, schema
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.upload import Extent
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
 from tests.bench.servers import MIB, RECEIVING_ONLY
 from tests.raw import Answer, Line, Request

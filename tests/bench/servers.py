@@ -33,7 +33,7 @@ MIB = 1024 * 1024
 CONTENT = 64 * MIB  # bytes of the file that all chunks are taken from
 RECEIVING_ONLY = {
     **UNLIMITED,
-    "handoff": {"follow_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
+    "handoff": {"early_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
 }
 NATIVE, TUS, BARE = "ours", "ours, tus", "bare loop"
 TUS_RESUMABLE = {"Tus-Resumable": "1.0.0"}

@@ -77,13 +77,13 @@ CRASH_STATES = (
     ),
     instead(
         "the digest that was declared of the whole is not compared", "steps.py",
-        "if broken := source.broken_promises():", "if broken := source.broken_promises()[:0]:", 30_000,
+        "if broken := source.mismatches():", "if broken := source.mismatches()[:0]:", 30_000,
     ),
     instead(
         "a cancelled upload loses its bytes before the catalog says so", "uploads.py",
-        "            await self._catalog.end(upload_id, Event.DISCARDED",
+        "            await self._catalog.end(upload_id, Event.CANCELLED",
         "            await self.janitor.clear(upload)\n"
-        "            await self._catalog.end(upload_id, Event.DISCARDED", 30_000,
+        "            await self._catalog.end(upload_id, Event.CANCELLED", 30_000,
     ),
     instead(
         "an expired upload loses its bytes before the catalog says so", "janitor.py",

@@ -103,7 +103,7 @@ class _BadDays:
         with self.service.configuration.open("a") as file:
             file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
             file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
-            file.write(f"follow_smallest = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
+            file.write(f"early_minimum_size = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
 
     def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
@@ -139,7 +139,7 @@ class _BadDays:
     ) -> None:
         final = {FINAL.get(each.status) for each in faults if each.what in {"answer", "early"}}
         final |= {"image-refused" for each in faults if each.what == "spoil"}
-        final |= {"receipt-differs" for each in faults if each.what == "flip"}
+        final |= {"image-differs" for each in faults if each.what == "flip"}
         while (upload := self._shown(client, url))["state"] != "active":
             assert time.monotonic() < deadline, f"it does not become active: {upload}"
             if upload["state"] == "failed":
@@ -208,8 +208,8 @@ TRIAL = Trial(
         Sabotage(
             "an image whose place in the store is taken is tried again and again",
             "protocol/delivery.py",
-            "    if not complete and upload.doubts >= SPOILED:\n",
-            "    if not complete and upload.doubts < 0:\n",
+            "    if not complete and upload.suspicion >= UNUSABLE:\n",
+            "    if not complete and upload.suspicion < 0:\n",
             count=8,
         ),
         Sabotage(
@@ -222,7 +222,7 @@ TRIAL = Trial(
         Sabotage(
             "whether the new image was made before is not asked",
             "replacement.py",
-            "if (await self._sink.receipt(new, actor)).presence is not Presence.GONE:",
+            "if (await self._sink.receipt(new, actor)).presence is not Presence.DELETED:",
             "if (await self._sink.receipt(new, actor)).presence is None:",
             count=8,
         ),
@@ -236,8 +236,8 @@ TRIAL = Trial(
         Sabotage(
             "a Glance that answers 503 has spoken for good",
             "sinks/glance.py",
-            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}",
-            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED, 503: Hitch.IMAGE_REFUSED}",
+            "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED}",
+            "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED, 503: FailureReason.IMAGE_REFUSED}",
             count=8,
         ),
         Sabotage(

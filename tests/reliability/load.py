@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from resumable_glance.files import sync_directory
+from resumable_glance.runtime.durable import sync_directory
 from tests import images, process
 from tests.launcher import panel_of, token
 from tests.raw import Answer, Line, Request
@@ -289,7 +289,7 @@ class Load:
             upload.compare_image(self._images)
 
     def _check_finished(self) -> None:
-        """Scratch of what is active was freed, at the latest by this start. The images go, and have to stay away."""
+        """UploadStorage of what is active was freed, at the latest by this start. The images go, and have to stay away."""
         for client in self.clients:
             for upload in client.finished:
                 assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"

@@ -13,10 +13,12 @@ import time
 import uuid
 from pathlib import Path
 
-from resumable_glance import database, schema
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Extent, Image, Owner, Upload
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.service import Service, development
 from tests.wire import Client
