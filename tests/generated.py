@@ -19,10 +19,9 @@ from pathlib import Path
 from resumable_glance.api.protocols.problems import STATUS
 from resumable_glance.errors import Reason
 from resumable_glance.model.states import TRANSITIONS, Event, State
-from tests import openapi
+from tests import ROOT, openapi
 from tests.reliability import page
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTICE = "<!-- Made by `python -m tests.generated`. Change its source, not this file. -->\n"
 NAMESPACES = ("resumable_glance", "oslo.log", "oslo.policy")

@@ -18,13 +18,13 @@ from resumable_glance.model.commands import Cancel, Create, Created, Join
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.upload import FailureReason, ImageRequest, Upload, known
-from tests import images
 from tests.reliability.crash_states import path_of
 from tests.reliability.disk_sabotages import FLIPS
 from tests.reliability.scripts import Person, Plan
 from tests.reliability.strict_disk import Node, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
 from tests.reliability.world import World, live
+from tests.support import images
 
 WHEN = ("sealed", "proven", "delivering", *("between chunks", "repeated") * 3)
 AGAIN = 10  # flips of one upload after its seal

@@ -14,12 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from resumable_glance.runtime.durable import sync_directory
-from tests import images, process
-from tests.launcher import panel_of, token
-from tests.raw import Answer, Line, Request
 from tests.reliability.quick import QuickService
+from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
 from tests.reliability.told import Told
-from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
+from tests.support import images, process
+from tests.support.launcher import panel_of, token
+from tests.support.raw import Answer, Line, Request
 
 AT_ONCE = 4
 SIZES = (64 * 1024, 256 * 1024)  # bytes of an upload

@@ -20,8 +20,8 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, Image, Owner, Upload
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.service import Service, development
-from tests.wire import Client
+from tests.support.service import Service, development
+from tests.support.wire import Client
 
 STARTS = 3
 LIMIT = 2.0  # seconds
@@ -122,21 +122,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a start removes the scratch of uploads that are not complete",
-            "backlog.py",
+            "catalog/backlog.py",
             "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))",
             "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH - {State.RECEIVING}))",
             count=20,
         ),
         Sabotage(
             "a start leaves on scratch what a crash left",
-            "janitor.py",
+            "uploads/cleanup.py",
             "            if name not in holding:",
             "            if False:",
             count=20,
         ),
         Sabotage(
             "a start counts the time for which nobody saw the service run",
-            "backlog.py",
+            "catalog/backlog.py",
             "            if last is not None:\n",
             "            if last is None:\n                last = 2 * now\n            if True:\n",
             count=20,
