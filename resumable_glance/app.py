@@ -53,9 +53,9 @@ def build(
     Raises OSError, scratch.local.InUse, database.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
     options that are missing: each says in a sentence what is wrong.
     """
-    scratch = LocalStorage(settings.scratch_directory)
-    catalog = Catalog(settings.database)
-    vault = TokenCipher(settings.key_file)
+    scratch = LocalStorage(settings.scratch.directory)
+    catalog = Catalog(settings.database.connection)
+    vault = TokenCipher(settings.credentials.key_file)
     usual_gate, sink = authenticator_and_images(settings, conf)
     clock = clock or SteadyClock()
     trusts = _trusts(settings, conf)
@@ -91,35 +91,35 @@ def build(
 
 def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Authenticator, ImageService]:
     """Whom to let in, and where images go."""
-    if settings.auth_strategy == "noauth":
+    if settings.service.auth_strategy == "noauth":
         from resumable_glance.auth.noauth import NoAuthenticator
         from resumable_glance.images.directory import DirectoryImageService
 
-        return NoAuthenticator(), DirectoryImageService(settings.image_directory)
+        return NoAuthenticator(), DirectoryImageService(settings.service.image_directory)
     from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
     from resumable_glance.auth.policy import Policy
 
     session = service_session(conf)
-    gate = KeystoneAuthenticator(session, settings.token_cache_time, rights=Policy(conf).rights)
-    if settings.sink == "directory":
+    gate = KeystoneAuthenticator(session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights)
+    if settings.service.image_service == "directory":
         from resumable_glance.images.directory import DirectoryImageService
 
-        return gate, DirectoryImageService(settings.image_directory)
+        return gate, DirectoryImageService(settings.service.image_directory)
     from resumable_glance.images.glance.service import GlanceImageService
 
     return gate, GlanceImageService(
-        conf, session, settings.handoff_workers + settings.early_workers, settings.glance_timeout
+        conf, session, settings.handoff.workers + settings.handoff.early_workers, settings.handoff.glance_timeout
     )
 
 
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
     """Where owners let us act for them, if they shall."""
-    if not settings.trusts or settings.auth_strategy == "noauth":
+    if not settings.trusts.enabled or settings.service.auth_strategy == "noauth":
         return None
     from resumable_glance.auth.keystone import service_session
     from resumable_glance.auth.trusts import KeystoneTrusts
 
-    return KeystoneTrusts(conf, service_session(conf), settings.trust_lifetime)
+    return KeystoneTrusts(conf, service_session(conf), settings.trusts.lifetime)
 
 
 async def _tidy(uploads: UploadService) -> None:

@@ -86,9 +86,9 @@ class Endpoint:
         self._settings = settings
         self._gate = gate
         self._uploads = uploads
-        self._of_project = Rate(settings.requests_per_project)
-        self._of_peer = Rate(settings.requests_per_peer)
-        self._streams = EventStreams(uploads, settings.streams_per_project)
+        self._of_project = Rate(settings.limits.requests_per_project)
+        self._of_peer = Rate(settings.limits.requests_per_peer)
+        self._streams = EventStreams(uploads, settings.limits.streams_per_project)
         self.page = WebPage(settings)
 
     async def speak(self, dialect: WireProtocol, request: Request, aspect: str | None = None) -> Response:
@@ -126,12 +126,12 @@ class Endpoint:
     def place(self, request: Request) -> RequestContext:
         settings = self._settings
         return RequestContext(
-            base=settings.public_endpoint or str(request.base_url).rstrip("/"),
+            base=settings.service.public_endpoint or str(request.base_url).rstrip("/"),
             request_id=log.request_id(),
-            max_upload_size=settings.max_upload_size,
-            max_chunk_size=settings.max_chunk_size,
-            record_retention=settings.record_retention,
-            upload_expiry=settings.upload_expiry,
+            max_upload_size=settings.service.max_upload_size,
+            max_chunk_size=settings.service.max_chunk_size,
+            record_retention=settings.service.record_retention,
+            upload_expiry=settings.service.upload_expiry,
             now=self._uploads.now(),
         )
 
@@ -143,7 +143,7 @@ class Endpoint:
         if head.method == "OPTIONS":
             return _response(dialect.options(head, place))
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
-        document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.idle_timeout) if described else b""
+        document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.service.idle_timeout) if described else b""
         command = dialect.parse(head, document, place)
         identity = await self._gate.admit(request.headers)
         self._of_project.take(identity.owner.project_id)
@@ -203,7 +203,7 @@ def application(
         lifespan=lifespan,
     )
     made.router.redirect_slashes = False  # its Location would not know public_endpoint
-    return Cors(RequestId(made), settings.allowed_origins, settings.cors_max_age)
+    return Cors(RequestId(made), settings.cors.allowed_origin, settings.cors.max_age)
 
 
 class _AnyMethod:

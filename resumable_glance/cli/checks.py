@@ -45,10 +45,10 @@ def public(files: list[str] | None, url: str, origins: list[str], authorities: s
         if (read := _read(files)) is None:
             return 1
         settings, _ = read
-        if settings.public_endpoint is None:
+        if settings.service.public_endpoint is None:
             say("address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://...")
             return 1
-        url, origins = settings.public_endpoint, origins or list(settings.allowed_origins)
+        url, origins = settings.service.public_endpoint, origins or list(settings.cors.allowed_origin)
     return public.run(url, origins, authorities)
 
 
@@ -63,7 +63,7 @@ def _read(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
 
 
 def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
-    directory = settings.scratch_directory
+    directory = settings.scratch.directory
     note = ""
     try:
         LocalStorage(directory).close()
@@ -76,12 +76,12 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
         raise Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
     status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
-    if free <= settings.reserved_space:
+    if free <= settings.scratch.reserved_space:
         raise Failed(
-            f"{free / GiB:.1f} GiB are free in {directory}, reserved_space is {settings.reserved_space / GiB:.1f}",
+            f"{free / GiB:.1f} GiB are free in {directory}, reserved_space is {settings.scratch.reserved_space / GiB:.1f}",
             "Free space or lower [scratch] reserved_space: every creation would be refused with 507.",
         )
-    return f"{directory} on {kind}: {(free - settings.reserved_space) / GiB:.1f} GiB for uploads{note}"
+    return f"{directory} on {kind}: {(free - settings.scratch.reserved_space) / GiB:.1f} GiB for uploads{note}"
 
 
 def _file_system(directory: Path) -> str:
@@ -97,7 +97,7 @@ def _file_system(directory: Path) -> str:
 
 def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
-        address = sa.make_url(settings.database)
+        address = sa.make_url(settings.database.connection)
     except sa.exc.ArgumentError as problem:
         raise Failed(
             problem, "Set [database] connection to an SQLAlchemy URL: sqlite:////path/catalog.sqlite"
@@ -117,17 +117,20 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
 
 def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
-        TokenCipher(settings.key_file)
+        TokenCipher(settings.credentials.key_file)
     except CannotStart as problem:
         raise Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
-    mode = settings.key_file.stat().st_mode & 0o777
+    mode = settings.credentials.key_file.stat().st_mode & 0o777
     if mode & 0o077:
-        raise Failed(f"{settings.key_file} has mode {mode:o}", f"chmod 600 {settings.key_file}: others can read it.")
-    return str(settings.key_file)
+        raise Failed(
+            f"{settings.credentials.key_file} has mode {mode:o}",
+            f"chmod 600 {settings.credentials.key_file}: others can read it.",
+        )
+    return str(settings.credentials.key_file)
 
 
 def _keystone(settings: Settings, conf: cfg.ConfigOpts) -> str:
-    if settings.auth_strategy == "noauth":
+    if settings.service.auth_strategy == "noauth":
         return "not used: auth_strategy = noauth"
     from keystoneauth1 import exceptions
 

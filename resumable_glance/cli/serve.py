@@ -81,7 +81,7 @@ def development(state: Path) -> dict[str, Any]:
     state = state.absolute()
     return {
         "auth_strategy": "noauth",
-        "sink": "directory",
+        "image_service": "directory",
         "image_directory": str(state / "images"),
         "scratch.directory": str(state / "scratch"),
         "scratch.reserved_space": 0,
@@ -99,13 +99,13 @@ def address(text: str) -> dict[str, Any]:
 
 
 def _welcome(settings: Settings) -> str:
-    url = f"http://{settings.bind_host}:{settings.bind_port}"
+    url = f"http://{settings.service.bind_host}:{settings.service.bind_port}"
     return (
         f"Development mode: no Keystone, no Glance, anyone on this machine may upload.\n"
         f"  page     {url}/\n"
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"
         f"  IETF     {url}/v1/ietf\n"
-        f"  images   {settings.image_directory}\n"
+        f"  images   {settings.service.image_directory}\n"
         f"  try      resumable-glance upload --service-url {url} --disk-format raw FILE\n"
     )

@@ -60,7 +60,7 @@ class Steps:
         self._progress = progress
         self._rules = Rules.of(settings)
         self._replacement = Replacement(catalog, sink, clock)
-        self._readers = Threads(settings.handoff_workers, "prove")  # it takes minutes, and nobody else's thread
+        self._readers = Threads(settings.handoff.workers, "prove")  # it takes minutes, and nobody else's thread
 
     async def take(
         self, step: Step, upload: Upload, receipt: ImageStatus, actor: Actor, halt: threading.Event
@@ -157,7 +157,9 @@ class Steps:
         """For a sink that is busy: with our own import, which is looked at, or with what nobody here knows."""
         image = known(upload.image)
         if not upload.stuck_at:
-            patience = self._settings.glance_timeout * max(1, len(image.stores or ()))  # it fills one after the other
+            patience = self._settings.handoff.glance_timeout * max(
+                1, len(image.stores or ())
+            )  # it fills one after the other
             upload = await self._catalog.note(upload.id, stuck_at=self._clock() + patience)
         if upload.state is not State.VERIFYING or not image.imports:
             raise DeliveryFailed(FailureReason.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
@@ -169,7 +171,7 @@ class Steps:
     async def _note_failure(self, upload: Upload, doubt: int) -> None:
         """What a delivery that failed says of the image: when it is stuck if it is busy, and whether it is spoiled."""
         whole = self._progress.get(upload.id, 0) == upload.size
-        patience = self._settings.glance_timeout if whole else self._settings.abort_grace
+        patience = self._settings.handoff.glance_timeout if whole else self._settings.handoff.abort_grace
         if known(upload.image).adopted and doubt < UNUSABLE:
             doubt = 0  # it can't be replaced: an error that may pass is waited for, however often it comes
         await self._catalog.note(upload.id, stuck_at=self._clock() + patience, suspicion=upload.suspicion + doubt)

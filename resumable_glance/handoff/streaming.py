@@ -148,8 +148,8 @@ class EarlyDeliveries:
             running.task = asyncio.create_task(self._followed(upload, running))
 
     def _wants(self, upload: Upload) -> bool:
-        free = len(self._running) < self._settings.early_workers and upload.id not in self._tried
-        return free and follows(upload, self._clock(), self._settings.early_minimum_size)
+        free = len(self._running) < self._settings.handoff.early_workers and upload.id not in self._tried
+        return free and follows(upload, self._clock(), self._settings.handoff.early_minimum_size)
 
     async def delivered(self, upload_id: str) -> Proof | None:
         """Our proof of what the sink was given while the upload came; None if it has to be given all of it."""

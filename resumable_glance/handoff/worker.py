@@ -111,7 +111,7 @@ class HandoffWorker:
         waiting = [each for each in uploads if each.id not in self._running and each.id not in self._held]
         due = [each for each in waiting if pause(each, now) == 0]
         running = [each for each in uploads if each.id in self._running]
-        for upload in turns(due, running, self._settings.handoff_workers - len(self._running) + len(running)):
+        for upload in turns(due, running, self._settings.handoff.workers - len(self._running) + len(running)):
             halt = self._halts[upload.id] = threading.Event()
             task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, halt))
             task.add_done_callback(functools.partial(self._done, upload.id))
@@ -165,7 +165,7 @@ class HandoffWorker:
 
     async def _postpone(self, upload: Upload, trouble: LastError) -> None:
         attempts = upload.attempts + 1
-        if exhausted(attempts, self._settings.handoff_attempts, trouble.hitch):
+        if exhausted(attempts, self._settings.handoff.attempts, trouble.hitch):
             detail = f"It was tried {attempts} times. The last time: {trouble.detail} You can ask for another try."
             return await self._fail(upload, LastError(trouble.hitch, detail))
         seconds = delay(attempts, self._chance())

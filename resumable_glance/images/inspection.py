@@ -56,8 +56,8 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        lenient = frozenset(settings.gpt_safety_checks_nonfatal)
-        return cls(settings.require_image_format_match, lenient, settings.max_virtual_size)
+        lenient = frozenset(settings.image_format.gpt_safety_checks_nonfatal)
+        return cls(settings.image_format.require_image_format_match, lenient, settings.image_format.max_virtual_size)
 
 
 class Inspection:

@@ -1,30 +1,36 @@
-"""What is configured, as plain frozen settings.
+"""Settings: the options as plain frozen dataclasses, one for each group.
 
-Its one rule: `load()` reads the INI files once. The rest of the program never sees oslo.config, and a bad value is
-refused at the start with its option's name.
+`load()` reads the INI files once. The rest of the program never sees oslo.config, and a wrong value is refused at the
+start, with its option's name.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from oslo_config import cfg
 
 from resumable_glance.errors import CannotStart
 from resumable_glance.runtime import options
 
+Group = TypeVar("Group")
+
 
 class BadConfiguration(CannotStart):
-    """A sentence that names the option and says what it should be."""
+    """An option has a value that it can't have; the sentence names it and says what it should be."""
+
+
+# Each field has the name, the unit and the meaning of its option (options.py). Sizes in bytes, times in seconds.
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What `load()` read, checked. Sizes in bytes, times in seconds."""
+class ServiceSettings:
+    """[DEFAULT]"""
 
     bind_host: str
     bind_port: int
@@ -32,7 +38,7 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     instance: str
     auth_strategy: str
-    sink: str
+    image_service: str
     image_directory: Path
     max_upload_size: int
     max_chunk_size: int
@@ -42,12 +48,20 @@ class Settings:
     min_rate: int
     head_timeout: int
     graceful_timeout: int
-    handoff_workers: int
-    handoff_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffSettings:
+    workers: int
+    attempts: int
     glance_timeout: int
     abort_grace: int
     early_workers: int
     early_minimum_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
     uploads_per_project: int
     bytes_per_project: int
     creations_per_minute: int
@@ -58,33 +72,90 @@ class Settings:
     head_size: int
     head_fields: int
     streams_per_project: int
-    scratch_directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchSettings:
+    directory: Path
     reserved_space: int
     commit_size: int
-    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSettings:
     key_file: Path
-    ticket_lifetime: int
-    trusts: bool
-    trust_lifetime: int
-    inspects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TicketSettings:
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSettings:
+    enabled: bool
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormatSettings:
+    enabled: bool
     require_image_format_match: bool
     gpt_safety_checks_nonfatal: tuple[str, ...]
     max_virtual_size: int
-    allowed_origins: tuple[str, ...]
-    cors_max_age: int
-    page_enabled: bool
-    page_sign_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CorsSettings:
+    allowed_origin: tuple[str, ...]
+    max_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    enabled: bool
+    sign_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeystoneSettings:
     token_cache_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `load()` read, checked: a field for each group."""
+
+    service: ServiceSettings
+    handoff: HandoffSettings
+    limits: LimitSettings
+    scratch: ScratchSettings
+    database: DatabaseSettings
+    credentials: CredentialSettings
+    tickets: TicketSettings
+    trusts: TrustSettings
+    image_format: ImageFormatSettings
+    cors: CorsSettings
+    page: PageSettings
+    keystone_authtoken: KeystoneSettings
 
 
 def load(
     files: Sequence[str] | None = None, overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, cfg.ConfigOpts]:
-    """Read configuration `files`; None looks in the places where OpenStack services look.
+    """Read configuration `files`; None means the usual places of OpenStack services.
 
-    Variables of the environment (OS_GROUP__OPTION) win over files; an empty list means neither, only the defaults.
-    `overrides` are `option` or `group.option` names with values that win over the files. The second result is for what
-    keystoneauth1 and oslo.log read themselves. BadConfiguration names the option.
+    Environment variables (OS_GROUP__OPTION) win over files; an empty list means neither, only the defaults.
+    `overrides` maps `option` or `group.option` to values that win over the files. The second result is for
+    keystoneauth1, oslo.log and oslo.policy, which read their options themselves.
+
+    Raises:
+        BadConfiguration: an option has a wrong value.
     """
     conf = cfg.ConfigOpts()
     options.register(conf)
@@ -112,65 +183,32 @@ def _override(conf: cfg.ConfigOpts, name: str, value: object) -> None:
 
 
 def _settings(conf: cfg.ConfigOpts) -> Settings:
+    kinds = get_type_hints(Settings)
     settings = Settings(
-        bind_host=conf.bind_host,
-        bind_port=conf.bind_port,
-        public_endpoint=conf.public_endpoint.rstrip("/") if conf.public_endpoint else None,
-        trusted_proxies=tuple(conf.trusted_proxies),
-        instance=conf.instance,
-        auth_strategy=conf.auth_strategy,
-        sink=conf.sink,
-        image_directory=Path(conf.image_directory),
-        max_upload_size=conf.max_upload_size,
-        max_chunk_size=conf.max_chunk_size,
-        upload_expiry=conf.upload_expiry,
-        record_retention=conf.record_retention,
-        idle_timeout=conf.idle_timeout,
-        min_rate=conf.min_rate,
-        head_timeout=conf.head_timeout,
-        graceful_timeout=conf.graceful_timeout,
-        handoff_workers=conf.handoff_workers,
-        handoff_attempts=conf.handoff.attempts,
-        glance_timeout=conf.handoff.glance_timeout,
-        abort_grace=conf.handoff.abort_grace,
-        early_workers=conf.handoff.early_workers,
-        early_minimum_size=conf.handoff.early_minimum_size,
-        uploads_per_project=conf.limits.uploads_per_project,
-        bytes_per_project=conf.limits.bytes_per_project,
-        creations_per_minute=conf.limits.creations_per_minute,
-        requests_per_project=conf.limits.requests_per_project,
-        requests_per_peer=conf.limits.requests_per_peer,
-        connections=conf.limits.connections,
-        connections_per_peer=conf.limits.connections_per_peer,
-        head_size=conf.limits.head_size,
-        head_fields=conf.limits.head_fields,
-        streams_per_project=conf.limits.streams_per_project,
-        scratch_directory=Path(conf.scratch.directory),
-        reserved_space=conf.scratch.reserved_space,
-        commit_size=conf.scratch.commit_size,
-        database=conf.database.connection,
-        key_file=Path(conf.credentials.key_file),
-        ticket_lifetime=conf.tickets.lifetime,
-        trusts=conf.trusts.enabled,
-        trust_lifetime=conf.trusts.lifetime,
-        inspects=conf.verdict.enabled,
-        require_image_format_match=conf.verdict.require_image_format_match,
-        gpt_safety_checks_nonfatal=tuple(conf.verdict.gpt_safety_checks_nonfatal),
-        max_virtual_size=conf.verdict.max_virtual_size,
-        allowed_origins=tuple(conf.cors.allowed_origin),
-        cors_max_age=conf.cors.max_age,
-        page_enabled=conf.page.enabled,
-        page_sign_in=conf.page.sign_in,
-        token_cache_time=conf.keystone_authtoken.token_cache_time,
+        **{name: _group(kind, conf if name == "service" else conf[name]) for name, kind in kinds.items()}
     )
-    if settings.auth_strategy == "noauth" and not is_loopback(settings.bind_host):
+    service = settings.service
+    if service.auth_strategy == "noauth" and not is_loopback(service.bind_host):
         raise BadConfiguration(
-            f"bind_host = {settings.bind_host}: with auth_strategy = noauth anyone who reaches the port may do "
+            f"bind_host = {service.bind_host}: with auth_strategy = noauth anyone who reaches the port may do "
             "anything, so that only a loopback address such as 127.0.0.1 is allowed"
         )
-    if settings.auth_strategy == "noauth" and settings.sink == "glance":
-        raise BadConfiguration("sink = glance needs auth_strategy = keystone: images are made as the user")
+    if service.auth_strategy == "noauth" and service.image_service == "glance":
+        raise BadConfiguration("image_service = glance needs auth_strategy = keystone: images are made as the user")
     return settings
+
+
+def _group(kind: type[Group], values: Any) -> Group:
+    """The settings of a group: each field is the option of its name."""
+    hints = get_type_hints(kind)
+    return kind(**{each.name: _plain(values[each.name], hints[each.name]) for each in dataclasses.fields(kind)})  # type: ignore[arg-type]
+
+
+def _plain(value: Any, kind: object) -> object:
+    """An option's value as an immutable one; URLs without a slash at their end."""
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(value) if kind is Path else value
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """Every option of the service, with its unit, its default and its reason.
 
-Tables for oslo.config, in the form that its generator and its validator read. What was set, config.py knows.
+Tables for oslo.config, as its generator and its validator read them. config.py gives what was set.
 """
 
 from __future__ import annotations
@@ -16,6 +16,16 @@ GiB = 1024**3
 MiB = 1024**2
 SESSION_TIMEOUT = 60  # seconds for an answer of Keystone or Glance; keystoneauth1 by itself waits for ever
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Endpoint(types.URI):
+    """The base URL of a service, without a slash at its end."""
+
+    def __init__(self) -> None:
+        super().__init__(schemes=["http", "https"])
+
+    def __call__(self, value: object) -> str:
+        return str(super().__call__(value)).rstrip("/")
 
 
 class Origin(types.String):
@@ -61,7 +71,7 @@ DEFAULT_OPTS = [
     cfg.StrOpt("bind_host", default="127.0.0.1", help=(
         "Address to listen on. The default is reachable only from this host: put a TLS proxy in front.")),
     cfg.PortOpt("bind_port", default=8970, help="TCP port to listen on."),
-    cfg.URIOpt("public_endpoint", schemes=["http", "https"], help=(
+    cfg.Opt("public_endpoint", type=Endpoint(), help=(
         "Base URL under which clients reach this service, for the Location of new uploads. Unset: taken "
         "from each request, with X-Forwarded-Proto and -For obeyed when they come from trusted_proxies.")),
     cfg.ListOpt("trusted_proxies", item_type=Network(), default=[], help=(
@@ -73,10 +83,10 @@ DEFAULT_OPTS = [
     cfg.StrOpt("auth_strategy", default="keystone", choices=["keystone", "noauth"], help=(
         "keystone: requests carry a token that Keystone validates. noauth: anyone may do anything; for "
         "development, and only with a loopback bind_host.")),
-    cfg.StrOpt("sink", default="glance", choices=["glance", "directory"], help=(
+    cfg.StrOpt("image_service", default="glance", choices=["glance", "directory"], help=(
         "Where finished uploads go. directory writes files into image_directory, for development.")),
     cfg.StrOpt("image_directory", default="/var/lib/resumable-glance/images", help=(
-        "Directory of the sink `directory`; not used otherwise.")),
+        "Directory of the image service `directory`; not used otherwise.")),
     cfg.IntOpt("max_upload_size", default=1024 * GiB, min=1, help=(
         "Largest upload, in bytes. The default is Glance's own image_size_cap, 1 TiB: a larger image would only be "
         "refused after it had been sent.")),
@@ -100,12 +110,12 @@ DEFAULT_OPTS = [
         "Heads are small: who takes longer than this only wants to hold a connection.")),
     cfg.IntOpt("graceful_timeout", default=30, min=1, help=(
         "Seconds that a stop waits for running requests to answer before it ends them.")),
-    cfg.IntOpt("handoff_workers", default=2, min=1, max=64, help=(
-        "How many uploads are handed to Glance at the same time. Each costs a thread, which is busy hashing, "
-        "and Glance a worker.")),
 ]
 
 HANDOFF_OPTS = [
+    cfg.IntOpt("workers", default=2, min=1, max=64, help=(
+        "How many uploads are handed to Glance at the same time. Each costs a thread, which is busy hashing, "
+        "and Glance a worker.")),
     cfg.IntOpt("attempts", default=3000, min=0, help=(
         "After how many attempts in a row an upload fails; its bytes are kept, and its owner can ask for another try. "
         "They are at most a minute apart, so that the default is about two days: longer than most outages. An upload "
@@ -117,7 +127,7 @@ HANDOFF_OPTS = [
         "Seconds for which an image may stay `saving` after a delivery was broken off in the middle. Glance itself "
         "notices at once, what stands in front of it may take as long as its time-outs. Then it is stuck, as above.")),
     cfg.IntOpt("early_workers", default=2, min=0, max=64, help=(
-        "How many uploads are given to Glance while they still come, besides those of handoff_workers: their images "
+        "How many uploads are given to Glance while they still come, besides those of workers: their images "
         "are active a moment after the last chunk. Each costs a thread, and a worker of Glance for as long as the "
         "upload takes (at most an hour; those that come more slowly are handed over afterwards). 0: none.")),
     cfg.IntOpt("early_minimum_size", default=64 * MiB, min=0, help=(
@@ -243,7 +253,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "credentials": CREDENTIALS_OPTS,
     "tickets": TICKETS_OPTS,
     "trusts": TRUSTS_OPTS,
-    "verdict": IMAGE_FORMAT_OPTS,
+    "image_format": IMAGE_FORMAT_OPTS,
     "cors": CORS_OPTS,
     "page": PAGE_OPTS,
     "keystone_authtoken": TOKEN_OPTS,

@@ -91,7 +91,7 @@ class Appending:
                 await self._leases.evict(Reason.SUPERSEDED, upload.id)
                 upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
-        place = place_of(upload, append, self._settings.max_chunk_size)
+        place = place_of(upload, append, self._settings.service.max_chunk_size)
         async with self._leases.hold(upload.id, place) as lease:
             self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
             now, extents = await self._catalog.placed(upload.id, place)
@@ -135,7 +135,7 @@ class Appending:
         async def commit(new: list[Extent]) -> None:
             nonlocal newest
             now = self._clock()
-            expires_at = now + self._settings.upload_expiry
+            expires_at = now + self._settings.service.upload_expiry
             found = None if head is None else head.found
             newest = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
             self._handoff.grown(newest)
@@ -148,7 +148,7 @@ class Appending:
             else:
                 head = self._judge.head(upload, place)
                 durable = [each.range for each in extents]
-                size = self._settings.commit_size
+                size = self._settings.scratch.commit_size
                 await ChunkWriter(chunk, place, durable, file, commit, size, head).run(body, lease)
             if head is None or head.found is None:
                 await self._judge.look_back(upload, file)

@@ -49,7 +49,7 @@ class Cleaner:
 
     async def open(self) -> None:
         """At the start, before any request: what a crash left goes, and the time since then does not count."""
-        await self._backlog.resume(self._settings.instance, self._clock())
+        await self._backlog.resume(self._settings.service.instance, self._clock())
         holding = await self._backlog.holding()
         async for name in self._scratch.uploads():
             if name not in holding:
@@ -68,8 +68,8 @@ class Cleaner:
             if not await self._remove_image(leftover):
                 break  # the others would fail too, and people wait for Glance
         await self._delegation.tidy()
-        await self._backlog.forget(now - self._settings.record_retention)
-        await self._backlog.beat(self._settings.instance, now)
+        await self._backlog.forget(now - self._settings.service.record_retention)
+        await self._backlog.beat(self._settings.service.instance, now)
 
     async def clear(self, upload: Upload) -> None:
         """Free what an upload that has ended leaves: its scratch, and the image that was made for it."""
@@ -89,7 +89,7 @@ class Cleaner:
         except DeliveryFailed as failed:
             LOG.warning("image %s can't be removed yet: %s", image_id, failed)
             now = self._clock()
-            await self._backlog.postpone(image_id, now + AGAIN, now - self._settings.record_retention)
+            await self._backlog.postpone(image_id, now + AGAIN, now - self._settings.service.record_retention)
             return failed.trouble.hitch is not FailureReason.IMAGE_SERVICE_UNAVAILABLE
         await self._backlog.cleared(image_id)
         return True

@@ -135,7 +135,7 @@ class Creation:
     def _record(self, identity: Identity, size: int | None, image: Image | None, metadata: str | None) -> Upload:
         now = self._clock()
         return Upload(
-            id=f"{self._settings.instance}-{secrets.token_hex(16)}",
+            id=f"{self._settings.service.instance}-{secrets.token_hex(16)}",
             owner=identity.owner,
             size=size,
             state=State.RECEIVING,
@@ -144,7 +144,7 @@ class Creation:
             reserved=size or 0,
             created_at=now,
             updated_at=now,
-            expires_at=now + self._settings.upload_expiry,
+            expires_at=now + self._settings.service.upload_expiry,
         )
 
     def _plain(self, request: ImageRequest | None) -> ImageRequest | None:
@@ -154,17 +154,17 @@ class Creation:
         """
         if request is None or request.properties.get("disk_format") != AUTO:
             return request
-        if not self._settings.inspects or request.properties.get("container_format") != BARE:
+        if not self._settings.image_format.enabled or request.properties.get("container_format") != BARE:
             raise Refused(
                 Reason.IMAGE_REFUSED, f"Say the disk_format: {AUTO} works here only in a container_format of {BARE}."
-                if self._settings.inspects else "Say the disk_format: this service does not look into images.",
+                if self._settings.image_format.enabled else "Say the disk_format: this service does not look into images.",
             )  # fmt: skip
         properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
         return dataclasses.replace(request, properties=properties)
 
     async def _format(self, request: ImageRequest | None, image: Image | None, actor: Actor) -> Format | None:
         """What the image's bytes are declared to be; None where nobody is to look into them."""
-        if request is None or image is None or not self._settings.inspects:
+        if request is None or image is None or not self._settings.image_format.enabled:
             return None
         described = request.properties
         if image.adopted:
@@ -208,7 +208,7 @@ class Creation:
         try:
             await self._scratch.create(upload.id, upload.size or 0)
             now = self._clock()  # the clock may have been set since, and what is recorded moved along
-            expires_at = now + self._settings.upload_expiry
+            expires_at = now + self._settings.service.upload_expiry
             upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
             await self._catalog.add(upload, credential, claim)
         except (OSError, OrphanedMeanwhile):
@@ -233,16 +233,16 @@ class Creation:
             yield
 
     def _check_size(self, size: int) -> None:
-        if size > self._settings.max_upload_size:
+        if size > self._settings.service.max_upload_size:
             raise Refused(
                 Reason.UPLOAD_TOO_LARGE,
-                f"An upload may have at most {self._settings.max_upload_size} bytes; this one has {size}.",
-                limit=self._settings.max_upload_size,
+                f"An upload may have at most {self._settings.service.max_upload_size} bytes; this one has {size}.",
+                limit=self._settings.service.max_upload_size,
             )
 
     async def check_space(self, size: int) -> None:
         """Refused: NO_SPACE if so many more bytes can't be promised."""
-        free = await self._scratch.free() - self._settings.reserved_space - await self._catalog.promised()
+        free = await self._scratch.free() - self._settings.scratch.reserved_space - await self._catalog.promised()
         if size > max(0, free):
             raise Refused(
                 Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
@@ -250,7 +250,7 @@ class Creation:
 
     async def _check_share(self, owner: Owner, size: int) -> None:
         """Refused: UPLOAD_TOO_LARGE, or OVER_LIMIT where the project has promised itself too much."""
-        share = self._settings.bytes_per_project
+        share = self._settings.limits.bytes_per_project
         if not share or not size:
             return
         if size > share:
@@ -266,16 +266,16 @@ class Creation:
 
     async def _check_limits(self, owner: Owner) -> None:
         """Refused: OVER_LIMIT where the project may not have another upload, or not now."""
-        if not self._settings.uploads_per_project and not self._settings.creations_per_minute:
+        if not self._settings.limits.uploads_per_project and not self._settings.limits.creations_per_minute:
             return
         usage = await self._catalog.usage(owner.project_id, self._clock() - 60)
-        if 0 < self._settings.uploads_per_project <= usage.uploads:
+        if 0 < self._settings.limits.uploads_per_project <= usage.uploads:
             raise Refused(
                 Reason.OVER_LIMIT,
                 f"Your project has {usage.uploads} unfinished uploads, and may have no more. Finish or cancel one.",
                 retry_after=60,
             )
-        if 0 < self._settings.creations_per_minute <= usage.recent:
+        if 0 < self._settings.limits.creations_per_minute <= usage.recent:
             raise Refused(
                 Reason.OVER_LIMIT,
                 f"Your project has created {usage.recent} uploads within a minute, and may not create more now.",

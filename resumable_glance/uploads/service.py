@@ -91,13 +91,13 @@ class UploadService:
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
         self._delegation = Delegation(catalog, vault, trusts, clock)
         self.janitor = Cleaner(settings, catalog, scratch, sink, self._delegation, clock, self.busy)
-        self._leases = WriteLocks(Patience(settings.idle_timeout, settings.min_rate))
+        self._leases = WriteLocks(Patience(settings.service.idle_timeout, settings.service.min_rate))
         self._access = Access(catalog, clock, self.busy)
         self._owned = self._access.owned
         self._claims = IdempotencyKeys(catalog, self._access.seen)
         self.news = catalog.news
         self.signer = ReceiptSigner(vault)
-        self.tickets = Tickets(vault, settings.ticket_lifetime, clock)
+        self.tickets = Tickets(vault, settings.tickets.lifetime, clock)
         self._closing = False
         self._appending = Appending(
             settings, catalog, scratch, vault, handoff, self._creation, self._access, self._leases,

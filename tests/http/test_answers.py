@@ -27,7 +27,12 @@ MUST_BE_READ = (
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("a-directory-that-nobody-is-told-of")
-    plain = {"auth_strategy": "noauth", "sink": "directory", "image_directory": directory / "images", "idle_timeout": 1}
+    plain = {
+        "auth_strategy": "noauth",
+        "image_service": "directory",
+        "image_directory": directory / "images",
+        "idle_timeout": 1,
+    }
     cors = {"allowed_origin": "https://horizon.example,http://localhost:8080"}
     with Service(directory, {"DEFAULT": plain, "cors": cors}) as running:
         yield running

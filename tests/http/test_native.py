@@ -35,7 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         {
             "DEFAULT": {
                 "auth_strategy": "noauth",
-                "sink": "directory",
+                "image_service": "directory",
                 "image_directory": running.directory / "images",
                 **options,
             },
@@ -109,7 +109,7 @@ def test_a_description_that_is_not_json_is_refused(client: Client) -> None:
 
 def test_what_does_not_fit_on_scratch_is_refused_before_a_byte_moves(tmp_path: Path) -> None:
     service = development(tmp_path)
-    plain = {"auth_strategy": "noauth", "sink": "directory", "image_directory": tmp_path / "images"}
+    plain = {"auth_strategy": "noauth", "image_service": "directory", "image_directory": tmp_path / "images"}
     service.configure({"DEFAULT": plain, "scratch": {"reserved_space": 10**15}})
     with service:
         answer = Client(service.url).create(SIZE)
@@ -122,7 +122,7 @@ def test_what_was_promised_to_one_upload_is_not_promised_to_another(
 ) -> None:
     free = int(subprocess.check_output(["stat", "-f", "-c", "%a %S", str(tmp_path)]).split()[0]) * 4096
     service = development(tmp_path / "service")
-    plain = {"auth_strategy": "noauth", "sink": "directory", "image_directory": tmp_path / "images"}
+    plain = {"auth_strategy": "noauth", "image_service": "directory", "image_directory": tmp_path / "images"}
     service.configure({"DEFAULT": plain, "scratch": {"reserved_space": free // 2}})
     with service:
         promised = Client(service.url)

@@ -216,7 +216,7 @@ def test_what_is_said_at_the_gate_is_described(tmp_path: Path) -> None:
     with Service(
         tmp_path,
         {
-            "DEFAULT": {"sink": "directory", "image_directory": tmp_path / "images"},
+            "DEFAULT": {"image_service": "directory", "image_directory": tmp_path / "images"},
             "keystone_authtoken": keystone,
         },
     ) as service:

@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("service")
     options = {
         "auth_strategy": "noauth",
-        "sink": "directory",
+        "image_service": "directory",
         "image_directory": directory / "images",
         "max_upload_size": LARGEST,
         "max_chunk_size": MIB,

@@ -127,7 +127,9 @@ class Straight:
         session = cloud.session(DEMO)
         owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
         self.actor = Actor(owner, cloud.token(DEMO))
-        self.sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
+        self.sink = GlanceImageService(
+            conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout
+        )
         self._images = cloud.glance(DEMO).images
 
     def prepare(self, size: int, **properties: str) -> Image:

@@ -102,7 +102,7 @@ def test_what_is_staged_keeps_the_contract_of_sinks(cloud: Cloud, glance_service
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
     actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
 
     async def keeps() -> None:

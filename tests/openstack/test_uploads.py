@@ -106,7 +106,7 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
     asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
 
 
@@ -115,7 +115,7 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
 ) -> None:
     """The schema, and that there are no limits. Each question costs Glance as much as making an image."""
     settings, conf = config.load([str(glance_service.configuration)])
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff_workers, settings.glance_timeout)
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
     actor = Actor(Owner(str(cloud.session(DEMO).get_project_id()), "user"), cloud.token(DEMO))
     asked: list[str] = []
     send = requests.Session.send
@@ -145,7 +145,7 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
 
 def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
     settings, conf = config.load([str(glance_service.configuration)])
-    gate = KeystoneAuthenticator(service_session(conf), settings.token_cache_time)
+    gate = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
     revoked = cloud.token(DEMO)
     cloud.revoke(revoked)
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]

@@ -167,7 +167,7 @@ TRIAL = Trial(
         Sabotage(
             "the time for which the service did not run counts",
             "uploads/cleanup.py",
-            "        await self._backlog.resume(self._settings.instance, self._clock())\n",
+            "        await self._backlog.resume(self._settings.service.instance, self._clock())\n",
             "",
             count=8,
         ),

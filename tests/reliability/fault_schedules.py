@@ -184,7 +184,7 @@ class _BadDays:
 
 
 def _hurried(cloud: Cloud, directory: Path) -> Service:
-    service = beside(cloud, directory, handoff_workers=AT_ONCE)
+    service = beside(cloud, directory, handoff__workers=AT_ONCE)
     service.module = "tests.reliability.hurried"
     return service
 

@@ -117,7 +117,7 @@ def quick(directory: Path, state: Path) -> QuickService:
 def kept_in(state: Path) -> dict[str, dict[str, object]]:
     """The options of a service without OpenStack that has nothing anywhere else."""
     return {
-        "DEFAULT": {"auth_strategy": "noauth", "sink": "directory", "image_directory": state / "images"},
+        "DEFAULT": {"auth_strategy": "noauth", "image_service": "directory", "image_directory": state / "images"},
         "scratch": {"directory": state / "scratch"},
         "database": {"connection": f"sqlite:///{state / 'catalog.sqlite'}"},
         "credentials": {"key_file": state / "credentials.key"},

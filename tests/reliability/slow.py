@@ -174,8 +174,8 @@ TRIAL = Trial(
         Sabotage(
             "who sends nothing for half a second is given up",
             "uploads/service.py",
-            "Patience(settings.idle_timeout, settings.min_rate)",
-            "Patience(0.5, settings.min_rate)",
+            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
+            "Patience(0.5, settings.service.min_rate)",
             count=20,
         ),
         Sabotage(
@@ -188,7 +188,7 @@ TRIAL = Trial(
         Sabotage(
             "a slow body is waited for as if it were a fast one",
             "uploads/service.py",
-            "Patience(settings.idle_timeout, settings.min_rate)",
+            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
             "Patience(1.5, 1e6)",
             count=20,
         ),

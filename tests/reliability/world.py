@@ -268,9 +268,13 @@ class MemorySink:
 
 @functools.cache
 def _settings() -> config.Settings:
-    state = {"auth_strategy": "noauth", "sink": "directory", "scratch.reserved_space": 0}
+    state = {"auth_strategy": "noauth", "image_service": "directory", "scratch.reserved_space": 0}
     settings, _ = config.load([], state)
-    return dataclasses.replace(settings, commit_size=COMMIT_SIZE, max_chunk_size=LONGEST)
+    return dataclasses.replace(
+        settings,
+        scratch=dataclasses.replace(settings.scratch, commit_size=COMMIT_SIZE),
+        service=dataclasses.replace(settings.service, max_chunk_size=LONGEST),
+    )
 
 
 @functools.cache

@@ -148,7 +148,8 @@ def main(argv: Sequence[str]) -> int:
     panel.count(ended=panel.running)  # a killed service could not count those
     chunk_writer.BATCH = BATCH
     app.TIDY_INTERVAL = TIDY_INTERVAL  # type: ignore[assignment]
-    smaller = dataclasses.replace(settings, commit_size=COMMIT_SIZE)
+    scratch = dataclasses.replace(settings.scratch, commit_size=COMMIT_SIZE)
+    smaller = dataclasses.replace(settings, scratch=scratch)
     service = app.build(smaller, conf, ProjectGate(), MovableClock(panel))
     server = StoppableServer(dataclasses.replace(service, asgi=Counted(service.asgi, panel)), settings)
     server.run()

@@ -97,7 +97,7 @@ class Rig:
     ) -> None:
         state = {
             "auth_strategy": "noauth",
-            "sink": "directory",
+            "image_service": "directory",
             "scratch.reserved_space": 0,
             "upload_expiry": int(7 * DAY),
             "record_retention": int(30 * DAY),

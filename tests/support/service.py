@@ -118,7 +118,7 @@ def development(directory: Path, groups: Mapping[str, Mapping[str, object]] = {}
         {
             "DEFAULT": {
                 "auth_strategy": "noauth",
-                "sink": "directory",
+                "image_service": "directory",
                 "image_directory": directory / "images",
                 **options,
             },

@@ -25,18 +25,18 @@ class StoppableServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 service.asgi,
-                host=settings.bind_host,
-                port=settings.bind_port,
+                host=settings.service.bind_host,
+                port=settings.service.bind_port,
                 loop="uvloop",
                 http=connection.protocol(_rules(settings)),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 server_header=False,
-                proxy_headers=bool(settings.trusted_proxies),
-                forwarded_allow_ips=list(settings.trusted_proxies),
+                proxy_headers=bool(settings.service.trusted_proxies),
+                forwarded_allow_ips=list(settings.service.trusted_proxies),
                 timeout_keep_alive=75,  # longer than what proxies keep connections for, so that they close first
-                timeout_graceful_shutdown=settings.graceful_timeout,
+                timeout_graceful_shutdown=settings.service.graceful_timeout,
             )
         )
 
@@ -55,11 +55,11 @@ class StoppableServer(uvicorn.Server):
 def _rules(settings: config.Settings) -> connection.Rules:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return connection.Rules(
-        bounds=HeadLimits(settings.head_size, settings.head_fields),
-        head_timeout=settings.head_timeout,
-        send_timeout=settings.idle_timeout,
-        connections=settings.connections or files // 2,
-        per_peer=settings.connections_per_peer,
-        trusted=settings.trusted_proxies,
-        origins=settings.allowed_origins,
+        bounds=HeadLimits(settings.limits.head_size, settings.limits.head_fields),
+        head_timeout=settings.service.head_timeout,
+        send_timeout=settings.service.idle_timeout,
+        connections=settings.limits.connections or files // 2,
+        per_peer=settings.limits.connections_per_peer,
+        trusted=settings.service.trusted_proxies,
+        origins=settings.cors.allowed_origin,
     )

@@ -30,7 +30,7 @@ class WebPage:
     """The page's routes, and whether a request for `/` means it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._enabled = settings.page_enabled
+        self._enabled = settings.page.enabled
         self._settings = {"sign_in": _sign_in(settings)}
 
     def is_meant(self, request: Request) -> bool:
@@ -76,9 +76,9 @@ class _Policed:
 
 def _sign_in(settings: Settings) -> str:
     """How somebody at the page shows who they are: `none`, with a `token`, or with a `ticket` alone."""
-    if settings.auth_strategy == "noauth":
+    if settings.service.auth_strategy == "noauth":
         return "none"
-    return "token" if settings.page_sign_in else "ticket"
+    return "token" if settings.page.sign_in else "ticket"
 
 
 def _headers(name: str) -> dict[str, str]:

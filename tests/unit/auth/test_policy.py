@@ -42,7 +42,7 @@ def policy(directory: Path, text: str | None = None) -> Policy:
         file.write_text(text)
     configuration = directory / "resumable-glance.conf"
     configuration.write_text(f"[oslo_policy]\npolicy_file = {file}\n")
-    _, conf = config.load([str(configuration)], {"auth_strategy": "noauth", "sink": "directory"})
+    _, conf = config.load([str(configuration)], {"auth_strategy": "noauth", "image_service": "directory"})
     return Policy(conf)
 
 

@@ -23,7 +23,7 @@ from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, rig
 MD5 = Digest("md5", hashlib.md5(CONTENT).digest())
 SHA256 = Digest("sha256", hashlib.sha256(CONTENT).digest())
 WRONG = Digest("md5", bytes(16))
-ALL = {"handoff.early_minimum_size": 0, "verdict.enabled": False}  # a verdict needs a megabyte
+ALL = {"handoff.early_minimum_size": 0, "image_format.enabled": False}  # a verdict needs a megabyte
 
 
 class Watched(DirectoryImageService):
@@ -260,7 +260,7 @@ def test_no_more_uploads_are_followed_than_there_are_workers(tmp_path: Path, mon
                 await here.send(each, 0, 50_000)
             await until(lambda: len(sink(here).taken) >= 2)
             await asyncio.sleep(0.05)
-            assert len(sink(here).taken) == here.settings.early_workers == 2
+            assert len(sink(here).taken) == here.settings.handoff.early_workers == 2
             for each in ids:
                 await here.send(each, 50_000, SIZE)
             for each in ids:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import example, given, settings
@@ -45,21 +46,23 @@ def test_every_number_has_a_smallest_value_and_its_unit(option: cfg.Opt) -> None
 
 def test_the_defaults_are_good_values() -> None:
     found = settings_of()
-    assert (found.bind_host, found.bind_port) == ("127.0.0.1", 8970)
-    assert (found.auth_strategy, found.sink) == ("keystone", "glance")
-    assert found.public_endpoint is None
-    assert found.trusted_proxies == found.allowed_origins == ()
-    assert found.max_upload_size == 1024**4
-    assert found.reserved_space == 1024**3
+    assert (found.service.bind_host, found.service.bind_port) == ("127.0.0.1", 8970)
+    assert (found.service.auth_strategy, found.service.image_service) == ("keystone", "glance")
+    assert found.service.public_endpoint is None
+    assert found.service.trusted_proxies == found.cors.allowed_origin == ()
+    assert found.service.max_upload_size == 1024**4
+    assert found.scratch.reserved_space == 1024**3
 
 
 def test_every_option_becomes_a_setting() -> None:
-    assert len(dataclasses.fields(Settings)) == len(NAMES)
+    groups = {name: "DEFAULT" if name == "service" else name for name in get_type_hints(Settings)}
+    fields = {groups[name]: {each.name for each in dataclasses.fields(kind)} for name, kind in get_type_hints(Settings).items()}
+    assert fields == {group: {each.dest for each in options} for group, options in GROUPS.items()}
 
 
 def test_settings_do_not_change_any_more() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings_of().bind_port = 1  # type: ignore[misc]
+        settings_of().service.bind_port = 1  # type: ignore[misc]
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -80,20 +83,20 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         token_cache_time = 0
         """.replace("\n        ", "\n"),
     )
-    assert found.instance == "node7"
-    assert found.public_endpoint == "https://upload.example.org"
-    assert found.trusted_proxies == ("10.0.0.1", "192.168.0.0/16", "::1")
-    assert found.scratch_directory == Path("/srv/scratch")
-    assert (found.reserved_space, found.commit_size) == (0, 1048576)
-    assert found.allowed_origins == ("https://dashboard.example.org", "http://localhost:8080")
-    assert found.token_cache_time == 0
+    assert found.service.instance == "node7"
+    assert found.service.public_endpoint == "https://upload.example.org"
+    assert found.service.trusted_proxies == ("10.0.0.1", "192.168.0.0/16", "::1")
+    assert found.scratch.directory == Path("/srv/scratch")
+    assert (found.scratch.reserved_space, found.scratch.commit_size) == (0, 1048576)
+    assert found.cors.allowed_origin == ("https://dashboard.example.org", "http://localhost:8080")
+    assert found.keystone_authtoken.token_cache_time == 0
 
 
 def test_overrides_win_over_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.conf"
-    path.write_text("[DEFAULT]\ninstance = file\n[scratch]\nheadroom = 5\n")
+    path.write_text("[DEFAULT]\ninstance = file\n[scratch]\nreserved_space = 5\n")
     found, conf = load([str(path)], {"instance": "given", "scratch.reserved_space": 7})
-    assert (found.instance, found.reserved_space) == ("given", 7)
+    assert (found.service.instance, found.scratch.reserved_space) == ("given", 7)
     assert conf.instance == "given"
 
 
@@ -125,7 +128,7 @@ BAD = [
     ("instance", "ä"),
     ("instance", "٣"),
     ("auth_strategy", "none"),
-    ("sink", "swift"),
+    ("image_service", "swift"),
     ("max_upload_size", "0"),
     ("max_upload_size", "-1"),
     ("max_upload_size", "1T"),
@@ -134,8 +137,8 @@ BAD = [
     ("record_retention", "-1"),
     ("idle_timeout", "0"),
     ("graceful_timeout", "0"),
-    ("handoff_workers", "0"),
-    ("handoff_workers", "65"),
+    ("handoff.workers", "0"),
+    ("handoff.workers", "65"),
     ("scratch.reserved_space", "-1"),
     ("scratch.commit_size", "-1"),
     ("cors.allowed_origin", "https://dashboard.example.org/"),
@@ -189,7 +192,7 @@ def test_an_option_that_does_not_exist_cannot_be_given(name: str) -> None:
     ["https://dashboard.example.org", "http://localhost:8080", "https://192.0.2.7", "http://[2001:db8::1]:8080"],
 )
 def test_an_origin_is_what_browsers_send(origin: str) -> None:
-    assert settings_of(cors__allowed_origin=origin).allowed_origins == (origin,)
+    assert settings_of(cors__allowed_origin=origin).cors.allowed_origin == (origin,)
 
 
 @pytest.mark.parametrize("origin", ["https://dashboard.example.org:443", "http://dashboard.example.org:80"])
@@ -214,25 +217,25 @@ def test_whatever_an_origin_is_it_is_taken_as_it_stands_or_refused(text: str) ->
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org", "", "localhost.example.org"])
 def test_who_admits_anyone_listens_only_to_this_host(host: str) -> None:
     with pytest.raises(BadConfiguration) as bad:
-        settings_of(auth_strategy="noauth", sink="directory", bind_host=host)
+        settings_of(auth_strategy="noauth", image_service="directory", bind_host=host)
     assert "bind_host" in str(bad.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_who_admits_anyone_may_listen_to_this_host(host: str) -> None:
     assert is_loopback(host)
-    assert settings_of(auth_strategy="noauth", sink="directory", bind_host=host).bind_host == host
+    assert settings_of(auth_strategy="noauth", image_service="directory", bind_host=host).service.bind_host == host
 
 
 def test_who_admits_anyone_cannot_make_images_as_somebody() -> None:
     with pytest.raises(BadConfiguration) as bad:
-        settings_of(auth_strategy="noauth", sink="glance")
-    assert "sink" in str(bad.value)
+        settings_of(auth_strategy="noauth", image_service="glance")
+    assert "image_service" in str(bad.value)
 
 
 def test_whoever_asks_keystone_may_listen_to_everybody() -> None:
-    assert settings_of(bind_host="0.0.0.0").bind_host == "0.0.0.0"
-    assert settings_of(bind_host="0.0.0.0", sink="directory").sink == "directory"
+    assert settings_of(bind_host="0.0.0.0").service.bind_host == "0.0.0.0"
+    assert settings_of(bind_host="0.0.0.0", image_service="directory").service.image_service == "directory"
 
 
 def test_the_generated_sample_has_every_option() -> None:

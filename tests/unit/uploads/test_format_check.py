@@ -395,7 +395,7 @@ def test_a_format_that_is_found_out_is_set_before_the_bytes_come(tmp_path: Path)
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("options", [{"verdict.enabled": False}, {}])
+@pytest.mark.parametrize("options", [{"image_format.enabled": False}, {}])
 def test_where_nobody_looks_a_format_has_to_be_said(tmp_path: Path, options: dict[str, object]) -> None:
     wrapped = ImageRequest({"disk_format": "auto", "container_format": "ovf"})
 
@@ -410,8 +410,8 @@ def test_where_nobody_looks_a_format_has_to_be_said(tmp_path: Path, options: dic
 @pytest.mark.parametrize(
     ("options", "image"),
     [
-        ({"verdict.enabled": False}, QCOW2),
-        ({"verdict.require_image_format_match": False}, QCOW2),
+        ({"image_format.enabled": False}, QCOW2),
+        ({"image_format.require_image_format_match": False}, QCOW2),
         ({}, ImageRequest({"disk_format": "qcow2", "container_format": "ovf"})),
         ({}, IMAGE),
     ],
