@@ -1,37 +1,85 @@
-"""The composition root: settings in, parts chosen and wired, ASGI application out.
-
-The only place that knows which scratch, sink and gate there are.
-"""
+"""The composition root: settings in, every part chosen, built and wired, ASGI application out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from oslo_config import cfg
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from resumable_glance.api import endpoint
+from resumable_glance.api.endpoint import Endpoint, application
 from resumable_glance.api.health import Health
+from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
+from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
-from resumable_glance.auth.tickets import TicketAuthenticator
+from resumable_glance.auth.signing import ReceiptSigner
+from resumable_glance.auth.tickets import TicketAuthenticator, Tickets
 from resumable_glance.auth.trusts import Trusts
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog import Catalog
+from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.handoff.delivering import Delivering
+from resumable_glance.handoff.early import EarlyDeliveries
+from resumable_glance.handoff.plan import Step
+from resumable_glance.handoff.proving import Proving
+from resumable_glance.handoff.reader import ContentReader, Readers
+from resumable_glance.handoff.replacement import Replacement
+from resumable_glance.handoff.walk import Walk
 from resumable_glance.handoff.worker import HandoffWorker
 from resumable_glance.images.base import ImageService
+from resumable_glance.images.inspection import FormatRules
+from resumable_glance.model import commands
 from resumable_glance.runtime.clock import SteadyClock
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.threads import Threads
+from resumable_glance.storage.base import UploadStorage
 from resumable_glance.storage.local import LocalStorage
-from resumable_glance.uploads.service import UploadService
+from resumable_glance.uploads.append import AppendUseCase, ChunkReceiver
+from resumable_glance.uploads.authorization import Authorization
+from resumable_glance.uploads.capacity import Capacity
+from resumable_glance.uploads.cleanup import Cleaner, OrphanRemover
+from resumable_glance.uploads.completion import Completion
+from resumable_glance.uploads.control import CancelUseCase, RetryUseCase, TicketUseCases
+from resumable_glance.uploads.create import CreateUseCase, JoinUseCase, NewUploads, StartedUploads
+from resumable_glance.uploads.format_check import FormatCheck
+from resumable_glance.uploads.idempotency import Idempotency
+from resumable_glance.uploads.image_preparation import ImagePreparation
+from resumable_glance.uploads.inspect import InspectUseCases, ReadUseCases
+from resumable_glance.uploads.service import UploadService, UseCase
+from resumable_glance.uploads.write_locks import Patience, WriteLocks
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
 HANDOFF_STOP_TIMEOUT = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What differs from cloud to cloud, and in tests. `clock` gives seconds since the epoch."""
+
+    catalog: Catalog
+    storage: UploadStorage
+    images: ImageService
+    cipher: TokenCipher
+    trusts: Trusts | None
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Core:
+    """The uploads and their handoff, without HTTP."""
+
+    uploads: UploadService
+    handoff: HandoffWorker
+    cleaner: Cleaner
+    tickets: Tickets
+    signer: ReceiptSigner
+    progress: Mapping[str, int]  # bytes that the image service was given, by upload
 
 
 @dataclass(frozen=True)
@@ -45,75 +93,148 @@ class Service:
 def build(
     settings: Settings,
     conf: cfg.ConfigOpts,
-    gate: Authenticator | None = None,
+    authenticator: Authenticator | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Service:
-    """Open everything. `gate` is another one than the settings name, `clock` gives seconds since the epoch.
+    """Build the service. `authenticator` and `clock` replace the usual ones.
 
-    Raises OSError, scratch.local.InUse, database.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
-    options that are missing: each says in a sentence what is wrong.
+    Raises:
+        CannotStart: a part can't be built; the sentence says why.
+        OSError: a file can't be opened.
+        keystoneauth1.exceptions.ClientException: an option of [keystone_authtoken] or [glance] is missing.
     """
-    scratch = LocalStorage(settings.scratch.directory)
-    catalog = Catalog(settings.database.connection)
-    vault = TokenCipher(settings.credentials.key_file)
-    usual_gate, sink = authenticator_and_images(settings, conf)
-    clock = clock or SteadyClock()
-    trusts = _trusts(settings, conf)
-    handoff = HandoffWorker(catalog, scratch, sink, vault, settings, clock, trusts=trusts)
-    uploads = UploadService(settings, catalog, scratch, sink, vault, handoff, clock, trusts)
-    gate = TicketAuthenticator(uploads.tickets, gate or usual_gate)
+    usual_authenticator, images = authenticator_and_images(settings, conf)
+    storage = LocalStorage(settings.scratch.directory)
+    parts = Parts(
+        catalog=Catalog(Transactions(settings.database.connection)),
+        storage=storage,
+        images=images,
+        cipher=TokenCipher(settings.credentials.key_file),
+        trusts=_trusts(settings, conf),
+        clock=clock or SteadyClock(),
+    )
+    core = build_core(settings, parts)
+    authenticator = TicketAuthenticator(core.tickets, authenticator or usual_authenticator)
     health = Health(
         {
-            "scratch": scratch.check,
-            "space": uploads.check,
-            "catalog": catalog.check,
-            "identity": gate.check,
-            "images": sink.check,
+            "scratch": storage.check,
+            "space": core.uploads.check,
+            "catalog": parts.catalog.uploads.check,
+            "identity": authenticator.check,
+            "images": images.check,
         }
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await uploads.janitor.open()
-        jobs = [asyncio.create_task(handoff.run()), asyncio.create_task(_tidy(uploads))]
+        await core.cleaner.open()
+        jobs = [asyncio.create_task(core.handoff.run()), asyncio.create_task(_tidy(core.cleaner))]
         try:
             yield
         finally:
-            await uploads.close()
+            await core.uploads.close()
             for job in jobs:
                 job.cancel()
             await asyncio.wait(jobs, timeout=HANDOFF_STOP_TIMEOUT)
-            catalog.close()
-            scratch.close()
+            parts.catalog.close()
+            storage.close()
 
-    return Service(endpoint.application(settings, gate, uploads, health, lifespan), uploads)
+    streams = EventStreams(core.uploads, parts.catalog.notifier, core.progress, settings.limits.streams_per_project)
+    requests = Endpoint(settings, authenticator, core.uploads, streams, core.signer, parts.clock)
+    return Service(application(settings, requests, health, lifespan), core.uploads)
+
+
+def build_core(settings: Settings, parts: Parts) -> Core:
+    """Build the uploads and their handoff."""
+    catalog, storage, images, clock = parts.catalog, parts.storage, parts.images, parts.clock
+    uploads, service = catalog.uploads, settings.service
+    rules = FormatRules.of(settings.image_format)
+    tickets, signer = Tickets(parts.cipher, settings.tickets.lifetime, clock), ReceiptSigner(parts.cipher)
+    delegation = Delegation(catalog, parts.cipher, parts.trusts, clock)
+
+    locks = WriteLocks(Patience(service.idle_timeout, service.min_rate))
+    orphans = OrphanRemover(catalog.orphans, images, delegation, service.record_retention, clock)
+    cleaner = Cleaner(catalog, storage, orphans, locks, service, clock)
+
+    readers = Readers(uploads, storage)
+    replacement = Replacement(uploads, catalog.orphans, images, clock)
+    proving = Proving(uploads, readers, rules, Threads(settings.handoff.workers, "prove"))
+    delivering = Delivering(uploads, images, readers, replacement, settings.handoff, clock)
+    steps = {
+        Step.INSPECT: proving.inspect,
+        Step.PROVE: proving.prove,
+        Step.DELIVER: delivering.deliver,
+        Step.IMPORT: delivering.import_staged,
+        Step.RECORD: delivering.record,
+        Step.VERIFY: delivering.verify,
+        Step.WAIT: delivering.wait,
+        Step.BACK_OFF: delivering.back_off,
+        Step.GIVE_UP: delivering.give_up,
+        Step.REPLACE: replacement.replace,
+    }
+    walk = Walk(images, delegation, readers, steps, clock)
+    early = EarlyDeliveries(uploads, images, readers, delegation, settings.handoff, clock)
+    handoff = HandoffWorker(uploads, walk, early, cleaner.clear, settings.handoff, clock)
+
+    authorization = Authorization(uploads, locks, clock)
+    capacity = Capacity(uploads, storage, settings, clock)
+    preparation = ImagePreparation(images, catalog.orphans, delegation, settings.image_format.enabled, clock)
+    idempotency = Idempotency(catalog.idempotency_keys, authorization)
+    new, started = (
+        NewUploads(uploads, storage, capacity, delegation, service, clock),
+        StartedUploads(delegation, handoff, tickets),
+    )
+    completion = Completion(uploads, authorization, delegation, handoff, clock)
+    format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
+    receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
+    inspect = InspectUseCases(uploads, authorization, locks, completion, readers.progress)
+    content = ReadUseCases(authorization, ContentReader(uploads, readers, images), signer, images)
+    ticket = TicketUseCases(uploads, authorization, completion, tickets, locks)
+    use_cases: dict[type[commands.Command], UseCase] = {
+        commands.Create: CreateUseCase(new, capacity, preparation, idempotency, started).create,
+        commands.Join: JoinUseCase(new, capacity, preparation, authorization, uploads, started).join,
+        commands.Append: AppendUseCase(uploads, authorization, capacity, locks, receiver, completion).append,
+        commands.Get: inspect.get,
+        commands.Watch: inspect.watch,
+        commands.List: inspect.list,
+        commands.Read: content.read,
+        commands.GetReceipt: content.get_receipt,
+        commands.ListStores: content.list_stores,
+        commands.Cancel: CancelUseCase(authorization, locks, handoff, cleaner).cancel,
+        commands.Retry: RetryUseCase(uploads, authorization, completion, inspect, clock).retry,
+        commands.IssueTicket: ticket.issue,
+        commands.RevokeTickets: ticket.revoke,
+    }
+    upload_service = UploadService(use_cases, authorization, capacity, locks, catalog.notifier)
+    return Core(upload_service, handoff, cleaner, tickets, signer, readers.progress)
 
 
 def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Authenticator, ImageService]:
-    """Whom to let in, and where images go."""
-    if settings.service.auth_strategy == "noauth":
+    """Build the authenticator and the image service that the settings name."""
+    service = settings.service
+    if service.auth_strategy == "noauth":
         from resumable_glance.auth.noauth import NoAuthenticator
         from resumable_glance.images.directory import DirectoryImageService
 
-        return NoAuthenticator(), DirectoryImageService(settings.service.image_directory)
+        return NoAuthenticator(), DirectoryImageService(service.image_directory)
     from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
     from resumable_glance.auth.policy import Policy
 
     session = service_session(conf)
-    gate = KeystoneAuthenticator(session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights)
-    if settings.service.image_service == "directory":
+    authenticator = KeystoneAuthenticator(
+        session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights
+    )
+    if service.image_service == "directory":
         from resumable_glance.images.directory import DirectoryImageService
 
-        return gate, DirectoryImageService(settings.service.image_directory)
+        return authenticator, DirectoryImageService(service.image_directory)
     from resumable_glance.images.glance.service import GlanceImageService
 
-    return gate, GlanceImageService(
-        conf, session, settings.handoff.workers + settings.handoff.early_workers, settings.handoff.glance_timeout
-    )
+    workers = settings.handoff.workers + settings.handoff.early_workers
+    return authenticator, GlanceImageService(conf, session, workers, settings.handoff.glance_timeout)
 
 
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
-    """Where owners let us act for them, if they shall."""
     if not settings.trusts.enabled or settings.service.auth_strategy == "noauth":
         return None
     from resumable_glance.auth.keystone import service_session
@@ -122,10 +243,10 @@ def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
     return KeystoneTrusts(conf, service_session(conf), settings.trusts.lifetime)
 
 
-async def _tidy(uploads: UploadService) -> None:
+async def _tidy(cleaner: Cleaner) -> None:
     while True:
         try:
-            await uploads.janitor.tidy()
+            await cleaner.tidy()
         except Exception:
-            LOG.exception("tidying up met a defect of ours")
+            LOG.exception("cleanup met a defect of ours")
         await asyncio.sleep(TIDY_INTERVAL)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -27,6 +27,7 @@ from resumable_glance.api.protocols.base import Head, Reply, RequestContext, Wir
 from resumable_glance.api.rate_limit import Rate, network_of
 from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
+from resumable_glance.auth.signing import ReceiptSigner
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Content, Watch
 from resumable_glance.runtime import log
@@ -82,13 +83,23 @@ class RequestBody(Body):
 class Endpoint:
     """Carries requests from a dialect to the uploads and back."""
 
-    def __init__(self, settings: Settings, gate: Authenticator, uploads: UploadService) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authenticator: Authenticator,
+        uploads: UploadService,
+        streams: EventStreams,
+        signer: ReceiptSigner,
+        clock: Callable[[], float],
+    ) -> None:
         self._settings = settings
-        self._gate = gate
+        self._authenticator = authenticator
         self._uploads = uploads
+        self._streams = streams
+        self._signer = signer
+        self._clock = clock
         self._of_project = Rate(settings.limits.requests_per_project)
         self._of_peer = Rate(settings.limits.requests_per_peer)
-        self._streams = EventStreams(uploads, settings.limits.streams_per_project)
         self.page = WebPage(settings)
 
     async def speak(self, dialect: WireProtocol, request: Request, aspect: str | None = None) -> Response:
@@ -121,7 +132,7 @@ class Endpoint:
 
     async def keys(self, request: Request) -> Response:
         """The public keys of receipts (JWKS, RFC 7517), for anybody."""
-        return JSONResponse(self._uploads.signer.published, headers={"Allow": "GET, HEAD, OPTIONS"})
+        return JSONResponse(self._signer.published, headers={"Allow": "GET, HEAD, OPTIONS"})
 
     def place(self, request: Request) -> RequestContext:
         settings = self._settings
@@ -132,7 +143,7 @@ class Endpoint:
             max_chunk_size=settings.service.max_chunk_size,
             record_retention=settings.service.record_retention,
             upload_expiry=settings.service.upload_expiry,
-            now=self._uploads.now(),
+            now=self._clock(),
         )
 
     async def _answer(
@@ -145,13 +156,13 @@ class Endpoint:
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
         document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.service.idle_timeout) if described else b""
         command = dialect.parse(head, document, place)
-        identity = await self._gate.admit(request.headers)
+        identity = await self._authenticator.admit(request.headers)
         self._of_project.take(identity.owner.project_id)
         if isinstance(command, Watch):
             return await self._streams.open(
                 command,
                 identity,
-                lambda: self._gate.admit(request.headers),
+                lambda: self._authenticator.admit(request.headers),
                 lambda outcome: dialect.render(outcome, place),
                 lambda refusal: dialect.refuse(refusal, head.method, place),
             )
@@ -160,14 +171,9 @@ class Endpoint:
 
 
 def application(
-    settings: Settings,
-    gate: Authenticator,
-    uploads: UploadService,
-    health: Health,
-    lifespan: Lifespan[Starlette] | None,
+    settings: Settings, endpoint: Endpoint, health: Health, lifespan: Lifespan[Starlette] | None
 ) -> ASGIApp:
-    """The ASGI application."""
-    endpoint = Endpoint(settings, gate, uploads)
+    """Return the ASGI application."""
 
     async def nothing_here(request: Request, _: Exception) -> Response:
         refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")

@@ -12,13 +12,14 @@ import collections
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from resumable_glance.api.protocols.base import Reply
 from resumable_glance.auth.base import Identity
+from resumable_glance.catalog.notifications import ChangeNotifier
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Outcome, UploadFound, Watch
 from resumable_glance.model.states import ENDED, State
@@ -36,8 +37,12 @@ LAST = ENDED | {State.FAILED, State.JOINED}  # nothing follows by itself
 class EventStreams:
     """All streams. A project may have `per_project` at a time; 0: any number."""
 
-    def __init__(self, uploads: UploadService, per_project: int) -> None:
+    def __init__(
+        self, uploads: UploadService, notifier: ChangeNotifier, progress: Mapping[str, int], per_project: int
+    ) -> None:
         self._uploads = uploads
+        self._notifier = notifier
+        self._progress = progress
         self._per_project = per_project
         self._open: collections.Counter[str] = collections.Counter()
 
@@ -73,11 +78,11 @@ class EventStreams:
         refuse: Callable[[Refused], Reply],
     ) -> AsyncIterator[ServerSentEvent]:
         yield _event("upload", render(shown))
-        with self._uploads.news.of(shown.upload.id) as news:
+        with self._notifier.subscribe(shown.upload.id) as changed:
             while shown.upload.state not in LAST:
                 await asyncio.sleep(PACE)
-                await self._stirred(news, shown)
-                news.clear()
+                await self._wait(changed, shown)
+                changed.clear()
                 try:
                     seen = await look()
                 except Refused as refusal:
@@ -87,13 +92,13 @@ class EventStreams:
                     shown = seen
                     yield _event("upload", render(shown))
 
-    async def _stirred(self, news: asyncio.Event, shown: UploadFound) -> None:
+    async def _wait(self, changed: asyncio.Event, shown: UploadFound) -> None:
         """Wait until there may be something else to show. The bytes that were delivered are looked at in memory."""
         for _ in range(int(LOOK / PACE)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PACE):
-                    await news.wait()
-            if news.is_set() or self._uploads.delivered(shown.upload.id) != shown.delivered:
+                    await changed.wait()
+            if changed.is_set() or self._progress.get(shown.upload.id, 0) != shown.delivered:
                 return
 
     async def _seen(self, watch: Watch, identity: Identity) -> UploadFound:

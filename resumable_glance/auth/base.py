@@ -38,17 +38,17 @@ class UploadScope:
 class Identity:
     """Who was admitted, and the token to act with on their behalf (never shown in a repr or a log).
 
-    `only` is what there is to reach for somebody who has shown a ticket, and no token. `system`: the token is one for
+    `scope` is what there is to reach for somebody who has shown a ticket, and no token. `system`: the token is one for
     the whole cloud, and of no project.
     """
 
     owner: Owner
     token: str | None = field(default=None, repr=False)
     expires_at: float = float("inf")  # seconds since the epoch
-    only: UploadScope | None = None
+    scope: UploadScope | None = None
     roles: tuple[str, ...] = ()  # their names, in the project
     system: bool = False
-    may: frozenset[Right] = OWN
+    allowed: frozenset[Right] = OWN
 
 
 class Authenticator(Protocol):

@@ -38,7 +38,7 @@ class TokenCipher:
         except (OSError, ValueError) as problem:
             raise BadKeyFile(f"{key_file} does not hold keys that can be used: {problem}") from problem
 
-    def close(self, token: str | None) -> bytes | None:
+    def encrypt(self, token: str | None) -> bytes | None:
         return None if token is None else self._keys.encrypt(token.encode())
 
     def derived(self, purpose: str) -> list[bytes]:
@@ -46,12 +46,12 @@ class TokenCipher:
         info = f"resumable-glance {purpose}".encode()
         return [HKDF(SHA256(), length=32, salt=None, info=info).derive(each) for each in self._secrets]
 
-    def open(self, closed: bytes | None) -> str | None:
+    def decrypt(self, encrypted: bytes | None) -> str | None:
         """The token, or None if there is none or its key is gone."""
-        if closed is None:
+        if encrypted is None:
             return None
         try:
-            return self._keys.decrypt(closed).decode()
+            return self._keys.decrypt(encrypted).decode()
         except InvalidToken:
             return None
 

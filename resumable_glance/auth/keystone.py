@@ -122,7 +122,7 @@ class KeystoneAuthenticator:
         except (KeyError, TypeError, ValueError) as problem:
             LOG.error("what answered about a token is not Keystone: %r", problem)
             raise _unavailable() from problem
-        return dataclasses.replace(identity, may=self._rights(identity))
+        return dataclasses.replace(identity, allowed=self._rights(identity))
 
 
 def _unavailable() -> Refused:

@@ -10,7 +10,7 @@ from resumable_glance.model.upload import Owner
 
 class NoAuthenticator:
     async def admit(self, headers: Mapping[str, str]) -> Identity:
-        return Identity(Owner(project_id="development", user_id="anyone"), may=frozenset(Right))
+        return Identity(Owner(project_id="development", user_id="anyone"), allowed=frozenset(Right))
 
     async def check(self) -> None:
         pass

@@ -56,9 +56,9 @@ class Tickets:
             sentence = "This is no ticket of this service. Ask whoever created the upload for another one."
             raise Refused(Reason.UNAUTHENTICATED, sentence) from None
         if expires_at <= self._clock():
-            raise expired("This ticket has expired.")
+            raise ticket_expired("This ticket has expired.")
         return Identity(
-            Owner(project_id, user_id), expires_at=expires_at, only=UploadScope(upload_id, generation), may=RIGHTS
+            Owner(project_id, user_id), expires_at=expires_at, scope=UploadScope(upload_id, generation), allowed=RIGHTS
         )
 
 
@@ -79,6 +79,6 @@ class TicketAuthenticator:
         await self._behind.check()
 
 
-def expired(why: str) -> Refused:
+def ticket_expired(why: str) -> Refused:
     """The refusal of a ticket that was good once."""
     return Refused(Reason.TICKET_EXPIRED, f"{why} The bytes are safe: go on with a new one from the upload's owner.")

@@ -1,12 +1,10 @@
-"""How the catalog's database is opened, and brought up to date.
+"""The engine of the catalog's database, and its migration.
 
-Its one rule: what was committed is on the disk, whatever happens then.
+SQLite is opened so that a committed transaction is on the disk, whatever happens then.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,15 @@ from resumable_glance.errors import CannotStart
 from resumable_glance.runtime.durable import make_directory, sync_directory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+READ_ONLY = {"read_only": True}  # execution options of a connection that takes no write lock
 
 
 class NewerCatalog(CannotStart):
     """The database was written by a newer version."""
 
 
-def engine(url: str) -> sa.Engine:
-    """An engine that is used from one thread. SQLite syncs at each commit, and keeps its files to itself."""
+def create(url: str) -> sa.Engine:
+    """Return an engine that one thread uses. SQLite syncs at each commit, and its files are its user's alone."""
     address = sa.make_url(url)
     if address.get_backend_name() != "sqlite":
         return sa.create_engine(address)
@@ -42,25 +41,30 @@ def engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(created, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return created
 
 
-def migrate(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the schema to this version's, or a `revision` before. NewerCatalog if it is already past this version's."""
-    if revision == "head" and _revision(engine) == _newest():
-        return  # most starts find it so, and alembic takes a fifth of them to import
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema to this version's.
+
+    Raises:
+        NewerCatalog: it is of a later version.
+    """
+    if _revision(engine) == _newest():
+        return  # as at most starts; alembic takes a fifth of such a start to import
     import alembic.command
     import alembic.config
     import alembic.util
 
     configuration = alembic.config.Config()
     configuration.set_main_option("script_location", str(MIGRATIONS))
-    with _without_foreign_keys(engine), engine.begin() as connection:
+    with engine.begin() as connection:
         configuration.attributes["connection"] = connection
         try:
-            alembic.command.upgrade(configuration, revision)
+            alembic.command.upgrade(configuration, "head")
         except alembic.util.CommandError as problem:
             raise NewerCatalog(
                 f"The catalog was written by a newer version of resumable-glance ({problem}). Run that version, or "
@@ -69,8 +73,8 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
 
 
 def _revision(engine: sa.Engine) -> str | None:
-    """Which migration was the last one; None where there was none."""
-    with engine.begin() as connection:
+    """The last migration that was made; None if there was none."""
+    with engine.connect().execution_options(**READ_ONLY) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -79,21 +83,3 @@ def _revision(engine: sa.Engine) -> str | None:
 
 def _newest() -> str:
     return max(each.name.partition("_")[0] for each in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-
-
-@contextlib.contextmanager
-def _without_foreign_keys(engine: sa.Engine) -> Iterator[None]:
-    """SQLite changes a table by making a new one and dropping the old; its extents must not be dropped along.
-
-    See "Making Other Kinds Of Table Schema Changes" in its documentation of ALTER TABLE.
-    """
-    if engine.dialect.name != "sqlite":
-        yield
-        return
-    connection = engine.raw_connection()  # the pool has one for each thread: the one that will be used
-    try:
-        connection.cursor().execute("PRAGMA foreign_keys = OFF")
-        yield
-    finally:
-        connection.cursor().execute("PRAGMA foreign_keys = ON")
-        connection.close()

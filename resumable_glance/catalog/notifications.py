@@ -1,6 +1,6 @@
-"""Who waits for news of an upload is woken when there is some. What the news is, the catalog tells.
+"""Wake-ups for tasks that wait for a change of an upload.
 
-Its one rule: it is only a wake-up. Whoever was woken looks, and whoever looks now and then misses nothing for long.
+A notification is only a wake-up: a task looks at the catalog when it is woken, and now and then without that.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Iterable, Iterator
 
 
 class ChangeNotifier:
-    """Of all uploads; used from the event loop's thread only."""
+    """Notifications of all uploads; used from the event loop's thread only."""
 
     def __init__(self) -> None:
-        self.over = False
+        self.closed = False
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    def tell(self, upload_ids: Iterable[str]) -> None:
-        """Something of these has changed."""
+    def notify(self, upload_ids: Iterable[str]) -> None:
+        """Wake all tasks that wait for a change of these uploads."""
         for each in upload_ids:
             for event in self._waiting.get(each, ()):
                 event.set()
 
     def close(self) -> None:
-        """There will be no more: whoever waits is woken for the last time."""
-        self.over = True
-        self.tell(self._waiting)
+        """Wake all waiting tasks for the last time."""
+        self.closed = True
+        self.notify(self._waiting)
 
     @contextlib.contextmanager
-    def of(self, upload_id: str) -> Iterator[asyncio.Event]:
-        """What is set when there is news of an upload; it is, at first, for there may have been some before."""
+    def subscribe(self, upload_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set at each change of an upload; it is set at first, for one that was missed."""
         event = asyncio.Event()
         event.set()
         self._waiting.setdefault(upload_id, set()).add(event)

@@ -1,4 +1,4 @@
-"""The catalog's tables, and what stands in their rows."""
+"""The catalog's tables, and records as rows of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
+    Delivery,
     Extent,
     FailureReason,
     Format,
@@ -55,8 +56,8 @@ uploads = sa.Table(
     sa.Column("expires_at", sa.Float(53), nullable=False),
     sa.Column("md5", sa.String(32)),
     sa.Column("sha512", sa.String(128)),
-    sa.Column("trouble_hitch", sa.String(64)),
-    sa.Column("trouble_detail", sa.Text),
+    sa.Column("last_error_reason", sa.String(64)),
+    sa.Column("last_error_detail", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
     sa.Column("credential", sa.LargeBinary),
@@ -86,15 +87,15 @@ extents = sa.Table(
     sa.Column("digest", sa.String(160), nullable=False),
 )
 
-heartbeats = sa.Table(
-    "heartbeats",
+instances = sa.Table(
+    "instances",
     metadata,
     sa.Column("instance", sa.String(16), primary_key=True),
-    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("seen_at", sa.Float(53), nullable=False),
 )
 
-leftovers = sa.Table(
-    "leftovers",
+orphaned_images = sa.Table(
+    "orphaned_images",
     metadata,
     sa.Column("image_id", sa.String(36), primary_key=True),
     sa.Column("project_id", sa.String(64), nullable=False),
@@ -104,15 +105,15 @@ leftovers = sa.Table(
     sa.Column("due_at", sa.Float(53), nullable=False),
 )
 
-claims = sa.Table(
-    "claims",
+idempotency_keys = sa.Table(
+    "idempotency_keys",
     metadata,
     sa.Column("project_id", sa.String(64), primary_key=True),
     sa.Column("user_id", sa.String(64), primary_key=True),
-    sa.Column("idempotency_key", sa.String(64), primary_key=True),
-    sa.Column("asked", sa.String(64), nullable=False),
+    sa.Column("key_digest", sa.String(64), primary_key=True),
+    sa.Column("request_digest", sa.String(64), nullable=False),
     sa.Column("upload_id", sa.String(64), sa.ForeignKey("uploads.id", ondelete="CASCADE"), nullable=False),
-    sa.Index("claims_by_upload", "upload_id"),
+    sa.Index("idempotency_keys_by_upload", "upload_id"),
 )
 
 trusts = sa.Table(
@@ -128,7 +129,8 @@ trusts = sa.Table(
 
 
 def upload_row(upload: Upload) -> dict[str, object]:
-    image = upload.image
+    """The columns of an upload; the credential is written apart."""
+    image, delivery = upload.image, upload.delivery
     return {
         "id": upload.id,
         "project_id": upload.owner.project_id,
@@ -149,26 +151,27 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "created_at": upload.created_at,
         "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,
-        "md5": upload.proof.md5 if upload.proof else None,
-        "sha512": upload.proof.sha512 if upload.proof else None,
-        "trouble_hitch": upload.trouble.hitch.value if upload.trouble else None,
-        "trouble_detail": upload.trouble.detail if upload.trouble else None,
-        "attempts": upload.attempts,
-        "next_attempt_at": upload.next_attempt_at,
+        "md5": delivery.proof and delivery.proof.md5,
+        "sha512": delivery.proof and delivery.proof.sha512,
+        "last_error_reason": delivery.last_error and delivery.last_error.reason.value,
+        "last_error_detail": delivery.last_error and delivery.last_error.detail,
+        "attempts": delivery.attempts,
+        "next_attempt_at": delivery.next_attempt_at,
         "generation": upload.generation,
-        "request": _written(upload.request),
+        "request": _request_text(upload.request),
         "replaced": " ".join(image.replaced) if image else "",
-        "successor": upload.successor,
-        "suspicion": upload.suspicion,
-        "stuck_at": upload.stuck_at,
+        "successor": delivery.successor,
+        "suspicion": delivery.suspicion,
+        "stuck_at": delivery.stuck_at,
         "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
         "request_id": upload.request_id,
-        "verified": None if upload.verified is None else json.dumps(dataclasses.asdict(upload.verified)),
+        "verified": None if delivery.verified is None else json.dumps(dataclasses.asdict(delivery.verified)),
         "stores": None if image is None or image.stores is None else json.dumps(image.stores),
     }
 
 
 def upload_of(row: sa.Row[Any]) -> Upload:
+    """The upload of a row."""
     return Upload(
         id=row.id,
         owner=Owner(row.project_id, row.user_id),
@@ -185,18 +188,26 @@ def upload_of(row: sa.Row[Any]) -> Upload:
         created_at=row.created_at,
         updated_at=row.updated_at,
         expires_at=row.expires_at,
-        proof=Proof(row.md5, row.sha512) if row.md5 else None,
-        trouble=LastError(FailureReason(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
+        generation=row.generation,
+        request=None if row.request is None else ImageRequest(**json.loads(row.request)),
+        request_id=row.request_id,
+        format=_format_of(row.format),
+        delivery=_delivery_of(row),
+    )
+
+
+def _delivery_of(row: sa.Row[Any]) -> Delivery:
+    return Delivery(
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
-        generation=row.generation,
-        request=_request_of(row.request),
+        last_error=LastError(FailureReason(row.last_error_reason), row.last_error_detail)
+        if row.last_error_reason
+        else None,
+        proof=Proof(row.md5, row.sha512) if row.md5 else None,
+        verified=None if row.verified is None else Verified(**json.loads(row.verified)),
         suspicion=row.suspicion,
         stuck_at=row.stuck_at,
-        request_id=row.request_id,
-        verified=None if row.verified is None else Verified(**json.loads(row.verified)),
         successor=row.successor,
-        format=_format_of(row.format),
     )
 
 
@@ -205,29 +216,27 @@ def _image_of(row: sa.Row[Any]) -> Image:
     return Image(row.image_id, row.image_name, row.store, row.image_adopted, tuple(row.replaced.split()), stores)
 
 
-def _written(request: ImageRequest | None) -> str | None:
-    """An adopted image is as its client made it: there is nothing to know of it."""
+def _request_text(request: ImageRequest | None) -> str | None:
+    """What another image like it needs. An adopted image has nothing of it; stores are in the image's columns."""
     if request is None or request.image_id is not None:
         return None
     return json.dumps({"properties": dict(request.properties), "store": request.store})
-
-
-def _request_of(text: str | None) -> ImageRequest | None:
-    return None if text is None else ImageRequest(**json.loads(text))  # its stores the image knows
 
 
 def _format_of(text: str | None) -> Format | None:
     if text is None:
         return None
     written = json.loads(text)
-    return Format(**written | {"verdict": InspectionState(written["verdict"])})
+    return Format(**written | {"inspection": InspectionState(written["inspection"])})
 
 
 def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
+    """The columns of an extent."""
     start, stop = extent.range
-    digests = " ".join(str(each) for each in (extent.digest, extent.mark) if each is not None)
+    digests = " ".join(str(each) for each in (extent.digest, extent.checksum) if each is not None)
     return {"upload_id": upload_id, "start": start, "stop": stop, "digest": digests}
 
 
 def extent_of(row: sa.Row[Any]) -> Extent:
+    """The extent of a row."""
     return Extent(Range(row.start, row.stop), *map(Digest.parse, row.digest.split()))

@@ -1,6 +1,6 @@
 """Transactions on the catalog's database.
 
-All of them run one after the other in one thread of their own: SQLite has one writer anyway, and the event loop never
+All of them run one after the other in a thread of their own: SQLite has one writer at a time, and the event loop never
 waits for the disk.
 """
 
@@ -25,15 +25,16 @@ _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sq
 
 
 class Transactions:
-    """Those on the database at an SQLAlchemy `url`, migrated to this version's schema when it is opened.
+    """The transactions on the database at an SQLAlchemy `url`, migrated to this version's schema first.
 
-    A connection's `info["changed"]` takes the ids of uploads of which there is `news` once the transaction is durable.
+    A connection's `info["changed"]` takes the ids of the uploads that a transaction changes: `notifier` is told them
+    once it is durable.
     """
 
     def __init__(self, url: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catalog")
-        self._engine = engine.engine(url)
-        self.news = ChangeNotifier()
+        self._engine = engine.create(url)
+        self.notifier = ChangeNotifier()
         try:
             self._thread.submit(engine.migrate, self._engine).result()
         except BaseException:
@@ -41,33 +42,53 @@ class Transactions:
             raise
 
     def close(self) -> None:
+        """Close the database, after the transactions that were asked for."""
         self._thread.submit(self._engine.dispose).result()
         self._thread.shutdown()
 
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """One transaction of what `work` does with a connection; returns when it is durable.
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Return the result of `work`, which sees the catalog as it is at one moment, and changes nothing.
 
-        OSError: nothing of it was recorded.
+        Raises:
+            OSError: the disk is broken.
+        """
+        return await self._run(lambda: self._read(work))
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Return the result of `work`, once all its changes are durable.
+
+        Raises:
+            OSError: nothing was recorded.
         """
         loop = asyncio.get_running_loop()
 
         def transaction() -> T:
             changed: set[str] = set()
+            with self._engine.begin() as connection:
+                connection.info["changed"] = changed
+                result = work(connection)
+            if changed:
+                with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                    loop.call_soon_threadsafe(self.notifier.notify, changed)
+            return result
+
+        return await self._run(transaction)
+
+    def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._engine.connect().execution_options(**engine.READ_ONLY) as connection:
+            return work(connection)
+
+    async def _run(self, transaction: Callable[[], T]) -> T:
+        def run() -> T:
             try:
-                with self._engine.begin() as connection:
-                    connection.info["changed"] = changed
-                    result = work(connection)
-                if changed:
-                    with contextlib.suppress(RuntimeError):  # nobody waits in a loop that is closed
-                        loop.call_soon_threadsafe(self.news.tell, changed)
-                return result
+                return transaction()
             except sa.exc.OperationalError as problem:
                 raise _disk_failure(problem) from problem
 
-        return await loop.run_in_executor(self._thread, transaction)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
 
 def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
-    """A disk that is full or broken is told as by any other file; everything else stays what it is."""
+    """The OSError of a disk that is full or broken; every other problem as it is."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")

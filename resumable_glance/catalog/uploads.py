@@ -1,98 +1,154 @@
-"""The transactional record of uploads, extents and handoffs.
-
-Its one rule: each method is one transaction, and returns when it is durable.
-"""
+"""Uploads and their extents."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice, starmap
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
-from resumable_glance.catalog import records, schema
+from resumable_glance.catalog import schema
+from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
+from resumable_glance.catalog.orphans import claim_image, orphan_image
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.preconditions import check_parts, check_writable, declare
 from resumable_glance.model.ranges import Range, joined
-from resumable_glance.model.states import ENDED, HOLDING_SCRATCH, WITH_HANDOFF, Event, State, follow
-from resumable_glance.model.upload import Extent, Format, Image, Owner, Proof, Upload, known, lapsed
+from resumable_glance.model.states import ENDED, HOLDING_STORAGE, WITH_HANDOFF, Event, State, follow
+from resumable_glance.model.upload import Extent, Format, Image, Owner, Upload, expired, require
 
-T = TypeVar("T")
 uploads, extents = schema.uploads, schema.extents
+_UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # of the columns that it is given
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Unfinished uploads of a project, the bytes that are promised to them or came, and its newest creations."""
+    """The unfinished uploads of a project, the bytes promised to them or received, and its newest creations."""
 
     uploads: int
     size: int
     recent: int
 
 
-class Catalog:
-    """The catalog at an SQLAlchemy `url`, migrated to this version's schema when it is opened.
+class UploadRecords:
+    """The records of all uploads. LookupError where a method changes an upload that there is not."""
 
-    Every method may raise OSError: nothing of it was recorded then.
-    """
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
-    def __init__(self, url: str) -> None:
-        self._transactions = Transactions(url)
-        self.news = self._transactions.news
-
-    def close(self) -> None:
-        self._transactions.close()
-
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """One transaction, for what has a room of its own (backlog.py)."""
-        return await self._transactions.run(work)
-
-    async def add(self, upload: Upload, credential: bytes | None, claim: records.Claim | None = None) -> None:
-        """Record a new upload. The image that was expected for it is no leftover any more. OrphanedMeanwhile if it may be one."""
-
-        def work(db: sa.Connection) -> None:
-            records.add(db, upload, credential)
-            if claim is not None:
-                records.claim(db, claim, upload.id)
-
-        await self.run(work)
+    # Reads
 
     async def get(self, upload_id: str) -> Upload | None:
-        return await self.run(lambda db: records.get(db, upload_id))
+        """Return an upload, if there is one of this id."""
+        return await self._transactions.read(lambda db: _get(db, upload_id))
 
-    async def durable(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
-        """An upload and its first durable ranges, joined, as they are at one moment. LookupError if there is none."""
+    async def get_with_ranges(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
+        """Return an upload and its first durable ranges, at most so many, as they are at one moment."""
 
         def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
-            upload = records.existing(db, upload_id)
+            upload = _existing(db, upload_id)
             # Before the offset there may be any number of extents, and no gap.
             prefix = [Range(0, upload.offset)] if upload.offset else []
-            with contextlib.closing(db.execute(records.beyond(upload_id, upload.offset))) as rows:
+            with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
                 return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
 
-        return await self.run(work)
+        return await self._transactions.read(work)
 
-    async def owned(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
-        """The owner's uploads (None: everybody's), newest first, those after `marker`."""
+    async def get_with_extents(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
+        """Return an upload, if there is one, and its extents that touch `within`, as they are at one moment."""
+        return await self._transactions.read(lambda db: (_get(db, upload_id), _touching(db, upload_id, within)))
+
+    async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
+        """Return the extents of an upload in order; those that touch `within`, if given."""
+        return await self._transactions.read(lambda db: _touching(db, upload_id, within))
+
+    async def page(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
+        """Return an owner's uploads (None: those of all), newest first, those after the upload `marker`."""
         query = uploads.select().order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
         if owner is not None:
             query = query.where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
-        return await self.run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
+        return await self._all(query)
 
-    async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
-        """The extents of an upload in order; those that touch `within`, if given."""
-        return await self.run(lambda db: records.touching(db, upload_id, within))
+    async def with_handoff(self) -> list[Upload]:
+        """Return the uploads between sealed and active, in the order of their next attempts."""
+        return await self._all(
+            uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
+        )
 
-    async def placed(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
-        """An upload, if there is one, and its extents that touch `within`, as they are at one moment."""
-        return await self.run(lambda db: (records.get(db, upload_id), records.touching(db, upload_id, within)))
+    async def expired(self, now: float) -> list[Upload]:
+        """Return the uploads that nobody has continued in time."""
+        return await self._all(uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
+
+    async def in_storage(self) -> set[str]:
+        """Return the names whose bytes are still needed in storage."""
+        whole = uploads.alias()
+        query = (
+            sa.select(uploads.c.id)
+            .outerjoin(whole, whole.c.id == uploads.c.joined_into)
+            .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))
+        )
+        return await self._transactions.read(lambda db: set(db.execute(query).scalars()))
+
+    async def credential(self, upload_id: str) -> bytes | None:
+        """Return the encrypted token of an upload's owner."""
+        query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
+        return await self._transactions.read(lambda db: db.execute(query).scalar_one_or_none())
+
+    async def promised(self) -> int:
+        """Return the bytes of storage that unfinished uploads may still fill."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
+            uploads.c.state == State.RECEIVING
+        )
+        return await self._transactions.read(lambda db: int(db.execute(query).scalar_one()))
+
+    async def usage(self, project_id: str, since: float) -> Usage:
+        """Return what a project has in storage, and how many uploads it has created since a time."""
+        ours = uploads.c.project_id == project_id
+        taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
+        holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
+            ours, uploads.c.state.in_(HOLDING_STORAGE)
+        )
+        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)  # apart: each has an index
+
+        def work(db: sa.Connection) -> Usage:
+            count, size = db.execute(holding).one()
+            return Usage(count, size, db.execute(recent).scalar_one())
+
+        return await self._transactions.read(work)
+
+    # Changes
+
+    async def add(self, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None) -> None:
+        """Record a new upload, which takes the image that was expected for it. ImageOrphaned if that may be gone."""
+
+        def work(db: sa.Connection) -> None:
+            _add(db, upload, credential)
+            if key is not None:
+                bind_key(db, key, upload.id)
+
+        await self._transactions.write(work)
+
+    async def join(self, upload: Upload, credential: bytes | None) -> None:
+        """Record a new upload that takes the bytes of its parts. Refused as check_parts."""
+
+        def work(db: sa.Connection) -> None:
+            parts = [_existing(db, each) for each in upload.parts]
+            check_parts(parts)
+            _add(db, upload, credential)
+            start = 0
+            for part in parts:
+                state = follow(part.state, Event.JOINED)
+                _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
+                db.execute(_moved(part.id, upload.id, start))
+                start += part.received
+
+        await self._transactions.write(work)
 
     async def commit(
         self,
@@ -104,202 +160,230 @@ class Catalog:
         seals: bool = True,
         found: Format | None = None,
     ) -> Upload:
-        """From now on these bytes count. When no gap is left that `seals` the upload. `found` is what they are."""
+        """Let these bytes count from now on. With no gap left, that `seals` the upload. `found` is their format."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
+            upload = _existing(db, upload_id)
             follow(upload.state, Event.FILLED)  # only what is still receiving may grow
             db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
             received = upload.received + sum(each.range.length for each in new)
             grown = dataclasses.replace(
                 upload,
                 received=received,
-                offset=records.advanced(db, upload_id, upload.offset),
+                offset=_advanced(db, upload_id, upload.offset),
                 state=follow(upload.state, Event.FILLED) if seals and received == upload.size else upload.state,
                 updated_at=now,
                 expires_at=expires_at,
                 format=found or upload.format,
             )
-            return records.save(db, upload, grown)
+            return _save(db, upload, grown)
 
-        return await self.run(work)
+        return await self._transactions.write(work)
 
     async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
-        """Write down what the client says of the whole. Refused as welcome.declare."""
+        """Record what the client says of the whole. Refused as preconditions.declare."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
-            return records.save(db, upload, declare(upload, size, digests))
+            upload = _existing(db, upload_id)
+            return _save(db, upload, declare(upload, size, digests))
 
-        return await self.run(work)
+        return await self._transactions.write(work)
 
     async def reserve(self, upload_id: str, stop: int) -> None:
-        """Promise the bytes up to `stop` to an upload whose size is not known."""
+        """Promise the bytes up to `stop` to an upload of unknown size."""
         change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
-        await self.run(lambda db: db.execute(change))
+        await self._transactions.write(lambda db: db.execute(change))
 
-    async def join(self, upload: Upload, credential: bytes | None) -> None:
-        """As add(), an upload that is made of parts, whose bytes are its now. Refused as check_parts."""
+    async def transition(self, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
+        """Let an event happen to an upload; `delivery` are fields of its delivery that change with it.
 
-        def work(db: sa.Connection) -> None:
-            parts = [records.existing(db, each) for each in upload.parts]
-            check_parts(parts)
-            records.add(db, upload, credential)
-            start = 0
-            for part in parts:
-                state = follow(part.state, Event.JOINED)
-                records.save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
-                db.execute(records.moved(part.id, upload.id, start))
-                start += part.received
-
-        await self.run(work)
-
-    async def happen(self, upload_id: str, event: Event, now: float, **changes: Any) -> Upload:
-        """Follow the table of states; `changes` are fields of the upload set in the same transaction.
-
-        IllegalTransition, and nothing is changed, where the table has no such event.
+        Raises:
+            IllegalTransition: it can't happen in the upload's state; nothing is changed.
         """
 
         def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
-            state = follow(upload.state, event)
-            return records.save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
+            upload = _existing(db, upload_id)
+            return _save(db, upload, _followed(upload, event, now).with_delivery(**delivery))
 
-        return await self.run(work)
+        return await self._transactions.write(work)
+
+    async def update(self, upload_id: str, *, found: Format | None = None, **delivery: Any) -> Upload:
+        """Change fields of an upload's delivery, or what its format was found to be, without a transition."""
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            changed = dataclasses.replace(upload, format=found or upload.format).with_delivery(**delivery)
+            return _save(db, upload, changed)
+
+        return await self._transactions.write(work)
+
+    async def fail(self, upload_id: str, now: float, *, image_too: bool, **delivery: Any) -> Upload:
+        """Let an upload fail, as transition(); with `image_too` an image that was made for it is an orphan."""
+
+        def work(db: sa.Connection) -> Upload:
+            upload = _existing(db, upload_id)
+            failed = _followed(upload, Event.FAILED, now).with_delivery(**delivery)
+            if image_too and upload.image is not None:
+                orphan_image(db, upload, upload.image.id, now)
+            return _save(db, upload, failed)
+
+        return await self._transactions.write(work)
 
     async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
-        """An upload is DISCARDED, with its parts, or has LAPSED; the image that was made for it is a leftover now.
+        """Let an upload be CANCELLED, with its parts, or EXPIRED; an image that was made for it is an orphan.
 
-        Whether that happened: what somebody has continued even now does not lapse. IllegalTransition as happen();
-        Refused: JOINED for a part that is to be discarded alone.
+        Returns:
+            Whether it ended: an upload that was continued meanwhile does not expire.
+
+        Raises:
+            IllegalTransition: as transition().
+            Refused: JOINED for a part that would be cancelled without the whole.
         """
 
         def work(db: sa.Connection) -> bool:
-            upload = records.get(db, upload_id)
-            if upload is None or (event is Event.EXPIRED and not lapsed(upload, now)):
+            upload = _get(db, upload_id)
+            if upload is None or (event is Event.EXPIRED and not expired(upload, now)):
                 return False
             if upload.state is State.JOINED:
                 check_writable(upload)  # its bytes are the whole's now, and end with it
             if upload.state not in ENDED:
                 for image_id in upload.images:
-                    records.leave_image(db, upload, image_id, now, credential)
-            for each in (upload, *(records.existing(db, part) for part in upload.parts)):
-                records.save(db, each, dataclasses.replace(each, state=follow(each.state, event), updated_at=now))
+                    orphan_image(db, upload, image_id, now, credential)
+            for each in (upload, *(_existing(db, part) for part in upload.parts)):
+                _save(db, each, _followed(each, event, now))
             return True
 
-        return await self.run(work)
+        return await self._transactions.write(work)
 
-    async def refute(self, upload_id: str, now: float, *, image_too: bool, **changes: Any) -> Upload:
-        """An upload has failed, as happen(); with `image_too` its image, if it was made for it, is a leftover now."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
-            state = follow(upload.state, Event.FAILED)
-            if image_too and upload.image is not None:
-                records.leave_image(db, upload, upload.image.id, now)
-            return records.save(db, upload, dataclasses.replace(upload, state=state, updated_at=now, **changes))
-
-        return await self.run(work)
-
-    async def replace(self, upload_id: str, image: Image, now: float) -> Upload:
-        """From now on this image, the successor, is the one to fill. The one before is a leftover."""
+    async def replace_image(self, upload_id: str, image: Image, now: float) -> Upload:
+        """Let the successor be the image to fill; the one before is an orphan."""
 
         def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
-            old = known(upload.image)
-            if upload.successor != image.id:
+            upload = _existing(db, upload_id)
+            old = require(upload.image)
+            if upload.delivery.successor != image.id:
                 raise LookupError(f"image {image.id} is not to replace any of upload {upload_id}")
-            records.leave_image(db, upload, old.id, now)
+            orphan_image(db, upload, old.id, now)
             new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
-            return records.save(
-                db,
-                upload,
-                dataclasses.replace(
-                    upload,
-                    state=follow(upload.state, Event.REPLACED),
-                    image=new,
-                    successor=None,
-                    suspicion=0,
-                    stuck_at=0.0,
-                    updated_at=now,
-                ),
-            )
+            replaced = dataclasses.replace(_followed(upload, Event.REPLACED, now), image=new)
+            return _save(db, upload, replaced.with_delivery(successor=None, suspicion=0, stuck_at=0.0))
 
-        return await self.run(work)
+        return await self._transactions.write(work)
 
-    async def forgo(self, upload_id: str, now: float) -> None:
-        """The successor of an upload's image will not be. If it was made all the same, it is a leftover."""
+    async def abandon_successor(self, upload_id: str, now: float) -> None:
+        """Let an upload keep its image. If the successor was made all the same, it is an orphan."""
 
         def work(db: sa.Connection) -> None:
-            upload = records.existing(db, upload_id)
-            if upload.successor is not None:
-                records.leave_image(db, upload, upload.successor, now)
-                records.save(db, upload, dataclasses.replace(upload, successor=None))
+            upload = _existing(db, upload_id)
+            if upload.delivery.successor is not None:
+                orphan_image(db, upload, upload.delivery.successor, now)
+                _save(db, upload, upload.with_delivery(successor=None))
 
-        await self.run(work)
+        await self._transactions.write(work)
 
-    async def note(self, upload_id: str, **changes: Any) -> Upload:
-        """Record what was learned of an upload without a change of its state."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = records.existing(db, upload_id)
-            return records.save(db, upload, dataclasses.replace(upload, **changes))
-
-        return await self.run(work)
-
-    async def prove(self, upload_id: str, proof: Proof) -> Upload:
-        """Record what we computed over all bytes."""
-        return await self.note(upload_id, proof=proof)
-
-    async def bind(self, upload_id: str, credential: bytes | None, due: float) -> None:
-        """Keep a fresher (encrypted) credential of the owner, or the one there is; a handoff may go on from `due`."""
-        wanted = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
-        change = uploads.update().where(wanted).values(next_attempt_at=due)
+    async def set_credential(self, upload_id: str, credential: bytes | None, due: float) -> None:
+        """Keep a fresher (encrypted) credential of the owner, if there is one; a handoff may go on from `due`."""
+        open_ = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
+        change = uploads.update().where(open_).values(next_attempt_at=due)
         await self._change(upload_id, change if credential is None else change.values(credential=credential))
 
-    async def revoke(self, upload_id: str) -> None:
-        """No ticket of an upload is good any more."""
+    async def revoke_tickets(self, upload_id: str) -> None:
+        """Make every ticket of an upload worthless that was issued until now."""
         change = uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1)
         await self._change(upload_id, change)
 
-    async def credential(self, upload_id: str) -> bytes | None:
-        query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-        return await self.run(lambda db: db.execute(query).scalar_one_or_none())
-
-    async def handoffs(self) -> list[Upload]:
-        """Whatever is between sealed and active, the one whose turn is first first."""
-        query = uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
-        return await self.run(lambda db: [schema.upload_of(row) for row in db.execute(query)])
-
-    async def promised(self) -> int:
-        """Bytes of scratch that unfinished uploads may still fill."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
-            uploads.c.state == State.RECEIVING
-        )
-        return await self.run(lambda db: int(db.execute(query).scalar_one()))
-
-    async def usage(self, project_id: str, since: float) -> Usage:
-        """What a project has on scratch, and how many uploads it has created since a time."""
-        ours = uploads.c.project_id == project_id
-        taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
-        holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
-            ours, uploads.c.state.in_(HOLDING_SCRATCH)
-        )
-        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)  # apart: each has an index
-
-        def work(db: sa.Connection) -> Usage:
-            count, size = db.execute(holding).one()
-            return Usage(count, size, db.execute(recent).scalar_one())
-
-        return await self.run(work)
+    async def purge(self, before: float) -> int:
+        """Delete the records of uploads that ended before a time; return the number of them."""
+        removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
+        return await self._transactions.write(lambda db: db.execute(removal).rowcount)
 
     async def check(self) -> None:
-        """OSError if nothing can be recorded right now."""
-        await self.run(lambda db: db.execute(uploads.delete().where(sa.false())))
+        """Raise OSError if nothing can be recorded right now."""
+        await self._transactions.write(lambda db: db.execute(uploads.delete().where(sa.false())))
+
+    async def _all(self, query: sa.Select[Any]) -> list[Upload]:
+        return await self._transactions.read(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def _change(self, upload_id: str, change: sa.Update) -> None:
         def work(db: sa.Connection) -> None:
-            records.changed(db, upload_id)
+            _notify(db, upload_id)
             db.execute(change)
 
-        await self.run(work)
+        await self._transactions.write(work)
+
+
+# Parts of transactions
+
+
+def _get(db: sa.Connection, upload_id: str) -> Upload | None:
+    row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
+    return None if row is None else schema.upload_of(row)
+
+
+def _existing(db: sa.Connection, upload_id: str) -> Upload:
+    upload = _get(db, upload_id)
+    if upload is None:
+        raise LookupError(f"the catalog has no upload {upload_id}")
+    return upload
+
+
+def _followed(upload: Upload, event: Event, now: float) -> Upload:
+    return dataclasses.replace(upload, state=follow(upload.state, event), updated_at=now)
+
+
+def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
+    db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+    claim_image(db, upload)
+
+
+def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
+    """Write the columns that have changed, and no others: each costs its indexes, too."""
+    _notify(db, upload.id)
+    old = schema.upload_row(before)
+    values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
+    if upload.state in ENDED:  # nothing is done on the owner's behalf any more
+        values["credential"] = None
+    if values:
+        db.execute(_UPDATE, values | {"which": upload.id})
+    return upload
+
+
+def _notify(db: sa.Connection, upload_id: str) -> None:
+    db.info["changed"].add(upload_id)
+
+
+def _touching(db: sa.Connection, upload_id: str, within: Range | None) -> list[Extent]:
+    """The extents of an upload in order; those that touch `within`, if given."""
+    query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
+    if within is not None:
+        # Extents don't overlap: of all that begin before, only the last one can reach in, and the index finds it.
+        before = sa.select(sa.func.max(extents.c.start)).where(
+            extents.c.upload_id == upload_id, extents.c.start <= within.start
+        )
+        first = sa.func.coalesce(before.scalar_subquery(), 0)
+        query = query.where(extents.c.start >= first, extents.c.start < within.stop, extents.c.stop > within.start)
+    return [schema.extent_of(row) for row in db.execute(query)]
+
+
+def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
+    """The end of the gap-free prefix: from the old one on, as far as the extents touch."""
+    with contextlib.closing(db.execute(_beyond(upload_id, offset))) as rows:
+        for start, stop in rows:
+            if start != offset:
+                break
+            offset = stop
+    return offset
+
+
+def _beyond(upload_id: str, offset: int) -> sa.Select[Any]:
+    """Start and stop of the extents from an offset on, in order."""
+    query = sa.select(extents.c.start, extents.c.stop).order_by(extents.c.start)
+    return query.where(extents.c.upload_id == upload_id, extents.c.start >= offset)
+
+
+def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:
+    """A part's extents as those of the upload that it is joined into, from `start` on."""
+    shifted = sa.select(sa.literal(upload_id), extents.c.start + start, extents.c.stop + start, extents.c.digest).where(
+        extents.c.upload_id == part_id
+    )
+    return extents.insert().from_select(["upload_id", "start", "stop", "digest"], shifted)

@@ -24,58 +24,60 @@ LONGEST_EARLY_DELIVERY = 3600.0  # seconds for which a worker of the sink may be
 
 
 class Step(enum.Enum):
-    INSPECT = "inspect"  # look into the head of the bytes; the sink is not touched
-    PROVE = "prove"  # read scratch and compute our own proof; the sink is not touched
-    DELIVER = "deliver"  # stream scratch into the sink
-    FINISH = "finish"  # the sink has all bytes staged: have it do what it is to do with them
-    BACK_OFF = "back off"  # the sink has failed at that: remember it, and go on later with another image
-    RECORD = "record"  # the sink has bytes: write down that they were delivered
-    VERIFY = "verify"  # compare the receipt with our proof
-    WAIT = "wait"  # ask again later
+    """What an attempt does next."""
+
+    INSPECT = "inspect"  # the head of the bytes, read back from storage; the image is not touched
+    PROVE = "prove"  # compute our digests of all bytes; the image is not touched
+    DELIVER = "deliver"  # stream all bytes into the image
+    IMPORT = "import"  # the image has all bytes staged: have them imported
+    BACK_OFF = "back off"  # its import has failed: remember that, and go on later with another image
+    RECORD = "record"  # the image has bytes: record that they were delivered
+    VERIFY = "verify"  # compare the image with our digests
+    WAIT = "wait"  # look again later
     REPLACE = "replace"  # make another image in place of this one
     GIVE_UP = "give up"  # nothing can be done with the image
 
 
-def next_step(upload: Upload, receipt: ImageStatus, now: float) -> Step:
+def next_step(upload: Upload, status: ImageStatus, now: float) -> Step:
     """The next step of a handoff whose attempt has been recorded (state delivering or verifying)."""
-    if upload.successor is not None:
+    if upload.delivery.successor is not None:
         return Step.REPLACE
-    if receipt.presence is Presence.DELETED:
+    if status.presence is Presence.DELETED:
         return Step.GIVE_UP  # somebody wanted it gone
-    if receipt.presence is Presence.SAVING:
+    if status.presence is Presence.SAVING:
         return _instead(upload) if stuck(upload, now) else Step.WAIT
-    if receipt.presence is Presence.IMPORT_FAILED or _let_go(upload, receipt):
-        return _instead(upload) if upload.suspicion >= UNUSABLE else Step.BACK_OFF
-    if receipt.presence is Presence.STAGED:
-        return _go_on(upload, receipt)
-    return _fill(upload, receipt)
+    if status.presence is Presence.IMPORT_FAILED or _let_go(upload, status):
+        return _instead(upload) if upload.delivery.suspicion >= UNUSABLE else Step.BACK_OFF
+    if status.presence is Presence.STAGED:
+        return _go_on(upload, status)
+    return _fill(upload, status)
 
 
-def _go_on(upload: Upload, receipt: ImageStatus) -> Step:
-    if receipt.size != upload.size:
+def _go_on(upload: Upload, status: ImageStatus) -> Step:
+    if status.size != upload.size:
         return _instead(upload)
-    return Step.PROVE if upload.proof is None else Step.FINISH
+    return Step.PROVE if upload.delivery.proof is None else Step.IMPORT
 
 
-def _fill(upload: Upload, receipt: ImageStatus) -> Step:
+def _fill(upload: Upload, status: ImageStatus) -> Step:
     """Of an image that waits for bytes, or shows them."""
     if upload.state is State.VERIFYING:
         return Step.VERIFY
-    complete = receipt.presence is Presence.ACTIVE
-    if not complete and upload.suspicion >= UNUSABLE:
+    complete = status.presence is Presence.ACTIVE
+    if not complete and upload.delivery.suspicion >= UNUSABLE:
         return _instead(upload)
-    verdict = InspectionState.FINAL if upload.format is None or complete else upload.format.verdict
+    verdict = InspectionState.FINAL if upload.format is None or complete else upload.format.inspection
     if verdict is InspectionState.PENDING:
         return Step.INSPECT
-    if upload.proof is None and (upload.declared or complete or verdict is InspectionState.PARTIAL):
+    if upload.delivery.proof is None and (upload.declared or complete or verdict is InspectionState.PARTIAL):
         return Step.PROVE
     return Step.RECORD if complete else Step.DELIVER
 
 
-def _let_go(upload: Upload, receipt: ImageStatus) -> bool:
+def _let_go(upload: Upload, status: ImageStatus) -> bool:
     """Whether the sink has let go of all that it was to import."""
     imports = upload.image is not None and upload.image.imports
-    return imports and upload.state is State.VERIFYING and receipt.presence is Presence.QUEUED
+    return imports and upload.state is State.VERIFYING and status.presence is Presence.QUEUED
 
 
 def _instead(upload: Upload) -> Step:
@@ -84,15 +86,15 @@ def _instead(upload: Upload) -> Step:
 
 def stuck(upload: Upload, now: float) -> bool:
     """Whether an image that is busy has been so for too long."""
-    return 0 < upload.stuck_at <= now
+    return 0 < upload.delivery.stuck_at <= now
 
 
-def differences(size: int, proof: Proof, receipt: ImageStatus) -> list[str]:
-    """In words, where the receipt is not our proof. Empty means: the image is the file."""
+def differences(size: int, proof: Proof, status: ImageStatus) -> list[str]:
+    """In words, where the status is not our proof. Empty means: the image is the file."""
     pairs = [
-        ("size", str(size), str(receipt.size)),
-        ("md5", proof.md5, str(receipt.md5)),
-        ("sha512", proof.sha512, str(receipt.sha512)),
+        ("size", str(size), str(status.size)),
+        ("md5", proof.md5, str(status.md5)),
+        ("sha512", proof.sha512, str(status.sha512)),
     ]
     return [f"{name} is {theirs} there and {ours} here" for name, ours, theirs in pairs if ours != theirs]
 
@@ -102,7 +104,7 @@ def pause(upload: Upload, now: float) -> float:
 
     A time further away than any delay was written under a clock that has been set back since.
     """
-    left = upload.next_attempt_at - now
+    left = upload.delivery.next_attempt_at - now
     return left if 0 < left < LONGEST_DELAY + 1 else 0.0  # a second more, since floats of this size are rounded
 
 
@@ -131,34 +133,34 @@ def delay(attempts: int, chance: float) -> float:
     return longest * (1 - chance / 2)
 
 
-def exhausted(attempts: int, limit: int, hitch: FailureReason) -> bool:
+def exhausted(attempts: int, limit: int, reason: FailureReason) -> bool:
     """Whether so many attempts are enough (`limit` 0: never). An owner who has to show a token is waited for."""
-    return 0 < limit <= attempts and hitch is not FailureReason.TOKEN_EXPIRED
+    return 0 < limit <= attempts and reason is not FailureReason.TOKEN_EXPIRED
 
 
 def can_be_retried(upload: Upload) -> bool:
     """Whether another try of a failed upload could end otherwise: not if its own bytes are wrong, or lost."""
-    return upload.trouble is None or upload.trouble.hitch not in _OF_THE_BYTES
+    return upload.delivery.last_error is None or upload.delivery.last_error.reason not in _BYTES_ARE_WRONG
 
 
 def needs_another_image(upload: Upload) -> bool:
     """Whether a failed upload whose owner asks for another try has no image left to try it with."""
-    gone = upload.trouble is not None and upload.trouble.hitch in {
+    gone = upload.delivery.last_error is not None and upload.delivery.last_error.reason in {
         FailureReason.IMAGE_GONE,
         FailureReason.IMAGE_DIFFERS,
     }
     return gone and upload.image is not None and not upload.image.adopted
 
 
-_OF_THE_BYTES = OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+_BYTES_ARE_WRONG = OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
 
 
-def follows(upload: Upload, now: float, smallest: int) -> bool:
+def worth_an_early_delivery(upload: Upload, now: float, smallest: int) -> bool:
     """Whether a delivery is worth beginning while its upload is receiving: that is neither too small nor too slow, its
     verdict can be told from its head, and its image is uploaded plainly."""
     if upload.state is not State.RECEIVING or upload.image is None or upload.size is None or upload.size < smallest:
         return False
-    if upload.format is not None and upload.format.verdict is not InspectionState.FINAL:
+    if upload.format is not None and upload.format.inspection is not InspectionState.FINAL:
         return False
     if upload.image.imports:  # its last step is the sink's own: nothing is won
         return False

@@ -1,6 +1,6 @@
-"""What the bytes of a complete upload are read through: each extent is checked before its last byte is given.
+"""The bytes of an upload as they are read back from storage, each extent checked before its last byte is given.
 
-So whoever reads never gets all bytes of something that is not what was received. Blocking; for a thread.
+So a reader never gives all bytes of something that is not what was received. Readers block; they are for threads.
 """
 
 from __future__ import annotations
@@ -10,65 +10,88 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import PIECE, Actor, DeliveryFailed, ImageService
 from resumable_glance.model.digests import Digest, MultiHasher, hasher
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Extent, Proof, Upload, known
+from resumable_glance.model.upload import Extent, Proof, Upload, require
 from resumable_glance.storage.base import UploadStorage
 
 LOG = logging.getLogger(__name__)
 
 
 class HandoffStopped(Exception):
-    """Somebody wants this delivery to end: the service stops, or the upload is cancelled."""
+    """The service stops, or the upload was cancelled."""
 
 
 class StorageDiffers(Exception):
-    """Scratch does not give back the bytes that were received."""
+    """Storage does not give back the bytes that were received."""
 
 
 class StorageUnreadable(StorageDiffers):
-    """Scratch gives nothing back right now. The bytes may be there all the same."""
+    """Storage gives nothing back right now. The bytes may be there all the same."""
+
+
+class Growth(Protocol):
+    """How far an upload that is still receiving can be read."""
+
+    def allow(self, position: int) -> int:
+        """Return how many bytes from `position` on may be read now; wait until there are any."""
+
+    def check(self, reader: VerifyingReader, position: int) -> None:
+        """Raise if the bytes before `position` must not be given."""
 
 
 class VerifyingReader:
-    """The bytes of an upload, once, in order; a sink's Source. `extents` may be known only when they are needed.
+    """The bytes of an upload, once, in order, as an image service reads them.
 
-    Raises StorageDiffers, or Halted once `halt` is set. `told` hears how many bytes were given so far.
+    `growth` bounds what is read of an upload that is still receiving: its `extents` may come to be known later. `on_read`
+    is told the number of bytes that were given so far. It has no method but read() that an HTTP client could mistake:
+    glanceclient measures, serializes or iterates whatever it can.
     """
 
     def __init__(
         self,
         file: BinaryIO | ConcatReader,
-        upload: Upload,
         extents: Iterator[Extent],
-        halt: threading.Event,
-        told: Callable[[int], None],
+        declared: tuple[Digest, ...],
+        stop: threading.Event,
+        on_read: Callable[[int], None],
+        growth: Growth | None = None,
     ) -> None:
         self._file = file
         self._extents = extents
         self._extent: Extent | None = None
-        self._halt = halt
-        self._told = told
+        self._declared = declared
+        self._stop = stop
+        self._on_read = on_read
+        self._growth = growth
         self._position = 0
-        self._tally = MultiHasher("md5", "sha512", *(each.algorithm for each in upload.declared))
-        self._declared = upload.declared
+        self._digests = MultiHasher("md5", "sha512", *(each.algorithm for each in declared))
 
     def read(self, size: int = PIECE, /) -> bytes:
-        if self._halt.is_set():
+        """Return the next bytes, at most PIECE of them; empty at the end.
+
+        Raises:
+            StorageDiffers: an extent is not what was received.
+            HandoffStopped: `stop` is set.
+        """
+        size = min(size, PIECE)
+        if self._growth is not None:
+            size = min(size, self._growth.allow(self._position))
+        if self._stop.is_set():
             raise HandoffStopped
         extent = self._extent = self._extent or next(self._extents, None)
         if extent is None:
             return b""
         if self._position == extent.range.start:
             self._hasher = hasher(extent.check.algorithm)
-        piece = self._piece(min(size, PIECE, extent.range.stop - self._position))
+        piece = self._piece(min(size, extent.range.stop - self._position))
         self._hasher.update(piece)
-        self._tally.update(piece)
+        self._digests.update(piece)
         self._position += len(piece)
         if self._position == extent.range.stop:
             if self._hasher.digest() != extent.check.value:
@@ -76,20 +99,22 @@ class VerifyingReader:
                     f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
                 )
             self._extent = None
-        self._told(self._position)
+        if self._growth is not None:
+            self._growth.check(self, self._position)
+        self._on_read(self._position)
         return piece
 
     def proof(self) -> Proof:
-        """Over everything, once everything was read."""
-        return Proof(self._tally.digest("md5").value.hex(), self._tally.digest("sha512").value.hex())
+        """Return the digests over everything, once everything was read."""
+        return Proof(self._digests.digest("md5").value.hex(), self._digests.digest("sha512").value.hex())
 
     def mismatches(self) -> list[str]:
-        """The algorithms whose declared digest of the whole image does not hold."""
+        """Return the algorithms whose declared digest of the whole image does not hold."""
         return [each.algorithm for each in self._declared if not self.holds(each)]
 
     def holds(self, digest: Digest) -> bool:
         """Whether a digest of the whole is known to hold, once everything was read."""
-        return digest.algorithm in self._tally and self._tally.digest(digest.algorithm).matches(digest)
+        return digest.algorithm in self._digests and self._digests.digest(digest.algorithm).matches(digest)
 
     def _piece(self, size: int) -> bytes:
         try:
@@ -101,62 +126,116 @@ class VerifyingReader:
         return piece
 
 
-@contextlib.asynccontextmanager
-async def opened(
-    catalog: Catalog, scratch: UploadStorage, upload: Upload, halt: threading.Event, told: Callable[[int], None]
-) -> AsyncIterator[VerifyingReader]:
-    """A source of all bytes of an upload, whichever files they are in. StorageDiffers if one of those can't be read."""
-    extents = await catalog.extents(upload.id)
-    sizes = [part.size or 0 for each in upload.parts if (part := await catalog.get(each)) is not None]
-    with contextlib.ExitStack() as stack:
+class ConcatReader:
+    """Several files read as one: the first `size` bytes of each, in order."""
 
-        def opening() -> BinaryIO | ConcatReader:
-            files = [stack.enter_context(scratch.reader(each)) for each in upload.files]
-            return ConcatReader(zip(files, sizes, strict=True)) if upload.parts else files[0]
+    def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
+        self._files = files
+        self._file, self._left = next(files)
 
-        try:
-            file = await asyncio.to_thread(opening)
-        except FileNotFoundError as problem:
-            raise StorageDiffers("the scratch file is gone") from problem
-        except OSError as problem:
-            raise _unreadable(problem) from problem
-        yield VerifyingReader(file, upload, iter(extents), halt, told)
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes; empty at the end, and where a file ends before it should."""
+        while not self._left and (following := next(self._files, None)):
+            self._file, self._left = following
+        piece = self._file.read(min(size, self._left))
+        self._left -= len(piece)
+        return piece
 
 
-async def content(
-    catalog: Catalog, scratch: UploadStorage, sink: ImageService, upload: Upload, actor: Actor
-) -> AsyncIterator[bytes]:
-    """The bytes of a complete upload, from scratch as long as they wait there, then from the sink.
+class Readers:
+    """Opens what is to be read of uploads.
 
-    Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE. What goes wrong later breaks the iteration off.
+    `progress` has the number of bytes that were read in the handoffs that run, by upload.
     """
-    if upload.state is not State.ACTIVE:
+
+    def __init__(self, uploads: UploadRecords, storage: UploadStorage) -> None:
+        self.progress: dict[str, int] = {}
+        self._uploads = uploads
+        self._storage = storage
+
+    @contextlib.asynccontextmanager
+    async def open(self, upload: Upload, stop: threading.Event) -> AsyncIterator[VerifyingReader]:
+        """Give a reader of a complete upload for its handoff. StorageDiffers if its files can't be opened."""
+        async with self._opened(upload, stop, self._on_read(upload)) as reader:
+            yield reader
+
+    @contextlib.asynccontextmanager
+    async def open_growing(
+        self, upload: Upload, extents: Iterator[Extent], stop: threading.Event, growth: Growth
+    ) -> AsyncIterator[VerifyingReader]:
+        """Give a reader of an upload that is still receiving, for its early delivery."""
+        with await asyncio.to_thread(self._storage.reader, upload.id) as file:
+            yield VerifyingReader(file, extents, upload.declared, stop, self._on_read(upload), growth)
+
+    async def stream(self, upload: Upload) -> AsyncGenerator[bytes]:
+        """Give the bytes of a complete upload."""
+        async with self._opened(upload, threading.Event(), lambda _: None) as reader:
+            while piece := await asyncio.to_thread(reader.read):
+                yield piece
+
+    def _on_read(self, upload: Upload) -> Callable[[int], None]:
+        def on_read(position: int) -> None:
+            self.progress[upload.id] = position
+
+        return on_read
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, upload: Upload, stop: threading.Event, on_read: Callable[[int], None]
+    ) -> AsyncIterator[VerifyingReader]:
+        extents = await self._uploads.extents(upload.id)
+        sizes = [part.size or 0 for each in upload.parts if (part := await self._uploads.get(each)) is not None]
+        with contextlib.ExitStack() as stack:
+
+            def opening() -> BinaryIO | ConcatReader:
+                files = [stack.enter_context(self._storage.reader(each)) for each in upload.files]
+                return ConcatReader(zip(files, sizes, strict=True)) if upload.parts else files[0]
+
+            try:
+                file = await asyncio.to_thread(opening)
+            except FileNotFoundError as problem:
+                raise StorageDiffers("the scratch file is gone") from problem
+            except OSError as problem:
+                raise _unreadable(problem) from problem
+            yield VerifyingReader(file, iter(extents), upload.declared, stop, on_read)
+
+
+class ContentReader:
+    """The bytes of complete uploads for clients, from storage as long as they wait there, then from the image."""
+
+    def __init__(self, uploads: UploadRecords, readers: Readers, images: ImageService) -> None:
+        self._uploads = uploads
+        self._readers = readers
+        self._images = images
+
+    async def open(self, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:
+        """Return the bytes of an upload. What goes wrong after the first of them ends the iteration.
+
+        Raises:
+            Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE.
+        """
+        if upload.state is not State.ACTIVE:
+            try:
+                return await _begun(self._readers.stream(upload))
+            except StorageDiffers as problem:
+                upload = await self._uploads.get(upload.id) or upload
+                if upload.state is not State.ACTIVE:
+                    LOG.error("upload %s can't be read back: %s", upload.id, problem)
+                    raise Refused(Reason.SCRATCH_FAILED, "The bytes of this upload can't be read back.") from problem
         try:
-            return await _begun(_waiting(catalog, scratch, upload))
-        except StorageDiffers as problem:
-            upload = await catalog.get(upload.id) or upload
-            if upload.state is not State.ACTIVE:
-                LOG.error("upload %s can't be read back: %s", upload.id, problem)
-                raise Refused(Reason.SCRATCH_FAILED, "The bytes of this upload can't be read back.") from problem
-    try:
-        return await _begun(await sink.content(known(upload.image), actor))
-    except DeliveryFailed as failed:
-        raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"The image can't be read: {failed}", retry_after=5) from failed
+            return await _begun(await self._images.content(require(upload.image), actor))
+        except DeliveryFailed as failed:
+            sentence = f"The image can't be read: {failed}"
+            raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from failed
 
 
 def _unreadable(problem: OSError) -> StorageUnreadable:
-    LOG.error("Scratch can't be read: %s", problem)  # a path: not for clients
+    LOG.error("scratch can't be read: %s", problem)  # a path: not for clients
     return StorageUnreadable("Scratch can't be read right now. It will be tried again.")
 
 
-async def _waiting(catalog: Catalog, scratch: UploadStorage, upload: Upload) -> AsyncGenerator[bytes]:
-    async with opened(catalog, scratch, upload, threading.Event(), lambda _: None) as source:
-        while piece := await asyncio.to_thread(source.read, PIECE):
-            yield piece
-
-
 async def _begun(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The same stream, after its first piece could be read: an answer can't be taken back once it has begun."""
+    """The same stream, after its first piece was read: an answer can't be taken back once it has begun."""
     first = await anext(stream, b"")
 
     async def everything() -> AsyncGenerator[bytes]:
@@ -166,19 +245,3 @@ async def _begun(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
                 yield piece
 
     return everything()
-
-
-class ConcatReader:
-    """Several files read as one: the first `size` bytes of each, in order."""
-
-    def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
-        self._files = files
-        self._file, self._left = next(files)
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes; empty at the end, and where a file ends before it should."""
-        while not self._left and (following := next(self._files, None)):
-            self._file, self._left = following
-        piece = self._file.read(min(size, self._left))
-        self._left -= len(piece)
-        return piece

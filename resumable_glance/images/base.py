@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from resumable_glance.model.stores import StoreList
-from resumable_glance.model.upload import FailureReason, Image, ImageRequest, LastError, Owner
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, LastError, Owner, Upload, require
 
 PIECE = 256 * 1024  # bytes: the most that one read gives (see sinks/glance.py)
 
@@ -61,14 +61,14 @@ class Source(Protocol):
 class DeliveryFailed(Exception):
     """The sink did not take the bytes. `final`: it never will, however often it is asked.
 
-    `doubt` says how much that speaks against the image, of which all others might be taken: see delivery.UNUSABLE.
+    `suspicion` says how much that speaks against the image itself: see UNUSABLE.
     """
 
-    def __init__(self, hitch: FailureReason, detail: str, *, final: bool = False, doubt: int = 0) -> None:
+    def __init__(self, reason: FailureReason, detail: str, *, final: bool = False, suspicion: int = 0) -> None:
         super().__init__(detail)
-        self.trouble = LastError(hitch, detail)
+        self.error = LastError(reason, detail)
         self.final = final
-        self.doubt = doubt
+        self.suspicion = suspicion
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ class ImageService(Protocol):
         DeliveryFailed, or what `source` itself raises.
         """
 
-    async def finish(self, image: Image, actor: Actor) -> None:
+    async def import_staged(self, image: Image, actor: Actor) -> None:
         """Have an image that is STAGED imported; again, it is no error. DeliveryFailed."""
 
-    async def offer(self, actor: Actor) -> StoreList:
+    async def stores(self, actor: Actor) -> StoreList:
         """Which stores and import methods there are. DeliveryFailed if that can't be asked."""
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
         """What the sink has by now. DeliveryFailed if it can't be asked."""
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
@@ -112,7 +112,7 @@ class ImageService(Protocol):
         DeliveryFailed if it can't be asked.
         """
 
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         """Say what the bytes will be of an image that was made without a disk format; again, it is no error.
 
         `min_disk` in GiB, for an image that has none. DeliveryFailed.
@@ -121,8 +121,15 @@ class ImageService(Protocol):
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         """The bytes of a complete image. DeliveryFailed if it can't be read."""
 
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         """Remove the image; it is no error if it is gone. DeliveryFailed if that can't be done."""
 
     async def check(self) -> str:
         """A sentence on where images go, for `resumable-glance check`. DeliveryFailed if they can't."""
+
+
+async def set_found_format(images: ImageService, upload: Upload, actor: Actor) -> None:
+    """Set the format of an image that was made without one to what its bytes were found to be. DeliveryFailed."""
+    found = upload.format
+    if found is not None and found.declared is None and found.disk_format is not None:
+        await images.set_format(require(upload.image), found.disk_format, found.min_disk, actor)

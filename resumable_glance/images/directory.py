@@ -33,7 +33,7 @@ class DirectoryImageService:
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         if request.imports:
-            choose(request, await self.offer(actor))
+            choose(request, await self.stores(actor))
         if request.image_id is not None:
             return await asyncio.to_thread(self._adopted, request.image_id, request.store)
         return await asyncio.to_thread(self._created, request)
@@ -41,13 +41,13 @@ class DirectoryImageService:
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         await asyncio.to_thread(self._write, image.id, size, source)
 
-    async def finish(self, image: Image, actor: Actor) -> None:
+    async def import_staged(self, image: Image, actor: Actor) -> None:
         """Nothing is ever staged here."""
 
-    async def offer(self, actor: Actor) -> StoreList:
+    async def stores(self, actor: Actor) -> StoreList:
         return StoreList()
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
         described = await asyncio.to_thread(self._described, image.id)
         if described is None:
             return ImageStatus(Presence.DELETED)
@@ -61,7 +61,7 @@ class DirectoryImageService:
             return None
         return {name: value for name, value in described.items() if name not in _SET_HERE}
 
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         def work() -> None:
             described = self._described(image.id)
             if described is None:
@@ -84,8 +84,8 @@ class DirectoryImageService:
 
         return pieces()
 
-    async def discard(self, image: Image, actor: Actor) -> None:
-        await asyncio.to_thread(self._discard, image.id)
+    async def delete(self, image: Image, actor: Actor) -> None:
+        await asyncio.to_thread(self._delete, image.id)
 
     async def check(self) -> str:
         if not os.access(self._directory, os.W_OK | os.X_OK):
@@ -108,7 +108,7 @@ class DirectoryImageService:
             raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {described['status']}; it must be queued.")
         return Image(image_id, described.get("name"), store, adopted=True)
 
-    def _discard(self, image_id: str) -> None:
+    def _delete(self, image_id: str) -> None:
         for suffix in ("", ".partial", ".json"):
             self._bytes(image_id).with_suffix(suffix).unlink(missing_ok=True)
         sync_directory(self._directory)  # nobody removes it again

@@ -16,7 +16,7 @@ from typing import Any
 from oslo_utils.imageutils import format_inspector
 
 from resumable_glance.model.upload import FailureReason, Format, InspectionState
-from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.config import ImageFormatSettings
 
 HEAD = 1024 * 1024  # bytes: where every format shows itself, and most of them everything
 AUTO = "auto"  # as a disk_format: find out
@@ -38,14 +38,14 @@ _WORDS: Mapping[str, str] = {
 class ImageRejected(Exception):
     """The image will never be taken, for what its bytes are; `detail` is a sentence for a person."""
 
-    def __init__(self, hitch: FailureReason, detail: str) -> None:
+    def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(detail)
-        self.hitch = hitch
+        self.reason = reason
         self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FormatRules:
     """What is asked of an image: `largest` is a virtual size in bytes, 0 for any; `lenient` names checks of a partition
     table that may fail.
     """
@@ -55,15 +55,15 @@ class Rules:
     largest: int = 0
 
     @classmethod
-    def of(cls, settings: Settings) -> Rules:
-        lenient = frozenset(settings.image_format.gpt_safety_checks_nonfatal)
-        return cls(settings.image_format.require_image_format_match, lenient, settings.image_format.max_virtual_size)
+    def of(cls, settings: ImageFormatSettings) -> FormatRules:
+        lenient = frozenset(settings.gpt_safety_checks_nonfatal)
+        return cls(settings.require_image_format_match, lenient, settings.max_virtual_size)
 
 
 class Inspection:
     """The bytes of one image, given in order. `size` is how many it has in the end, None if that is not known."""
 
-    def __init__(self, format: Format, size: int | None, rules: Rules) -> None:
+    def __init__(self, format: Format, size: int | None, rules: FormatRules) -> None:
         self._format = format
         self._size = size
         self._rules = rules
@@ -84,7 +84,7 @@ class Inspection:
         settled = whole or self._settled()
         self._wrapper.close()
         try:
-            return self._judged(whole, settled)
+            return self._conclude(whole, settled)
         except ImageRejected:
             raise
         except AttributeError:  # text that begins like a VMDK and goes on otherwise: Glance takes it as it is
@@ -106,7 +106,7 @@ class Inspection:
         except AttributeError:
             return True
 
-    def _judged(self, whole: bool, settled: bool) -> Format:
+    def _conclude(self, whole: bool, settled: bool) -> Format:
         matches = {str(each): each for each in self._wrapper.formats or ()}
         # A bootable ISO may have a partition table in front; anything else that is two things at once is a trick.
         both = matches.keys() == {"iso", "gpt"}
@@ -151,30 +151,30 @@ class Inspection:
         return Format(self._format.declared, detected, virtual_size, verdict)
 
 
-class Head:
+class ImageHead:
     """The head of an image that is coming. Once `length` bytes of it are there it can be judged; then it is `found`.
 
     Nothing of it is kept in memory before: inspectors hold tens of kibibytes, and a slow client's would for hours.
     """
 
-    def __init__(self, format: Format, size: int | None, rules: Rules) -> None:
-        self.length = enough(size)
+    def __init__(self, format: Format, size: int | None, rules: FormatRules) -> None:
+        self.length = head_length(size)
         self.found: Format | None = None
         self._format = format
         self._size = size
         self._rules = rules
 
-    def judge(self, head: bytes) -> None:
+    def inspect(self, head: bytes) -> None:
         """Objection."""
-        self.found = judged(head, self._format, self._size, self._rules)
+        self.found = inspect_head(head, self._format, self._size, self._rules)
 
 
-def enough(size: int | None) -> int:
+def head_length(size: int | None) -> int:
     """How many bytes the head of an image of this size has."""
     return HEAD if size is None else min(HEAD, size)
 
 
-def judged(head: bytes, format: Format, size: int | None, rules: Rules) -> Format:
+def inspect_head(head: bytes, format: Format, size: int | None, rules: FormatRules) -> Format:
     """What an image with this head is. Objection."""
     inspection = Inspection(format, size, rules)
     inspection.feed(head)

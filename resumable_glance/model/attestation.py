@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Upload, Verified, known
+from resumable_glance.model.upload import Upload, Verified, require
 
 ISSUER = "resumable-glance"
 
@@ -17,14 +17,14 @@ def statement(upload: Upload) -> Mapping[str, object]:
 
     Refused: UNFINISHED before it is active.
     """
-    proof = upload.proof
+    proof = upload.delivery.proof
     if upload.state is not State.ACTIVE or proof is None:
         raise Refused(
             Reason.UNFINISHED, f"There is a receipt once the image is proven to be the file. It is {upload.state} now."
         )
-    image, size = known(upload.image), known(upload.size)
+    image, size = require(upload.image), require(upload.size)
     # An upload of an older version has nothing more on record than that the two were the same.
-    verified = upload.verified or Verified(upload.updated_at, size, proof.md5, proof.sha512)
+    verified = upload.delivery.verified or Verified(upload.updated_at, size, proof.md5, proof.sha512)
     ours = {"size": size, "md5": proof.md5, "sha512": proof.sha512}
     return {
         "iss": ISSUER,

@@ -175,10 +175,11 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """`ticket` opens the upload for whoever will send its bytes."""
+    """A new upload, and a ticket for it; `repeated`: it was created before, with the same key."""
 
     upload: Upload
     ticket: Ticket
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,23 @@ from resumable_glance.model.upload import OF_THE_FORMAT, Extent, Upload, check_a
 
 def check_writable(upload: Upload) -> None:
     """Refused: CANCELLED, EXPIRED, JOINED for a part that was joined and for what it was joined into, or as
-    check_verdict."""
+    check_format."""
     check_alive(upload)
-    check_verdict(upload)
+    check_format(upload)
     if upload.state is State.JOINED or upload.parts:
         raise Refused(Reason.JOINED, "This upload and others were joined into one. Nothing can be sent to it any more.")
 
 
-def check_verdict(upload: Upload) -> None:
+def check_format(upload: Upload) -> None:
     """Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, again, where an upload has failed for what it is."""
-    if upload.state is State.FAILED and upload.trouble is not None and upload.trouble.hitch in OF_THE_FORMAT:
-        raise Refused(Reason(upload.trouble.hitch.value), upload.trouble.detail, state=upload.state)
+    if (
+        upload.state is State.FAILED
+        and upload.delivery.last_error is not None
+        and upload.delivery.last_error.reason in OF_THE_FORMAT
+    ):
+        raise Refused(
+            Reason(upload.delivery.last_error.reason.value), upload.delivery.last_error.detail, state=upload.state
+        )
 
 
 def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Upload:
@@ -70,7 +76,7 @@ def total_of(append: Append) -> int | None:
     return append.total if end is None else end
 
 
-def place_of(upload: Upload, append: Append, longest: int) -> Range:
+def target_of(upload: Upload, append: Append, longest: int) -> Range:
     """The bytes that a chunk may fill: up to the upload's end where it does not say its length, or `longest` bytes
     of them where nobody knows that end either.
 
@@ -103,12 +109,12 @@ def check_order(upload: Upload, chunk: Chunk) -> None:
         )
 
 
-def known_before(chunk: Chunk, place: Range, extents: Sequence[Extent]) -> bool:
+def known_before(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool:
     """Whether a chunk is known to bring what the `extents` in its place have, without a look at any byte."""
     if chunk.zeros:
         marked = [each.range for each in extents if each.digest == ZEROS]
-        return all(each.durable for each in segments(place, marked))
-    return any(Extent(place, each) in extents for each in chunk.declared)
+        return all(each.durable for each in segments(target, marked))
+    return any(Extent(target, each) in extents for each in chunk.declared)
 
 
 def check_parts(parts: Sequence[Upload]) -> int:

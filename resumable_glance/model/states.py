@@ -70,7 +70,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.CANCELLED, Event.CANCELLED): State.CANCELLED,
 }
 WITH_HANDOFF = frozenset({State.SEALED, State.DELIVERING, State.VERIFYING})
-HOLDING_SCRATCH = WITH_HANDOFF | {State.RECEIVING, State.FAILED}
+HOLDING_STORAGE = WITH_HANDOFF | {State.RECEIVING, State.FAILED}
 ENDED = frozenset({State.ACTIVE, State.CANCELLED, State.EXPIRED})
 
 

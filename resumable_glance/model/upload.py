@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.digests import Digest
@@ -83,7 +84,7 @@ class Format:
     declared: str | None
     detected: str | None = None
     virtual_size: int | None = None
-    verdict: InspectionState = InspectionState.PENDING
+    inspection: InspectionState = InspectionState.PENDING
 
     @property
     def disk_format(self) -> str | None:
@@ -148,9 +149,9 @@ OF_THE_FORMAT = frozenset({FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_I
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """Why an upload waits or has failed; `detail` is for people."""
+    """Why an upload waits or has failed; `detail` is a sentence for people."""
 
-    hitch: FailureReason
+    reason: FailureReason
     detail: str
 
 
@@ -158,17 +159,31 @@ class LastError:
 class Extent:
     """A durable range and the digest of its bytes.
 
-    `mark` is another one, which costs less to compute again, where the digest is what a client declared.
+    `checksum` is another one, cheaper to compute again, where the digest is what a client declared.
     """
 
     range: Range
     digest: Digest
-    mark: Digest | None = field(default=None, compare=False)
+    checksum: Digest | None = field(default=None, compare=False)
 
     @property
     def check(self) -> Digest:
         """By which it is found out whether its bytes are still the same."""
-        return self.mark or self.digest
+        return self.checksum or self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the handoff of an upload stands. Times in seconds since the epoch."""
+
+    attempts: int = 0  # since the upload was sealed, or its owner asked for another try
+    next_attempt_at: float = 0.0
+    last_error: LastError | None = None  # why it waits or has failed
+    proof: Proof | None = None  # our digests over all bytes
+    verified: Verified | None = None  # once the image is active
+    suspicion: int = 0  # how much speaks against the image itself: see images.base.UNUSABLE
+    stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
+    successor: str | None = None  # the id of the image that is being made in place of this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +205,15 @@ class Upload:
     reserved: int = 0  # bytes of scratch that are promised to it: its size, once that is known
     parts: tuple[str, ...] = ()  # the uploads that were joined into this one, in order
     joined_into: str | None = None
-    proof: Proof | None = None
-    trouble: LastError | None = None
-    attempts: int = 0  # since its seal, or since its owner has asked for another try
-    next_attempt_at: float = 0.0
     generation: int = 0  # how often its tickets were revoked
     request: ImageRequest | None = None  # what its image was asked to be
-    suspicion: int = 0  # what speaks against the image itself: see delivery.UNUSABLE
-    stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
     request_id: str | None = None  # of its creation
-    verified: Verified | None = None  # once it is active
-    successor: str | None = None  # the id of the image that is being made in place of this one
-    format: Format | None = None  # None: nobody looks into its bytes
+    format: Format | None = None  # None: its bytes are not inspected
+    delivery: Delivery = Delivery()
+
+    def with_delivery(self, **changes: Any) -> Upload:
+        """This upload with other values of `delivery`'s fields."""
+        return dataclasses.replace(self, delivery=dataclasses.replace(self.delivery, **changes))
 
     @property
     def filled(self) -> bool:
@@ -211,7 +223,9 @@ class Upload:
     @property
     def images(self) -> tuple[str, ...]:
         """The ids of the images that there may be for it: its own, and the one that is being made in its place."""
-        return tuple(each for each in (self.image.id if self.image else None, self.successor) if each is not None)
+        return tuple(
+            each for each in (self.image.id if self.image else None, self.delivery.successor) if each is not None
+        )
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -219,7 +233,7 @@ class Upload:
         return self.parts or (self.id,)
 
 
-def known(value: T | None) -> T:
+def require(value: T | None) -> T:
     """What an upload has by now, such as the size and image of one that is sealed. LookupError if it has not."""
     if value is None:
         raise LookupError("the catalog lacks what an upload in this state has")
@@ -234,6 +248,6 @@ def check_alive(upload: Upload) -> None:
         raise Refused(Reason.EXPIRED, "This upload has expired and its bytes are gone. Create a new one.")
 
 
-def lapsed(upload: Upload, now: float) -> bool:
+def expired(upload: Upload, now: float) -> bool:
     """Whether nobody has sent anything for so long that the bytes may go."""
     return upload.state is State.RECEIVING and upload.expires_at <= now

@@ -1,135 +1,69 @@
-"""What chunks make of an upload: who may write now, which bytes count, and when all of them are there.
+"""The command Append: one more chunk.
 
-Its one rule: an upload is sealed in the transaction that names its last bytes, or by whoever asks for one that was left
-open with all of them.
+An upload is sealed in the transaction that names its last bytes, or by a request for one that was left open with all of
+them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from resumable_glance.auth.base import Identity
-from resumable_glance.auth.encryption import TokenCipher
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageRejected
-from resumable_glance.model.commands import Append
-from resumable_glance.model.preconditions import check_order, check_verdict, check_writable, known_before, place_of
+from resumable_glance.model.commands import Append, Appended
+from resumable_glance.model.preconditions import check_format, check_order, check_writable, known_before
 from resumable_glance.model.ranges import Range
-from resumable_glance.model.states import Event, IllegalTransition, State
-from resumable_glance.model.upload import Extent, FailureReason, LastError, Upload, check_alive
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Extent, FailureReason, Upload, check_alive
 from resumable_glance.runtime.config import Settings
 from resumable_glance.storage.base import UploadStorage
 from resumable_glance.uploads import zeros
-from resumable_glance.uploads.authorization import Access
+from resumable_glance.uploads.authorization import Authorization
+from resumable_glance.uploads.call import Call
+from resumable_glance.uploads.capacity import Capacity
 from resumable_glance.uploads.chunk_writer import ChunkWriter
-from resumable_glance.uploads.create import Creation
+from resumable_glance.uploads.completion import Completion
 from resumable_glance.uploads.format_check import FormatCheck
-from resumable_glance.uploads.write_locks import Body, WriteLock, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLock, WriteLocks
 
 LOG = logging.getLogger(__name__)
 
 
-class HandoffPort(Protocol):
-    """What uploads need of the handoff (which stands above them)."""
-
-    @property
-    def progress(self) -> Mapping[str, int]:
-        """Bytes that the sink has been given, by upload."""
-
-    def wake(self) -> None:
-        """There may be something to do."""
-
-    def grown(self, upload: Upload) -> None:
-        """More bytes of an upload are durable."""
-
-    def halted(self, upload_id: str) -> AbstractAsyncContextManager[None]:
-        """Inside, nobody works on the upload; a delivery that runs is broken off first."""
-
-
-class Appending:
-    """`check_open` refuses what comes once the service is being stopped; `clock` gives seconds since the epoch."""
+class ChunkReceiver:
+    """Writes chunks to storage and commits what is durable. `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
+        uploads: UploadRecords,
+        storage: UploadStorage,
+        format_check: FormatCheck,
+        completion: Completion,
         settings: Settings,
-        catalog: Catalog,
-        scratch: UploadStorage,
-        vault: TokenCipher,
-        handoff: HandoffPort,
-        creation: Creation,
-        access: Access,
-        leases: WriteLocks,
-        judge: FormatCheck,
         clock: Callable[[], float],
-        check_open: Callable[[], None],
     ) -> None:
+        self._uploads = uploads
+        self._storage = storage
+        self._format_check = format_check
+        self._completion = completion
         self._settings = settings
-        self._catalog = catalog
-        self._scratch = scratch
-        self._vault = vault
-        self._handoff = handoff
-        self._creation = creation
-        self._access = access
-        self._owned = access.owned
-        self._leases = leases
-        self._judge = judge
         self._clock = clock
-        self._check_open = check_open
 
-    async def append(self, append: Append, identity: Identity, body: Body) -> Upload:
-        """The upload with one more chunk. Refused, or OSError from scratch."""
-        self._check_open()
-        chunk = append.chunk
-        upload = await self._owned(append.upload_id, identity)
-        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
-            check_writable(upload)
-            if self._leases.held(upload.id):  # else no detour: whoever asks from now on has to find our lease
-                await self._leases.evict(Reason.SUPERSEDED, upload.id)
-                upload = await self._owned(upload.id, identity)
-            check_order(upload, chunk)
-        place = place_of(upload, append, self._settings.service.max_chunk_size)
-        async with self._leases.hold(upload.id, place) as lease:
-            self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
-            now, extents = await self._catalog.placed(upload.id, place)
-            upload = self._access.reached(now, identity)
-            check_order(upload, chunk)
-            upload = await self._creation.take(upload, append, place)
-            try:
-                grown = await self._take(upload, append, place, extents, lease, identity, body)
-            except FileNotFoundError:
-                empty = place.length == 0 and not await lease.read(body)
-                same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
-                return await self._repeated(upload.id, same, identity)
-            except ImageRejected as objection:
-                raise await self._judge.refuted(upload, objection) from objection
-            except Refused as refusal:
-                if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
-                    refusal.facts["offset"] = (await self._owned(upload.id, identity)).offset
-                raise
-            if grown is None or grown.state is not State.RECEIVING:  # it may have gone on since
-                grown = await self._owned(upload.id, identity)
-            return await self._concluded(append, grown, identity)
-
-    async def _take(
-        self,
-        upload: Upload,
-        append: Append,
-        place: Range,
-        extents: Sequence[Extent],
-        lease: WriteLock,
-        identity: Identity,
-        body: Body,
+    async def receive(
+        self, upload: Upload, append: Append, target: Range, extents: Sequence[Extent], lock: WriteLock, call: Call
     ) -> Upload | None:
-        """Take a chunk, of whose place some `extents` are durable; the upload as it is now, None if nothing was new.
+        """Take a chunk; `extents` are what is durable of its target range.
 
-        Refused, Objection, or FileNotFoundError if scratch was freed.
+        Returns:
+            The upload with the chunk; None if nothing of it was new.
+
+        Raises:
+            Refused: the chunk can't be taken, or not whole, or Glance would never take these bytes.
+            FileNotFoundError: storage was freed.
         """
         chunk, head, newest = append.chunk, None, None
-        # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
+        # Where the client says which chunk is the last one, that has to come whole first: see AppendUseCase._conclude.
         seals = chunk.last is None and upload.image is not None
 
         async def commit(new: list[Extent]) -> None:
@@ -137,78 +71,108 @@ class Appending:
             now = self._clock()
             expires_at = now + self._settings.service.upload_expiry
             found = None if head is None else head.found
-            newest = await self._catalog.commit(upload.id, new, now, expires_at, seals=seals, found=found)
-            self._handoff.grown(newest)
-            if newest.state is State.SEALED:
-                await self._sealed(newest, identity)
+            newest = await self._uploads.commit(upload.id, new, now, expires_at, seals=seals, found=found)
+            await self._completion.on_progress(newest, call.identity)
 
-        async with self._scratch.open(upload.id) as file:
-            if chunk.zeros:
-                await zeros.take(chunk, place, extents, file, commit, body, lease)
-            else:
-                head = self._judge.head(upload, place)
-                durable = [each.range for each in extents]
-                size = self._settings.scratch.commit_size
-                await ChunkWriter(chunk, place, durable, file, commit, size, head).run(body, lease)
-            if head is None or head.found is None:
-                await self._judge.look_back(upload, file)
+        try:
+            async with self._storage.open(upload.id) as file:
+                if chunk.zeros:
+                    await zeros.take(chunk, target, extents, file, commit, call.body, lock)
+                else:
+                    head = self._format_check.head(upload, target)
+                    durable = [each.range for each in extents]
+                    size = self._settings.scratch.commit_size
+                    await ChunkWriter(chunk, target, durable, file, commit, size, head).run(call.body, lock)
+                if head is None or head.found is None:
+                    await self._format_check.look_back(upload, file)
+        except ImageRejected as rejected:
+            raise await self._format_check.reject(upload, rejected) from rejected
         return newest
 
-    async def _concluded(self, append: Append, upload: Upload, identity: Identity) -> Upload:
-        """The upload after a chunk that came whole, which may have said that it is the last one."""
+
+class AppendUseCase:
+    """The command Append."""
+
+    def __init__(
+        self,
+        uploads: UploadRecords,
+        authorization: Authorization,
+        capacity: Capacity,
+        locks: WriteLocks,
+        receiver: ChunkReceiver,
+        completion: Completion,
+    ) -> None:
+        self._uploads = uploads
+        self._authorization = authorization
+        self._capacity = capacity
+        self._locks = locks
+        self._receiver = receiver
+        self._completion = completion
+
+    async def append(self, append: Append, call: Call) -> Appended:
+        """Return the upload with one more chunk. Refused, or OSError from storage."""
+        chunk, identity = append.chunk, call.identity
+        upload = await self._authorization.get(append.upload_id, identity)
+        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
+            check_writable(upload)
+            if self._locks.held(upload.id):  # else no detour: requests from now on have to find our lock
+                await self._locks.evict(Reason.SUPERSEDED, upload.id)
+                upload = await self._authorization.get(upload.id, identity)
+            check_order(upload, chunk)
+        target = self._capacity.target_of(upload, append)
+        async with self._locks.hold(upload.id, target) as lock:
+            now, extents = await self._uploads.get_with_extents(upload.id, target)
+            upload = self._authorization.reached(now, identity)
+            check_order(upload, chunk)
+            upload = await self._capacity.reserve(upload, append, target)
+            return Appended(await self._received(upload, append, target, extents, lock, call))
+
+    async def _received(
+        self, upload: Upload, append: Append, target: Range, extents: Sequence[Extent], lock: WriteLock, call: Call
+    ) -> Upload:
+        identity = call.identity
+        try:
+            grown = await self._receiver.receive(upload, append, target, extents, lock, call)
+        except FileNotFoundError:
+            empty = target.length == 0 and not await lock.read(call.body)
+            same = empty or known_before(append.chunk, target, await self._uploads.extents(upload.id, target))
+            return await self._repeated(upload.id, same, call)
+        except Refused as refusal:
+            if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
+                refusal.facts["offset"] = (await self._authorization.get(upload.id, identity)).offset
+            raise
+        if grown is None or grown.state is not State.RECEIVING:  # it may have gone on since
+            grown = await self._authorization.get(upload.id, identity)
+        return await self._conclude(append, grown, call)
+
+    async def _conclude(self, append: Append, upload: Upload, call: Call) -> Upload:
+        """The upload after a chunk that came whole, and may have said that it is the last one."""
         if append.chunk.last and upload.size is None:
-            upload = await self._catalog.declare(upload.id, upload.received, ())
+            upload = await self._uploads.declare(upload.id, upload.received, ())
         if append.chunk.last and not upload.filled:
             raise Refused(
                 Reason.WRONG_TOTAL,
-                f"This was to be the end, but {upload.size} bytes were announced and {upload.received} came.",
+                f"This chunk was declared the last one, but {upload.size} bytes were announced and "
+                f"{upload.received} came.",
                 offset=upload.offset,
             )
-        return upload if append.chunk.last is False else await self.completed(upload, identity)
+        return upload if append.chunk.last is False else await self._completion.complete(upload, call.identity)
 
-    async def completed(self, upload: Upload, identity: Identity) -> Upload:
-        """Seal an upload that has all of its bytes and was left open."""
-        if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
-            return upload
-        try:
-            upload = await self._catalog.happen(upload.id, Event.FILLED, self._clock())
-        except IllegalTransition:  # somebody else did it just now
-            return await self._owned(upload.id, identity)
-        await self._sealed(upload, identity)
-        return upload
-
-    async def _repeated(self, upload_id: str, same: bool, identity: Identity) -> Upload:
-        """A chunk that comes again after scratch was freed: the answer is the old one if it is provably the same."""
-        upload = await self._owned(upload_id, identity)
+    async def _repeated(self, upload_id: str, same: bool, call: Call) -> Upload:
+        """A chunk that comes again after storage was freed: the old answer, if the chunk is provably the same."""
+        upload = await self._authorization.get(upload_id, call.identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            upload = await self._lost(upload)
-        check_verdict(upload)
-        if upload.trouble is not None and upload.trouble.hitch is FailureReason.SCRATCH_LOST:
-            raise Refused(Reason.LOST, upload.trouble.detail)
+            upload = await self._completion.lose(upload)
+        check_format(upload)
+        error = upload.delivery.last_error
+        if error is not None and error.reason is FailureReason.SCRATCH_LOST:
+            raise Refused(Reason.LOST, error.detail)
         if same:
             return upload
         raise Refused(
-            Reason.SEALED, f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
-            offset=upload.offset, state=upload.state,
-        )  # fmt: skip
-
-    async def _lost(self, upload: Upload) -> Upload:
-        LOG.error("the scratch file of upload %s is gone: was the disk replaced, or tidied by hand?", upload.id)
-        sentence = "The service has lost the bytes of this upload. Create a new one."
-        trouble = LastError(FailureReason.SCRATCH_LOST, sentence)
-        return await self._catalog.happen(upload.id, Event.FAILED, self._clock(), trouble=trouble)
-
-    async def _sealed(self, upload: Upload, identity: Identity) -> None:
-        LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
-        await self.bind(upload, identity)
-
-    async def bind(self, upload: Upload, identity: Identity) -> None:
-        """The token that is shown now is the freshest there is: the handoff goes on with it, after a restart too.
-
-        A ticket brings none: then it goes on with the one that was shown before.
-        """
-        try:
-            await self._catalog.bind(upload.id, self._vault.close(identity.token), due=self._clock())
-        finally:
-            self._handoff.wake()  # it is sealed, whether or not there is space for the token
+            Reason.SEALED,
+            f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
+            offset=upload.offset,
+            state=upload.state,
+        )

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.images.inspection import Head
+from resumable_glance.images.inspection import ImageHead
 from resumable_glance.model.commands import Chunk
 from resumable_glance.model.digests import Digest, MultiHasher, hasher
 from resumable_glance.model.ranges import Range, Segment, segments
@@ -52,7 +52,7 @@ class ChunkWriter:
         file: StorageFile,
         commit: Commit,
         commit_size: int,
-        head: Head | None = None,
+        head: ImageHead | None = None,
     ) -> None:
         self._chunk = chunk
         self._place = place
@@ -124,7 +124,7 @@ class ChunkWriter:
             self._end_extent()
         head = self._head
         if head is not None and head.found is None and self._position >= head.length:
-            await asyncio.to_thread(head.judge, await self._file.read(0, head.length))
+            await asyncio.to_thread(head.inspect, await self._file.read(0, head.length))
         return len(data)
 
     def _hash(self, data: memoryview, mark: bool) -> None:

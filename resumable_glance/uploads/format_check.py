@@ -1,6 +1,6 @@
-"""Says of an upload's bytes, as early as it can be said, that Glance would never take them; and ends such an upload.
+"""The check of an image's format as its bytes come: what Glance would never take is refused, and its upload fails.
 
-Its one rule: what is recorded about bytes is about durable ones. So it goes into the catalog with them, or after them.
+What is recorded about bytes is about durable ones: it goes into the catalog with them, or after them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.images.inspection import Head, ImageRejected, Rules, enough, judged
+from resumable_glance.images.inspection import FormatRules, ImageHead, ImageRejected, head_length, inspect_head
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import IllegalTransition, State
-from resumable_glance.model.upload import InspectionState, LastError, Upload, known
-from resumable_glance.runtime.config import Settings
+from resumable_glance.model.upload import InspectionState, LastError, Upload, require
 from resumable_glance.storage.base import StorageFile
 from resumable_glance.uploads.cleanup import Cleaner
 from resumable_glance.uploads.write_locks import WriteLocks
@@ -25,50 +24,55 @@ LOG = logging.getLogger(__name__)
 
 
 class FormatCheck:
-    """`clock` gives seconds since the epoch."""
+    """Checks formats by `rules`. `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, leases: WriteLocks, janitor: Cleaner, clock: Callable[[], float]
+        self,
+        uploads: UploadRecords,
+        locks: WriteLocks,
+        cleaner: Cleaner,
+        rules: FormatRules,
+        clock: Callable[[], float],
     ) -> None:
-        self._rules = Rules.of(settings)
-        self._catalog = catalog
-        self._leases = leases
-        self._janitor = janitor
+        self._uploads = uploads
+        self._locks = locks
+        self._cleaner = cleaner
+        self._rules = rules
         self._clock = clock
 
-    def head(self, upload: Upload, place: Range) -> Head | None:
-        """The image's head, if with a chunk there will be enough of it."""
-        length = enough(upload.size)
-        if not _due(upload) or place.start > min(upload.offset, length) or place.stop < length:
+    def head(self, upload: Upload, target: Range) -> ImageHead | None:
+        """Return the image's head, if a chunk completes it."""
+        length = head_length(upload.size)
+        if not _is_pending(upload) or target.start > min(upload.offset, length) or target.stop < length:
             return None
-        return Head(known(upload.format), upload.size, self._rules)
+        return ImageHead(require(upload.format), upload.size, self._rules)
 
     async def look_back(self, upload: Upload, file: StorageFile) -> None:
-        """Look at a head that came in an order, or in pieces, in which nobody could look at it as it came. Objection.
+        """Inspect a head that came so that it could not be inspected as it came. ImageRejected.
 
-        Into what is sealed by now the handoff looks.
+        The handoff inspects what is sealed by now.
         """
-        now = await self._catalog.get(upload.id) if _due(upload) else None
-        if now is None or not _due(now) or now.state is not State.RECEIVING:
+        now = await self._uploads.get(upload.id) if _is_pending(upload) else None
+        if now is None or not _is_pending(now) or now.state is not State.RECEIVING:
             return
-        length = enough(now.size)
+        length = head_length(now.size)
         if now.offset >= length:
             head = await file.read(0, length)
-            found = await asyncio.to_thread(judged, head, known(now.format), now.size, self._rules)
-            await self._catalog.note(now.id, format=found)
+            found = await asyncio.to_thread(inspect_head, head, require(now.format), now.size, self._rules)
+            await self._uploads.update(now.id, found=found)
 
-    async def refuted(self, upload: Upload, objection: ImageRejected) -> Refused:
-        """The end of an upload whose bytes Glance will never take: they are of no use, and nor is its image."""
-        LOG.warning("upload %s is refused: %s", upload.id, objection.detail)
-        trouble, reason = LastError(objection.hitch, objection.detail), Reason(objection.hitch.value)
-        with contextlib.suppress(IllegalTransition):  # somebody has ended it meanwhile
-            ended = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)
-            self._leases.turn_away(reason, upload.id)
-            with contextlib.suppress(OSError):  # whoever cancels it tries again
-                await self._janitor.clear(ended)
-        return Refused(reason, objection.detail, state=State.FAILED)
+    async def reject(self, upload: Upload, rejected: ImageRejected) -> Refused:
+        """Let an upload fail whose bytes Glance will never take, and free its storage; return the refusal."""
+        LOG.warning("upload %s is refused: %s", upload.id, rejected.detail)
+        error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
+        with contextlib.suppress(IllegalTransition):  # it was ended meanwhile
+            failed = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
+            self._locks.turn_away(reason, upload.id)
+            with contextlib.suppress(OSError):  # its cancellation tries again
+                await self._cleaner.clear(failed)
+        return Refused(reason, rejected.detail, state=State.FAILED)
 
 
-def _due(upload: Upload) -> bool:
-    """Whether nobody has looked into its bytes yet, and somebody is to."""
-    return upload.format is not None and upload.format.verdict is InspectionState.PENDING
+def _is_pending(upload: Upload) -> bool:
+    """Whether an upload's bytes are still to be inspected."""
+    return upload.format is not None and upload.format.inspection is InspectionState.PENDING

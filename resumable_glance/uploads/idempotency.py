@@ -10,67 +10,59 @@ import contextlib
 import dataclasses
 import hashlib
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
-from resumable_glance.catalog import schema
-from resumable_glance.catalog.records import Claim
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog.idempotency_keys import IdempotencyKey, IdempotencyKeys
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Create
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Owner, Upload
+from resumable_glance.uploads.authorization import Authorization
 
 
-def idempotency_key_of(create: Create, owner: Owner) -> Claim | None:
-    """What stands for a creation; None if it has no key. The first chunk may come along once, and not again."""
+def key_of(create: Create, owner: Owner) -> IdempotencyKey | None:
+    """Return the key of a creation, if it has one. A first chunk is no part of the request: it may come only once."""
     if create.key is None:
         return None
     image = create.image
     if image is not None:
         image = dataclasses.replace(image, properties=dict(sorted(image.properties.items())))
-    asked = dataclasses.replace(create, key=None, first=None, image=image)
-    return Claim(owner, _digest(create.key), _digest(repr(asked)))
+    request = dataclasses.replace(create, key=None, first=None, image=image)
+    return IdempotencyKey(owner, _digest(create.key), _digest(repr(request)))
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class IdempotencyKeys:
-    """`seen` gives an upload as its owner sees it."""
+class Idempotency:
+    """Finds the upload that was created with a key before."""
 
-    def __init__(self, catalog: Catalog, seen: Callable[[Upload], Upload]) -> None:
-        self._catalog = catalog
-        self._seen = seen
+    def __init__(self, keys: IdempotencyKeys, authorization: Authorization) -> None:
+        self._keys = keys
+        self._authorization = authorization
         self._creating: weakref.WeakValueDictionary[tuple[Owner, str], asyncio.Lock] = weakref.WeakValueDictionary()
 
     @contextlib.asynccontextmanager
-    async def held(self, claim: Claim | None) -> AsyncIterator[Upload | None]:
+    async def held(self, key: IdempotencyKey | None) -> AsyncIterator[Upload | None]:
         """Inside, nobody else creates with this key. Gives the upload that was created with it before.
 
-        Refused: KEY_REUSED if that was another one than is asked for now.
+        Raises:
+            Refused: KEY_REUSED if that was another request.
         """
-        if claim is None:
+        if key is None:
             yield None
             return
-        lock = self._creating.setdefault((claim.owner, claim.key), asyncio.Lock())
-        async with lock:
-            yield await self._earlier(claim)
+        async with self._creating.setdefault((key.owner, key.key_digest), asyncio.Lock()):
+            yield await self._earlier(key)
 
-    async def _earlier(self, claim: Claim) -> Upload | None:
-        table, uploads = schema.claims, schema.uploads
-        query = (
-            uploads.select()
-            .add_columns(table.c.asked)
-            .join(table, table.c.upload_id == uploads.c.id)
-            .where(table.c.project_id == claim.owner.project_id, table.c.user_id == claim.owner.user_id)
-            .where(table.c.idempotency_key == claim.key)
-        )
-        row = await self._catalog.run(lambda db: db.execute(query).one_or_none())
-        upload = None if row is None else self._seen(schema.upload_of(row))
-        if row is None or upload is None or upload.state in {State.CANCELLED, State.EXPIRED}:
+    async def _earlier(self, key: IdempotencyKey) -> Upload | None:
+        if (found := await self._keys.find(key)) is None:
             return None
-        if row.asked != claim.asked:
+        upload, request_digest = self._authorization.seen(found[0]), found[1]
+        if upload.state in {State.CANCELLED, State.EXPIRED}:
+            return None
+        if request_digest != key.request_digest:
             raise Refused(
                 Reason.KEY_REUSED,
                 "This Idempotency-Key has created another upload. Use a new key for each upload, and the same one only "

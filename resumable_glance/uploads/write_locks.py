@@ -101,11 +101,13 @@ class WriteLocks:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        self._closed = False
         self._held: dict[str, set[WriteLock]] = {}
 
     @contextlib.asynccontextmanager
     async def hold(self, upload_id: str, range_: Range) -> AsyncIterator[WriteLock]:
         """A lease on a range, once nobody else writes there. Only those who came before us are waited for."""
+        self.check_open()
         mine = WriteLock(range_, self._patience)
         rivals = [each for each in self._held.get(upload_id, ()) if each.range.overlaps(range_)]
         self._held.setdefault(upload_id, set()).add(mine)
@@ -131,6 +133,16 @@ class WriteLocks:
         """Stop whoever writes to an upload, or to any; returns when they have."""
         of = [upload_id] if upload_id is not None else list(self._held)
         await _ended([lease for each in of for lease in self._held.get(each, ())], reason)
+
+    async def close(self) -> None:
+        """Refuse new locks, and evict all writers."""
+        self._closed = True
+        await self.evict(Reason.CLOSING)
+
+    def check_open(self) -> None:
+        """Refused: CLOSING, after close()."""
+        if self._closed:
+            raise _taken(Reason.CLOSING)
 
 
 async def _ended(leases: list[WriteLock], reason: Reason) -> None:

@@ -37,7 +37,7 @@ def main() -> int:
     docs = PLACE / "quick" if arguments.quick else page.DOCS
     failed, began = [], time.monotonic()
     for contest in EVERY:
-        if contest.name in arguments.only and not held(contest, arguments.quick, docs, work):
+        if contest.name in arguments.scope and not held(contest, arguments.quick, docs, work):
             failed.append(contest.name)
     print(f"\n{round(time.monotonic() - began)} s in all; {docs / 'performance.md'}", flush=True)
     if failed:

@@ -131,7 +131,7 @@ def break_up(service: Service, upload: str, count: int, distance: int, size: int
     ]
     offset = FRAGMENT if distance > FRAGMENT else count * FRAGMENT
     grown = {"size": size, "received": count * FRAGMENT, "received_offset": offset, "reserved": size}
-    engine = database.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
+    engine = database.create(f"sqlite:///{service.directory / 'catalog.sqlite'}")
     with engine.begin() as catalog:
         catalog.execute(schema.extents.delete().where(schema.extents.c.upload_id == upload))
         catalog.execute(schema.extents.insert(), [schema.extent_row(upload, each) for each in parts])

@@ -36,7 +36,7 @@ async def _admitted(gate: Authenticator, headers: Mapping[str, str]) -> Identity
     promised(bool(identity.owner.project_id) != identity.system, "An identity has a project, or is of the system.")
     promised(bool(identity.owner.user_id), "An identity has a user.")
     promised(identity.expires_at > time.time(), "Nobody is admitted whose time is over.")
-    only = identity.only
+    only = identity.scope
     promised(only is None or bool(only.upload_id), "A ticket names the upload that it opens.")
     promised(only is None or identity.token is None, "Who shows a ticket has no token to act with.")
     shown = f"{identity!r} {identity}"

@@ -93,16 +93,16 @@ async def _image(sink: ImageService, actor: Actor, request: ImageRequest, size: 
     try:
         yield image
     finally:
-        await sink.discard(image, actor)
+        await sink.delete(image, actor)
 
 
 async def _settled(sink: ImageService, image: Image, actor: Actor) -> ImageStatus:
     """The receipt, once the sink is not busy any more."""
     until = time.monotonic() + SETTLING_TIME
-    receipt = await sink.receipt(image, actor)
+    receipt = await sink.status(image, actor)
     while receipt.presence is Presence.SAVING and time.monotonic() < until:
         await asyncio.sleep(0.1)
-        receipt = await sink.receipt(image, actor)
+        receipt = await sink.status(image, actor)
     return receipt
 
 
@@ -127,7 +127,7 @@ def _complete(receipt: ImageStatus, data: bytes) -> None:
 
 
 async def _what_is_not_offered_is_refused(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
-    offer = await sink.offer(actor)
+    offer = await sink.stores(actor)
     nowhere = ImageRequest(request.properties, stores=("no-such-store",))
     sentence = "An image can't be imported into a store that is not offered: IMAGE_REFUSED."
     await refused(sink.prepare(nowhere, 1, actor), [Reason.IMAGE_REFUSED], sentence)
@@ -139,7 +139,7 @@ async def _what_is_not_offered_is_refused(sink: ImageService, actor: Actor, requ
 
 async def _an_image_is_known_before_its_bytes(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
     async with _image(sink, actor, request, 100) as image:
-        receipt = await sink.receipt(image, actor)
+        receipt = await sink.status(image, actor)
         promised(receipt.presence is Presence.QUEUED, f"A prepared image waits for its bytes; it is {receipt}.")
         promised(not image.adopted, "An image that the sink made is not an adopted one.")
         promised(image.name == request.properties.get("name"), "An image has the name that was asked for.")
@@ -209,14 +209,14 @@ async def _a_discarded_image_is_gone(sink: ImageService, actor: Actor, request: 
     async with _image(sink, actor, request, len(data)) as image:
         await _deliver(sink, image, len(data), WatchedSource(data), actor)
         _complete(await _settled(sink, image, actor), data)
-        await sink.discard(image, actor)
-        promised((await sink.receipt(image, actor)).presence is Presence.DELETED, "A discarded image is gone.")
-        await sink.discard(image, actor)  # no error if it is gone
+        await sink.delete(image, actor)
+        promised((await sink.status(image, actor)).presence is Presence.DELETED, "A discarded image is gone.")
+        await sink.delete(image, actor)  # no error if it is gone
     async with _image(sink, actor, request, len(data)) as image:
-        await sink.discard(image, actor)
+        await sink.delete(image, actor)
         with raises(DeliveryFailed, "Nothing can be delivered into an image that was discarded."):
             await _deliver(sink, image, len(data), WatchedSource(data), actor)
-        promised((await sink.receipt(image, actor)).presence is Presence.DELETED, "A delivery brings no image back.")
+        promised((await sink.status(image, actor)).presence is Presence.DELETED, "A delivery brings no image back.")
 
 
 async def _another_image_can_be_made_like_it(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
@@ -251,7 +251,7 @@ async def _an_image_can_be_described_before_its_bytes(sink: ImageService, actor:
         asked = properties if said is None else {**properties, "min_disk": said}
         async with _image(sink, actor, dataclasses.replace(request, properties=asked), 1) as image:
             for _ in range(2):  # its answer may have been lost
-                await sink.describe(image, disk_format, wished, actor)
+                await sink.set_format(image, disk_format, wished, actor)
             found = await sink.properties(image, actor) or {}
             promised(found.get("disk_format") == disk_format, "describe() sets the disk format.")
             promised(found.get("min_disk", 0) == expected, "describe() sets a smallest disk where there is none.")
@@ -271,4 +271,4 @@ async def _other_images_cannot_be_adopted(sink: ImageService, actor: Actor, requ
         sentence = "An image that has its bytes can't be adopted: IMAGE_NOT_QUEUED."
         again = ImageRequest(image_id=image.id)
         await refused(sink.prepare(again, len(data), actor), [Reason.IMAGE_NOT_QUEUED], sentence)
-        _complete(await sink.receipt(image, actor), data)
+        _complete(await sink.status(image, actor), data)

@@ -163,7 +163,7 @@ def test_t1_a_delivery_whose_token_is_refused_sends_nothing_a_second_time(cloud:
     cloud.revoke(str(straight.actor.token))
     failed = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert failed is not None
-    assert (failed.trouble.hitch, failed.final) == (FailureReason.TOKEN_EXPIRED, False)
+    assert (failed.error.reason, failed.final) == (FailureReason.TOKEN_EXPIRED, False)
     found = straight.settled(image)
     assert (found.status, found.size) == ("queued", None)
 
@@ -181,10 +181,10 @@ def test_t3_after_a_415_another_attempt_into_the_same_image_is_no_use(straight: 
     image = straight.prepare(len(CONTENT), disk_format="qcow2")
     failed = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert failed is not None
-    assert (failed.trouble.hitch, failed.final, failed.doubt) == (FailureReason.IMAGE_REFUSED, True, UNUSABLE)
+    assert (failed.error.reason, failed.final, failed.suspicion) == (FailureReason.IMAGE_REFUSED, True, UNUSABLE)
     again = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert again is not None
-    assert again.doubt > 0
+    assert again.suspicion > 0
     assert straight.settled(image).status == "queued"
 
 
@@ -201,7 +201,7 @@ def test_t5_a_source_that_stalls_for_longer_than_uwsgi_waits_is_begun_again(stra
     failed = straight.deliver(image, len(LONG), Bytes(LONG, stalls=6))
     assert failed is not None
     assert not failed.final
-    assert failed.doubt < UNUSABLE
+    assert failed.suspicion < UNUSABLE
     assert straight.settled(image).status == "queued"
     assert straight.deliver(image, len(LONG), Bytes(LONG)) is None
     assert straight.settled(image).os_hash_value == hashlib.sha512(LONG).hexdigest()

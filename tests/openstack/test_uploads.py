@@ -128,7 +128,7 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
     async def filled() -> str:
         image = await sink.prepare(ImageRequest(RAW), SIZE, actor)
         await sink.deliver(image, SIZE, WatchedSource(CONTENT), actor)
-        assert (await sink.receipt(image, actor)).sha512 == hashlib.sha512(CONTENT).hexdigest()
+        assert (await sink.status(image, actor)).sha512 == hashlib.sha512(CONTENT).hexdigest()
         return image.id
 
     monkeypatch.setattr(requests.Session, "send", noted)

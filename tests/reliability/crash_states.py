@@ -64,12 +64,12 @@ async def check_end(person: Person) -> None:
     world = person.world
     for upload_id, record in world.recorded().uploads.items():
         assert not record.holds, f"{upload_id} is {record.state} in the end"
-        async with world.handoff.halted(upload_id):
+        async with world.handoff.paused(upload_id):
             pass  # an upload is active just before its scratch is freed
     left = [each async for each in world.scratch.uploads()]
     assert not left, f"nobody needs {left} on scratch"
     world.now += 2 * 3600
-    await world.uploads.janitor.tidy()
+    await world.cleaner.tidy()
     for image_id, shown in world.sink.images.items():
         assert shown.content == person.plans[shown.label].content, f"image {image_id} is not {shown.label}"
     assert not (never := NEVER.intersection(person.refused)), f"refused with a disk that works: {never}"
@@ -243,7 +243,7 @@ def fair(counts: Sequence[int], budget: int) -> int:
     return max(1, limit)
 
 
-def judged(script: Script, budget: int, chance: random.Random) -> tuple[int, int]:
+def inspect_head(script: Script, budget: int, chance: random.Random) -> tuple[int, int]:
     """Check about `budget` states of a script; how many it were, and how many recoveries."""
     moment, counts = Moment(script.plans), []
     for event in script.log:
@@ -274,7 +274,7 @@ def run(count: int, seed: int) -> Result:
         chance = random.Random(f"{seed} {scripts}")
         try:
             script = played(chance)
-            found = judged(script, min(budget, count - states), chance)
+            found = inspect_head(script, min(budget, count - states), chance)
         except AssertionError as problem:
             problem.add_note(f"script {scripts}")
             raise

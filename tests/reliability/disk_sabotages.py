@@ -55,7 +55,7 @@ CRASH_STATES = (
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
         "            await self._scratch.create(upload.id",
-        "            await self._catalog.add(upload, credential)\n"
+        "            await self._catalog.uploads.add(upload, credential)\n"
         "            await self._scratch.create(upload.id, upload.size or 0)\n"
         "            return upload\n"
         "            await self._scratch.create(upload.id", 10_000,
@@ -81,9 +81,9 @@ CRASH_STATES = (
     ),
     instead(
         "a cancelled upload loses its bytes before the catalog says so", "uploads/service.py",
-        "            await self._catalog.end(upload_id, Event.CANCELLED",
+        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED",
         "            await self.janitor.clear(upload)\n"
-        "            await self._catalog.end(upload_id, Event.CANCELLED", 30_000,
+        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED", 30_000,
     ),
     instead(
         "an expired upload loses its bytes before the catalog says so", "uploads/cleanup.py",

@@ -208,8 +208,8 @@ TRIAL = Trial(
         Sabotage(
             "an image whose place in the store is taken is tried again and again",
             "handoff/plan.py",
-            "    if not complete and upload.suspicion >= UNUSABLE:\n",
-            "    if not complete and upload.suspicion < 0:\n",
+            "    if not complete and upload.delivery.suspicion >= UNUSABLE:\n",
+            "    if not complete and upload.delivery.suspicion < 0:\n",
             count=8,
         ),
         Sabotage(
@@ -229,7 +229,7 @@ TRIAL = Trial(
         Sabotage(
             "what Glance has is not compared",
             "handoff/steps.py",
-            "        wrong = differences(known(upload.size), upload.proof, receipt)\n",
+            "        wrong = differences(known(upload.size), upload.delivery.proof, receipt)\n",
             "        wrong: list[str] = []\n",
             count=8,
         ),

@@ -17,7 +17,7 @@ from resumable_glance.errors import Reason
 from resumable_glance.model.commands import Cancel, Create, Created, Join
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import WITH_HANDOFF, State
-from resumable_glance.model.upload import FailureReason, ImageRequest, Upload, known
+from resumable_glance.model.upload import FailureReason, ImageRequest, Upload, require
 from tests.reliability.crash_states import path_of
 from tests.reliability.disk_sabotages import FLIPS
 from tests.reliability.scripts import Person, Plan
@@ -67,9 +67,9 @@ class Flipper:
         before = self.flipped.total() - (when in {"between chunks", "repeated"})
         self._prepare(when, ids)
         upload = await self._handed_over(whole)
-        shown = self.world.sink.images[known(upload.image).id]
+        shown = self.world.sink.images[require(upload.image).id]
         if self.flipped.total() > before:
-            hitch = upload.trouble and upload.trouble.hitch
+            hitch = upload.delivery.last_error and upload.delivery.last_error.reason
             assert (upload.state, hitch) == (State.FAILED, FailureReason.SCRATCH_DIFFERS), (
                 f"flipped when {when}: {upload}"
             )
@@ -142,7 +142,7 @@ class Flipper:
     async def _handed_over(self, upload_id: str) -> Upload:
         """The upload once its handoff has come to an end."""
         job = asyncio.create_task(self.world.handoff.run())
-        while (upload := await self.world.catalog.get(upload_id)) is None or upload.state in WITH_HANDOFF:
+        while (upload := await self.world.catalog.uploads.get(upload_id)) is None or upload.state in WITH_HANDOFF:
             for _ in range(30):
                 await asyncio.sleep(0)
         job.cancel()

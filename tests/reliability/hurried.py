@@ -11,5 +11,5 @@ from resumable_glance.uploads import cleanup
 if __name__ == "__main__":
     plan.FIRST_DELAY, plan.LONGEST_DELAY = 0.2, 1.0
     app.TIDY_INTERVAL = 0.25  # type: ignore[assignment]
-    cleanup.AGAIN = 0.5
+    cleanup.RETRY_INTERVAL = 0.5
     sys.exit(cli.main())

@@ -110,8 +110,8 @@ TRIAL = Trial(
         Sabotage(
             "a new upload is answered before it is recorded",
             "uploads/create.py",
-            "            await self._catalog.add(upload, credential, claim)\n",
-            "            asyncio.ensure_future(self._catalog.add(upload, credential, claim))\n",
+            "            await self._catalog.uploads.add(upload, credential, claim)\n",
+            "            asyncio.ensure_future(self._catalog.uploads.add(upload, credential, claim))\n",
             count=60,
         ),
         Sabotage(
@@ -125,8 +125,8 @@ TRIAL = Trial(
         Sabotage(
             "a start removes the scratch of what is being handed over",
             "model/states.py",
-            "HOLDING_SCRATCH = WITH_HANDOFF | {State.RECEIVING, State.FAILED}",
-            "HOLDING_SCRATCH = frozenset({State.SEALED, State.RECEIVING, State.FAILED})",
+            "HOLDING_STORAGE = WITH_HANDOFF | {State.RECEIVING, State.FAILED}",
+            "HOLDING_STORAGE = frozenset({State.SEALED, State.RECEIVING, State.FAILED})",
             count=40,
         ),
         Sabotage(

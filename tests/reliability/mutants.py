@@ -58,7 +58,7 @@ def run(count: int, seed: int) -> Result:
             pure = both.submit(hunted, PURE, TESTS_OF_PURE, count, seed, known)
             found = hunted(CATALOG, TESTS_OF_CATALOG, count, seed, known) + pure.result()
         of = f"{len(found):,} mutants of model/, api/protocols/, handoff/plan.py and the catalog"
-    problems = judged(found, explained(), whole=FEW <= count > len(found))
+    problems = inspect_head(found, explained(), whole=FEW <= count > len(found))
     assert not problems, "\n".join(problems)
     noticed, score = sum(each["outcome"] in NOTICED for each in found), score_of(found)
     sentence = f"{noticed:,} of {of} were found by the tests ({score:.1f} %), each of the others is explained"
@@ -99,7 +99,7 @@ def score_of(found: Sequence[Mapping[str, Any]]) -> float:
     return 100.0 * sum(each["outcome"] in NOTICED for each in found) / len(found)
 
 
-def judged(found: Sequence[Mapping[str, Any]], reasons: Mapping[Survivor, str], whole: bool) -> list[str]:
+def inspect_head(found: Sequence[Mapping[str, Any]], reasons: Mapping[Survivor, str], whole: bool) -> list[str]:
     """What is wrong, in words. `whole`: these are all mutants that there are."""
     tried = {(each["function"], tuple(each["change"])): each["outcome"] in NOTICED for each in found}
     survived = {each for each, noticed in tried.items() if not noticed}

@@ -28,7 +28,7 @@ from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.connection import Seen, Service
 from resumable_glance.client.plan import decide, delay
 from resumable_glance.errors import Refused
-from resumable_glance.images.inspection import ImageRejected, Rules, judged
+from resumable_glance.images.inspection import FormatRules, ImageRejected, inspect_head
 from resumable_glance.model.commands import (
     Append,
     Appended,
@@ -316,7 +316,7 @@ def format_of(data: bytes) -> None:
     declared, _, content = data.partition(b"\n")
     for size in (len(content), len(content) + 1, None):
         with contextlib.suppress(ImageRejected):
-            found = judged(content, Format(declared.decode("latin-1") or None), size, Rules(largest=2**60))
+            found = inspect_head(content, Format(declared.decode("latin-1") or None), size, FormatRules(largest=2**60))
             assert found.virtual_size is None or 0 <= found.virtual_size <= 2**60
             assert native.render(UploadFound(replace(UPLOAD, format=found), (), 0), PLACE).document is not None
 

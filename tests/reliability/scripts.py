@@ -246,7 +246,7 @@ class Person:
         for each in self.mine:
             self._mean(each)
         self.world.now += 8 * 24 * 3600.0
-        await self.world.uploads.janitor.tidy()
+        await self.world.cleaner.tidy()
 
     async def rest(self) -> None:
         for _ in range(self.chance.randrange(60)):

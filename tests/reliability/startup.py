@@ -71,7 +71,7 @@ def unfinished(chance: random.Random) -> Upload:
 def leave(service: Service, uploads: list[Upload], left: list[str]) -> None:
     """What a service with these uploads has when it does not run; `left` are names of files that nobody needs."""
     extent = Extent(Range(0, RECEIVED), Digest("xxh3", bytes(8)))
-    engine = database.engine(f"sqlite:///{service.directory / 'catalog.sqlite'}")
+    engine = database.create(f"sqlite:///{service.directory / 'catalog.sqlite'}")
     database.migrate(engine)
     with engine.begin() as catalog:
         catalog.execute(schema.uploads.insert(), [schema.upload_row(each) for each in uploads])
@@ -123,8 +123,8 @@ TRIAL = Trial(
         Sabotage(
             "a start removes the scratch of uploads that are not complete",
             "catalog/backlog.py",
-            "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))",
-            "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH - {State.RECEIVING}))",
+            "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))",
+            "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE - {State.RECEIVING}))",
             count=20,
         ),
         Sabotage(

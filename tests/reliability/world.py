@@ -26,22 +26,21 @@ from unittest import mock
 
 import sqlalchemy as sa
 
+from resumable_glance.app import Parts, build_core
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.catalog import Catalog
 from resumable_glance.catalog import engine as database
 from resumable_glance.catalog.notifications import ChangeNotifier
 from resumable_glance.catalog.transactions import Transactions
-from resumable_glance.catalog.uploads import Catalog
 from resumable_glance.handoff import reader as verifying
-from resumable_glance.handoff.worker import HandoffWorker
 from resumable_glance.images.base import Actor, DeliveryFailed, ImageStatus, Presence, Source
-from resumable_glance.model.states import HOLDING_SCRATCH, State
+from resumable_glance.model.states import HOLDING_STORAGE, State
 from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Owner
 from resumable_glance.runtime import config
 from resumable_glance.storage.local import LocalStorage
 from resumable_glance.uploads import chunk_writer
-from resumable_glance.uploads.service import UploadService
 from tests.reliability.strict_disk import ROOT, StrictDisk, mounted
 
 T = TypeVar("T")
@@ -107,7 +106,7 @@ class Recorded:
 
 @functools.cache
 def engine() -> sa.Engine:
-    return database.engine("sqlite://")
+    return database.create("sqlite://")
 
 
 @functools.cache
@@ -123,21 +122,16 @@ def _empty() -> bytes:
     return _driver().serialize()
 
 
-class RecordedCatalog(Catalog):
-    """The catalog in memory. There is one at a time: a new one begins with `database` and replaces what was there."""
-
-    def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
-        self._transactions = RecordedTransactions(database, disk, chance)
-        self.news = self._transactions.news
-
-
 class RecordedTransactions(Transactions):
-    """What there is after each of them, the disk notes."""
+    """Transactions in memory. There is one at a time: a new one begins with `database` and replaces what was there.
+
+    The disk notes what there is after each of them.
+    """
 
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
         self._thread = Turns(chance, in_order=True, after=self._note)
         self._engine = engine()
-        self.news = ChangeNotifier()
+        self.notifier = ChangeNotifier()
         self._disk = disk
         _driver().deserialize(database or _empty())
         self._changes = -1
@@ -167,7 +161,7 @@ def recorded(driver: sqlite3.Connection) -> Recorded:
                 states[name],
                 label,
                 tuple(parts.split()) or (name,),
-                states[whole or name] in HOLDING_SCRATCH,
+                states[whole or name] in HOLDING_STORAGE,
                 tuple(sorted(extents.get(name, ()))),
             )
             for name, _, whole, parts, label in rows
@@ -207,13 +201,13 @@ class MemorySink:
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
         await asyncio.to_thread(self._take, image.id, size, source)
 
-    async def finish(self, image: Image, actor: Actor) -> None:
+    async def import_staged(self, image: Image, actor: Actor) -> None:
         raise NotImplementedError("nothing is ever staged here")
 
-    async def offer(self, actor: Actor) -> StoreList:
+    async def stores(self, actor: Actor) -> StoreList:
         return StoreList()
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
         self.asked()
         shown = self.images.get(image.id)
         if shown is None:
@@ -227,7 +221,7 @@ class MemorySink:
         shown = self.images.get(image.id)
         return None if shown is None else {"name": shown.label}
 
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         raise NotImplementedError("these images have no format")
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
@@ -238,7 +232,7 @@ class MemorySink:
 
         return pieces()
 
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         await asyncio.to_thread(self._discard, image.id)
 
     async def check(self) -> str:
@@ -297,15 +291,14 @@ class World:
         self.disk = disk
         self.now = now
         self.scratch = LocalStorage(SCRATCH)
-        self.catalog = RecordedCatalog(database, disk, chance)
+        self.catalog = Catalog(RecordedTransactions(database, disk, chance))
         self.sink = MemorySink(images, disk)
-        parts = (self.catalog, self.scratch, self.sink, _vault())
-        self.handoff = HandoffWorker(*parts, _settings(), lambda: self.now)
-        self.uploads = UploadService(_settings(), *parts, self.handoff, lambda: self.now)
+        core = build_core(_settings(), Parts(self.catalog, self.scratch, self.sink, _vault(), None, lambda: self.now))
+        self.handoff, self.uploads, self.cleaner = core.handoff, core.uploads, core.cleaner
 
     async def __aenter__(self) -> World:
         try:
-            await self.uploads.janitor.open()
+            await self.cleaner.open()
         except BaseException:
             self.scratch.close()
             raise

@@ -1,35 +1,36 @@
 """Uploads, their handoff and all parts below under a clock that only the test moves.
 
-Scratch is memory.py and the sink directory.py, members of their families; nothing here is a mock.
+Storage is memory_storage.py and the image service directory.py, members of their families; nothing here is a mock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import random
 import tempfile
 import types
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from resumable_glance.app import Core, Parts, build_core
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.auth.trusts import Trusts
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog import Catalog
+from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.handoff.worker import HandoffWorker
 from resumable_glance.images.directory import DirectoryImageService
 from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created, Get, Outcome, UploadFound
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Owner, Upload
 from resumable_glance.runtime import config
-from resumable_glance.uploads.service import UploadService
 from resumable_glance.uploads.write_locks import Body
 from tests.fakes.memory_storage import MemoryStorage
 
@@ -46,7 +47,7 @@ def _empty() -> bytes:
     """A catalog without uploads. To make one takes longer than most tests."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "catalog.sqlite"
-        Catalog(f"sqlite:///{file}").close()
+        Catalog(Transactions(f"sqlite:///{file}")).close()
         return file.read_bytes()
 
 
@@ -56,7 +57,7 @@ def catalog_in(directory: Path) -> Catalog:
     if not file.exists():
         directory.mkdir(parents=True, exist_ok=True)
         file.write_bytes(_empty())
-    return Catalog(f"sqlite:///{file}")
+    return Catalog(Transactions(f"sqlite:///{file}"))
 
 
 class Pieces(Body):
@@ -111,12 +112,20 @@ class Rig:
         self.sink = sink(self.images)
         self.vault = TokenCipher(directory / "key")
         self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
-        parts = (self.catalog, scratch, self.sink, self.vault)
-        self.handoff = HandoffWorker(*parts, self.settings, self.clock, trusts=trusts)
-        self.uploads = UploadService(self.settings, *parts, self.handoff, self.clock, trusts)
+        self.parts = Parts(self.catalog, scratch, self.sink, self.vault, trusts, self.clock)
+        self.use(self.core_with(self.clock))
 
     def clock(self) -> float:
         return self.now
+
+    def core_with(self, clock: Callable[[], float]) -> Core:
+        """Uploads and a handoff over the same parts, by another clock."""
+        return build_core(self.settings, dataclasses.replace(self.parts, clock=clock))
+
+    def use(self, core: Core) -> None:
+        """Let the scenario go on with these."""
+        self.core = core
+        self.handoff, self.uploads, self.cleaner = core.handoff, core.uploads, core.cleaner
 
     async def create(self, size: int = SIZE) -> str:
         outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())

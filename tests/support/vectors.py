@@ -39,6 +39,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
+    Delivery,
     FailureReason,
     Format,
     Image,
@@ -134,23 +135,34 @@ def _chunk(chunk: Chunk) -> Vector:
 
 
 def _format(described: Vector | None) -> Format | None:
-    return None if described is None else Format(**described | {"verdict": InspectionState(described["verdict"])})
+    return None if described is None else Format(**described | {"inspection": InspectionState(described["inspection"])})
 
 
 def upload(described: Vector) -> Upload:
-    proof, trouble = described["proof"], described["trouble"]
     return Upload(
-        **described
+        **{name: value for name, value in described.items() if name not in _DELIVERY}
         | {
             "owner": Owner("project", "user"),
             "state": State(described["state"]),
             "image": Image(**described["image"]) if described["image"] else None,
             "parts": tuple(described.get("parts", ())),
             "declared": tuple(Digest.parse(each) for each in described["declared"]),
-            "proof": Proof(**proof) if proof else None,
             "format": _format(described.get("format")),
-            "trouble": LastError(FailureReason(trouble["reason"]), trouble["detail"]) if trouble else None,
+            "delivery": _delivery(described),
         }
+    )
+
+
+_DELIVERY = {"proof", "trouble", "attempts", "next_attempt_at"}
+
+
+def _delivery(described: Vector) -> Delivery:
+    proof, error = described["proof"], described["trouble"]
+    return Delivery(
+        attempts=described["attempts"],
+        next_attempt_at=described["next_attempt_at"],
+        last_error=LastError(FailureReason(error["reason"]), error["detail"]) if error else None,
+        proof=Proof(**proof) if proof else None,
     )
 
 

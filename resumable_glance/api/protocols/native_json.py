@@ -111,7 +111,7 @@ def _way(asked: Mapping[str, object]) -> _Way:
 
 def described(inspected: UploadFound, href: str) -> dict[str, object]:
     upload = inspected.upload
-    waits = upload.trouble is not None and upload.state in WITH_HANDOFF
+    waits = upload.delivery.last_error is not None and upload.state in WITH_HANDOFF
     return {
         **summary(upload, href),
         "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
@@ -122,13 +122,13 @@ def described(inspected: UploadFound, href: str) -> dict[str, object]:
         "format": None if upload.format is None
         else {"declared": upload.format.declared, "detected": upload.format.detected,
               "virtual_size": upload.format.virtual_size, "min_disk": upload.format.min_disk},
-        "hashes": None if upload.proof is None else {"md5": upload.proof.md5, "sha512": upload.proof.sha512},
+        "hashes": None if upload.delivery.proof is None else {"md5": upload.delivery.proof.md5, "sha512": upload.delivery.proof.sha512},
         "handoff": {
-            "attempts": upload.attempts,
+            "attempts": upload.delivery.attempts,
             "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
-            "next_attempt_at": _iso(upload.next_attempt_at) if waits else None,
-            "trouble": None if upload.trouble is None
-            else {"reason": upload.trouble.hitch.value, "detail": upload.trouble.detail},
+            "next_attempt_at": _iso(upload.delivery.next_attempt_at) if waits else None,
+            "trouble": None if upload.delivery.last_error is None
+            else {"reason": upload.delivery.last_error.reason.value, "detail": upload.delivery.last_error.detail},
         },
     }  # fmt: skip
 

@@ -89,8 +89,10 @@ def render(outcome: Outcome, place: RequestContext) -> Reply:
             return Reply(201, _headers(upload, place) | _location(upload, place))
         case Appended(upload):
             return Reply(204, _headers(upload, place))
-        case UploadFound(upload) if upload.trouble is not None and upload.trouble.hitch is FailureReason.SCRATCH_LOST:
-            return problems.refuse(Refused(Reason.LOST, upload.trouble.detail), place)
+        case UploadFound(upload) if (
+            upload.delivery.last_error is not None and upload.delivery.last_error.reason is FailureReason.SCRATCH_LOST
+        ):
+            return problems.refuse(Refused(Reason.LOST, upload.delivery.last_error.detail), place)
         case UploadFound(upload):
             headers = _headers(upload, place) | {"Cache-Control": "no-store"}
             if upload.size is not None:
@@ -214,8 +216,8 @@ def _headers(upload: Upload, place: RequestContext) -> dict[str, str]:
         "Upload-State": upload.state.value,
         "Upload-Limit": _limits(place, left, append=upload.size is None),
     }
-    if upload.proof is not None:
-        hashes = {"md5": upload.proof.md5, "sha-512": upload.proof.sha512}
+    if upload.delivery.proof is not None:
+        hashes = {"md5": upload.delivery.proof.md5, "sha-512": upload.delivery.proof.sha512}
         headers["Repr-Digest"] = http_sf.ser({name: binascii.unhexlify(text) for name, text in hashes.items()})
     return headers
 

@@ -1,4 +1,4 @@
-"""Alembic runs this; the connection is given by database.migrate()."""
+"""Alembic runs this module; engine.migrate() gives it the connection."""
 
 from alembic import context
 

@@ -18,7 +18,7 @@ _PRESENCE = {
 }
 
 
-def receipt(image: Mapping[str, Any] | None) -> ImageStatus:
+def image_status(image: Mapping[str, Any] | None) -> ImageStatus:
     """What there is of an image that Glance shows so; None: it shows none."""
     if image is None:
         return ImageStatus(Presence.DELETED)
@@ -46,7 +46,7 @@ def _failed(image: Mapping[str, Any]) -> str | None:
     return f"Glance could not import the image into {stores}." if stores else None
 
 
-def offer(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreList:
+def store_list(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreList:
     """What /v2/info/stores and /v2/info/import tell; of either nothing where Glance does not know it."""
     methods = imports.get("import-methods", {}).get("value", ())
     found = (

@@ -19,7 +19,6 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import (
     CERTAIN,
     CONNECTION_LOST,
-    PIECE,
     SERVER_ERROR,
     Actor,
     DeliveryFailed,
@@ -52,26 +51,12 @@ _REFUSALS = {
 _FINAL = {400: FailureReason.IMAGE_REFUSED, 403: FailureReason.IMAGE_REFUSED, 404: FailureReason.IMAGE_GONE, 410: FailureReason.IMAGE_GONE,
           413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED}  # fmt: skip
 # After a 415 the bytes stay in the store, and whatever comes next is a 500: there is something in its place.
-_DOUBTS = {415: CERTAIN, 500: SERVER_ERROR}
+_SUSPICION = {415: CERTAIN, 500: SERVER_ERROR}
 # What Glance says of an image that its maker could not have said.
 _GLANCES = frozenset({
     "id", "status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "owner", "created_at",
     "updated_at", "self", "file", "schema", "direct_url", "locations", "stores",
 })  # fmt: skip
-
-
-class _Pieces:
-    """The source as glanceclient must be given it: an object that has read() and nothing else.
-
-    It measures, serializes or iterates whatever it can, and uWSGI in front of Glance refuses a chunk of its
-    1 MiB reads, framing included, as larger than its limit of 1 MiB.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def read(self, size: int = PIECE, /) -> bytes:
-        return self._source.read(min(size, PIECE))
 
 
 class GlanceImageService:
@@ -93,7 +78,7 @@ class GlanceImageService:
         self._adapter = loading.load_adapter_from_conf_options(conf, GROUP, session=service)
         if self._adapter.service_type is None and self._adapter.endpoint_override is None:
             self._adapter.service_type = "image"
-        self._saving_time = glance_timeout
+        self._glance_timeout = glance_timeout
         self._clients = GlanceClients()
         self._quota = Quota()
         self._deliveries = Threads(workers, "deliver")
@@ -108,29 +93,29 @@ class GlanceImageService:
                 images = self._client(actor).images
                 # Always the size: without it Glance makes an empty body into an active image of no bytes.
                 if image.imports:
-                    images.stage(image.id, _Pieces(source), image_size=size)
+                    images.stage(image.id, source, image_size=size)
                     _import(images, image)
                 else:
-                    images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
+                    images.upload(image.id, source, image_size=size, backend=image.store)
 
         await self._deliveries.run(work)
 
-    async def finish(self, image: Image, actor: Actor) -> None:
+    async def import_staged(self, image: Image, actor: Actor) -> None:
         def work() -> None:
             with _failures():
                 _import(self._client(actor).images, image)
 
         await self._questions.run(work)
 
-    async def offer(self, actor: Actor) -> StoreList:
+    async def stores(self, actor: Actor) -> StoreList:
         def work() -> StoreList:
             with _failures():
-                return _offer(self._client(actor))
+                return _stores(self._client(actor))
 
         return await self._questions.run(work)
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        return await self._questions.run(self._receipt, image.id, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        return await self._questions.run(self._status, image.id, actor)
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         found = await self._questions.run(self._found, image.id, actor)
@@ -138,7 +123,7 @@ class GlanceImageService:
             return None
         return {name: value for name, value in found.items() if _ours_to_say(name) and value is not None}
 
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         def work() -> None:
             with _failures():
                 client = self._client(actor)
@@ -160,8 +145,8 @@ class GlanceImageService:
 
         return pieces()
 
-    async def discard(self, image: Image, actor: Actor) -> None:
-        await self._questions.run(self._discard, image.id, actor)
+    async def delete(self, image: Image, actor: Actor) -> None:
+        await self._questions.run(self._delete, image.id, actor)
 
     async def check(self) -> str:
         def work() -> str:
@@ -182,7 +167,7 @@ class GlanceImageService:
             client = self._client(actor)
             self._quota.check(client, size or 0)
             asked = request.store is not None or request.imports  # Glance itself looks only when the data comes
-            stores = choose(request, _offer(client)) if asked else None
+            stores = choose(request, _stores(client)) if asked else None
             if request.image_id is not None:
                 return self._adopt(client, request, stores, actor)
             created = client.images.create(**request.properties)
@@ -213,10 +198,10 @@ class GlanceImageService:
                 return None
             raise
 
-    def _receipt(self, image_id: str, actor: Actor) -> ImageStatus:
-        return parsing.receipt(self._found(image_id, actor))
+    def _status(self, image_id: str, actor: Actor) -> ImageStatus:
+        return parsing.image_status(self._found(image_id, actor))
 
-    def _discard(self, image_id: str, actor: Actor) -> None:
+    def _delete(self, image_id: str, actor: Actor) -> None:
         from glanceclient import exc
 
         try:
@@ -233,7 +218,7 @@ class GlanceImageService:
         from resumable_glance.images.glance.session import as_owner
 
         self._service.get_token()  # the other session finds it in the plugin, and has not to ask Keystone
-        session = as_owner(self._plain, self._endpoint(), actor.token, self._saving_time)
+        session = as_owner(self._plain, self._endpoint(), actor.token, self._glance_timeout)
         return self._clients.client(session, actor.request_id)
 
     def _endpoint(self) -> str:
@@ -251,7 +236,7 @@ def _import(images: Any, image: Image) -> None:
     images.image_import(image.id, method=DIRECT, stores=list(image.stores or ()) or None, allow_failure=False)
 
 
-def _offer(client: Any) -> StoreList:
+def _stores(client: Any) -> StoreList:
     """404: it has one store, without a name; or it is too old for imports."""
     from glanceclient import exc
 
@@ -261,7 +246,7 @@ def _offer(client: Any) -> StoreList:
         except exc.HTTPNotFound:
             return {}
 
-    return parsing.offer(asked(client.images.get_stores_info), asked(client.images.get_import_info))
+    return parsing.store_list(asked(client.images.get_stores_info), asked(client.images.get_import_info))
 
 
 def _ours_to_say(name: str) -> bool:
@@ -313,11 +298,11 @@ def _failures() -> Iterator[None]:
     except exc.HTTPException as problem:
         final = problem.code in _FINAL
         hitch = _FINAL.get(problem.code, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
-        raise DeliveryFailed(hitch, _said(problem), final=final, doubt=_DOUBTS.get(problem.code, 0)) from problem
+        raise DeliveryFailed(hitch, _said(problem), final=final, suspicion=_SUSPICION.get(problem.code, 0)) from problem
     except (exc.CommunicationError, exc.InvalidEndpoint, exceptions.ClientException, OSError) as problem:
         LOG.warning("Glance can't be reached: %s", problem)  # addresses inside the cloud: not for clients
         raise DeliveryFailed(
             FailureReason.IMAGE_SERVICE_UNAVAILABLE,
             "Glance can't be reached right now. It will be tried again.",
-            doubt=CONNECTION_LOST,
+            suspicion=CONNECTION_LOST,
         ) from problem

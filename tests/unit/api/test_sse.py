@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -189,13 +189,13 @@ def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeyp
             first = await here.uploads.perform(Watch(upload_id), ME, Pieces())
             assert isinstance(first, UploadFound)
             looks = Looks(first)
-            streams = sse.EventStreams(here.uploads, 0)
+            streams = sse.EventStreams(here.uploads, here.catalog.notifier, here.core.progress, 0)
             told = streams._told(first, looks, lambda _: Reply(200), lambda _: Reply(400))
             await anext(told)
             waiting = asyncio.ensure_future(anext(told))
             await asyncio.sleep(0.5)
             assert looks.count == 1  # for what may have happened just before
-            here.handoff.progress[upload_id] = 7
+            cast(dict[str, int], here.core.progress)[upload_id] = 7
             looks.seen = UploadFound(first.upload, (), 7)
             await asyncio.wait_for(waiting, 10)
             assert looks.count == 2
@@ -207,9 +207,9 @@ def test_to_watch_binds_no_token_and_completes_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            before = await here.catalog.get(upload_id)
+            before = await here.catalog.uploads.get(upload_id)
             await here.uploads.perform(Watch(upload_id), ME, Pieces())
-            assert await here.catalog.get(upload_id) == before
+            assert await here.catalog.uploads.get(upload_id) == before
 
     asyncio.run(scenario())
 
@@ -218,13 +218,13 @@ def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             mine, other = await here.create(), await here.create()
-            with here.catalog.news.of(mine) as news, here.catalog.news.of(other) as others:
+            with here.catalog.notifier.subscribe(mine) as news, here.catalog.notifier.subscribe(other) as others:
                 for each in (news, others):
                     each.clear()
                 for change in (
                     here.send(mine, 0, 1000),
                     here.uploads.perform(IssueTicket(mine), ME, Pieces()),
-                    here.catalog.revoke(mine),
+                    here.catalog.uploads.revoke_tickets(mine),
                     here.send(mine, 1000, SIZE),
                     here.reaches(mine, State.ACTIVE),
                 ):
@@ -239,11 +239,11 @@ def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
 def test_nothing_is_kept_of_those_who_have_gone() -> None:
     async def scenario() -> None:
         news = ChangeNotifier()
-        with news.of("a"), news.of("a") as second:
+        with news.subscribe("a"), news.subscribe("a") as second:
             second.clear()
-            news.tell(["a", "b"])
+            news.notify(["a", "b"])
             assert second.is_set()
         assert news._waiting == {}
-        news.tell(["a"])
+        news.notify(["a"])
 
     asyncio.run(scenario())

@@ -174,11 +174,11 @@ class ShowsTheToken(Strict):
 
 
 class OpensNoUploadByATicket(Strict):
-    identity = Identity(Owner("p", "u"), only=UploadScope("", 0))
+    identity = Identity(Owner("p", "u"), scope=UploadScope("", 0))
 
 
 class TakesATokenForATicket(Strict):
-    identity = Identity(Owner("p", "u"), "secret", only=UploadScope("a-1", 0))
+    identity = Identity(Owner("p", "u"), "secret", scope=UploadScope("a-1", 0))
 
 
 class MixesUpParallelRequests(Strict):
@@ -287,7 +287,7 @@ def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
         return frozenset({Right.GET})
 
     found = KeystoneAuthenticator(cast(Session, Keystone()), 60.0, Clock(), rights)
-    assert admitted(found).may == admitted(found).may == {Right.GET}
+    assert admitted(found).allowed == admitted(found).allowed == {Right.GET}
     assert [each.roles for each in asked] == [("member", "reader")]
 
 

@@ -57,7 +57,7 @@ async def created(here: Rig) -> str:
 
 
 async def token(here: Rig, upload_id: str) -> str | None:
-    upload = await here.catalog.get(upload_id)
+    upload = await here.catalog.uploads.get(upload_id)
     assert upload is not None
     return await here.delegation.token(upload)
 
@@ -85,10 +85,10 @@ def test_a_trust_is_over_when_its_upload_is_cancelled_or_expires_or_is_forgotten
             assert keystone.trusts == set()
             await created(here)
             here.now += 8 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert keystone.trusts == set()
             going_on = await created(here)
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert keystone.trusts == {"trust-3"}
             assert await token(here, going_on) == "by trust-3"
 
@@ -106,7 +106,7 @@ def test_what_is_over_while_keystone_is_away_or_the_service_is_down_is_ended_lat
             assert keystone.trusts == {"trust-1"}
         async with rig(tmp_path, trusts=keystone) as here:  # as after a crash
             keystone.away = False
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert keystone.trusts == set()
 
     asyncio.run(scenario())
@@ -116,13 +116,13 @@ class Away(DirectoryImageService):
     away = True
     tokens: tuple[str | None, ...] = ()
 
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         type(self).tokens += (actor.token,)
         if self.away:
             from resumable_glance.model.upload import FailureReason
 
             raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Not now.")
-        await super().discard(image, actor)
+        await super().delete(image, actor)
 
 
 def test_a_trust_stays_until_the_image_that_it_is_needed_for_is_removed(
@@ -135,11 +135,11 @@ def test_a_trust_stays_until_the_image_that_it_is_needed_for_is_removed(
         async with rig(tmp_path, sink=Away, trusts=keystone) as here:
             await created(here)
             here.now += 8 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert keystone.trusts == {"trust-1"}
             monkeypatch.setattr(Away, "away", False)
             here.now += 3600
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert keystone.trusts == set()
             assert set(Away.tokens) == {"by trust-1"}
 

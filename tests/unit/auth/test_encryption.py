@@ -23,35 +23,35 @@ def key_file(tmp_path: Path) -> Path:
 
 def test_what_was_closed_can_be_opened_again(key_file: Path) -> None:
     vault = TokenCipher(key_file)
-    assert vault.open(vault.close(TOKEN)) == TOKEN
+    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
 
 
 def test_no_token_is_no_token(key_file: Path) -> None:
     vault = TokenCipher(key_file)
-    assert vault.close(None) is None
-    assert vault.open(None) is None
+    assert vault.encrypt(None) is None
+    assert vault.decrypt(None) is None
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_token_is_kept_as_it_was(key_file: Path, token: str) -> None:
     vault = TokenCipher(key_file)
-    closed = vault.close(token)
+    closed = vault.encrypt(token)
     assert closed is not None
-    assert vault.open(closed) == token
+    assert vault.decrypt(closed) == token
 
 
 def test_what_is_closed_shows_nothing_of_the_token(key_file: Path) -> None:
     vault = TokenCipher(key_file)
-    closed = vault.close(TOKEN)
+    closed = vault.encrypt(TOKEN)
     assert closed is not None
     assert TOKEN.encode() not in closed
-    assert closed != vault.close(TOKEN)  # two uploads of one owner do not look alike
+    assert closed != vault.encrypt(TOKEN)  # two uploads of one owner do not look alike
 
 
 def test_a_restart_opens_what_was_closed_before(key_file: Path) -> None:
-    closed = TokenCipher(key_file).close(TOKEN)
-    assert TokenCipher(key_file).open(closed) == TOKEN
+    closed = TokenCipher(key_file).encrypt(TOKEN)
+    assert TokenCipher(key_file).decrypt(closed) == TOKEN
 
 
 def test_the_key_file_is_made_for_nobody_else(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_of_two_that_make_the_key_file_at_once_both_use_the_key_of_the_first(
     # The partial file has its name already, so that the other process gets one of its own.
     monkeypatch.setattr(os, "fsync", overtaken)
     second = TokenCipher(key_file)
-    assert second.open(first[0].close("token")) == "token"
+    assert second.decrypt(first[0].encrypt("token")) == "token"
     assert [each.name for each in key_file.parent.iterdir()] == [key_file.name]
 
 
@@ -106,26 +106,26 @@ def test_a_key_file_that_is_there_is_not_changed(key_file: Path) -> None:
 
 def test_after_a_new_key_was_put_first_the_old_one_still_opens_and_the_new_one_closes(key_file: Path) -> None:
     old = TokenCipher(key_file)
-    closed = old.close(TOKEN)
+    closed = old.encrypt(TOKEN)
     key_file.write_bytes(Fernet.generate_key() + b"\n" + key_file.read_bytes())
     rotated = TokenCipher(key_file)
-    assert rotated.open(closed) == TOKEN
-    assert old.open(rotated.close(TOKEN)) is None
+    assert rotated.decrypt(closed) == TOKEN
+    assert old.decrypt(rotated.encrypt(TOKEN)) is None
 
 
 def test_without_its_key_a_token_is_gone_and_nothing_breaks(key_file: Path) -> None:
-    closed = TokenCipher(key_file).close(TOKEN)
+    closed = TokenCipher(key_file).encrypt(TOKEN)
     key_file.unlink()
-    assert TokenCipher(key_file).open(closed) is None
+    assert TokenCipher(key_file).decrypt(closed) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\xff" * 100])
 def test_what_was_damaged_is_no_token(key_file: Path, damage: bytes) -> None:
     vault = TokenCipher(key_file)
-    closed = vault.close(TOKEN)
+    closed = vault.encrypt(TOKEN)
     assert closed is not None
-    assert vault.open(damage) is None
-    assert vault.open(closed[:-1] + b"A") is None
+    assert vault.decrypt(damage) is None
+    assert vault.decrypt(closed[:-1] + b"A") is None
 
 
 KEY = base64.urlsafe_b64encode(bytes(range(32)))
@@ -168,7 +168,7 @@ def test_a_first_start_that_dies_while_it_makes_the_key_is_no_obstacle_for_the_n
         with pytest.raises(ZeroDivisionError):
             TokenCipher(key_file)
     vault = TokenCipher(key_file)
-    assert vault.open(vault.close(TOKEN)) == TOKEN
+    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
 
 
 def test_a_disk_that_is_full_while_the_key_is_made_is_no_obstacle_for_the_next_start(

@@ -12,6 +12,7 @@ import pytest
 from resumable_glance.auth.base import OWN, Identity, Right
 from resumable_glance.auth.policy import RULES, BadPolicy, Policy
 from resumable_glance.errors import Reason
+from resumable_glance.images.base import Actor
 from resumable_glance.model.commands import (
     Cancel,
     Command,
@@ -26,7 +27,7 @@ from resumable_glance.model.commands import (
     Watch,
 )
 from resumable_glance.model.states import Event, State
-from resumable_glance.model.upload import FailureReason, LastError, Owner
+from resumable_glance.model.upload import FailureReason, Image, LastError, Owner
 from resumable_glance.runtime import config
 from resumable_glance.uploads.authorization import RIGHTS
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
@@ -106,9 +107,9 @@ def test_every_command_takes_a_right_and_every_right_has_a_rule() -> None:
 # What comes of it
 
 MEMBER = dataclasses.replace(ME, token="own")
-READER = Identity(ME.owner, "own", may=frozenset(LOOKING))
-ADMIN = Identity(Owner("admins", "admin"), "admin's", may=OWN | EVERYBODYS)
-WATCHER = Identity(Owner("", "watcher"), "system's", system=True, may=frozenset({Right.LIST_ALL, Right.GET_ANY}))
+READER = Identity(ME.owner, "own", allowed=frozenset(LOOKING))
+ADMIN = Identity(Owner("admins", "admin"), "admin's", allowed=OWN | EVERYBODYS)
+WATCHER = Identity(Owner("", "watcher"), "system's", system=True, allowed=frozenset({Right.LIST_ALL, Right.GET_ANY}))
 STRANGER = Identity(Owner("other", "user"), "theirs")
 
 
@@ -157,13 +158,13 @@ def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path
         async with rig(tmp_path) as here:
             upload_id = await created(here)
             await here.send(upload_id, 0, SIZE)
-            await here.catalog.happen(upload_id, Event.STARTED, here.now, attempts=1)
+            await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
             trouble = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.")
-            await here.catalog.bind(upload_id, here.vault.close("own"), here.now)
-            before = await here.catalog.happen(upload_id, Event.POSTPONED, here.now, trouble=trouble)
+            await here.catalog.uploads.set_credential(upload_id, here.vault.encrypt("own"), here.now)
+            before = await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, last_error=trouble)
             await here.uploads.perform(Get(upload_id, taking_over=True), ADMIN, Pieces())
-            assert await here.catalog.get(upload_id) == before
-            assert here.vault.open(await here.catalog.credential(upload_id)) == "own"
+            assert await here.catalog.uploads.get(upload_id) == before
+            assert here.vault.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
 
     asyncio.run(scenario())
 
@@ -173,15 +174,15 @@ def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_
         async with rig(tmp_path) as here:
             upload_id = await created(here)
             kept: list[str | None] = []
-            removed = here.delegation.token_for
+            delete = here.sink.delete
 
-            async def noted(leftover: object) -> str | None:
-                kept.append(await removed(leftover))  # type: ignore[arg-type]
-                return kept[-1]
+            async def noted(image: Image, actor: Actor) -> None:
+                kept.append(actor.token)
+                await delete(image, actor)
 
-            here.uploads._delegation.token_for = noted  # type: ignore[method-assign]
+            here.sink.delete = noted  # type: ignore[method-assign]
             await here.uploads.perform(Cancel(upload_id), ADMIN, Pieces())
-            found = await here.catalog.get(upload_id)
+            found = await here.catalog.uploads.get(upload_id)
             assert found is not None
             assert found.state is State.CANCELLED
             assert kept == ["own"]
@@ -207,7 +208,7 @@ def test_nobody_else_cancels(tmp_path: Path, who: Identity) -> None:
 def test_a_token_of_no_project_has_no_uploads_of_its_own(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            everything = dataclasses.replace(WATCHER, may=frozenset(Right))
+            everything = dataclasses.replace(WATCHER, allowed=frozenset(Right))
             for command in (Create(1, IMAGE), List(10)):
                 assert await refusal(here.uploads.perform(command, everything, Pieces(CONTENT))) is Reason.FORBIDDEN
 

@@ -81,7 +81,7 @@ def test_a_ticket_is_its_upload_owner_generation_and_end(key_file: Path) -> None
     ticket = tickets(key_file, clock).issue(upload(7, generation=3))
     assert ticket.expires_at == clock.now + LIFETIME
     identity = tickets(key_file, clock).read(ticket.value)  # of another start of the service
-    assert identity == Identity(OWNER.owner, None, clock.now + LIFETIME, UploadScope(upload(7).id, 3), may=RIGHTS)
+    assert identity == Identity(OWNER.owner, None, clock.now + LIFETIME, UploadScope(upload(7).id, 3), allowed=RIGHTS)
 
 
 def test_a_ticket_is_good_until_its_end_and_not_then(key_file: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_gate_keeps_the_contract_with_a_ticket_and_with_a_token(key_file: Pa
 def test_who_shows_both_is_admitted_by_the_ticket_alone(key_file: Path) -> None:
     made = Tickets(TokenCipher(key_file), LIFETIME)
     headers = {"authorization": f"BEARER  {made.issue(upload()).value}", "x-auth-token": token("ada")["X-Auth-Token"]}
-    assert asyncio.run(TicketAuthenticator(made, ProjectGate()).admit(headers)).only == UploadScope(upload().id, 0)
+    assert asyncio.run(TicketAuthenticator(made, ProjectGate()).admit(headers)).scope == UploadScope(upload().id, 0)
 
 
 # What it opens
@@ -186,7 +186,7 @@ async def created(here: Rig, owner: Identity = OWNER) -> tuple[str, Identity]:
     """An upload, and whoever has the ticket for it."""
     outcome = await here.uploads.perform(Create(SIZE, IMAGE), owner, Pieces())
     assert isinstance(outcome, Created)
-    return outcome.upload.id, here.uploads.tickets.read(outcome.ticket.value)
+    return outcome.upload.id, here.core.tickets.read(outcome.ticket.value)
 
 
 def chunk(upload_id: str, start: int = 0, stop: int = SIZE) -> tuple[Append, Pieces]:
@@ -195,7 +195,7 @@ def chunk(upload_id: str, start: int = 0, stop: int = SIZE) -> tuple[Append, Pie
 
 async def kept(here: Rig, upload_id: str) -> str | None:
     """The token that is kept for an upload."""
-    return here.vault.open(await here.catalog.credential(upload_id))
+    return here.vault.decrypt(await here.catalog.uploads.credential(upload_id))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_ticket_of_another_upload_is_told_what_is_told_of_one_that_does_not_ex
                 told.append((refusal.value.reason, refusal.value.detail, refusal.value.facts))
             assert told[0] == told[1]
             assert told[0][0] is Reason.UNKNOWN_UPLOAD
-            assert (await here.catalog.get(other)).state is State.RECEIVING  # type: ignore[union-attr]
+            assert (await here.catalog.uploads.get(other)).state is State.RECEIVING  # type: ignore[union-attr]
 
     asyncio.run(scenario())
 
@@ -230,7 +230,7 @@ def test_a_ticket_opens_nothing_that_only_a_token_does(tmp_path: Path) -> None:
             ]
             for command in commands:
                 assert await refusal(here.uploads.perform(command, holder, Pieces())) is Reason.FORBIDDEN
-            assert (await here.catalog.get(mine)).generation == 0  # type: ignore[union-attr]
+            assert (await here.catalog.uploads.get(mine)).generation == 0  # type: ignore[union-attr]
 
     asyncio.run(scenario())
 
@@ -248,7 +248,7 @@ def test_revoked_tickets_open_nothing_and_a_new_one_goes_on(tmp_path: Path) -> N
             await here.uploads.perform(Get(other), unharmed, Pieces())
             renewed = await here.uploads.perform(IssueTicket(upload_id), OWNER, Pieces())
             assert isinstance(renewed, TicketIssued)
-            again = here.uploads.tickets.read(renewed.ticket.value)
+            again = here.core.tickets.read(renewed.ticket.value)
             append, body = chunk(upload_id)
             await here.uploads.perform(append, again, body)
             await here.reaches(upload_id, State.ACTIVE)
@@ -265,7 +265,7 @@ def test_a_chunk_that_runs_when_its_ticket_is_revoked_is_ended_with_its_bytes_ke
             await asyncio.wait_for(body.waits.wait(), 10)
             await here.uploads.perform(RevokeTickets(upload_id), OWNER, Pieces())
             assert await refusal(asyncio.wait_for(running, 10)) is Reason.TICKET_EXPIRED
-            assert (await here.catalog.get(upload_id)).offset == 1000  # type: ignore[union-attr]
+            assert (await here.catalog.uploads.get(upload_id)).offset == 1000  # type: ignore[union-attr]
 
     asyncio.run(scenario())
 
@@ -319,13 +319,13 @@ def test_a_handoff_that_waits_for_a_token_goes_on_when_the_owner_renews_and_not_
             append, body = chunk(upload_id)
             await here.uploads.perform(append, holder, body)
             trouble, later = LastError(FailureReason.TOKEN_EXPIRED, "A sentence."), here.now + 30
-            await here.catalog.happen(upload_id, Event.STARTED, here.now, attempts=1)
-            changes = {"trouble": trouble, "next_attempt_at": later}
-            await here.catalog.happen(upload_id, Event.POSTPONED, here.now, **changes)
+            await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
+            changes = {"last_error": trouble, "next_attempt_at": later}
+            await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, **changes)
             await here.uploads.perform(Get(upload_id), holder, Pieces())
-            waiting = await here.catalog.get(upload_id)
+            waiting = await here.catalog.uploads.get(upload_id)
             assert waiting is not None
-            assert (waiting.next_attempt_at, await kept(here, upload_id)) == (later, OWNER.token)
+            assert (waiting.delivery.next_attempt_at, await kept(here, upload_id)) == (later, OWNER.token)
             await here.uploads.perform(IssueTicket(upload_id), Identity(OWNER.owner, "a-fresh-token"), Pieces())
             assert await kept(here, upload_id) == "a-fresh-token"
             await here.reaches(upload_id, State.ACTIVE)

@@ -16,18 +16,19 @@ from resumable_glance.handoff.plan import (
     delay,
     differences,
     exhausted,
-    follows,
     needs_another_image,
     next_step,
     pause,
     stuck,
     turns,
+    worth_an_early_delivery,
 )
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
     OF_THE_FORMAT,
+    Delivery,
     FailureReason,
     Format,
     Image,
@@ -63,12 +64,12 @@ def expected(upload: Upload, presence: Presence) -> Step:
     assert upload.image is not None
     another = Step.GIVE_UP if upload.image.adopted else Step.REPLACE
     match presence:
-        case _ if upload.successor is not None:  # what was begun goes on, whatever is said of the old image
+        case _ if upload.delivery.successor is not None:  # what was begun goes on, whatever is said of the old image
             return Step.REPLACE
         case Presence.DELETED:
             return Step.GIVE_UP
         case Presence.SAVING:
-            return another if upload.stuck_at == NOW else Step.WAIT
+            return another if upload.delivery.stuck_at == NOW else Step.WAIT
         case Presence.STAGED | Presence.IMPORT_FAILED:
             return expected_of_an_import(upload, presence, another)
         case Presence.QUEUED if upload.image.imports and upload.state is State.VERIFYING:
@@ -76,20 +77,20 @@ def expected(upload: Upload, presence: Presence) -> Step:
         case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
         case Presence.ACTIVE:  # our own proof first: the sink's word is compared with it, not taken for it
-            return Step.PROVE if upload.proof is None else Step.RECORD
+            return Step.PROVE if upload.delivery.proof is None else Step.RECORD
         case Presence.QUEUED:
-            return another if upload.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
+            return another if upload.delivery.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
 
 
 def expected_of_one_that_waits(upload: Upload) -> Step:
     """A promise about the whole image is checked before the sink sees a byte."""
-    return Step.PROVE if upload.declared and upload.proof is None else Step.DELIVER
+    return Step.PROVE if upload.declared and upload.delivery.proof is None else Step.DELIVER
 
 
 def expected_of_an_import(upload: Upload, presence: Presence, another: Step) -> Step:
     if presence is Presence.STAGED:
-        return Step.PROVE if upload.proof is None else Step.FINISH
-    return another if upload.suspicion >= UNUSABLE else Step.BACK_OFF  # it is tried again, but not at once
+        return Step.PROVE if upload.delivery.proof is None else Step.IMPORT
+    return another if upload.delivery.suspicion >= UNUSABLE else Step.BACK_OFF  # it is tried again, but not at once
 
 
 @pytest.mark.parametrize("presence", Presence)
@@ -110,11 +111,8 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
             UPLOAD,
             state=state,
             image=dataclasses.replace(UPLOAD.image, adopted=adopted, stores=stores),
-            proof=proof,
             declared=declared,
-            suspicion=suspicion,
-            stuck_at=stuck_at,
-            successor=successor,
+            delivery=Delivery(proof=proof, suspicion=suspicion, stuck_at=stuck_at, successor=successor),
         )
         step = next_step(upload, ImageStatus(presence, size=100), NOW)
         assert step is expected(upload, presence), upload
@@ -123,7 +121,7 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
 
 
 def test_what_is_staged_and_not_of_our_size_is_not_imported() -> None:
-    upload = dataclasses.replace(UPLOAD, proof=PROOF)
+    upload = UPLOAD.with_delivery(proof=PROOF)
     assert next_step(upload, ImageStatus(Presence.STAGED, size=99), NOW) is Step.REPLACE
 
 
@@ -145,9 +143,9 @@ class World:
     def survives(self) -> bool:
         return not next(self.cuts, False)
 
-    def record(self, **changes: object) -> None:
+    def record(self, state: State | None = None, **delivery: object) -> None:
         if self.survives():
-            self.upload = dataclasses.replace(self.upload, **changes)  # type: ignore[arg-type]
+            self.upload = dataclasses.replace(self.upload, state=state or self.upload.state).with_delivery(**delivery)
 
     def step(self) -> Step:
         taken = next_step(self.upload, ImageStatus(self.presence), NOW)
@@ -172,9 +170,9 @@ class World:
         return taken
 
     def deliver(self) -> None:
-        if self.upload.stuck_at:  # an earlier attempt was stuck; this one may be busy for as long
+        if self.upload.delivery.stuck_at:  # an earlier attempt was stuck; this one may be busy for as long
             self.record(stuck_at=0.0)
-        if not self.upload.stuck_at:
+        if not self.upload.delivery.stuck_at:
             self.presence = Presence.SAVING
             if self.survives():
                 self.presence = Presence.ACTIVE
@@ -183,7 +181,7 @@ class World:
 
     def replace(self) -> None:
         self.record(successor="new")
-        if self.upload.successor is not None and self.survives():
+        if self.upload.delivery.successor is not None and self.survives():
             self.images += 1
             self.presence = Presence.QUEUED
             self.record(successor=None, state=State.DELIVERING, suspicion=0, stuck_at=0.0)
@@ -200,7 +198,7 @@ class World:
 def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_delivers_once(
     cuts: list[bool], presence: Presence, promised: bool, notices: bool, suspicion: int
 ) -> None:
-    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else (), suspicion=suspicion)
+    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else ()).with_delivery(suspicion=suspicion)
     world = World(upload, presence, iter(cuts), notices)
     for _ in range(2 * len(cuts) + 10):
         step = world.step()
@@ -208,7 +206,7 @@ def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_del
         if step is Step.VERIFY:
             break
     assert world.upload.state is State.VERIFYING
-    assert world.upload.proof == PROOF
+    assert world.upload.delivery.proof == PROOF
     assert world.delivered == (0 if presence is Presence.ACTIVE else 1)
     if suspicion < UNUSABLE and notices:
         assert world.images == 1
@@ -266,18 +264,18 @@ def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(at
 @many
 @given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
 def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
-    upload = dataclasses.replace(UPLOAD, next_attempt_at=now + delay(attempts, 0))
+    upload = UPLOAD.with_delivery(next_attempt_at=now + delay(attempts, 0))
     left = pause(upload, now + later)
     assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
 def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
-    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
+    assert pause(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
 
 
 def test_a_time_that_is_a_second_further_away_than_any_delay_is_of_another_clock() -> None:
     for further in (1.0, 1.5):
-        assert pause(dataclasses.replace(UPLOAD, next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
+        assert pause(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
 
 
 def test_a_handoff_without_a_time_is_due() -> None:
@@ -285,7 +283,7 @@ def test_a_handoff_without_a_time_is_due() -> None:
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
-    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1e9), 1000.0) == 0.0
+    assert pause(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
 
 
 def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
@@ -298,11 +296,11 @@ def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
 
 @pytest.mark.parametrize("hitch", FailureReason)
 def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
-    upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=LastError(hitch, "A sentence."))
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(last_error=LastError(hitch, "A sentence."))
     assert can_be_retried(upload) is (
         hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
     )
-    assert can_be_retried(dataclasses.replace(upload, trouble=None))
+    assert can_be_retried(upload.with_delivery(last_error=None))
 
 
 @pytest.mark.parametrize("hitch", FailureReason)
@@ -312,11 +310,13 @@ def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
 ) -> None:
     assert UPLOAD.image is not None
     image = dataclasses.replace(UPLOAD.image, adopted=adopted)
-    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image, trouble=LastError(hitch, "A sentence."))
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image).with_delivery(
+        last_error=LastError(hitch, "A sentence.")
+    )
     gone = hitch in {FailureReason.IMAGE_GONE, FailureReason.IMAGE_DIFFERS}
     assert needs_another_image(upload) is (gone and not adopted)
     assert not needs_another_image(dataclasses.replace(upload, image=None))
-    assert not needs_another_image(dataclasses.replace(upload, trouble=None))
+    assert not needs_another_image(upload.with_delivery(last_error=None))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,9 @@ def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
 def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
     verdict: InspectionState, proof: Proof | None, presence: Presence, step: Step
 ) -> None:
-    upload = dataclasses.replace(UPLOAD, state=State.DELIVERING, format=Format("vhdx", verdict=verdict), proof=proof)
+    upload = dataclasses.replace(
+        UPLOAD, state=State.DELIVERING, format=Format("vhdx", inspection=verdict)
+    ).with_delivery(proof=proof)
     assert next_step(upload, ImageStatus(presence), 0.0) is step
 
 
@@ -345,34 +347,34 @@ def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: 
 
 def test_only_what_is_large_and_fast_enough_is_followed() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
-    assert follows(upload, 10.0, 1000)
-    assert not follows(upload, 10.0, 1001)
-    assert follows(upload, 36.3, 0)
-    assert not follows(upload, 36.5, 0), "at this pace it takes more than an hour"
+    assert worth_an_early_delivery(upload, 10.0, 1000)
+    assert not worth_an_early_delivery(upload, 10.0, 1001)
+    assert worth_an_early_delivery(upload, 36.3, 0)
+    assert not worth_an_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
 
 
 def test_the_pace_is_that_since_the_creation_and_of_less_than_a_second_that_of_a_second() -> None:
     upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
-    assert follows(upload, 100.5, 0), "an hour is left, and no more"
-    assert follows(upload, 101.0, 0)
-    assert not follows(upload, 101.1, 0)
+    assert worth_an_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
+    assert worth_an_early_delivery(upload, 101.0, 0)
+    assert not worth_an_early_delivery(upload, 101.1, 0)
 
 
 def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
-    upload = dataclasses.replace(UPLOAD, stuck_at=0.5)
+    upload = UPLOAD.with_delivery(stuck_at=0.5)
     assert [stuck(upload, now) for now in (0.4, 0.5, 0.6)] == [False, True, True]
-    assert not stuck(dataclasses.replace(upload, stuck_at=0.0), 0.6)
+    assert not stuck(upload.with_delivery(stuck_at=0.0), 0.6)
 
 
 def test_what_is_to_be_imported_is_not_followed() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
-    assert not follows(upload, 10.0, 1000)
+    assert not worth_an_early_delivery(upload, 10.0, 1000)
 
 
 def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     follow = {
-        each: follows(dataclasses.replace(upload, format=Format("raw", verdict=each)), 10.0, 0)
+        each: worth_an_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
         for each in InspectionState
     }
     assert follow == {each: each is InspectionState.FINAL for each in InspectionState}
@@ -381,7 +383,7 @@ def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format
 @pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
 def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
-    assert not follows(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
+    assert not worth_an_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
 
 
 def of(project: str, number: int) -> Upload:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.handoff import streaming
+from resumable_glance.handoff import early
 from resumable_glance.images.base import Actor, DeliveryFailed, Source
 from resumable_glance.images.directory import DirectoryImageService
 from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created
@@ -53,9 +53,9 @@ class Watched(DirectoryImageService):
 @asynccontextmanager
 async def followed(directory: Path, monkeypatch: pytest.MonkeyPatch, **patience: float) -> AsyncIterator[Rig]:
     """Every upload is followed as soon as it has a byte."""
-    quick = {"LEAD": 20_000, "SIP": 100, "PAUSE": 0.02, "STARVING": 5.0, "PATIENCE": 20.0}
+    quick = {"LEAD": 20_000, "TRICKLE": 100, "TRICKLE_INTERVAL": 0.02, "STARVING_TIMEOUT": 5.0, "GROWTH_TIMEOUT": 20.0}
     for name, value in {**quick, **patience}.items():
-        monkeypatch.setattr(streaming, name, value)
+        monkeypatch.setattr(early, name, value)
     async with rig(directory, sink=Watched, options=ALL) as here:
         job = asyncio.create_task(here.handoff.run())
         try:
@@ -135,12 +135,12 @@ def test_while_an_upload_lacks_bytes_the_sink_is_given_a_little_now_and_then_and
 
 def test_an_upload_that_stalls_is_delivered_in_the_plain_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with followed(tmp_path, monkeypatch, PATIENCE=0.05) as here:
+        async with followed(tmp_path, monkeypatch, GROWTH_TIMEOUT=0.05) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
             await until(lambda: sink(here).taken and sink(here).taken[0] > 0)
-            await until(lambda: not here.handoff.progress)
-            assert (await here.inspect(upload_id)).upload.trouble is None
+            await until(lambda: not here.core.progress)
+            assert (await here.inspect(upload_id)).upload.delivery.last_error is None
             await here.send(upload_id, 50_000, SIZE)
             await is_active(here, upload_id)
             assert sink(here).taken[1:] == [SIZE]
@@ -178,8 +178,8 @@ def test_a_digest_of_the_whole_that_does_not_hold_leaves_the_sink_without_its_la
             last = Append(upload_id, Chunk(80_000, SIZE - 80_000), SIZE, declared)
             await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
             upload = await ends(here, upload_id, State.FAILED)
-            assert upload.trouble is not None
-            assert upload.trouble.hitch is FailureReason.DIGEST_MISMATCH
+            assert upload.delivery.last_error is not None
+            assert upload.delivery.last_error.reason is FailureReason.DIGEST_MISMATCH
             assert len(sink(here).taken) == 1
             assert sink(here).taken[0] < SIZE
 
@@ -214,8 +214,8 @@ def test_a_byte_that_changes_on_scratch_never_reaches_a_complete_image(
             here.scratch._stored[upload_id].current[40_000] ^= 1
             await here.send(upload_id, 50_000, SIZE)
             upload = await ends(here, upload_id, State.FAILED)
-            assert upload.trouble is not None
-            assert upload.trouble.hitch is FailureReason.SCRATCH_DIFFERS
+            assert upload.delivery.last_error is not None
+            assert upload.delivery.last_error.reason is FailureReason.SCRATCH_DIFFERS
             assert max(sink(here).taken) < SIZE
 
     asyncio.run(scenario())
@@ -230,7 +230,7 @@ def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monke
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert list(here.images.iterdir()) == []
             assert await here.files() == set()
-            assert not here.handoff.progress
+            assert not here.core.progress
 
     asyncio.run(scenario())
 

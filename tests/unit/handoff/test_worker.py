@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resumable_glance.catalog.backlog import Backlog
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.handoff import steps
+from resumable_glance.handoff import delivering
 from resumable_glance.images.base import (
     CONNECTION_LOST,
     SERVER_ERROR,
@@ -33,11 +33,11 @@ from resumable_glance.model.commands import Cancel, Create, Created, Retry, Uplo
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.stores import DIRECT, Store, StoreList, choose
-from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, known
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, require
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
-REFUSED = DeliveryFailed(FailureReason.IMAGE_REFUSED, "Not these bytes.", final=True, doubt=UNUSABLE)
-OWN_ERROR = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Something is wrong here.", doubt=SERVER_ERROR)
+REFUSED = DeliveryFailed(FailureReason.IMAGE_REFUSED, "Not these bytes.", final=True, suspicion=UNUSABLE)
+OWN_ERROR = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Something is wrong here.", suspicion=SERVER_ERROR)
 AWAY = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Nobody answers.")
 FULL = DeliveryFailed(FailureReason.OVER_QUOTA, "No space is left.", final=True)
 
@@ -75,7 +75,7 @@ class Moody(DirectoryImageService):
         if self.refusals or image.id in self.spoiled:
             failure, read = self.refusals.pop(0) if self.refusals else (OWN_ERROR, size)
             await asyncio.to_thread(self._read, source, read)
-            if failure.doubt >= UNUSABLE:
+            if failure.suspicion >= UNUSABLE:
                 self.spoiled.add(image.id)
             raise failure
         await super().deliver(image, size, source, actor)
@@ -85,16 +85,16 @@ class Moody(DirectoryImageService):
         while read > 0 and (piece := source.read(min(read, 10_000))):
             read -= len(piece)
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
         self.called()
-        found = await super().receipt(image, actor)
+        found = await super().status(image, actor)
         if found.presence is Presence.QUEUED and image.id in self.stuck:
             return ImageStatus(Presence.SAVING)
         return ImageStatus(found.presence, found.size, "0" * 32, found.sha512) if self.counterfeit else found
 
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         self.called()
-        await super().discard(image, actor)
+        await super().delete(image, actor)
         self.called()
 
     def shown(self, image_id: str) -> Any:
@@ -149,17 +149,17 @@ async def adopting(here: Rig, image_id: str) -> str:
 
 
 async def image_of(here: Rig, upload_id: str) -> Image:
-    return known((await here.inspect(upload_id)).upload.image)
+    return require((await here.inspect(upload_id)).upload.image)
 
 
 async def left_clean(here: Rig, upload_id: str) -> None:
     """One image, the upload's, with the bytes; nothing on scratch, and nothing to be removed."""
     image = await image_of(here, upload_id)
-    await here.uploads.janitor.tidy()
+    await here.cleaner.tidy()
     assert moody(here).ids() == {image.id}
     assert (here.images / image.id).read_bytes() == CONTENT
     assert await here.files() == set()
-    assert await Backlog(here.catalog).leftovers(here.now + 1e6) == []
+    assert await here.catalog.orphans.due(here.now + 1e6) == []
 
 
 def test_an_image_that_stays_busy_is_replaced_by_one_with_the_same_properties(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_image_that_stays_busy_is_replaced_by_one_with_the_same_properties(tm
             moody(here).stuck.add(old.id)
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.ACTIVE)
-            image = known(upload.image)
+            image = require(upload.image)
             assert image.replaced == (old.id,) != (image.id,)
             assert moody(here).shown(image.id).items() >= IMAGE.properties.items()
             await left_clean(here, upload_id)
@@ -188,13 +188,15 @@ def test_an_image_is_given_the_time_that_it_may_take_before_it_counts_as_stuck(t
             job = asyncio.create_task(here.handoff.run())
             for attempt in range(1, 10):  # at 0, 61, ... 488 seconds
                 async with asyncio.timeout(10):
-                    while (upload := (await here.inspect(upload_id)).upload).attempts < attempt or not upload.trouble:
+                    while (
+                        upload := (await here.inspect(upload_id)).upload
+                    ).delivery.attempts < attempt or not upload.delivery.last_error:
                         await asyncio.sleep(0.002)
-                assert known(upload.image).id == old.id
+                assert require(upload.image).id == old.id
                 here.now += 61
                 here.handoff.wake()
             upload = await becomes(here, upload_id, State.ACTIVE)
-            assert known(upload.image).replaced == (old.id,)
+            assert require(upload.image).replaced == (old.id,)
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
 
@@ -209,11 +211,11 @@ def test_a_delivery_that_broke_in_the_middle_is_not_waited_for_as_long_as_a_whol
             await here.send(upload_id, 0, SIZE)
             job = asyncio.create_task(here.handoff.run())
             async with asyncio.timeout(10):
-                while (upload := (await here.inspect(upload_id)).upload).trouble is None:
+                while (upload := (await here.inspect(upload_id)).upload).delivery.last_error is None:
                     await asyncio.sleep(0.002)
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
-            return upload.stuck_at - here.now
+            return upload.delivery.stuck_at - here.now
 
     assert asyncio.run(waited_for(SIZE // 2)) == 60
     assert asyncio.run(waited_for(SIZE)) == 900
@@ -228,11 +230,11 @@ class Importing(Moody):
         self.hangs = False
         self.foiled: set[str] = set()
 
-    async def offer(self, actor: Actor) -> StoreList:
+    async def stores(self, actor: Actor) -> StoreList:
         return StoreList((Store("fast"), Store("archive")), (DIRECT,))
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
-        stores = choose(request, await self.offer(actor))
+        stores = choose(request, await self.stores(actor))
         plainly = dataclasses.replace(request, stores=None, all_stores=False)
         return dataclasses.replace(await super().prepare(plainly, size, actor), stores=stores)
 
@@ -244,9 +246,9 @@ class Importing(Moody):
         self.fails, self.hangs = max(0, self.fails - 1), False
         return None
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
         foiled = ImageStatus(Presence.IMPORT_FAILED, detail="Glance could not import the image into archive.")
-        return foiled if image.id in self.foiled else await super().receipt(image, actor)
+        return foiled if image.id in self.foiled else await super().status(image, actor)
 
 
 async def importing(here: Rig) -> str:
@@ -265,9 +267,9 @@ def test_an_import_that_failed_is_begun_anew_with_another_image(tmp_path: Path, 
             upload_id = await importing(here)
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.ACTIVE)
-            image = known(upload.image)
+            image = require(upload.image)
             assert (len(image.replaced), image.stores) == (fails, ("fast", "archive"))
-            assert upload.attempts == fails + 1
+            assert upload.delivery.attempts == fails + 1
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -280,8 +282,8 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
             upload_id = await importing(here)
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.FAILED)
-            trouble = known(upload.trouble)
-            assert trouble.hitch is FailureReason.IMAGE_SERVICE_UNAVAILABLE
+            trouble = require(upload.delivery.last_error)
+            assert trouble.reason is FailureReason.IMAGE_SERVICE_UNAVAILABLE
             assert "into archive" in trouble.detail
             moody(here).fails = 0  # type: ignore[attr-defined]
             await retry(here, upload_id)
@@ -292,7 +294,7 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
 
 
 def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "IMPORT_POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
         async with working(tmp_path, sink=Importing) as here:
@@ -301,7 +303,7 @@ def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: py
             moody(here).hangs = True  # type: ignore[attr-defined]
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.ACTIVE)
-            assert (known(upload.image).replaced, upload.attempts) == ((old.id,), 1)
+            assert (require(upload.image).replaced, upload.delivery.attempts) == ((old.id,), 1)
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -310,7 +312,7 @@ def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: py
 def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "IMPORT_POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
         async with rig(tmp_path, sink=Importing) as here:
@@ -321,8 +323,8 @@ def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
             await becomes(here, upload_id, State.VERIFYING)
             await asyncio.sleep(0.05)
             upload = (await here.inspect(upload_id)).upload
-            assert (upload.trouble, upload.attempts) == (None, 1)
-            assert upload.stuck_at == here.now + 2 * 900  # of one store after the other
+            assert (upload.delivery.last_error, upload.delivery.attempts) == (None, 1)
+            assert upload.delivery.stuck_at == here.now + 2 * 900  # of one store after the other
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert moody(here).ids() == set()
             job.cancel()
@@ -339,11 +341,11 @@ def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_t
             moody(here).refusals = [(REFUSED, SIZE)]
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is FailureReason.IMAGE_REFUSED
+            assert require(failed.delivery.last_error).reason is FailureReason.IMAGE_REFUSED
             assert await here.files() == {upload_id}, "the bytes are not kept"
             assert (await retry(here, upload_id)).upload.state in {State.SEALED, State.DELIVERING}
             upload = await becomes(here, upload_id, State.ACTIVE)
-            assert known(upload.image).replaced == (old.id,)
+            assert require(upload.image).replaced == (old.id,)
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -357,9 +359,9 @@ def test_an_error_of_the_sinks_own_is_waited_for_and_a_second_one_costs_the_imag
             await here.send(upload_id, 0, SIZE)
             upload = await becomes(here, upload_id, State.ACTIVE)
             await left_clean(here, upload_id)
-            return len(known(upload.image).replaced)
+            return len(require(upload.image).replaced)
 
-    broken = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Silence.", doubt=CONNECTION_LOST)
+    broken = DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Silence.", suspicion=CONNECTION_LOST)
     assert [asyncio.run(after(OWN_ERROR, times)) for times in (1, 2)] == [0, 1]
     assert [asyncio.run(after(broken, times)) for times in (5, 6)] == [0, 1]
 
@@ -375,7 +377,7 @@ def test_what_says_nothing_about_the_image_leaves_it_in_its_place(tmp_path: Path
                 await becomes(here, upload_id, State.FAILED)
                 await retry(here, upload_id)
             upload = await becomes(here, upload_id, State.ACTIVE)
-            assert known(upload.image).replaced == ()
+            assert require(upload.image).replaced == ()
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -395,8 +397,8 @@ def test_an_adopted_image_is_never_replaced_nor_deleted_and_a_person_is_told(tmp
             await becomes(here, upload_id, State.FAILED)
             await retry(here, upload_id)
             upload = await becomes(here, upload_id, State.FAILED)
-            assert "Delete it, and create a new upload." in known(upload.trouble).detail
-            assert known(upload.image).id == theirs.id
+            assert "Delete it, and create a new upload." in require(upload.delivery.last_error).detail
+            assert require(upload.image).id == theirs.id
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert moody(here).ids() == {theirs.id}
 
@@ -410,7 +412,7 @@ def test_errors_of_the_sinks_own_never_condemn_an_adopted_image(tmp_path: Path) 
             upload_id = await adopting(here, theirs.id)
             moody(here).refusals = [(OWN_ERROR, SIZE)] * 7
             await here.send(upload_id, 0, SIZE)
-            assert known((await becomes(here, upload_id, State.ACTIVE)).image).id == theirs.id
+            assert require((await becomes(here, upload_id, State.ACTIVE)).image).id == theirs.id
 
     asyncio.run(scenario())
 
@@ -420,12 +422,12 @@ def test_an_image_that_was_deleted_fails_the_upload_and_another_try_gets_a_new_o
         async with working(tmp_path) as here:
             upload_id = await here.create()
             old = await image_of(here, upload_id)
-            await here.sink.discard(old, Actor(ME.owner))
+            await here.sink.delete(old, Actor(ME.owner))
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is FailureReason.IMAGE_GONE
+            assert require(failed.delivery.last_error).reason is FailureReason.IMAGE_GONE
             await retry(here, upload_id)
-            image = known((await becomes(here, upload_id, State.ACTIVE)).image)
+            image = require((await becomes(here, upload_id, State.ACTIVE)).image)
             assert image.replaced == (old.id,)
             assert moody(here).shown(image.id).items() >= IMAGE.properties.items()
             await left_clean(here, upload_id)
@@ -441,13 +443,13 @@ def test_what_is_not_the_file_is_removed_and_another_try_gets_a_new_image(tmp_pa
             moody(here).counterfeit = True
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert known(failed.trouble).hitch is FailureReason.IMAGE_DIFFERS
+            assert require(failed.delivery.last_error).reason is FailureReason.IMAGE_DIFFERS
             async with asyncio.timeout(10):
                 while moody(here).ids():
                     await asyncio.sleep(0.002)
             moody(here).counterfeit = False
             await retry(here, upload_id)
-            assert known((await becomes(here, upload_id, State.ACTIVE)).image).replaced == (old.id,)
+            assert require((await becomes(here, upload_id, State.ACTIVE)).image).replaced == (old.id,)
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -460,10 +462,13 @@ def test_after_so_many_attempts_an_upload_fails_with_its_bytes_and_its_owner_can
             moody(here).refusals = [(AWAY, 100)] * 6
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
-            assert (failed.attempts, known(failed.trouble).hitch) == (4, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
-            assert "Nobody answers." in known(failed.trouble).detail
+            assert (failed.delivery.attempts, require(failed.delivery.last_error).reason) == (
+                4,
+                FailureReason.IMAGE_SERVICE_UNAVAILABLE,
+            )
+            assert "Nobody answers." in require(failed.delivery.last_error).detail
             await retry(here, upload_id)
-            assert (await becomes(here, upload_id, State.ACTIVE)).attempts == 3
+            assert (await becomes(here, upload_id, State.ACTIVE)).delivery.attempts == 3
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -475,7 +480,7 @@ def test_who_waits_for_a_token_is_never_given_up(tmp_path: Path) -> None:
             upload_id = await here.create()
             moody(here).refusals = [(DeliveryFailed(FailureReason.TOKEN_EXPIRED, "Who are you?"), 0)] * 9
             await here.send(upload_id, 0, SIZE)
-            assert (await becomes(here, upload_id, State.ACTIVE)).attempts == 10
+            assert (await becomes(here, upload_id, State.ACTIVE)).delivery.attempts == 10
 
     asyncio.run(scenario())
 
@@ -523,13 +528,17 @@ def test_a_new_image_that_can_not_be_made_leaves_the_old_one_until_it_can(
             async with asyncio.timeout(30):
                 while True:
                     upload = (await here.inspect(upload_id)).upload
-                    if upload.state is state and upload.trouble and upload.trouble.hitch is hitch:
+                    if (
+                        upload.state is state
+                        and upload.delivery.last_error
+                        and upload.delivery.last_error.reason is hitch
+                    ):
                         break
                     await asyncio.sleep(0.002)
             assert moody(here).ids() == {old.id}
             moody(here).refuses_to_make = None
             await retry(here, upload_id)
-            assert known((await becomes(here, upload_id, State.ACTIVE)).image).replaced == (old.id,)
+            assert require((await becomes(here, upload_id, State.ACTIVE)).image).replaced == (old.id,)
             await left_clean(here, upload_id)
 
     asyncio.run(scenario())
@@ -553,7 +562,7 @@ def test_a_replacement_can_be_cancelled_in_the_middle_and_leaves_no_image(tmp_pa
                 while len(moody(here).ids()) < 2:
                     await asyncio.sleep(0.002)
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert moody(here).ids() == set()
 
     asyncio.run(scenario())
@@ -565,8 +574,9 @@ class Fuse:
     def __init__(self, here: Rig, left: int) -> None:
         self.left = left
         self._handoff = here.handoff
-        self._run = here.catalog.run
-        here.catalog.run = self._transaction  # type: ignore[method-assign]
+        transactions = here.catalog.transactions
+        for name in ("read", "write"):
+            setattr(transactions, name, functools.partial(self._transaction, getattr(transactions, name)))
         moody(here).called = self._burn
 
     def _burn(self) -> None:
@@ -575,16 +585,16 @@ class Fuse:
             if self.left == 0:
                 raise Crash
 
-    async def _transaction(self, work: Callable[[Any], Any]) -> Any:
+    async def _transaction(self, run: Callable[[Any], Awaitable[Any]], work: Callable[[Any], Any]) -> Any:
         self._burn()
-        result = await self._run(work)
+        result = await run(work)
         self._burn()
         return result
 
 
 async def _befall(here: Rig, how: str, image: Image) -> None:
     if how == "gone":
-        await here.sink.discard(image, Actor(ME.owner))
+        await here.sink.delete(image, Actor(ME.owner))
     elif how == "stuck":
         moody(here).stuck.add(image.id)
     elif how == "spoiled":
@@ -612,7 +622,7 @@ def test_wherever_a_replacement_is_killed_there_is_one_image_in_the_end(tmp_path
             async with asyncio.timeout(10):
                 while here.handoff._running:
                     await asyncio.sleep(0.001)
-            await here.uploads.janitor.open()  # what a start does for scratch
+            await here.cleaner.open()  # what a start does for scratch
             await left_clean(here, upload_id)
             return fuse.left <= 0
 

@@ -44,7 +44,7 @@ def test_an_actor_never_shows_its_token() -> None:
 
 def test_a_failed_delivery_says_why_and_whether_it_is_final() -> None:
     failed = DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
-    assert (failed.trouble.hitch, failed.trouble.detail, failed.final) == (
+    assert (failed.error.reason, failed.error.detail, failed.final) == (
         FailureReason.IMAGE_GONE,
         "The image was deleted.",
         True,
@@ -56,8 +56,8 @@ def test_a_failed_delivery_says_why_and_whether_it_is_final() -> None:
 
 
 class CompleteFromTheStart(DirectoryImageService):
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        found = await super().receipt(image, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        found = await super().status(image, actor)
         return ImageStatus(Presence.ACTIVE, 0) if found.presence is Presence.QUEUED else found
 
 
@@ -107,7 +107,7 @@ class DiesOfTheBreak(DirectoryImageService):
         except DeliveryFailed:
             raise
         except Exception:
-            await self.discard(image, actor)
+            await self.delete(image, actor)
             raise
 
 
@@ -137,31 +137,31 @@ class BlocksTheLoop(DirectoryImageService):
 
 
 class HashesSomethingElse(DirectoryImageService):
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        found = await super().receipt(image, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        found = await super().status(image, actor)
         return ImageStatus(found.presence, found.size, found.md5, hashlib.sha512(b"else").hexdigest())
 
 
 class ForgetsTheMd5(DirectoryImageService):
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        found = await super().receipt(image, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        found = await super().status(image, actor)
         return ImageStatus(found.presence, found.size, None, found.sha512)
 
 
 class DescribesNothing(DirectoryImageService):
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         pass
 
 
 class DescribesMore(DirectoryImageService):
-    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+    async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         described = self._described(image.id) or {}
         self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": min_disk or 0})
 
 
 class MiscountsTheSize(DirectoryImageService):
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        found = await super().receipt(image, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        found = await super().status(image, actor)
         return ImageStatus(found.presence, None if found.size is None else found.size + 1, found.md5, found.sha512)
 
 
@@ -200,15 +200,15 @@ class RemembersWhatIsGone(DirectoryImageService):
 
 
 class DiscardsNothing(DirectoryImageService):
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         pass
 
 
 class DiscardsOnlyOnce(DirectoryImageService):
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         if self._described(image.id) is None:
             raise DeliveryFailed(FailureReason.IMAGE_GONE, "It is gone.")
-        await super().discard(image, actor)
+        await super().delete(image, actor)
 
 
 class BringsImagesBack(DirectoryImageService):
@@ -292,8 +292,8 @@ class SlowToNotice(DirectoryImageService):
 
     busy = 0
 
-    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
-        found = await super().receipt(image, actor)
+    async def status(self, image: Image, actor: Actor) -> ImageStatus:
+        found = await super().status(image, actor)
         self.busy += 1
         awaited = found.presence is Presence.QUEUED
         return ImageStatus(Presence.SAVING) if awaited and self.busy % 3 == 0 else found
@@ -333,7 +333,7 @@ def test_a_delivery_into_an_image_that_is_gone_is_final(tmp_path: Path) -> None:
     async def scenario() -> None:
         sink = DirectoryImageService(tmp_path)
         image = await sink.prepare(REQUEST, 1, ACTOR)
-        await sink.discard(image, ACTOR)
+        await sink.delete(image, ACTOR)
         await sink.deliver(image, 1, WatchedSource(b"x"), ACTOR)
 
     with pytest.raises(DeliveryFailed) as failed:
@@ -364,7 +364,7 @@ def test_a_directory_that_cannot_be_written_is_found_by_the_check(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DeliveryFailed) as failed:
         asyncio.run(sink.check())
-    assert failed.value.trouble.hitch is FailureReason.IMAGE_SERVICE_UNAVAILABLE
+    assert failed.value.error.reason is FailureReason.IMAGE_SERVICE_UNAVAILABLE
 
 
 def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_an_image_that_was_discarded_from_the_directory_stays_away_after_a_power
 
     async def discarded() -> None:
         sink = DirectoryImageService(tmp_path)
-        await sink.discard(await sink.prepare(REQUEST, 3, ACTOR), ACTOR)
+        await sink.delete(await sink.prepare(REQUEST, 3, ACTOR), ACTOR)
 
     monkeypatch.setattr(os, "fsync", watched)
     asyncio.run(discarded())

@@ -12,7 +12,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.attestation import statement
 from resumable_glance.model.commands import GetReceipt
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Image, Owner, Proof, Upload, Verified
+from resumable_glance.model.upload import Delivery, Image, Owner, Proof, Upload, Verified
 from tests.reliability.parsers import PLACE
 
 PROOF = Proof("5" * 32, "a" * 128)
@@ -25,9 +25,8 @@ ACTIVE = Upload(
     created_at=0.0,
     updated_at=7.0,
     expires_at=0.0,
-    proof=PROOF,
     request_id="req-1",
-    verified=Verified(5.0, 10, PROOF.md5, PROOF.sha512, "req-2"),
+    delivery=Delivery(proof=PROOF, verified=Verified(5.0, 10, PROOF.md5, PROOF.sha512, "req-2")),
 )
 
 
@@ -50,7 +49,7 @@ def test_a_receipt_has_both_sides_and_how_to_find_them_in_the_logs() -> None:
 
 
 def test_an_upload_of_an_older_version_has_a_receipt_too() -> None:
-    said = statement(dataclasses.replace(ACTIVE, verified=None))
+    said = statement(ACTIVE.with_delivery(verified=None))
     assert (said["verified_at"], said["glance"]) == ("1970-01-01T00:00:07Z", said["ours"])
 
 

@@ -10,13 +10,13 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Chunk
 from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.preconditions import (
+    check_format,
     check_order,
     check_parts,
-    check_verdict,
     check_writable,
     declare,
     known_before,
-    place_of,
+    target_of,
     total_of,
 )
 from resumable_glance.model.ranges import Range
@@ -42,7 +42,7 @@ MD5, OTHER_MD5, SHA512 = Digest("md5", b"1" * 16), Digest("md5", b"2" * 16), Dig
 
 def refusal_of(upload: Upload, chunk: Chunk, total: int | None = None, declared: tuple[Digest, ...] = ()) -> Refused:
     with pytest.raises(Refused) as refusal:
-        place_of(upload, Append(upload.id, chunk, total, declared), LONGEST)
+        target_of(upload, Append(upload.id, chunk, total, declared), LONGEST)
     return refusal.value
 
 
@@ -55,7 +55,7 @@ def test_a_chunk_of_an_upload_with_another_size_is_refused_and_told_the_right_on
 
 @pytest.mark.parametrize("total", [None, 100])
 def test_a_chunk_of_an_upload_with_the_same_size_is_welcome(total: int | None) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(90, 10), total), LONGEST) == Range(90, 100)
+    assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(90, 10), total), LONGEST) == Range(90, 100)
 
 
 @pytest.mark.parametrize(("state", "reason"), [(State.CANCELLED, Reason.CANCELLED), (State.EXPIRED, Reason.EXPIRED)])
@@ -75,14 +75,14 @@ def test_a_chunk_that_would_end_behind_the_upload_is_refused_before_a_byte_is_re
 
 @pytest.mark.parametrize(("start", "length"), [(0, 0), (0, 100), (99, 1), (100, 0)])
 def test_a_chunk_of_known_length_fills_exactly_its_place(start: int, length: int) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(start, length)), LONGEST) == Range(start, start + length)
+    assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(start, length)), LONGEST) == Range(start, start + length)
 
 
 @pytest.mark.parametrize(("start", "place"), [(0, (0, 100)), (99, (99, 100)), (100, (100, 100)), (150, (100, 100))])
 def test_a_chunk_of_unknown_length_may_fill_the_upload_to_its_end_and_no_more(
     start: int, place: tuple[int, int]
 ) -> None:
-    assert place_of(UPLOAD, Append(UPLOAD.id, Chunk(start, None)), LONGEST) == Range(*place)
+    assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(start, None)), LONGEST) == Range(*place)
 
 
 @pytest.mark.parametrize("start", [0, 9, 11, 100, 150])
@@ -118,11 +118,11 @@ def test_nothing_can_be_sent_to_what_was_joined_nor_to_what_it_became(upload: Up
 
 
 def test_a_chunk_of_unknown_length_in_an_upload_of_unknown_size_has_a_limit() -> None:
-    assert place_of(UNSIZED, Append(UNSIZED.id, Chunk(10, None)), LONGEST) == Range(10, 60)
+    assert target_of(UNSIZED, Append(UNSIZED.id, Chunk(10, None)), LONGEST) == Range(10, 60)
 
 
 def test_a_chunk_that_tells_the_size_is_limited_by_it() -> None:
-    assert place_of(UNSIZED, Append(UNSIZED.id, Chunk(10, None), 300), LONGEST) == Range(10, 300)
+    assert target_of(UNSIZED, Append(UNSIZED.id, Chunk(10, None), 300), LONGEST) == Range(10, 300)
     assert refusal_of(UNSIZED, Chunk(10, 6), 15).reason is Reason.BODY_TOO_LONG
 
 
@@ -229,9 +229,11 @@ def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: l
 
 @pytest.mark.parametrize("hitch", FailureReason)
 def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hitch: FailureReason) -> None:
-    failed = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=LastError(hitch, "It is another format."))
+    failed = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(
+        last_error=LastError(hitch, "It is another format.")
+    )
     if hitch not in OF_THE_FORMAT:
-        check_verdict(failed)
+        check_format(failed)
         return
     refusal = refusal_of(failed, Chunk(0, 10))
     assert (refusal.reason.value, refusal.detail) == (hitch.value, "It is another format.")
@@ -239,5 +241,5 @@ def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hit
 
 
 def test_an_upload_without_a_trouble_has_no_verdict_that_stops_it() -> None:
-    check_verdict(dataclasses.replace(UPLOAD, state=State.FAILED))
-    check_verdict(UPLOAD)
+    check_format(dataclasses.replace(UPLOAD, state=State.FAILED))
+    check_format(UPLOAD)

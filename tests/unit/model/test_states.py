@@ -10,7 +10,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import (
     ENDED,
-    HOLDING_SCRATCH,
+    HOLDING_STORAGE,
     TRANSITIONS,
     WITH_HANDOFF,
     Event,
@@ -18,7 +18,7 @@ from resumable_glance.model.states import (
     State,
     follow,
 )
-from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, check_alive, known, lapsed
+from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, check_alive, expired, require
 
 ENDS = {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 UPLOAD = Upload(
@@ -116,7 +116,7 @@ def test_an_upload_expires_only_while_it_is_receiving() -> None:
 
 
 def test_whatever_is_not_at_an_end_holds_scratch() -> None:
-    assert set(State) - ENDS - {State.JOINED} == HOLDING_SCRATCH  # what a part has is another upload's then
+    assert set(State) - ENDS - {State.JOINED} == HOLDING_STORAGE  # what a part has is another upload's then
 
 
 def test_a_handoff_works_on_whatever_is_sealed_and_neither_active_nor_failed() -> None:
@@ -138,8 +138,8 @@ def test_only_a_cancelled_or_expired_upload_is_not_spoken_about(state: State) ->
 @pytest.mark.parametrize("state", State)
 def test_an_upload_lapses_at_its_time_and_only_while_it_is_receiving(state: State) -> None:
     upload = dataclasses.replace(UPLOAD, state=state)
-    assert not lapsed(upload, 1999.9)
-    assert lapsed(upload, 2000.0) == lapsed(upload, 9999.0) == (state is State.RECEIVING)
+    assert not expired(upload, 1999.9)
+    assert expired(upload, 2000.0) == expired(upload, 9999.0) == (state is State.RECEIVING)
 
 
 def test_an_upload_is_filled_when_it_has_as_many_bytes_as_its_size_and_that_is_known() -> None:
@@ -157,14 +157,14 @@ def test_the_bytes_of_an_upload_are_in_its_own_file_or_in_those_of_its_parts() -
 def test_the_images_of_an_upload_are_its_own_and_the_one_that_comes_in_its_place() -> None:
     assert UPLOAD.image is not None
     assert UPLOAD.images == (UPLOAD.image.id,)
-    assert dataclasses.replace(UPLOAD, successor="new").images == (UPLOAD.image.id, "new")
+    assert UPLOAD.with_delivery(successor="new").images == (UPLOAD.image.id, "new")
     assert dataclasses.replace(UPLOAD, image=None).images == ()
 
 
 def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:
-    assert known(0) == 0
+    assert require(0) == 0
     with pytest.raises(LookupError):
-        known(None)
+        require(None)
 
 
 def test_an_extent_is_checked_by_its_mark_if_it_has_one_and_is_known_by_its_digest() -> None:

@@ -15,7 +15,7 @@ from resumable_glance.images.glance import parsing
 from resumable_glance.model.commands import Create, ListStores, StoresListed, UploadFound
 from resumable_glance.model.states import State
 from resumable_glance.model.stores import DIRECT, Store, StoreList, choose
-from resumable_glance.model.upload import Image, ImageRequest, Owner, Upload, known
+from resumable_glance.model.upload import Image, ImageRequest, Owner, Upload, require
 from tests.reliability.parsers import PLACE
 
 OFFER = StoreList((Store("fast", "Disks that are fast", default=True), Store("archive"), Store("web", read_only=True)),
@@ -27,7 +27,7 @@ def asked(**said: Any) -> ImageRequest:
     document = {"size": 1, "image": {"disk_format": "raw", "container_format": "bare"}, **said}
     command = native.parse(Head("POST", None, JSON, {}, None), json.dumps(document).encode(), PLACE)
     assert isinstance(command, Create)
-    return known(command.image)
+    return require(command.image)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_glances_own_words_for_what_it_offers_are_understood() -> None:
     stores = {"stores": [{"id": "fast", "default": "true"}, {"id": "web", "read-only": "true", "description": "w"}]}
     imports = {"import-methods": {"type": "array", "value": [DIRECT]}}
     expected = StoreList((Store("fast", default=True), Store("web", "w", read_only=True)), (DIRECT,))
-    assert parsing.offer(stores, imports) == expected
-    assert parsing.offer({}, {}) == StoreList()
+    assert parsing.store_list(stores, imports) == expected
+    assert parsing.store_list({}, {}) == StoreList()
 
 
 LOCK = {"os_glance_import_task": "1"}
@@ -170,6 +170,6 @@ LOCK = {"os_glance_import_task": "1"}
     ],
 )
 def test_glances_states_of_an_import_are_told_apart(image: dict[str, Any] | None, presence: Presence) -> None:
-    found = parsing.receipt(image)
+    found = parsing.image_status(image)
     assert found.presence is presence
     assert (found.detail is not None) is bool(image and image.get("os_glance_failed_import"))

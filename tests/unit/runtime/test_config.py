@@ -56,7 +56,10 @@ def test_the_defaults_are_good_values() -> None:
 
 def test_every_option_becomes_a_setting() -> None:
     groups = {name: "DEFAULT" if name == "service" else name for name in get_type_hints(Settings)}
-    fields = {groups[name]: {each.name for each in dataclasses.fields(kind)} for name, kind in get_type_hints(Settings).items()}
+    fields = {
+        groups[name]: {each.name for each in dataclasses.fields(kind)}
+        for name, kind in get_type_hints(Settings).items()
+    }
     assert fields == {group: {each.dest for each in options} for group, options in GROUPS.items()}
 
 

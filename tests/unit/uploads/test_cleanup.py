@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from resumable_glance.catalog.backlog import Backlog
-from resumable_glance.catalog.records import OrphanedImage
+from resumable_glance.catalog.orphans import OrphanedImage
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import Actor, DeliveryFailed
 from resumable_glance.images.directory import DirectoryImageService
@@ -20,8 +19,6 @@ from resumable_glance.model.commands import Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest
 from resumable_glance.runtime.clock import SteadyClock
-from resumable_glance.uploads.cleanup import Cleaner
-from resumable_glance.uploads.service import UploadService
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
 
@@ -45,10 +42,10 @@ class Away(DirectoryImageService):
                 return image
         raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, "It does not answer.")
 
-    async def discard(self, image: Image, actor: Actor) -> None:
+    async def delete(self, image: Image, actor: Actor) -> None:
         if self.reason is not None:
             raise DeliveryFailed(self.reason, "It does not answer.")
-        await super().discard(image, actor)
+        await super().delete(image, actor)
 
 
 def away(here: Rig) -> Away:
@@ -71,15 +68,15 @@ def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, h
                 await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             else:
                 here.now += 8 * DAY
-                await here.uploads.janitor.tidy()
+                await here.cleaner.tidy()
             assert len(images(here)) == 1
             away(here).reason = None
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert len(images(here)) == 1  # not again at once
             here.now += 601
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert images(here) == []
-            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+            assert await here.catalog.orphans.due(here.now + YEAR) == []
 
     asyncio.run(scenario())
 
@@ -91,8 +88,8 @@ def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
             away(here).reason = FailureReason.TOKEN_EXPIRED
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             here.now += 31 * DAY
-            await here.uploads.janitor.tidy()
-            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+            await here.cleaner.tidy()
+            assert await here.catalog.orphans.due(here.now + YEAR) == []
             assert len(images(here)) == 1
 
     asyncio.run(scenario())
@@ -106,10 +103,10 @@ def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_pa
             assert await refusal(here.create()) is Reason.IMAGE_SERVICE_UNAVAILABLE
             assert len(images(here)) == heard
             away(here).reason = None
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert len(images(here)) == heard  # for all that it knows the request may still be running
             here.now += 3601
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert images(here) == []
 
     asyncio.run(scenario())
@@ -121,7 +118,7 @@ def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) 
             await super().prepare(request, size, actor)
             raise Crash
 
-        async def discard(self, image: Image, actor: Actor) -> None:
+        async def delete(self, image: Image, actor: Actor) -> None:
             raise Crash  # nothing runs after a crash
 
     async def crash() -> None:
@@ -133,7 +130,7 @@ def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) 
         async with rig(tmp_path) as here:
             assert len(images(here)) == 1
             here.now += 3601
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert images(here) == []
 
     asyncio.run(crash())
@@ -148,13 +145,13 @@ def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
             assert isinstance(created, Created)
             await here.uploads.perform(Cancel(created.upload.id), ME, Pieces())
             here.now += YEAR
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert images(here) == [f"{made.id}.json"]
 
     asyncio.run(scenario())
 
 
-def test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Path) -> None:
+def test_the_cleaner_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Path) -> None:
     """Whatever it does last is done again at the next start, or was done."""
 
     async def scenario(stop_after: int) -> bool:
@@ -166,7 +163,7 @@ def test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Pa
             await here.send(kept, 0, 10)
             here.now += 2 * DAY
             steps = 0
-            tidying = here.uploads.janitor.tidy()
+            tidying = here.cleaner.tidy()
             done = False
             try:
                 while steps < stop_after:  # as a task would be driven, but one step and not one more
@@ -177,8 +174,8 @@ def test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Pa
             except StopIteration:
                 done = True
             tidying.close()
-            await here.uploads.janitor.open()
-            await here.uploads.janitor.tidy()
+            await here.cleaner.open()
+            await here.cleaner.tidy()
             assert await here.files() == {kept}
             assert (await here.inspect(kept)).upload.offset == 10
             assert len(images(here)) == 1
@@ -196,17 +193,16 @@ def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Pa
         async with rig(tmp_path) as here:
             wall, steady = [here.now], [50.0]
             clock = SteadyClock(lambda: wall[0], lambda: steady[0])
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
-            janitor = Cleaner(*parts, clock, lambda _: False)
+            cleaner = here.core_with(clock).cleaner
             upload_id = await here.create()
 
             async def pass_time(time: float) -> State:
                 wall[0] += time
                 steady[0] += time
                 here.now = clock()
-                await janitor.tidy()
+                await cleaner.tidy()
                 here.now = clock()
-                found = await here.catalog.get(upload_id)
+                found = await here.catalog.uploads.get(upload_id)
                 assert found is not None
                 return found.state
 
@@ -228,15 +224,14 @@ def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             upload_id = await here.create()
             clock = Crashing(lambda: wall[0], lambda: 0.0)
             wall[0] += seconds
             with pytest.raises(Crash):
-                await Cleaner(*parts, clock, lambda _: False).tidy()
-            await Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False).open()
-            found = await here.catalog.get(upload_id)
+                await here.core_with(clock).cleaner.tidy()
+            await here.core_with(SteadyClock(lambda: wall[0], lambda: 0.0)).cleaner.open()
+            found = await here.catalog.uploads.get(upload_id)
             assert found is not None
             assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
 
@@ -246,16 +241,16 @@ def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_
 def test_a_crash_at_the_start_does_not_count_the_time_for_which_the_service_was_down(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             upload_id = await here.create()
             here.now += YEAR
-            opening = here.uploads.janitor.open()
+            opening = here.cleaner.open()
             waiting = opening.send(None)  # its first transaction, and not one step more
             while not waiting.done():
                 await asyncio.sleep(0)
             opening.close()
-            await here.uploads.janitor.open()
-            found = await here.catalog.get(upload_id)
+            await here.cleaner.open()
+            found = await here.catalog.uploads.get(upload_id)
             assert found is not None
             assert found.expires_at - here.now == pytest.approx(7 * DAY, abs=1)
 
@@ -266,22 +261,21 @@ def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_le
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
-            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
-            janitor = Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
+            cleaner = here.core_with(SteadyClock(lambda: wall[0], lambda: 0.0)).cleaner
             made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
-            await Backlog(here.catalog).expect(OrphanedImage(made, ME.owner, None), here.now, here.now + 3600)
+            await here.catalog.orphans.expect(OrphanedImage(made, ME.owner, None), here.now, here.now + 3600)
             wall[0] += YEAR
-            await janitor.tidy()
+            await cleaner.tidy()
             assert images(here) == [f"{made.id}.json"]
             wall[0] += YEAR
-            await janitor.tidy()
+            await cleaner.tidy()
             assert images(here) == [f"{made.id}.json"]
 
     asyncio.run(scenario())
 
 
 class Asleep(DirectoryImageService):
-    """The machine sleeps while this makes an image, and the janitor is awake before it."""
+    """The machine sleeps while this makes an image, and the cleaner is awake before it."""
 
     here: Rig | None = None
 
@@ -289,7 +283,7 @@ class Asleep(DirectoryImageService):
         image = await super().prepare(request, size, actor)
         if self.here is not None:
             self.here.now += DAY
-            await self.here.uploads.janitor.tidy()
+            await self.here.cleaner.tidy()
         return image
 
 
@@ -303,7 +297,7 @@ def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tm
                 assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.IMAGE_SERVICE_UNAVAILABLE
                 assert images(here) == []
                 assert await here.files() == {part}
-                assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+                assert await here.catalog.orphans.due(here.now + YEAR) == []
             here.sink.here = None
             await here.uploads.perform(Join((part,), IMAGE), ME, Pieces())
             assert len(images(here)) == 1
@@ -328,7 +322,7 @@ class SlowScratch(MemoryStorage):
 def catalog_that_waits(here: Rig) -> Iterator[None]:
     """Inside, transactions line up and none is begun."""
     opened = threading.Event()
-    here.catalog._transactions._thread.submit(opened.wait)
+    here.catalog.transactions._thread.submit(opened.wait)
     try:
         yield
     finally:
@@ -339,8 +333,7 @@ def with_clock(here: Rig) -> list[float]:
     """Let uploads live by the service's own clock; what the one on the wall shows."""
     wall = [here.now]
     clock = SteadyClock(lambda: wall[0], lambda: 0.0)
-    parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault, here.handoff)
-    here.uploads = UploadService(*parts, clock)
+    here.use(here.core_with(clock))
     return wall
 
 
@@ -355,12 +348,12 @@ def test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_
             running = await here.begun(upload_id, Chunk(0, 20), sent=10)
             wall[0] += seconds
             with catalog_that_waits(here):
-                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                tidying = asyncio.create_task(here.cleaner.tidy())
                 await asyncio.sleep(0)
                 closing = asyncio.create_task(here.uploads.close())
                 await asyncio.sleep(0.1)  # what came is hashed in a thread, and then recorded
             await asyncio.gather(tidying, closing, running, return_exceptions=True)
-            found = await here.catalog.get(upload_id)
+            found = await here.catalog.uploads.get(upload_id)
             assert found is not None
             assert (found.state, found.offset) == (State.RECEIVING, 10)
             assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
@@ -379,9 +372,9 @@ def test_an_upload_that_is_created_while_a_clock_is_followed_does_not_expire_for
             creating = asyncio.create_task(here.create())
             await scratch.reached.wait()
             wall[0] += seconds
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             scratch.goes_on.set()
-            found = await here.catalog.get(await creating)
+            found = await here.catalog.uploads.get(await creating)
             assert found is not None
             assert [each - wall[0] for each in (found.created_at, found.updated_at)] == pytest.approx([0, 0], abs=1)
             assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
@@ -402,7 +395,7 @@ def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_ex
                 asking = asyncio.create_task(here.inspect(upload_id))
                 listing = asyncio.create_task(here.uploads.perform(List(10), ME, Pieces()))
                 await asyncio.sleep(0)
-                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                tidying = asyncio.create_task(here.cleaner.tidy())
                 await asyncio.sleep(0)
             await tidying
             assert (await asking).upload.state is State.RECEIVING
@@ -419,12 +412,12 @@ def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) 
             wall = with_clock(here)
             upload_id = await here.create()
             wall[0] += YEAR
-            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE heartbeats RENAME TO gone"))
+            await here.catalog.transactions.write(lambda db: db.exec_driver_sql("ALTER TABLE instances RENAME TO gone"))
             with pytest.raises(sa.exc.OperationalError):
-                await here.uploads.janitor.tidy()
+                await here.cleaner.tidy()
             assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
-            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE gone RENAME TO heartbeats"))
-            await here.uploads.janitor.tidy()
+            await here.catalog.transactions.write(lambda db: db.exec_driver_sql("ALTER TABLE gone RENAME TO instances"))
+            await here.cleaner.tidy()
             found = (await here.inspect(upload_id)).upload
             assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
 
@@ -434,15 +427,15 @@ def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) 
 def test_the_time_for_which_the_service_did_not_run_does_not_count(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             upload_id = await here.create()
             here.now += 5 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             here.now += 30 * DAY  # down
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
             here.now += 2 * DAY - 10
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
             here.now += 20
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
@@ -456,7 +449,7 @@ def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
             sealed = await here.create()
             await here.send(sealed, 0, len(CONTENT))
             here.now += YEAR
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert (await here.inspect(sealed)).upload.state is State.SEALED
             assert await here.files() == {sealed}
             await here.reaches(sealed, State.ACTIVE)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oslo_utils.imageutils.format_inspector import FileInspector
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.images.inspection import HEAD, Head, ImageRejected, Inspection, Rules, judged
+from resumable_glance.images.inspection import HEAD, FormatRules, ImageHead, ImageRejected, Inspection, inspect_head
 from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Format, ImageRequest, InspectionState, Upload
@@ -33,7 +33,7 @@ from tests.support.wire import Client, md5, reason
 
 __all__ = ["server", "surroundings"]
 each_case = pytest.mark.parametrize("case", [pytest.param(each, id=each.name) for each in CASES])
-RULES = Rules()
+RULES = FormatRules()
 QCOW2 = ImageRequest({"name": "test", "disk_format": "qcow2", "container_format": "bare"})
 AUTO = ImageRequest({"name": "test", "disk_format": "auto", "container_format": "bare"})
 
@@ -51,12 +51,12 @@ def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) ->
     content, expected = of(case)
     if case.refused is not None and not case.open:
         with pytest.raises(ImageRejected) as objection:
-            judged(content[:HEAD], Format(case.declared), len(content), RULES)
-        assert objection.value.hitch is case.refused
+            inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
+        assert objection.value.reason is case.refused
         return
-    found = judged(content[:HEAD], Format(case.declared), len(content), RULES)
+    found = inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
     assert (found.declared, found.detected) == (case.declared, case.detected)
-    assert found.verdict is (InspectionState.PARTIAL if case.open else InspectionState.FINAL)
+    assert found.inspection is (InspectionState.PARTIAL if case.open else InspectionState.FINAL)
     assert found.virtual_size in ({None, expected.virtual_size} if case.open else {expected.virtual_size})
 
 
@@ -72,7 +72,7 @@ def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
     try:
         before = inspectors()
         with contextlib.suppress(ImageRejected):
-            judged(bytes(HEAD), Format(declared), HEAD, RULES)
+            inspect_head(bytes(HEAD), Format(declared), HEAD, RULES)
         assert inspectors() == before
     finally:
         gc.enable()
@@ -87,7 +87,7 @@ def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
     if case.refused is not None:
         with pytest.raises(ImageRejected) as objection:
             inspection.found()
-        assert objection.value.hitch is case.refused
+        assert objection.value.reason is case.refused
     else:
         assert inspection.found() == expected
 
@@ -105,39 +105,43 @@ def test_what_is_not_declared_is_found_out_with_the_smallest_disk_for_it(
     make: Any, disk_format: str, min_disk: int
 ) -> None:
     content = make().read_bytes()
-    found = judged(content[:HEAD], Format(None), len(content), RULES)
+    found = inspect_head(content[:HEAD], Format(None), len(content), RULES)
     assert (found.declared, found.disk_format, found.min_disk) == (None, disk_format, min_disk)
 
 
 def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None:
     content = images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB).read_bytes()
     size = len(content)
-    assert judged(content[:HEAD], Format("qcow2"), size, Rules(largest=4 * 1024 * MIB)).verdict is InspectionState.FINAL
+    assert (
+        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB)).inspection
+        is InspectionState.FINAL
+    )
     with pytest.raises(ImageRejected) as objection:
-        judged(content[:HEAD], Format("qcow2"), size, Rules(largest=4 * 1024 * MIB - 1))
-    assert objection.value.hitch is FailureReason.DISK_TOO_LARGE
+        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB - 1))
+    assert objection.value.reason is FailureReason.DISK_TOO_LARGE
 
 
 def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
     qcow2 = images.qcow2(8 * MIB).read_bytes()
-    assert judged(qcow2[:HEAD], Format("vmdk"), len(qcow2), Rules(must_match=False)).detected == "qcow2"
+    assert inspect_head(qcow2[:HEAD], Format("vmdk"), len(qcow2), FormatRules(must_match=False)).detected == "qcow2"
     disk = bytearray(images.raw_disk(4 * MIB).read_bytes())
     disk[446] = 0x55  # no boot flag that there is
     with pytest.raises(ImageRejected) as objection:
-        judged(bytes(disk[:HEAD]), Format("raw"), len(disk), RULES)
-    assert objection.value.hitch is FailureReason.UNSAFE_IMAGE
-    for declared, rules in (("raw", Rules(lenient=frozenset({"mbr"}))), ("aki", Rules(must_match=False))):
-        assert judged(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
+        inspect_head(bytes(disk[:HEAD]), Format("raw"), len(disk), RULES)
+    assert objection.value.reason is FailureReason.UNSAFE_IMAGE
+    for declared, rules in (("raw", FormatRules(lenient=frozenset({"mbr"}))), ("aki", FormatRules(must_match=False))):
+        assert inspect_head(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
 
 
 def test_two_formats_at_once_are_a_trick() -> None:
     both = bytearray(images.qcow2(8 * MIB).read_bytes())
     both[510:512] = b"\x55\xaa"
     with pytest.raises(ImageRejected) as objection:
-        judged(bytes(both[:HEAD]), Format("qcow2"), len(both), RULES)
-    assert objection.value.hitch is FailureReason.FORMAT_MISMATCH
+        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), RULES)
+    assert objection.value.reason is FailureReason.FORMAT_MISMATCH
     assert (
-        judged(bytes(both[:HEAD]), Format("qcow2"), len(both), Rules(must_match=False)).verdict is InspectionState.FINAL
+        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), FormatRules(must_match=False)).inspection
+        is InspectionState.FINAL
     )
 
 
@@ -166,7 +170,7 @@ def test_whatever_the_bytes_are_there_is_a_format_or_an_objection(
 ) -> None:
     for size in (len(content) + more, None):
         try:
-            found = judged(content, Format(declared), size, RULES)
+            found = inspect_head(content, Format(declared), size, RULES)
         except ImageRejected as objection:
             assert objection.detail
         else:
@@ -184,20 +188,20 @@ def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
     inspection = Inspection(Format(case.declared), len(content), RULES)
     inspection.feed(bytes(content))
     try:
-        assert inspection.found().verdict is InspectionState.FINAL
+        assert inspection.found().inspection is InspectionState.FINAL
     except ImageRejected as objection:
-        assert objection.hitch in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
+        assert objection.reason in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
 
 
 def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
-    large = Head(Format("qcow2"), 10 * MIB, RULES)
+    large = ImageHead(Format("qcow2"), 10 * MIB, RULES)
     assert large.length == HEAD
     with pytest.raises(ImageRejected):
-        large.judge(bytes(HEAD))
+        large.inspect(bytes(HEAD))
     assert large.found is None
-    small = Head(Format("raw"), 10, RULES)
+    small = ImageHead(Format("raw"), 10, RULES)
     assert small.length == 10
-    small.judge(b"0123456789")
+    small.inspect(b"0123456789")
     assert small.found == Format("raw", "raw", 10, InspectionState.FINAL)
 
 
@@ -235,7 +239,7 @@ async def sent(here: Rig, upload_id: str, start: int, content: bytes, **more: An
 
 async def assert_failed(here: Rig, upload_id: str, hitch: FailureReason) -> None:
     upload = (await here.inspect(upload_id)).upload
-    assert (upload.state, upload.trouble and upload.trouble.hitch) == (State.FAILED, hitch)
+    assert (upload.state, upload.delivery.last_error and upload.delivery.last_error.reason) == (State.FAILED, hitch)
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -346,7 +350,7 @@ def test_what_only_the_tail_tells_is_told_before_the_sink_gets_a_byte(tmp_path: 
             await sent(here, upload_id, 0, content)
             found = (await here.inspect(upload_id)).upload.format
             assert found is not None
-            assert found.verdict is InspectionState.PARTIAL
+            assert found.inspection is InspectionState.PARTIAL
             await here.reaches(upload_id, State.ACTIVE if honest else State.FAILED)
             if not honest:
                 await assert_failed(here, upload_id, FailureReason.UNSAFE_IMAGE)

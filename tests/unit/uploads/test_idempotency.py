@@ -13,7 +13,7 @@ from resumable_glance.errors import Reason
 from resumable_glance.model.commands import Cancel, Chunk, Create, Created
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Owner, Upload
-from resumable_glance.uploads.idempotency import idempotency_key_of
+from resumable_glance.uploads.idempotency import key_of
 from tests.support.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 from tests.support.service import Service
 from tests.support.tus_wire import TUS
@@ -101,7 +101,7 @@ def test_a_key_of_an_upload_that_has_ended_is_free(tmp_path: Path, how: str) -> 
             assert second.id != first.id
             assert (await created(here)).id == second.id
             here.now += 90 * DAY
-            await here.uploads.janitor.tidy()  # what has ended goes, and its key with it
+            await here.cleaner.tidy()  # what has ended goes, and its key with it
             assert (await created(here)).id not in {first.id, second.id}
 
     asyncio.run(scenario())
@@ -131,10 +131,10 @@ def test_a_first_chunk_that_failed_is_no_end_of_an_upload_with_a_key(tmp_path: P
 
 def test_the_order_of_properties_does_not_matter_and_what_they_are_does() -> None:
     def claimed(**properties: str) -> object:
-        return idempotency_key_of(Create(1, ImageRequest(properties, None, None), key="k"), ME.owner)
+        return key_of(Create(1, ImageRequest(properties, None, None), key="k"), ME.owner)
 
     assert claimed(a="1", b="2") == claimed(b="2", a="1") != claimed(a="2", b="1")
-    assert idempotency_key_of(Create(1, None), ME.owner) is None
+    assert key_of(Create(1, None), ME.owner) is None
 
 
 def test_every_dialect_takes_a_key_and_gives_the_same_answer(service: Service) -> None:

@@ -17,7 +17,7 @@ from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Con
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Owner, Upload, known
+from resumable_glance.model.upload import Owner, Upload, require
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, Waiting, refusal, rig
 
@@ -73,9 +73,9 @@ async def assert_is_content(here: Rig, upload_id: str) -> None:
     assert await read(here, upload_id) == CONTENT
     await here.reaches(upload_id, State.ACTIVE)
     upload = (await here.inspect(upload_id)).upload
-    assert (here.images / known(upload.image).id).read_bytes() == CONTENT
-    assert upload.proof is not None
-    assert upload.proof.sha512 == hashlib.sha512(CONTENT).hexdigest()
+    assert (here.images / require(upload.image).id).read_bytes() == CONTENT
+    assert upload.delivery.proof is not None
+    assert upload.delivery.proof.sha512 == hashlib.sha512(CONTENT).hexdigest()
     assert await read(here, upload_id) == CONTENT
     async with asyncio.timeout(10):
         while await here.files():
@@ -132,7 +132,7 @@ def test_a_join_that_another_one_overtakes_between_two_of_its_parts_is_the_same_
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
-            get = here.catalog.get
+            get = here.catalog.uploads.get
             wholes = []
 
             async def late(upload_id: str) -> Upload | None:
@@ -141,7 +141,7 @@ def test_a_join_that_another_one_overtakes_between_two_of_its_parts_is_the_same_
                 wholes.append(await joined(here, ids))
                 return part
 
-            monkeypatch.setattr(here.catalog, "get", late)
+            monkeypatch.setattr(here.catalog.uploads, "get", late)
             assert (await joined(here, ids)).id == wholes[0].id
             assert len(images(here)) == 1
 
@@ -154,7 +154,7 @@ def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
-            end = here.catalog.end
+            end = here.catalog.uploads.end
             wholes = []
 
             async def late(*told: Any, **more: Any) -> bool:
@@ -162,7 +162,7 @@ def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
                 wholes.append(await joined(here, ids))
                 return await end(*told, **more)
 
-            monkeypatch.setattr(here.catalog, "end", late)
+            monkeypatch.setattr(here.catalog.uploads, "end", late)
             assert await refusal(here.uploads.perform(Cancel(ids[0]), ME, Pieces())) is Reason.JOINED
             assert await here.files() == set(ids)
             await assert_is_content(here, wholes[0].id)
@@ -221,7 +221,7 @@ def test_a_part_that_nobody_joins_expires_though_it_has_all_of_its_bytes(tmp_pat
         async with rig(tmp_path) as here:
             ids = await parts(here)
             here.now += 8 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert await here.files() == set()
             assert await refusal(here.inspect(ids[0])) is Reason.EXPIRED
 
@@ -233,13 +233,13 @@ def test_a_start_keeps_the_bytes_of_joined_parts_as_long_as_they_are_needed(tmp_
         async with rig(tmp_path) as here:
             ids = await parts(here)
             whole = await joined(here, ids)
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             assert await here.files() == set(ids)
             await here.reaches(whole.id, State.ACTIVE)
             for each in ids:  # as if the service had been killed before it removed them
                 await here.scratch.remove(each)
                 await here.scratch.create(each, 10)
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             assert await here.files() == set()
 
     asyncio.run(scenario())
@@ -251,10 +251,10 @@ def test_records_of_parts_are_forgotten_with_that_of_the_upload_that_they_were_j
             ids = await parts(here)
             whole = await joined(here, ids)
             here.now += 31 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             await assert_is_content(here, whole.id)  # however long it waited for Glance
             here.now += 31 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             for each in (whole.id, *ids):
                 assert await refusal(here.inspect(each)) is Reason.UNKNOWN_UPLOAD
 
@@ -311,13 +311,13 @@ def test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await created(here, Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
-            durable = here.catalog.durable
+            durable = here.catalog.uploads.get_with_ranges
 
             async def told_just_before(upload_id: str, most: int) -> tuple[Upload, list[Range]]:
-                await here.catalog.declare(upload_id, SIZE, ())
+                await here.catalog.uploads.declare(upload_id, SIZE, ())
                 return await durable(upload_id, most)
 
-            monkeypatch.setattr(here.catalog, "durable", told_just_before)
+            monkeypatch.setattr(here.catalog.uploads, "get_with_ranges", told_just_before)
             assert (await here.inspect(upload.id)).upload.state is State.SEALED
 
     asyncio.run(scenario())
@@ -327,7 +327,7 @@ def test_two_who_ask_at_once_for_what_turns_out_to_be_complete_are_both_told_so(
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await created(here, Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
-            await here.catalog.declare(upload.id, SIZE, ())
+            await here.catalog.uploads.declare(upload.id, SIZE, ())
             both = await asyncio.gather(here.inspect(upload.id), here.inspect(upload.id))
             assert [each.upload.state for each in both] == [State.SEALED] * 2
 
@@ -508,7 +508,7 @@ def test_content_can_be_read_while_the_image_is_being_handed_over_or_was_refused
             await here.reaches(upload_id, State.ACTIVE)  # scratch is freed behind the reader's back
             assert b"".join([piece async for piece in outcome.stream]) == CONTENT
             upload = (await here.inspect(upload_id)).upload
-            await here.sink.discard(known(upload.image), None)  # type: ignore[arg-type]
+            await here.sink.delete(require(upload.image), None)  # type: ignore[arg-type]
             assert await refusal(read(here, upload_id)) is Reason.IMAGE_SERVICE_UNAVAILABLE
 
     asyncio.run(scenario())

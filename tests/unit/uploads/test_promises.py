@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from resumable_glance.api import endpoint
+from resumable_glance.api.endpoint import Endpoint, application
 from resumable_glance.api.health import Health
+from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import reader
@@ -98,7 +99,9 @@ class TwoPeople:
 
 
 def transport_to(here: Rig) -> httpx.ASGITransport:
-    return httpx.ASGITransport(endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None))
+    streams = EventStreams(here.uploads, here.catalog.notifier, here.core.progress, 0)
+    requests = Endpoint(here.settings, TwoPeople(), here.uploads, streams, here.core.signer, here.clock)
+    return httpx.ASGITransport(application(here.settings, requests, Health({}), None))
 
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])
@@ -126,9 +129,7 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
 
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            transport = httpx.ASGITransport(
-                endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
-            )
+            transport = transport_to(here)
             upload_id = await here.create()
             base = "http://uploads.example"
             async with httpx.AsyncClient(
@@ -147,9 +148,7 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
 def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
-            transport = httpx.ASGITransport(
-                endpoint.application(here.settings, TwoPeople(), here.uploads, Health({}), None)
-            )
+            transport = transport_to(here)
             headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
                 answer = await client.post("/v1/tus")

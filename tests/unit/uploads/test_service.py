@@ -13,7 +13,8 @@ import sqlalchemy as sa
 import xxhash
 
 from resumable_glance.auth.base import Identity
-from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.catalog import Catalog
+from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import Actor
 from resumable_glance.images.directory import DirectoryImageService
@@ -21,7 +22,7 @@ from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Creat
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, known
+from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, require
 from resumable_glance.uploads.write_locks import Body
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, Waiting, refusal, rig
@@ -33,11 +34,11 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
             upload_id = await here.create()
             await here.send(upload_id, 0, 10)
             here.now += 7 * DAY - 1
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert (await here.inspect(upload_id)).upload.offset == 10
             here.now += 1
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED, "before anybody tidied up, too"
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.EXPIRED
             assert await refusal(here.uploads.perform(Cancel(upload_id), ME, Pieces())) is Reason.EXPIRED
@@ -55,7 +56,7 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
 
         async def read(self) -> bytes:
             self._here.now += 8 * DAY
-            await self._here.uploads.janitor.tidy()
+            await self._here.cleaner.tidy()
             return self._content.pop(0)
 
     async def scenario() -> None:
@@ -71,8 +72,8 @@ def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_p
     class SlowSink(DirectoryImageService):
         """Takes its time to remove an image, as Glance does."""
 
-        async def discard(self, image: Image, actor: Actor) -> None:
-            await super().discard(image, actor)
+        async def delete(self, image: Image, actor: Actor) -> None:
+            await super().delete(image, actor)
             removing.set()
             await go_on.wait()
 
@@ -84,13 +85,13 @@ def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_p
             for upload_id in ids:
                 await here.send(upload_id, 0, 10)
             here.now += 8 * DAY
-            tidying = asyncio.create_task(here.uploads.janitor.tidy())
+            tidying = asyncio.create_task(here.cleaner.tidy())
             await removing.wait()
-            stored = [await here.catalog.get(each) for each in ids]
+            stored = [await here.catalog.uploads.get(each) for each in ids]
             (other,) = [each.id for each in stored if each is not None and each.state is State.RECEIVING]
             # Its chunk began in time and is acknowledged now, after it was listed among those that nobody continued.
             extent = Extent(Range(10, 20), Digest("xxh3", xxhash.xxh3_64(CONTENT[10:20]).digest()))
-            await here.catalog.commit(other, [extent], here.now, here.now + 7 * DAY)
+            await here.catalog.uploads.commit(other, [extent], here.now, here.now + 7 * DAY)
             go_on.set()
             await tidying
             assert (await here.inspect(other)).upload.offset == 20
@@ -108,8 +109,8 @@ def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST
             upload = (await here.inspect(upload_id)).upload
             assert upload.state is State.FAILED
-            assert upload.trouble is not None
-            assert upload.trouble.hitch is FailureReason.SCRATCH_LOST
+            assert upload.delivery.last_error is not None
+            assert upload.delivery.last_error.reason is FailureReason.SCRATCH_LOST
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST, "and not that it has all of its bytes"
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
 
@@ -122,19 +123,19 @@ def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Pat
             me = Identity(ME.owner, token="secret")
             outcome = await here.uploads.perform(Create(0, IMAGE), me, Pieces())
             assert isinstance(outcome, Created)
-            kept = await here.catalog.credential(outcome.upload.id)
+            kept = await here.catalog.uploads.credential(outcome.upload.id)
             assert kept is not None
             assert b"secret" not in kept
-            assert here.vault.open(kept) == "secret"
+            assert here.vault.decrypt(kept) == "secret"
             await here.reaches(outcome.upload.id, State.ACTIVE)
-            assert await here.catalog.credential(outcome.upload.id) is None
+            assert await here.catalog.uploads.credential(outcome.upload.id) is None
 
     asyncio.run(scenario())
 
 
 def test_only_its_owner_can_read_the_catalog(tmp_path: Path) -> None:
     async def scenario() -> None:
-        Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}").close()
+        Catalog(Transactions(f"sqlite:///{tmp_path / 'catalog.sqlite'}")).close()
         async with rig(tmp_path) as here:
             await here.create()
             modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("catalog.sqlite*")}
@@ -150,7 +151,7 @@ def test_every_new_byte_postpones_the_expiry(tmp_path: Path) -> None:
             upload_id = await here.create()
             for number in range(5):
                 here.now += 6 * DAY
-                await here.uploads.janitor.tidy()
+                await here.cleaner.tidy()
                 await here.send(upload_id, number * 10, number * 10 + 10)
             assert (await here.inspect(upload_id)).upload.offset == 50
 
@@ -164,7 +165,7 @@ def test_a_sealed_upload_never_expires_whatever_the_clock_does(tmp_path: Path, y
             upload_id = await here.create()
             await here.send(upload_id, 0, SIZE)
             here.now += years * 365 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             await here.reaches(upload_id, State.ACTIVE)
 
     asyncio.run(scenario())
@@ -176,10 +177,10 @@ def test_records_of_what_has_ended_are_kept_for_a_while_and_then_forgotten(tmp_p
             upload_id = await here.create(0)
             await here.reaches(upload_id, State.ACTIVE)
             here.now += 29 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert (await here.inspect(upload_id)).upload.state is State.ACTIVE
             here.now += 2 * DAY
-            await here.uploads.janitor.tidy()
+            await here.cleaner.tidy()
             assert await refusal(here.inspect(upload_id)) is Reason.UNKNOWN_UPLOAD
 
     asyncio.run(scenario())
@@ -193,7 +194,7 @@ def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
             assert await here.files() == {upload_id}
             await here.reaches(upload_id, State.ACTIVE)
             upload = (await here.inspect(upload_id)).upload
-            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
             async with asyncio.timeout(10):
                 while await here.files():
                     await asyncio.sleep(0.01)
@@ -210,7 +211,7 @@ def test_a_start_frees_what_a_crash_left_on_scratch_and_nothing_else(tmp_path: P
             await scratch.remove(done)
             await scratch.create(done, 0)  # killed between "active" and the removal
             await scratch.create("a-" + "0" * 32, 10)  # killed between the file and the catalog
-            await here.uploads.janitor.open()
+            await here.cleaner.open()
             assert await here.files() == {unfinished}
 
     asyncio.run(scenario())
@@ -266,12 +267,14 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
         async with rig(tmp_path, scratch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
-            pages = await here.catalog.run(lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one()))
+            pages = await here.catalog.transactions.write(
+                lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one())
+            )
 
             def grow_to(most: int) -> Callable[[sa.Connection], object]:
                 return lambda db: db.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar_one()
 
-            await here.catalog.run(grow_to(pages))
+            await here.catalog.transactions.write(grow_to(pages))
             assert await refusal(send_many(here, upload_id)) is Reason.NO_SPACE
             durable = (await here.inspect(upload_id)).durable
             assert durable[0] == Range(0, 1000)
@@ -279,7 +282,7 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
             assert await refusal(create_many(here)) is Reason.NO_SPACE
             created = {each.name for each in here.images.iterdir()} - before
             assert len(created) == len(await here.files()) - 1, "an image or a file without a record is left"
-            await here.catalog.run(grow_to(pages + 1000))
+            await here.catalog.transactions.write(grow_to(pages + 1000))
             assert (await here.inspect(upload_id)).durable == durable
             await here.send(upload_id, 0, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
@@ -349,7 +352,7 @@ def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path
                 assert (await here.inspect(upload_id)).durable == (Range(0, upload.offset), Range(90_000, 90_010))
                 await here.send(upload_id, upload.offset, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
-            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
@@ -426,7 +429,7 @@ def test_a_chunk_of_unknown_length_ends_where_its_body_does(tmp_path: Path, size
                 assert upload.state is State.RECEIVING
                 await here.send_in_order(upload_id, size, Pieces(CONTENT[size:]))
             await here.reaches(upload_id, State.ACTIVE)
-            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
@@ -547,7 +550,7 @@ def test_bytes_that_come_with_the_creation_are_there_when_it_is_answered(
             if length < SIZE:
                 await here.send_in_order(upload.id, length, Pieces(CONTENT[length:]))
             await here.reaches(upload.id, State.ACTIVE)
-            assert (here.images / known(upload.image).id).read_bytes() == CONTENT
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
@@ -633,15 +636,15 @@ def test_what_is_sealed_is_handed_over_even_if_the_catalog_can_not_keep_its_newe
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            asked, handoffs = asyncio.Event(), here.catalog.handoffs
+            asked, handoffs = asyncio.Event(), here.catalog.uploads.with_handoff
 
             async def look() -> list[Upload]:
                 found = await handoffs()
                 asked.set()
                 return found
 
-            monkeypatch.setattr(here.catalog, "handoffs", look)
-            monkeypatch.setattr(here.catalog, "bind", full)
+            monkeypatch.setattr(here.catalog.uploads, "with_handoff", look)
+            monkeypatch.setattr(here.catalog.uploads, "set_credential", full)
             job = asyncio.create_task(here.handoff.run())
             await asked.wait()  # from now on it waits to be woken
             assert await refusal(here.send(upload_id, 0, SIZE)) is Reason.NO_SPACE
@@ -662,10 +665,10 @@ def test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_no
             await here.send(upload_id, 0, SIZE)
             job = asyncio.create_task(here.handoff.run())
             async with asyncio.timeout(30):
-                while (upload := (await here.inspect(upload_id)).upload).trouble is None:
+                while (upload := (await here.inspect(upload_id)).upload).delivery.last_error is None:
                     await asyncio.sleep(0.01)
-            assert (upload.state, upload.trouble.hitch) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
-            assert str(tmp_path) not in upload.trouble.detail
+            assert (upload.state, upload.delivery.last_error.reason) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
+            assert str(tmp_path) not in upload.delivery.last_error.detail
             job.cancel()
             await asyncio.gather(job, return_exceptions=True)
             here.now += 3600

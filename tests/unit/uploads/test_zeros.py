@@ -287,9 +287,9 @@ def test_what_is_declared_is_not_promised_any_more(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(1000)
-            assert await here.catalog.promised() == 1000
+            assert await here.catalog.uploads.promised() == 1000
             await declared(here, upload_id, 0, 800)
-            assert await here.catalog.promised() == 200
+            assert await here.catalog.uploads.promised() == 200
 
     asyncio.run(scenario())
 
@@ -361,8 +361,8 @@ def test_a_bit_that_flips_in_declared_zeros_is_found_at_the_handoff(tmp_path: Pa
             async with here.scratch.open(upload_id) as file:
                 await file.write(42, b"\1")
             await here.reaches(upload_id, State.FAILED)
-            trouble = (await here.inspect(upload_id)).upload.trouble
+            trouble = (await here.inspect(upload_id)).upload.delivery.last_error
             assert trouble is not None
-            assert trouble.hitch is FailureReason.SCRATCH_DIFFERS
+            assert trouble.reason is FailureReason.SCRATCH_DIFFERS
 
     asyncio.run(scenario())

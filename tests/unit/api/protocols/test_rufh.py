@@ -13,7 +13,7 @@ from resumable_glance.api.protocols import image_metadata, problems, rufh
 from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Create, Listed
-from resumable_glance.model.upload import known
+from resumable_glance.model.upload import require
 from tests.support.vectors import Vector, Vectors, head, outcome, written
 
 VECTORS = Vectors("ietf.json", rufh)
@@ -117,14 +117,14 @@ def creation(*headers: list[str], query: dict[str, str] | None = None) -> Create
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=50))
 def test_a_file_name_that_was_written_by_the_standard_is_read_again(name: str) -> None:
     text = f"inline; filename=\"fallback\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
-    assert known(creation(["Content-Disposition", text]).image).properties["name"] == name
+    assert require(creation(["Content-Disposition", text]).image).properties["name"] == name
 
 
 @many
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=50))
 def test_a_file_name_in_quotes_is_read_again(name: str) -> None:
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-    assert known(creation(["Content-Disposition", f'inline; filename="{quoted}"']).image).properties["name"] == name
+    assert require(creation(["Content-Disposition", f'inline; filename="{quoted}"']).image).properties["name"] == name
 
 
 @many
@@ -143,7 +143,7 @@ def test_whatever_stands_in_a_disposition_is_read_or_refused(text: str) -> None:
     except Refused as refusal:
         assert refusal.reason is Reason.MALFORMED
     else:
-        assert all(character >= " " for character in str(known(command.image).properties.get("name", "")))
+        assert all(character >= " " for character in str(require(command.image).properties.get("name", "")))
 
 
 @many

@@ -11,7 +11,7 @@ from resumable_glance.api.protocols.base import Head
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Create, Join, Listed
 from resumable_glance.model.digests import LENGTHS
-from resumable_glance.model.upload import known
+from resumable_glance.model.upload import require
 from tests.support.vectors import Vector, Vectors, head, written
 
 VECTORS = Vectors("tus.json", tus)
@@ -56,7 +56,7 @@ def keyed(**values: str) -> str:
 def test_the_name_that_was_chosen_wins_and_the_file_name_tells_the_format(
     text: str, name: str | None, disk_format: str
 ) -> None:
-    properties = known(creation(text).image).properties
+    properties = require(creation(text).image).properties
     assert (properties.get("name"), properties["disk_format"]) == (name, disk_format)
 
 
@@ -174,7 +174,7 @@ def test_metadata_that_was_written_by_the_specification_is_read_again(values: di
     command = creation(text)
     assert command.metadata == text
     expected = {key.removeprefix("property."): value for key, value in values.items()}
-    assert known(command.image).properties == {"container_format": "bare", "disk_format": "raw", **expected}
+    assert require(command.image).properties == {"container_format": "bare", "disk_format": "raw", **expected}
 
 
 @many
@@ -193,7 +193,7 @@ def test_whatever_stands_in_metadata_is_read_or_refused(text: str) -> None:
         assert refusal.reason is Reason.MALFORMED
     else:
         assert command.metadata == (text or None)
-        texts = "".join(map(str, known(command.image).properties.values()))
+        texts = "".join(map(str, require(command.image).properties.values()))
         assert not any(character < " " or character == "\x7f" for character in texts)
 
 

@@ -1,0 +1,58 @@
+"""Instances of the service, and the times that follow their clock."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from resumable_glance.catalog import schema
+from resumable_glance.catalog.transactions import Transactions
+
+_TIMES = {
+    schema.uploads: ("created_at", "updated_at", "expires_at"),
+    schema.orphaned_images: ("since", "due_at"),
+    schema.instances: ("seen_at",),
+    schema.trusts: ("since",),
+}
+
+
+class Instances:
+    """When instances were last seen to run. Times in seconds since the epoch."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def resume(self, instance: str, now: float) -> None:
+        """Record that an instance starts. Uploads have as much time left as when it was last seen to run."""
+
+        def work(db: sa.Connection) -> None:
+            last = _seen(db, instance, now)
+            if last is not None:
+                expires_at = schema.uploads.c.expires_at
+                db.execute(schema.uploads.update().values(expires_at=expires_at + (now - last)))
+
+        await self._transactions.write(work)
+
+    async def beat(self, instance: str, now: float) -> None:
+        """Record that an instance runs."""
+        await self._transactions.write(lambda db: _seen(db, instance, now))
+
+    async def shift(self, seconds: float) -> None:
+        """Move every recorded time by as much as the clock was set."""
+
+        def work(db: sa.Connection) -> None:
+            for table, names in _TIMES.items():
+                db.execute(table.update().values({name: table.c[name] + seconds for name in names}))
+            stuck_at = schema.uploads.c.stuck_at
+            db.execute(schema.uploads.update().where(stuck_at > 0).values(stuck_at=stuck_at + seconds))
+
+        await self._transactions.write(work)
+
+
+def _seen(db: sa.Connection, instance: str, now: float) -> float | None:
+    """Record that an instance runs now; return when it was last seen to, if ever."""
+    table = schema.instances
+    mine = table.c.instance == instance
+    last: float | None = db.execute(sa.select(table.c.seen_at).where(mine)).scalar_one_or_none()
+    change = table.insert() if last is None else table.update().where(mine)
+    db.execute(change.values(instance=instance, seen_at=now))
+    return last

@@ -1,0 +1,57 @@
+"""One attempt of a handoff: a walk over small steps to an image that is proven to be the file.
+
+Each step ends in one transaction; plan.py decides on the next one from what is recorded and what the image service
+shows. So a handoff that was killed anywhere begins with the same question again.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+
+from resumable_glance.auth.delegation import Delegation
+from resumable_glance.handoff.attempt import Attempt, StepFunction
+from resumable_glance.handoff.plan import Step, next_step
+from resumable_glance.handoff.reader import Readers
+from resumable_glance.images.base import Actor, ImageService
+from resumable_glance.model.states import WITH_HANDOFF
+from resumable_glance.model.upload import Upload, require
+
+
+class Walk:
+    """Walks from a started handoff to its end. `steps` has a function for each Step."""
+
+    def __init__(
+        self,
+        images: ImageService,
+        delegation: Delegation,
+        readers: Readers,
+        steps: Mapping[Step, StepFunction],
+        clock: Callable[[], float],
+    ) -> None:
+        self._images = images
+        self._delegation = delegation
+        self._readers = readers
+        self._steps = steps
+        self._clock = clock
+
+    async def run(self, upload: Upload, stop: threading.Event) -> Upload:
+        """Return the upload when nothing is left to do: it is active, or its image is not the file.
+
+        Raises:
+            DeliveryFailed: the image service did not take it, or not now.
+            StorageDiffers: its bytes can't be read back as they were received.
+            HandoffStopped: `stop` was set.
+            IllegalTransition: it was cancelled.
+        """
+        request_id = f"req-{uuid.uuid4()}"  # for Glance's log
+        actor = Actor(upload.owner, await self._delegation.token(upload), request_id)
+        try:
+            while upload.state in WITH_HANDOFF:
+                status = await self._images.status(require(upload.image), actor)
+                step = next_step(upload, status, self._clock())
+                upload = await self._steps[step](Attempt(upload, status, actor, stop))
+        finally:
+            self._readers.progress.pop(upload.id, None)
+        return upload

@@ -1,0 +1,131 @@
+"""Limits and promises: how many uploads a project may have, and how much storage is promised to whom.
+
+What is promised to all uploads together never exceeds the storage that there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from resumable_glance.catalog.uploads import UploadRecords
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.model.commands import Append
+from resumable_glance.model.preconditions import declare, target_of, total_of
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner, Upload
+from resumable_glance.runtime.config import Settings
+from resumable_glance.storage.base import UploadStorage
+
+
+class Capacity:
+    """The limits of `settings`, and what is left of them. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self, uploads: UploadRecords, storage: UploadStorage, settings: Settings, clock: Callable[[], float]
+    ) -> None:
+        self._uploads = uploads
+        self._storage = storage
+        self._limits = settings.limits
+        self._max_upload_size = settings.service.max_upload_size
+        self._max_chunk_size = settings.service.max_chunk_size
+        self._reserved_space = settings.scratch.reserved_space
+        self._clock = clock
+        self._promising = asyncio.Lock()  # the same space must not be promised twice
+
+    async def check_creation(self, owner: Owner, size: int) -> None:
+        """Refused: UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE for a new upload of this size."""
+        self.check_size(size)
+        await self._check_limits(owner)
+        await self._check_share(owner, size)
+        await self.check_space(size)
+
+    @contextlib.asynccontextmanager
+    async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
+        """Inside, `size` more bytes are free to be promised to this owner, and nobody else promises any.
+
+        Raises:
+            Refused: as check_creation().
+        """
+        async with self._promising:
+            await self._check_share(owner, size)
+            await self.check_space(size)
+            if creates:
+                await self._check_limits(owner)
+            yield
+
+    def target_of(self, upload: Upload, append: Append) -> Range:
+        """Return the bytes of the upload that a chunk may fill. Refused as preconditions.target_of."""
+        return target_of(upload, append, self._max_chunk_size)
+
+    async def reserve(self, upload: Upload, append: Append, target: Range) -> Upload:
+        """Record what a chunk says of the whole, and promise the storage that it needs.
+
+        Raises:
+            Refused: as preconditions.declare, SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.
+        """
+        declared = declare(upload, total_of(append), append.declared)
+        if declared == upload and upload.size is not None:
+            return upload
+        if upload.state is not State.RECEIVING:
+            raise Refused(Reason.SEALED, f"This upload is {upload.state}. Nothing more can be declared of it.")
+        needed = max(target.stop if declared.size is None else declared.size, upload.reserved)
+        self.check_size(needed)
+        async with self.promised(upload.owner, needed - upload.reserved):
+            if declared != upload:
+                return await self._uploads.declare(upload.id, declared.size, append.declared)
+            await self._uploads.reserve(upload.id, needed)
+        return upload
+
+    def check_size(self, size: int) -> None:
+        """Refused: UPLOAD_TOO_LARGE."""
+        if size > self._max_upload_size:
+            raise Refused(
+                Reason.UPLOAD_TOO_LARGE,
+                f"An upload may have at most {self._max_upload_size} bytes; this one has {size}.",
+                limit=self._max_upload_size,
+            )
+
+    async def check_space(self, size: int) -> None:
+        """Refused: NO_SPACE if so many more bytes can't be promised."""
+        free = await self._storage.free() - self._reserved_space - await self._uploads.promised()
+        if size > max(0, free):
+            raise Refused(
+                Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
+            )
+
+    async def _check_share(self, owner: Owner, size: int) -> None:
+        share = self._limits.bytes_per_project
+        if not share or not size:
+            return
+        if size > share:
+            sentence = f"The unfinished uploads of a project may have {share} bytes together."
+            raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=share)
+        usage = await self._uploads.usage(owner.project_id, self._clock())
+        if usage.size + size > share:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"The unfinished uploads of your project have {usage.size} bytes, and may have {share}. Wait until an "
+                "image is active, or cancel an upload.",
+                retry_after=60,
+            )
+
+    async def _check_limits(self, owner: Owner) -> None:
+        most, per_minute = self._limits.uploads_per_project, self._limits.creations_per_minute
+        if not most and not per_minute:
+            return
+        usage = await self._uploads.usage(owner.project_id, self._clock() - 60)
+        if 0 < most <= usage.uploads:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"Your project has {usage.uploads} unfinished uploads, and may have no more. Finish or cancel one.",
+                retry_after=60,
+            )
+        if 0 < per_minute <= usage.recent:
+            raise Refused(
+                Reason.OVER_LIMIT,
+                f"Your project has created {usage.recent} uploads within a minute, and may not create more now.",
+                retry_after=10,
+            )

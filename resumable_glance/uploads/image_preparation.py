@@ -1,0 +1,111 @@
+"""The image of a new upload: made before a byte moves, and removed again if there will be no upload for it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from resumable_glance.auth.delegation import Delegation
+from resumable_glance.catalog.orphans import ImageOrphaned, OrphanedImage, OrphanedImages
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
+from resumable_glance.images.inspection import AUTO
+from resumable_glance.model.upload import Format, Image, ImageRequest
+
+BARE = "bare"  # Glance's container_format of an image that is nothing but its bytes
+CREATION_TIMEOUT = 3600.0  # seconds: an upload that is not recorded by then never will be
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image that waits for its bytes; `format` is None where its bytes are not inspected."""
+
+    image: Image | None = None
+    request: ImageRequest | None = None
+    format: Format | None = None
+
+
+class ImagePreparation:
+    """Makes images. `inspects`: whether bytes are inspected; `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        images: ImageService,
+        orphans: OrphanedImages,
+        delegation: Delegation,
+        inspects: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._images = images
+        self._orphans = orphans
+        self._delegation = delegation
+        self._inspects = inspects
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def prepared(
+        self, request: ImageRequest | None, size: int | None, actor: Actor
+    ) -> AsyncIterator[PreparedImage]:
+        """Give the image of a request (None: a part has none); after an exception, or a crash, it is removed.
+
+        Raises:
+            Refused: as ImageService.prepare, and IMAGE_SERVICE_UNAVAILABLE where it took so long that the image may
+                have been removed already.
+        """
+        if request is None:
+            yield PreparedImage()
+            return
+        plain = self._without_auto(request)
+        async with self._image(plain, size, actor) as image:
+            yield PreparedImage(image, plain, await self._format(request, image, actor))
+
+    @contextlib.asynccontextmanager
+    async def _image(self, request: ImageRequest, size: int | None, actor: Actor) -> AsyncIterator[Image]:
+        if request.image_id is not None:
+            yield await self._images.prepare(request, size, actor)
+            return
+        image_id, now = str(uuid.uuid4()), self._clock()
+        expected = OrphanedImage(Image(image_id), actor.owner, self._delegation.encrypt(actor.token))
+        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
+        try:
+            properties = {**request.properties, "id": image_id}
+            yield await self._images.prepare(dataclasses.replace(request, properties=properties), size, actor)
+        except BaseException as problem:
+            with contextlib.suppress(DeliveryFailed, OSError):  # else the cleaner does it
+                await self._images.delete(expected.image, actor)
+                await self._orphans.remove(image_id)
+            if isinstance(problem, ImageOrphaned):
+                sentence = "Making the image took too long. Create the upload again."
+                raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from problem
+            raise
+
+    def _without_auto(self, request: ImageRequest) -> ImageRequest:
+        """The request as image services know it: a disk format that is to be found out is left out."""
+        if request.properties.get("disk_format") != AUTO:
+            return request
+        if not self._inspects or request.properties.get("container_format") != BARE:
+            raise Refused(
+                Reason.IMAGE_REFUSED,
+                f"Name the disk_format: {AUTO} works only with the container_format {BARE}."
+                if self._inspects
+                else "Name the disk_format: this service does not inspect images.",
+            )
+        properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
+        return dataclasses.replace(request, properties=properties)
+
+    async def _format(self, request: ImageRequest, image: Image, actor: Actor) -> Format | None:
+        if not self._inspects:
+            return None
+        described = request.properties
+        if image.adopted:
+            try:
+                described = await self._images.properties(image, actor) or {}
+            except DeliveryFailed as failed:
+                raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
+        declared = described.get("disk_format")
+        if described.get("container_format") != BARE or not isinstance(declared, str):
+            return None
+        return Format(None if declared == AUTO else declared)
