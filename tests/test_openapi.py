@@ -17,7 +17,7 @@ import requests
 import schemathesis
 from schemathesis.specs.openapi import checks
 
-from resumable_glance.auth.signer import verify
+from resumable_glance.client.receipts import verify
 from resumable_glance.cors import EXPOSED
 from resumable_glance.dialects import native, problems
 from resumable_glance.errors import Reason

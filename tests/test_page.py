@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from resumable_glance.auth.signer import verify
+from resumable_glance.client.receipts import verify
 from resumable_glance.page import FILES
 from tests.browser import Browser
 from tests.chaos import BadLink

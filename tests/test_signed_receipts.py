@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from resumable_glance.auth.signer import Signer, verify
+from resumable_glance.auth.signer import Signer
 from resumable_glance.auth.vault import Vault
+from resumable_glance.client.receipts import verify
 from resumable_glance.protocol.receipts import statement
 from tests.service import Service
 from tests.test_receipts import ACTIVE

@@ -1,4 +1,4 @@
-"""Could the service run here? One line a part, and a next step where it could not."""
+"""The parts of `check` without --url: what the service needs before it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from oslo_config import cfg
 
 from resumable_glance import app, config
 from resumable_glance.auth.vault import Vault
-from resumable_glance.cli.verdicts import Failed, say, tried
+from resumable_glance.cli import endpoint_check
+from resumable_glance.cli.report import CheckFailed, print_line, run_part
 from resumable_glance.config import Settings
 from resumable_glance.errors import CannotStart
 from resumable_glance.options import GiB
@@ -25,39 +26,41 @@ _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fu
 
 
 def run(files: list[str] | None) -> int:
-    """Print what each part says; 0 if all of them are well."""
-    if (read := _read(files)) is None:
+    """Print a line for each part. Return 0 if all of them are ok, 1 if not."""
+    if (loaded := _load(files)) is None:
         return 1
-    settings, conf = read
+    settings, conf = loaded
     parts: list[tuple[str, Callable[[Settings, cfg.ConfigOpts], str]]] = [
         ("scratch", _scratch), ("catalog", _catalog), ("credentials", _credentials),
         ("keystone", _keystone), ("images", _images),
     ]  # fmt: skip
-    return max([tried(name, functools.partial(part, settings, conf)) for name, part in parts])
+    return max([run_part(name, functools.partial(part, settings, conf)) for name, part in parts])
 
 
-def public(files: list[str] | None, url: str, origins: list[str], authorities: str | None) -> int:
-    """The same of the public address: `url`, or the configured one with the configured origins."""
-    from resumable_glance.cli import public
-
+def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file: str | None) -> int:
+    """Check the service at `url`; without one, at the configured address and with the configured origins."""
     if not url:
-        if (read := _read(files)) is None:
+        if (loaded := _load(files)) is None:
             return 1
-        settings, _ = read
+        settings, _ = loaded
         if settings.public_endpoint is None:
-            say("address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://...")
+            print_line(
+                "address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://..."
+            )
             return 1
         url, origins = settings.public_endpoint, origins or list(settings.allowed_origins)
-    return public.run(url, origins, authorities)
+    return endpoint_check.run(url, origins, ca_file)
 
 
-def _read(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
+def _load(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
     try:
         settings, conf = config.load(files)
     except config.BadConfiguration as problem:
-        say("configuration", "FAIL", str(problem), "Correct the option; docs/configuration tells what each one takes.")
+        print_line(
+            "configuration", "FAIL", str(problem), "Correct the option; docs/configuration.md describes all of them."
+        )
         return None
-    say("configuration", "ok", ", ".join(conf.config_file or []) or "no file: defaults only")
+    print_line("configuration", "ok", ", ".join(conf.config_file or []) or "no file, defaults only")
     return settings, conf
 
 
@@ -69,22 +72,24 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
     except InUse:
         note = ", in use by a running service"
     except OSError as problem:
-        raise Failed(problem, f"Make {directory} and give it to the user that the service runs as.") from problem
+        raise CheckFailed(problem, f"Create {directory}, owned by the user that runs the service.") from problem
     kind = _file_system(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
-        raise Failed(f"{directory} is on {kind}", "Use a local disk: what fsync promises is not kept over a network.")
+        raise CheckFailed(
+            f"{directory} is on {kind}", "Use a local disk: network file systems do not keep the guarantees of fsync."
+        )
     status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
     if free <= settings.headroom:
-        raise Failed(
-            f"{free / GiB:.1f} GiB are free in {directory}, headroom is {settings.headroom / GiB:.1f}",
-            "Free space or lower [scratch] headroom: every creation would be refused with 507.",
+        raise CheckFailed(
+            f"{directory} has {free / GiB:.1f} GiB free, and headroom is {settings.headroom / GiB:.1f} GiB",
+            "Free space, or lower [scratch] headroom: otherwise every creation is refused with 507.",
         )
     return f"{directory} on {kind}: {(free - settings.headroom) / GiB:.1f} GiB for uploads{note}"
 
 
 def _file_system(directory: Path) -> str:
-    """The type of the file system that a directory is on, as /proc/self/mounts calls it."""
+    """Return the type of the file system of a directory, as in /proc/self/mounts."""
     resolved = directory.resolve()
     found, kind = Path(), "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():
@@ -95,33 +100,27 @@ def _file_system(directory: Path) -> str:
 
 
 def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
-    try:
-        address = sa.make_url(settings.database)
-    except sa.exc.ArgumentError as problem:
-        raise Failed(
-            problem, "Set [database] connection to an SQLAlchemy URL: sqlite:////path/catalog.sqlite"
-        ) from problem
-    if address.get_backend_name() != "sqlite" or not address.database:
-        return str(address)
-    path = Path(address.database)
+    path = Path(str(sa.make_url(settings.database).database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        tempfile.TemporaryFile(dir=path.parent).close()  # SQLite makes files beside its own
+        tempfile.TemporaryFile(dir=path.parent).close()  # SQLite creates files beside its own
         if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(f"{path} can't be written")
+            raise PermissionError(f"{path} is not writable")
     except OSError as problem:
-        raise Failed(problem, f"Give {path.parent} to the user that the service runs as.") from problem
-    return f"{path}, {'there' if path.exists() else 'to be made at the first start'}"
+        raise CheckFailed(problem, f"Make {path.parent} writable for the user that runs the service.") from problem
+    return f"{path}, {'exists' if path.exists() else 'created at the first start'}"
 
 
 def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
     try:
         Vault(settings.key_file)
     except CannotStart as problem:
-        raise Failed(problem, "Correct or move it; without a key file a new one is made.") from problem
+        raise CheckFailed(problem, "Correct the file, or move it away: a new one is created then.") from problem
     mode = settings.key_file.stat().st_mode & 0o777
     if mode & 0o077:
-        raise Failed(f"{settings.key_file} has mode {mode:o}", f"chmod 600 {settings.key_file}: others can read it.")
+        raise CheckFailed(
+            f"{settings.key_file} has mode {mode:o}: other users can read it", f"chmod 600 {settings.key_file}"
+        )
     return str(settings.key_file)
 
 
@@ -132,16 +131,16 @@ def _keystone(settings: Settings, conf: cfg.ConfigOpts) -> str:
 
     from resumable_glance.auth.keystone import service_session
 
-    hint = "Look at [keystone_authtoken]: auth_url, username, password, project_name and the two domains."
+    hint = "Check [keystone_authtoken]: auth_url, username, password, project_name and both domains."
     try:
         session = service_session(conf)
         access = session.auth.get_access(session)  # type: ignore[union-attr]
     except (exceptions.ClientException, CannotStart) as problem:
-        raise Failed(problem, hint) from problem
+        raise CheckFailed(problem, hint) from problem
     roles = set(access.role_names)
     if not roles & {"service", "admin"}:
-        raise Failed(
-            f"{access.username} has the roles {', '.join(sorted(roles)) or 'none'}, and may not validate tokens",
+        raise CheckFailed(
+            f"{access.username} has the roles {', '.join(sorted(roles)) or 'none'}, which may not validate tokens",
             f"openstack role add --user {access.username} --project {access.project_name} service",
         )
     return f"{conf.keystone_authtoken.auth_url} as {access.username} ({', '.join(sorted(roles))})"
@@ -154,6 +153,6 @@ def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
         _, sink = app.gate_and_sink(settings, conf)
         return asyncio.run(sink.check())
     except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
-        raise Failed(
-            problem, "Is Glance up and in Keystone's catalog? [glance] can name its endpoint_override."
+        raise CheckFailed(
+            problem, "Check that Glance is up and in Keystone's catalog, or set endpoint_override in [glance]."
         ) from problem
