@@ -7,6 +7,7 @@ refused at the start with its option's name.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,12 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         raise BadConfiguration(
             f"bind_host = {settings.bind_host}: with auth_strategy = noauth anyone who reaches the port may do "
             "anything, so that only a loopback address such as 127.0.0.1 is allowed"
+        )
+    if not re.fullmatch(r"sqlite(\+pysqlite)?:///[^?].*", settings.database) or ":memory:" in settings.database:
+        # Without its value, which may contain a password.
+        raise BadConfiguration(
+            "[database] connection: only SQLite in a file works for now, as in sqlite:////var/lib/resumable-glance/"
+            "catalog.sqlite. Each instance needs a catalog of its own."
         )
     if settings.auth_strategy == "noauth" and settings.sink == "glance":
         raise BadConfiguration("sink = glance needs auth_strategy = keystone: images are made as the user")
