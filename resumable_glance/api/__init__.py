@@ -1,0 +1,1 @@
+"""HTTP: what is on the wire changes here."""
