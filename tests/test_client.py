@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import json
 import os
 import threading
 import types
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import requests
@@ -43,7 +44,7 @@ from resumable_glance.client.plan import (
     delay,
     explain,
 )
-from resumable_glance.client.progress import Lines, Phase
+from resumable_glance.client.progress import Lines, Phase, format_size
 from resumable_glance.client.resume_state import ResumeState, StateFile
 from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.errors import Reason
@@ -511,6 +512,11 @@ def test_a_log_gets_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[
     written = capsys.readouterr().err.splitlines()
     assert len(written) == 2
     assert "(100 %)" in written[-1]
+
+
+@pytest.mark.parametrize("vector", json.loads((Path(__file__).parent / "vectors" / "sizes.json").read_text()), ids=str)
+def test_sizes_are_shown_as_the_page_shows_them(vector: dict[str, Any]) -> None:
+    assert format_size(vector["bytes"]) == vector["text"]
 
 
 def grow(scheduler: ChunkScheduler) -> None:
