@@ -241,7 +241,7 @@ def test_whoever_asks_keystone_may_listen_to_everybody() -> None:
     assert settings_of(bind_host="0.0.0.0", sink="directory").sink == "directory"
 
 
-def test_check_refuses_another_database_without_its_password(
+def test_check_refuses_another_database_and_hides_its_password(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.conf"
