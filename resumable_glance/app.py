@@ -15,23 +15,23 @@ from oslo_config import cfg
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from resumable_glance import server
-from resumable_glance.auth import Gate
-from resumable_glance.auth.ticket import TicketGate
+from resumable_glance.api import endpoint
+from resumable_glance.api.health import Health
+from resumable_glance.auth.base import Authenticator
+from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.tickets import TicketAuthenticator
 from resumable_glance.auth.trusts import Trusts
-from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog
-from resumable_glance.clock import SteadyClock
-from resumable_glance.config import Settings
-from resumable_glance.handoff import Handoff
-from resumable_glance.health import Health
-from resumable_glance.scratch.local import LocalScratch
-from resumable_glance.sinks import Sink
-from resumable_glance.uploads import Uploads
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.handoff.worker import HandoffWorker
+from resumable_glance.images.base import ImageService
+from resumable_glance.runtime.clock import SteadyClock
+from resumable_glance.runtime.config import Settings
+from resumable_glance.storage.local import LocalStorage
+from resumable_glance.uploads.service import UploadService
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
-BREAKING_OFF = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
+HANDOFF_STOP_TIMEOUT = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,29 @@ class Service:
     """The application, and what a stop needs to reach."""
 
     asgi: ASGIApp
-    uploads: Uploads
+    uploads: UploadService
 
 
 def build(
-    settings: Settings, conf: cfg.ConfigOpts, gate: Gate | None = None, clock: Callable[[], float] | None = None
+    settings: Settings,
+    conf: cfg.ConfigOpts,
+    gate: Authenticator | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> Service:
     """Open everything. `gate` is another one than the settings name, `clock` gives seconds since the epoch.
 
     Raises OSError, scratch.local.InUse, database.NewerCatalog, vault.BadKeyFile and what keystoneauth1 raises for
     options that are missing: each says in a sentence what is wrong.
     """
-    scratch = LocalScratch(settings.scratch_directory)
-    catalog = Catalog(settings.database)
-    vault = Vault(settings.key_file)
-    usual_gate, sink = gate_and_sink(settings, conf)
+    scratch = LocalStorage(settings.scratch.directory)
+    catalog = Catalog(settings.database.connection)
+    vault = TokenCipher(settings.credentials.key_file)
+    usual_gate, sink = authenticator_and_images(settings, conf)
     clock = clock or SteadyClock()
     trusts = _trusts(settings, conf)
-    handoff = Handoff(catalog, scratch, sink, vault, settings, clock, trusts=trusts)
-    uploads = Uploads(settings, catalog, scratch, sink, vault, handoff, clock, trusts)
-    gate = TicketGate(uploads.tickets, gate or usual_gate)
+    handoff = HandoffWorker(catalog, scratch, sink, vault, settings, clock, trusts=trusts)
+    uploads = UploadService(settings, catalog, scratch, sink, vault, handoff, clock, trusts)
+    gate = TicketAuthenticator(uploads.tickets, gate or usual_gate)
     health = Health(
         {
             "scratch": scratch.check,
@@ -79,45 +82,47 @@ def build(
             await uploads.close()
             for job in jobs:
                 job.cancel()
-            await asyncio.wait(jobs, timeout=BREAKING_OFF)
+            await asyncio.wait(jobs, timeout=HANDOFF_STOP_TIMEOUT)
             catalog.close()
             scratch.close()
 
-    return Service(server.application(settings, gate, uploads, health, lifespan), uploads)
+    return Service(endpoint.application(settings, gate, uploads, health, lifespan), uploads)
 
 
-def gate_and_sink(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Gate, Sink]:
+def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[Authenticator, ImageService]:
     """Whom to let in, and where images go."""
-    if settings.auth_strategy == "noauth":
-        from resumable_glance.auth.anyone import AnyoneGate
-        from resumable_glance.sinks.directory import DirectorySink
+    if settings.service.auth_strategy == "noauth":
+        from resumable_glance.auth.noauth import NoAuthenticator
+        from resumable_glance.images.directory import DirectoryImageService
 
-        return AnyoneGate(), DirectorySink(settings.sink_directory)
-    from resumable_glance.auth.keystone import KeystoneGate, service_session
-    from resumable_glance.policies import Policy
+        return NoAuthenticator(), DirectoryImageService(settings.service.image_directory)
+    from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+    from resumable_glance.auth.policy import Policy
 
     session = service_session(conf)
-    gate = KeystoneGate(session, settings.token_cache_time, rights=Policy(conf).rights)
-    if settings.sink == "directory":
-        from resumable_glance.sinks.directory import DirectorySink
+    gate = KeystoneAuthenticator(session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights)
+    if settings.service.image_service == "directory":
+        from resumable_glance.images.directory import DirectoryImageService
 
-        return gate, DirectorySink(settings.sink_directory)
-    from resumable_glance.sinks.glance import GlanceSink
+        return gate, DirectoryImageService(settings.service.image_directory)
+    from resumable_glance.images.glance.service import GlanceImageService
 
-    return gate, GlanceSink(conf, session, settings.handoff_workers + settings.follow_workers, settings.saving_time)
+    return gate, GlanceImageService(
+        conf, session, settings.handoff.workers + settings.handoff.early_workers, settings.handoff.glance_timeout
+    )
 
 
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
     """Where owners let us act for them, if they shall."""
-    if not settings.trusts or settings.auth_strategy == "noauth":
+    if not settings.trusts.enabled or settings.service.auth_strategy == "noauth":
         return None
     from resumable_glance.auth.keystone import service_session
     from resumable_glance.auth.trusts import KeystoneTrusts
 
-    return KeystoneTrusts(conf, service_session(conf), settings.trust_lifetime)
+    return KeystoneTrusts(conf, service_session(conf), settings.trusts.lifetime)
 
 
-async def _tidy(uploads: Uploads) -> None:
+async def _tidy(uploads: UploadService) -> None:
     while True:
         try:
             await uploads.janitor.tidy()

@@ -56,8 +56,8 @@ class Reason(enum.StrEnum):
     # What the service can do right now
     NO_SPACE = "no-scratch-space"
     SCRATCH_FAILED = "scratch-failed"
-    GATE_UNAVAILABLE = "identity-unavailable"
-    SINK_UNAVAILABLE = "image-service-unavailable"
+    IDENTITY_UNAVAILABLE = "identity-unavailable"
+    IMAGE_SERVICE_UNAVAILABLE = "image-service-unavailable"
     BUSY = "too-busy"
     CLOSING = "shutting-down"
     INTERNAL = "internal-error"

@@ -9,10 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.cloud import Cloud
-from tests.service import Service, beside, development
+from tests.support.cloud import Cloud
+from tests.support.service import Service, beside, development
 
-pytest_plugins = ["tests.cloud.fixtures", "tests.node", "tests.browser"]
+pytest_plugins = ["tests.support.cloud.fixtures", "tests.support.node", "tests.support.browser"]
 
 # A shell that runs us in the background lets us, and whomever we start, ignore Ctrl-C; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,19 +21,16 @@ hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("default")
 
 
-# While one process runs these, which take long and need no cloud or one of their own, another one runs all the others.
-ASIDE = {
-    "test_tus_in_browser", "test_tus_js_client", "test_tus_clients", "test_openapi",
-    "test_ietf_curl", "test_ietf_http", "test_js_browser", "test_js_client", "test_page", "test_examples",
-    "test_horizon", "test_horizon_package",
-}  # fmt: skip
+# Tests of a kind that share a cloud or a browser stay in one process; two kinds run side by side.
+GROUPS = {"openstack": "openstack", "http": "openstack", "browser": "clients", "clients": "clients"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With --dist=loadgroup, a cloud or a service that tests share is started once. Trials share nothing."""
+    """Give each test the group of its kind, for --dist=loadgroup; unit tests and trials share nothing."""
     for item in items:
-        if item.path.stem != "test_reliability":
-            item.add_marker(pytest.mark.xdist_group("aside" if item.path.stem in ASIDE else "main"))
+        kind = item.path.relative_to(Path(__file__).parent).parts[0]
+        if kind in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[kind]))
 
 
 @pytest.fixture

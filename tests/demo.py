@@ -17,10 +17,10 @@ from pathlib import Path
 
 import requests
 
-from tests import images
-from tests.chaos import BadLink
-from tests.cloud import DEMO, Cloud, start
-from tests.service import Service, beside
+from tests.support import images
+from tests.support.chaos import BadLink
+from tests.support.cloud import DEMO, Cloud, start
+from tests.support.service import Service, beside
 
 MIB = 1024 * 1024
 SIZE = 320 * MIB

@@ -16,13 +16,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from resumable_glance.dialects.problems import STATUS
+from resumable_glance.api.protocols.problems import STATUS
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.upload import TRANSITIONS, Event, State
-from tests import openapi
+from resumable_glance.model.states import TRANSITIONS, Event, State
+from tests import ROOT, openapi
 from tests.reliability import page
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTICE = "<!-- Made by `python -m tests.generated`. Change its source, not this file. -->\n"
 NAMESPACES = ("resumable_glance", "oslo.log", "oslo.policy")
@@ -83,12 +82,12 @@ EVENTS: Mapping[Event, str] = {
     Event.POSTPONED: "the attempt did not succeed; there will be another",
     Event.DELIVERED: "the sink has taken all bytes",
     Event.VERIFIED: "the receipt is our proof",
-    Event.REFUTED: "a digest, the receipt, the sink or scratch says that another attempt would not help",
+    Event.FAILED: "a digest, the receipt, the sink or scratch says that another attempt would not help",
     Event.REPLACED: "the image can't be filled any more, and another one was made in its place",
     Event.RETRIED: "its owner asks for another try",
     Event.JOINED: "a part that has all of its bytes is joined with others into one upload",
-    Event.DISCARDED: "its owner cancels it",
-    Event.LAPSED: "no byte came for `upload_expiry` seconds",
+    Event.CANCELLED: "its owner cancels it",
+    Event.EXPIRED: "no byte came for `upload_expiry` seconds",
 }
 # What each problem means, and what the client should do about it.
 PROBLEMS: Mapping[Reason, tuple[str, str]] = {
@@ -216,8 +215,8 @@ PROBLEMS: Mapping[Reason, tuple[str, str]] = {
         "The bytes could not be stored or read. Acknowledged bytes are kept.",
         "Wait for `Retry-After` seconds, ask what is durable, and go on.",
     ),
-    Reason.GATE_UNAVAILABLE: ("Keystone can't be asked right now.", "Wait for `Retry-After` seconds, and repeat."),
-    Reason.SINK_UNAVAILABLE: (
+    Reason.IDENTITY_UNAVAILABLE: ("Keystone can't be asked right now.", "Wait for `Retry-After` seconds, and repeat."),
+    Reason.IMAGE_SERVICE_UNAVAILABLE: (
         "Glance can't be asked to make the image right now.",
         "Wait for `Retry-After` seconds, and repeat.",
     ),

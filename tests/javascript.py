@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from tests import node
+from tests import ROOT
+from tests.support import node
 
-PROJECT = Path(__file__).parent.parent / "js_client"
+PROJECT = ROOT / "js_client"
 PLUGIN = PROJECT / "horizon" / "resumable_glance_dashboard" / "static" / "resumable_glance_dashboard" / "client"
 FORMATTED = ("build.mjs", "src", "test", *(f"../resumable_glance/page/files/{kind}" for kind in ("*.js", "*.css")))
 COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")

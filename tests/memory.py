@@ -14,9 +14,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import images
-from tests.service import Service, development
-from tests.wire import Client, md5
+from tests.support import images
+from tests.support.service import Service, development
+from tests.support.wire import Client, md5
 
 MIB = 1024 * 1024
 CHUNK = 64 * MIB

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from resumable_glance import __version__
-from resumable_glance.dialects import fields, native, problems
+from resumable_glance.api.protocols import native, parsing, problems
 from resumable_glance.errors import Reason
 from tests.openapi_schemas import BYTES, FACTS, NUMBER, TEXT, Json, Meanings, schemas
 
@@ -41,11 +41,11 @@ OF_AN_UPLOAD = {"Upload-Offset": True, "Upload-State": True, "Upload-Length": Fa
 # Which operation refuses what
 _ANY = (Reason.MALFORMED, Reason.HEAD_TOO_LARGE, Reason.OVER_LIMIT, Reason.BUSY, Reason.UNSUPPORTED_ENCODING,
         Reason.UNAUTHENTICATED, Reason.FORBIDDEN,
-        Reason.GATE_UNAVAILABLE, Reason.NO_SPACE, Reason.SCRATCH_FAILED, Reason.INTERNAL)  # fmt: skip
+        Reason.IDENTITY_UNAVAILABLE, Reason.NO_SPACE, Reason.SCRATCH_FAILED, Reason.INTERNAL)  # fmt: skip
 _OF_ONE = (*_ANY, Reason.NOT_FOUND, Reason.UNKNOWN_UPLOAD, Reason.EXPIRED, Reason.TICKET_EXPIRED)
 _CREATE = (*_ANY, Reason.KEY_REUSED, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.BODY_TOO_LONG, Reason.UPLOAD_TOO_LARGE,
            Reason.IMAGE_UNKNOWN,
-           Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.SINK_UNAVAILABLE,
+           Reason.IMAGE_NOT_QUEUED, Reason.IMAGE_REFUSED, Reason.OVER_QUOTA, Reason.IMAGE_SERVICE_UNAVAILABLE,
            Reason.STALLED, Reason.CLOSING)  # fmt: skip
 _APPEND = (*_OF_ONE, Reason.CANCELLED, Reason.SEALED, Reason.LOST, Reason.UNSUPPORTED_MEDIA_TYPE,
            Reason.UNSUPPORTED_DIGEST, Reason.WRONG_TOTAL, Reason.WRONG_DIGEST, Reason.JOINED,
@@ -167,9 +167,9 @@ def _create(reasons: Meanings) -> Json:
     example = {"size": 1, "image": {"name": "first", "disk_format": "raw", "container_format": "bare"}}
     body = {"schema": {"$ref": "#/components/schemas/Create"}, "example": example}
     key = _parameter("header", "Idempotency-Key",
-                     f"A string in quotes, at most {fields.LONGEST_KEY} characters; the same creation with the same "
+                     f"A string in quotes, at most {parsing.LONGEST_KEY} characters; the same creation with the same "
                      "key gives the same upload, until that has ended.",
-                     {"type": "string", "pattern": f'^"[ !#-[\\]-~]{{1,{fields.LONGEST_KEY}}}"$'})  # fmt: skip
+                     {"type": "string", "pattern": f'^"[ !#-[\\]-~]{{1,{parsing.LONGEST_KEY}}}"$'})  # fmt: skip
     answers = {"201": created, **_refusals(_CREATE, reasons)}
     return {
         **_operation("createUpload", "Create an upload", answers, [key]),
@@ -192,9 +192,9 @@ def _append(reasons: Meanings) -> Json:
     parameters = [
         _parameter("header", "Content-Range",
                    "Where the body belongs: bytes FIRST-LAST/TOTAL. LAST is inclusive, TOTAL is the upload's size.",
-                   {"type": "string", "pattern": f"^{fields.CONTENT_RANGE.pattern}$"}, required=True),
+                   {"type": "string", "pattern": f"^{parsing.CONTENT_RANGE.pattern}$"}, required=True),
         _parameter("header", "Content-Digest",
-                   f"Of this body (RFC 9530): {', '.join(fields.RFC9530)}. Example: md5=:XUFAKrxLKna5cZ2REBfFkg==:",
+                   f"Of this body (RFC 9530): {', '.join(parsing.RFC9530)}. Example: md5=:XUFAKrxLKna5cZ2REBfFkg==:",
                    TEXT),
         _parameter("header", "Content-MD5", "The md5 of this body, in base64.",
                    {"type": "string", "pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"}),
@@ -251,7 +251,7 @@ def _receipt(reasons: Meanings) -> Json:
 def _stores(reasons: Meanings) -> Json:
     answers = {
         "200": _answer("Which ones there are.", "Stores", {"Cache-Control": True}),
-        **_refusals((*_ANY, Reason.TICKET_EXPIRED, Reason.SINK_UNAVAILABLE), reasons),
+        **_refusals((*_ANY, Reason.TICKET_EXPIRED, Reason.IMAGE_SERVICE_UNAVAILABLE), reasons),
     }
     return {**_operation("showStores", "The stores and import methods of this cloud", answers), **_OF_OWNERS}
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resumable_glance.dialects import documents, fields, native, problems
+from resumable_glance.api.protocols import native, native_json, parsing, problems
 from resumable_glance.errors import Reason
-from resumable_glance.protocol import receipts
-from resumable_glance.protocol.digests import LENGTHS, OF_IMAGES
-from resumable_glance.protocol.upload import Hitch, State
+from resumable_glance.model import attestation
+from resumable_glance.model.digests import LENGTHS, OF_IMAGES
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason
 
 Json = dict[str, Any]
 Meanings = Mapping[Any, tuple[str, str]]  # of a state or a reason: what it means, and what a client does then
 
 UPLOAD_ID = "^[a-z0-9]{1,16}-[0-9a-f]{32}$"
-BYTES: Json = {"type": "integer", "minimum": 0, "maximum": fields.SAFE_INTEGER}
+BYTES: Json = {"type": "integer", "minimum": 0, "maximum": parsing.SAFE_INTEGER}
 MOMENT: Json = {"type": "string", "format": "date-time", "pattern": "^[0-9-]{10}T[0-9:]{8}Z$"}
 NUMBER: Json = {"type": "integer", "minimum": 0}
 TEXT: Json = {"type": "string"}
@@ -38,7 +39,7 @@ FACTS: Mapping[str, tuple[Json, frozenset[Reason]]] = {
     "retry_after": (
         NUMBER,
         frozenset({Reason.STALLED, Reason.SUPERSEDED, Reason.CLOSING, Reason.NO_SPACE, Reason.OVER_LIMIT, Reason.BUSY,
-                   Reason.SCRATCH_FAILED, Reason.GATE_UNAVAILABLE, Reason.SINK_UNAVAILABLE}),
+                   Reason.SCRATCH_FAILED, Reason.IDENTITY_UNAVAILABLE, Reason.IMAGE_SERVICE_UNAVAILABLE}),
     ),
 }  # fmt: skip
 
@@ -167,13 +168,13 @@ def _explained(schema: Mapping[str, Any], meanings: Mapping[str, str]) -> Json:
 
 def _create() -> Json:
     """The schema that the service checks with, and what it checks besides."""
-    described = _explained(documents.CREATE_SCHEMA, CREATE)
+    described = _explained(native_json.CREATE_SCHEMA, CREATE)
     members = described["properties"]
     image = members["image"] = {**_explained(members["image"], IMAGE), "description": CREATE["image"]}
     further = image["properties"]["properties"]
-    further["propertyNames"] = {"minLength": 1, "not": {"enum": sorted(fields.RESERVED)}}
+    further["propertyNames"] = {"minLength": 1, "not": {"enum": sorted(parsing.RESERVED)}}
     members["digests"]["properties"] = {name: _hexadecimal(name, "0-9a-fA-F") for name in OF_IMAGES}
-    members["size"]["maximum"] = fields.SAFE_INTEGER
+    members["size"]["maximum"] = parsing.SAFE_INTEGER
     return {"description": "An upload that is to be. Other members are refused.", **described}
 
 
@@ -202,7 +203,7 @@ def _receipt() -> Json:
     return _object(
         "That the image is the file. `jws` says the same, signed; its payload is this document without it.",
         {
-            "iss": {"const": receipts.ISSUER},
+            "iss": {"const": attestation.ISSUER},
             "upload_id": _ref("Id"),
             "project_id": _text("Whose it is."),
             "user_id": _text("Who created it."),
@@ -223,7 +224,7 @@ def _receipt() -> Json:
 
 def _capabilities() -> Json:
     of_chunks = {
-        "Content-Digest": _array("Algorithms of RFC 9530.", {"enum": list(fields.RFC9530)}),
+        "Content-Digest": _array("Algorithms of RFC 9530.", {"enum": list(parsing.RFC9530)}),
         "Content-MD5": _array("Always md5.", {"enum": ["md5"]}),
     }
     chunks = {
@@ -313,7 +314,7 @@ _FURTHER: Json = {
             "trouble": _or_null(
                 _object(
                     "Why it waits or has failed.",
-                    {"reason": {"enum": [each.value for each in Hitch]}, "detail": _text("For people.")},
+                    {"reason": {"enum": [each.value for each in FailureReason]}, "detail": _text("For people.")},
                 )
             ),
         },

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from cachetools import TLRUCache
 from oslo_config import cfg
 
-from resumable_glance.auth import OWN, Identity, Right
+from resumable_glance.auth.base import OWN, Identity, Right
 from resumable_glance.errors import CannotStart, Reason, Refused
-from resumable_glance.options import SESSION_TIMEOUT
-from resumable_glance.protocol.upload import Owner
-from resumable_glance.threads import Threads
+from resumable_glance.model.upload import Owner
+from resumable_glance.runtime.options import SESSION_TIMEOUT
+from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -52,7 +52,7 @@ def service_session(conf: cfg.ConfigOpts) -> Session:
     return loading.load_session_from_conf_options(conf, GROUP, auth=auth)
 
 
-class KeystoneGate:
+class KeystoneAuthenticator:
     """`cache_time` in seconds; `clock` gives seconds since the epoch; `rights` tells what somebody may do."""
 
     def __init__(
@@ -127,7 +127,7 @@ class KeystoneGate:
 
 def _unavailable() -> Refused:
     return Refused(
-        Reason.GATE_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.", retry_after=5
+        Reason.IDENTITY_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.", retry_after=5
     )
 
 

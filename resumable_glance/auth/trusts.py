@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from oslo_config import cfg
 
-from resumable_glance.auth import Identity
+from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.threads import Threads
+from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -29,7 +29,7 @@ _SCOPES = ("project_id", "project_name", "project_domain_id", "project_domain_na
 
 
 class Trusts(Protocol):
-    """Each may raise Refused(GATE_UNAVAILABLE): nobody can tell right now."""
+    """Each may raise Refused(IDENTITY_UNAVAILABLE): nobody can tell right now."""
 
     async def make(self, identity: Identity) -> str | None:
         """The id of a new trust of this identity, with the roles of its token; None if it may not make any."""
@@ -121,4 +121,4 @@ class KeystoneTrusts:
 
 def _unavailable(problem: object) -> Refused:
     LOG.error("Keystone can't be asked about a trust: %s", problem)
-    return Refused(Reason.GATE_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.")
+    return Refused(Reason.IDENTITY_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.")

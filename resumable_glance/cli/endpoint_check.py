@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from resumable_glance.api.cors import EXPOSED, METHODS, SENT
 from resumable_glance.cli.report import CheckFailed, print_line, run_part
 from resumable_glance.client.plan import problem_reason
-from resumable_glance.config import is_loopback
-from resumable_glance.cors import EXPOSED, METHODS, SENT
+from resumable_glance.runtime.config import is_loopback
 
 TIMEOUT = 30.0  # seconds for an ordinary response
 PROMPT = 5.0  # seconds for a refusal that must not wait for the body, besides three times the first response's

@@ -12,15 +12,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from resumable_glance import app, config
-from resumable_glance.auth.vault import Vault
+from resumable_glance import app
+from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.cli import endpoint_check
 from resumable_glance.cli.report import CheckFailed, print_line, run_part
-from resumable_glance.config import Settings
+from resumable_glance.client.progress import format_size
 from resumable_glance.errors import CannotStart
-from resumable_glance.options import GiB
-from resumable_glance.scratch.local import InUse, LocalScratch
-from resumable_glance.sinks import DeliveryFailed
+from resumable_glance.images.base import DeliveryFailed
+from resumable_glance.runtime import config
+from resumable_glance.runtime.config import Settings
+from resumable_glance.storage.local import InUse, LocalStorage
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 
@@ -43,12 +44,12 @@ def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file:
         if (loaded := _load(files)) is None:
             return 1
         settings, _ = loaded
-        if settings.public_endpoint is None:
+        if settings.service.public_endpoint is None:
             print_line(
                 "address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://..."
             )
             return 1
-        url, origins = settings.public_endpoint, origins or list(settings.allowed_origins)
+        url, origins = settings.service.public_endpoint, origins or list(settings.cors.allowed_origin)
     return endpoint_check.run(url, origins, ca_file)
 
 
@@ -65,10 +66,10 @@ def _load(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
 
 
 def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
-    directory = settings.scratch_directory
+    directory = settings.scratch.directory
     note = ""
     try:
-        LocalScratch(directory).close()
+        LocalStorage(directory).close()
     except InUse:
         note = ", in use by a running service"
     except OSError as problem:
@@ -79,13 +80,13 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
             f"{directory} is on {kind}", "Use a local disk: network file systems do not keep the guarantees of fsync."
         )
     status = os.statvfs(directory)
-    free = status.f_bavail * status.f_frsize
-    if free <= settings.headroom:
+    free, reserved = status.f_bavail * status.f_frsize, settings.scratch.reserved_space
+    if free <= reserved:
         raise CheckFailed(
-            f"{directory} has {free / GiB:.1f} GiB free, and headroom is {settings.headroom / GiB:.1f} GiB",
-            "Free space, or lower [scratch] headroom: otherwise every creation is refused with 507.",
+            f"{directory} has {format_size(free)} free, and reserved_space is {format_size(reserved)}",
+            "Free space, or lower [scratch] reserved_space: otherwise every creation is refused with 507.",
         )
-    return f"{directory} on {kind}: {(free - settings.headroom) / GiB:.1f} GiB for uploads{note}"
+    return f"{directory} on {kind}: {format_size(free - reserved)} for uploads{note}"
 
 
 def _file_system(directory: Path) -> str:
@@ -100,7 +101,7 @@ def _file_system(directory: Path) -> str:
 
 
 def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
-    path = Path(str(sa.make_url(settings.database).database))
+    path = Path(str(sa.make_url(settings.database.connection).database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         tempfile.TemporaryFile(dir=path.parent).close()  # SQLite creates files beside its own
@@ -112,20 +113,19 @@ def _catalog(settings: Settings, _: cfg.ConfigOpts) -> str:
 
 
 def _credentials(settings: Settings, _: cfg.ConfigOpts) -> str:
+    key_file = settings.credentials.key_file
     try:
-        Vault(settings.key_file)
+        TokenCipher(key_file)
     except CannotStart as problem:
         raise CheckFailed(problem, "Correct the file, or move it away: a new one is created then.") from problem
-    mode = settings.key_file.stat().st_mode & 0o777
+    mode = key_file.stat().st_mode & 0o777
     if mode & 0o077:
-        raise CheckFailed(
-            f"{settings.key_file} has mode {mode:o}: other users can read it", f"chmod 600 {settings.key_file}"
-        )
-    return str(settings.key_file)
+        raise CheckFailed(f"{key_file} has mode {mode:o}: other users can read it", f"chmod 600 {key_file}")
+    return str(key_file)
 
 
 def _keystone(settings: Settings, conf: cfg.ConfigOpts) -> str:
-    if settings.auth_strategy == "noauth":
+    if settings.service.auth_strategy == "noauth":
         return "not used: auth_strategy = noauth"
     from keystoneauth1 import exceptions
 
@@ -150,8 +150,8 @@ def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
     from keystoneauth1 import exceptions
 
     try:
-        _, sink = app.gate_and_sink(settings, conf)
-        return asyncio.run(sink.check())
+        _, images = app.authenticator_and_images(settings, conf)
+        return asyncio.run(images.check())
     except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
         raise CheckFailed(
             problem, "Check that Glance is up and in Keystone's catalog, or set endpoint_override in [glance]."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from resumable_glance.errors import CannotStart
 
 if TYPE_CHECKING:
-    from resumable_glance.config import Settings
+    from resumable_glance.runtime.config import Settings
 
 _DESCRIPTION = """\
 Run the service.
@@ -82,8 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         from resumable_glance.api.http11 import uvicorn_check
 
         uvicorn_check.check()  # before the import of anything that extends uvicorn
-        from resumable_glance import app, config, logs
-        from resumable_glance.cli.stoppable import StoppableServer
+        from resumable_glance import app
+        from resumable_glance.api.http11.server import StoppableServer
+        from resumable_glance.runtime import config, log
 
     overrides = development(arguments.state_dir) if arguments.dev else {}
     if arguments.listen:
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The development mode ignores files in /etc and variables.
     files = (arguments.config_file or []) if arguments.dev else arguments.config_file
     settings, conf = config.load(files, overrides)
-    logs.setup(conf)
+    log.setup(conf)
     try:
         service = app.build(settings, conf)
     except OSError as problem:
@@ -110,10 +111,10 @@ def development(state: Path) -> dict[str, Any]:
     state = state.absolute()
     return {
         "auth_strategy": "noauth",
-        "sink": "directory",
-        "sink_directory": str(state / "images"),
+        "image_service": "directory",
+        "image_directory": str(state / "images"),
         "scratch.directory": str(state / "scratch"),
-        "scratch.headroom": 0,
+        "scratch.reserved_space": 0,
         "database.connection": f"sqlite:///{state / 'catalog.sqlite'}",
         "credentials.key_file": str(state / "credentials.key"),
     }
@@ -128,13 +129,13 @@ def address(text: str) -> dict[str, Any]:
 
 
 def _welcome(settings: Settings) -> str:
-    url = f"http://{settings.bind_host}:{settings.bind_port}"
+    url = f"http://{settings.service.bind_host}:{settings.service.bind_port}"
     return (
         f"Development mode: no Keystone, no Glance; anyone on this machine may upload.\n"
         f"  page     {url}/\n"
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"
         f"  IETF     {url}/v1/ietf\n"
-        f"  images   {settings.sink_directory}\n"
+        f"  images   {settings.service.image_directory}\n"
         f"  try      resumable-glance upload --service-url {url} --disk-format raw FILE\n"
     )

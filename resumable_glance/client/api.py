@@ -22,8 +22,8 @@ from resumable_glance.client.errors import ClientError
 from resumable_glance.client.image_file import ChunkBody, ImageFile
 from resumable_glance.client.plan import Action, ApiResponse, decide
 from resumable_glance.client.retry import RetryPolicy
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
 
 if TYPE_CHECKING:
     import requests
@@ -47,7 +47,7 @@ class UploadView:
     image_id: str
     durable: tuple[Range, ...]
     delivered: int
-    trouble: str | None
+    last_error: str | None
     hashes: Mapping[str, str] | None
 
     @classmethod
@@ -63,7 +63,7 @@ class UploadView:
                 image_id=document["image"]["id"],
                 durable=tuple(Range(first, last + 1) for first, last in document["ranges"]),
                 delivered=handoff["delivered"],
-                trouble=handoff["trouble"]["detail"] if handoff["trouble"] else None,
+                last_error=handoff["trouble"]["detail"] if handoff["trouble"] else None,
                 hashes=document["hashes"],
             )
         except (KeyError, TypeError, ValueError) as problem:

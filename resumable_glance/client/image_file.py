@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from resumable_glance.client.errors import ClientError
-from resumable_glance.protocol.ranges import Range, merge
+from resumable_glance.model.ranges import Range, merge
 
 PIECE = 1024 * 1024  # bytes per read
 WIRE_PIECE = 64 * 1024  # bytes per write to a socket: each has to be sent within the connection's timeout

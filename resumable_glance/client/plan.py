@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.ranges import Range, merge, missing, segments
+from resumable_glance.model.ranges import Range, merge, missing, segments
 
 MIB = 1024 * 1024
 DEFAULT_CHUNK = 64 * MIB  # bytes; the largest chunk unless the user says otherwise

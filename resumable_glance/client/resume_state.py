@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from resumable_glance.client.errors import ClientError
-from resumable_glance.files import sync_directory
+from resumable_glance.runtime.durable import sync_directory
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from resumable_glance.client.image_file import ImageFile, Paused
 from resumable_glance.client.plan import Action, ApiResponse, ChunkScheduler, decide
 from resumable_glance.client.progress import Progress
 from resumable_glance.client.retry import RetryPolicy
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
 
 GRACE = 5.0  # seconds in which chunks in flight may still arrive after Ctrl-C
 

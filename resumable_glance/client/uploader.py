@@ -21,7 +21,7 @@ from resumable_glance.client.progress import Phase, Progress, Silent
 from resumable_glance.client.resume_state import ResumeState, StateFile, key
 from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.client.sender import Sender
-from resumable_glance.protocol.upload import State
+from resumable_glance.model.states import State
 
 FIRST_POLL, LONGEST_POLL = 0.2, 2.0  # seconds between two polls during the handoff
 _GLANCE_NAMES = {"size": "size", "md5": "checksum", "sha512": "os_hash_value"}
@@ -164,18 +164,18 @@ class Uploader:
                 raise ClientError(f"{self._file.path} changed during the upload. Cancel upload {view.id}.")
             return view
         self._progress.begin(Phase.HANDING_OVER, view.size, view.delivered)
-        pause, trouble = FIRST_POLL, None
+        pause, last_error = FIRST_POLL, None
         while view.state not in {State.ACTIVE, State.FAILED}:
-            if view.trouble is not None and view.trouble != trouble:
-                self._progress.say(f"the handoff to Glance will be retried: {view.trouble}")
-            trouble = view.trouble
+            if view.last_error is not None and view.last_error != last_error:
+                self._progress.say(f"the handoff to Glance will be retried: {view.last_error}")
+            last_error = view.last_error
             self._progress.update(view.delivered)
             time.sleep(pause)
             pause = min(LONGEST_POLL, pause * 1.5)
             view = self._get(view)
         if view.state is State.FAILED:
             raise ClientError(
-                f"The upload has failed: {view.trouble or 'the service does not say why.'} Its bytes are kept. Once "
+                f"The upload has failed: {view.last_error or 'the service does not say why.'} Its bytes are kept. Once "
                 f"the cause is removed, 'resumable-glance uploads retry {view.id}' repeats the handoff; "
                 f"'resumable-glance uploads cancel {view.id}' deletes the bytes, so that a new upload can begin."
             )

@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 import requests
 
 from resumable_glance.client.plan import FIRST_CHUNK, SUCCESSES
-from tests import images
 from tests.bench.contest import Contest, Goal, LeftOut, Measure, in_turn
 from tests.bench.link import RATE, slow_link
 from tests.bench.sender import Piece, Sender, piece, sending
 from tests.bench.servers import MIB
-from tests.cloud import DEMO, Cloud, start
-from tests.cloud.cache import make_once
-from tests.raw import Line, Request
 from tests.reliability.trial import Missing
-from tests.service import Service, beside
-from tests.wire import RAW, Client
+from tests.support import images
+from tests.support.cloud import DEMO, Cloud, start
+from tests.support.cloud.cache import make_once
+from tests.support.raw import Line, Request
+from tests.support.service import Service, beside
+from tests.support.wire import RAW, Client
 
 ROUNDS, ROUNDS_OF_LARGE = 3, 2
 CHUNK = 64 * MIB  # bytes; the first ones are smaller, as our client has it: Glance is given the first byte earlier

@@ -58,7 +58,7 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class InspectionState:
     """What came out in one setting, beside the goal."""
 
     setting: str
@@ -107,7 +107,7 @@ def figures_of(record: Sequence[dict[str, Any]]) -> list[Figure]:
     return [Figure(each["setting"], each["who"], each["unit"], tuple(each["values"])) for each in record]
 
 
-def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[Verdict]:
+def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[InspectionState]:
     """How a goal stands in each setting in which it was measured."""
     told: dict[str, dict[str, Figure]] = {}
     for each in figures:
@@ -119,7 +119,9 @@ def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[Verdict]:
         if goal.ours not in by_who or (goal.others and not others):
             continue
         value = _value(goal, by_who[goal.ours].values, others)
-        found.append(Verdict(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit))
+        found.append(
+            InspectionState(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit)
+        )
     return found
 
 

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from resumable_glance import database, schema
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.upload import Extent
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
 from tests.bench.servers import MIB, RECEIVING_ONLY
-from tests.raw import Answer, Line, Request
+from tests.reliability.speakers import NATIVE, Chunk
 from tests.reliability.startup import RECEIVED, SIZE, STARTS, files, leave, started, unfinished
-from tests.service import Service, development
-from tests.speakers import NATIVE, Chunk
+from tests.support.raw import Answer, Line, Request
+from tests.support.service import Service, development
 
 KIB, GIB = 1024, 1024 * MIB
 ROUNDS = 5  # of which each is the median of so many requests:

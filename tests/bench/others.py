@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import node
-from tests.cloud.cache import CACHE, make_once
 from tests.reliability.trial import Missing
+from tests.support import node
+from tests.support.cloud.cache import CACHE, make_once
 
 TUSD = "2.9.1"
 RUSTUS = "0.5.10"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import ROOT
 from tests.bench.contest import Contest, Figure, Goal, Outcome, figures_of, ratio, verdicts
-from tests.bench.machine import ROOT
 
 DOCS = ROOT / "docs"
 NAME = "performance"

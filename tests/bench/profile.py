@@ -14,8 +14,8 @@ from tests.bench import sampled
 from tests.bench.contest import Contest, LeftOut, Measure
 from tests.bench.sender import sending
 from tests.bench.servers import MIB, RECEIVING_ONLY, Native, Work, content
-from tests.service import Service, development
-from tests.wire import Client
+from tests.support.service import Service, development
+from tests.support.wire import Client
 
 TIMES = 4  # uploads of 1 GiB each, of which the shares are told together
 LEAST = 0.5  # per cent; what has less is told together

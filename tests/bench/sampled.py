@@ -26,8 +26,8 @@ from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-from resumable_glance import cli, receiving
-from resumable_glance.cli import stoppable
+from resumable_glance import cli
+from resumable_glance.api.http11 import body, server
 
 INTERVAL = 0.004  # seconds between two looks
 WRITTEN = 0.2  # seconds between two writings of the file
@@ -126,8 +126,8 @@ class Steps(Coroutine[Any, Any, Any]):
 
 def install() -> None:
     """Book from now on."""
-    submit, startup = ThreadPoolExecutor.submit, stoppable.StoppableServer.startup
-    updated = receiving.Body.buffer_updated
+    submit, startup = ThreadPoolExecutor.submit, server.StoppableServer.startup
+    updated = body.Body.buffer_updated
 
     def submitting(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         what = f"in {component(code_of(job)) or REST}"
@@ -142,20 +142,20 @@ def install() -> None:
 
         return submit(pool, booked)
 
-    async def starting(server: stoppable.StoppableServer, sockets: Any = None) -> None:
+    async def starting(server: server.StoppableServer, sockets: Any = None) -> None:
         loop = asyncio.get_running_loop()
         loop.set_task_factory(lambda loop, inner, **named: asyncio.Task(Steps(inner), loop=loop, **named))
         await startup(server, sockets)
 
-    def updating(body: receiving.Body, nbytes: int) -> None:
+    def updating(body: body.Body, nbytes: int) -> None:
         thread = threading.get_native_id()
         BOOKS.book(thread, f"in {LOOP}")
         updated(body, nbytes)
         BOOKS.book(thread, f"in {RECEIVING}")
 
     ThreadPoolExecutor.submit = submitting  # type: ignore[method-assign, assignment]
-    stoppable.StoppableServer.startup = starting  # type: ignore[method-assign, assignment]
-    receiving.Body.buffer_updated = updating  # type: ignore[method-assign, assignment]
+    server.StoppableServer.startup = starting  # type: ignore[method-assign, assignment]
+    body.Body.buffer_updated = updating  # type: ignore[method-assign, assignment]
 
 
 def code_of(job: Any) -> CodeType | None:

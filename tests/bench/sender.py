@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tests.raw import Line
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+from tests.support.raw import Line
 
 
 @dataclass(frozen=True, slots=True)

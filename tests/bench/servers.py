@@ -23,17 +23,17 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests import images, process
 from tests.bench.others import OTHERS, Command
 from tests.bench.sender import Piece, piece
-from tests.service import UNLIMITED, Service, development
-from tests.wire import Client
+from tests.support import images, process
+from tests.support.service import UNLIMITED, Service, development
+from tests.support.wire import Client
 
 MIB = 1024 * 1024
 CONTENT = 64 * MIB  # bytes of the file that all chunks are taken from
 RECEIVING_ONLY = {
     **UNLIMITED,
-    "handoff": {"follow_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
+    "handoff": {"early_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
 }
 NATIVE, TUS, BARE = "ours", "ours, tus", "bare loop"
 TUS_RESUMABLE = {"Tus-Resumable": "1.0.0"}

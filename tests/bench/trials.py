@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import images
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
 from tests.memory import Watch, upload
 from tests.reliability import cuts, slow, takeovers
-from tests.service import development
-from tests.wire import Client
+from tests.support import images
+from tests.support.service import development
+from tests.support.wire import Client
 
 KIB, MIB = 1024, 1024 * 1024
 SEED = 9  # with 8, random bytes happen to look like a broken partition table, which is refused

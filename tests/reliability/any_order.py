@@ -1,8 +1,8 @@
-"""Anything that can happen to uploads, in any order, against a model: tests/state_machine.py as a trial."""
+"""Anything that can happen to uploads, in any order, against a model: tests/reliability/state_machine.py as a trial."""
 
 from __future__ import annotations
 
-from tests import state_machine
+from tests.reliability import state_machine
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
 
@@ -27,21 +27,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "whoever asks has every upload",
-            "access.py",
+            "uploads/authorization.py",
             "stranger = upload is not None and upload.owner != identity.owner and beyond not in identity.may",
             "stranger = False",
             count=1_000,
         ),
         Sabotage(
             "a newer request writes before an older one of the same range has ended",
-            "leases.py",
+            "uploads/write_locks.py",
             "            await _ended(rivals, Reason.SUPERSEDED)\n",
             "",
             count=4_000,
         ),
         Sabotage(
             "of a chunk with a digest is kept what came before an interruption",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if refusal.reason in _INTERRUPTIONS:",
             count=2_000,

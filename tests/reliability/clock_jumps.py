@@ -1,6 +1,6 @@
 """The clock on the wall is set by hours and years, forward and back, and nothing expires early or late for it.
 
-The service runs with a clock that we set, and let time pass on (tests/launcher.py). Some clients send without a break,
+The service runs with a clock that we set, and let time pass on (tests/support/launcher.py). Some clients send without a break,
 so that they meet each jump in the middle of whatever they do; others continue their uploads now and then, or not any
 more. What is told of an upload follows from the time for which the service has run since its last byte.
 """
@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import images
-from tests.crowd import Crowd
-from tests.launcher import Panel, panel_of, token
+from tests.reliability.crowd import Crowd
+from tests.reliability.sender import Sender
+from tests.reliability.speakers import NATIVE, SPEAKERS, TUS
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.sender import Sender
-from tests.service import UNLIMITED, Service, development
-from tests.speakers import NATIVE, SPEAKERS, TUS
+from tests.support import images
+from tests.support.launcher import Panel, panel_of, token
+from tests.support.service import UNLIMITED, Service, development
 
 EXPIRY = 10_000  # seconds
 MARGIN = 600  # seconds: more than passes here by itself
@@ -129,7 +129,7 @@ def run(count: int, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as directory:
         # Records of what has ended are no uploads any more. Those go by the clock, if it is set while nothing runs.
         service = development(Path(directory), UNLIMITED, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
-        service.module = "tests.launcher"
+        service.module = "tests.support.launcher"
         with service:
             clocks = Clocks(service, random.Random(seed))
             with Crowd(service, seed, SPEAKERS, 100_000, token("crowd")) as crowd:
@@ -158,25 +158,29 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "a clock that was set is not followed", "janitor.py", "        await self._follow_clock()\n", "", count=4
+            "a clock that was set is not followed",
+            "uploads/cleanup.py",
+            "        await self._follow_clock()\n",
+            "",
+            count=4,
         ),
         Sabotage(
             "the time for which the service did not run counts",
-            "janitor.py",
-            "        await self._backlog.resume(self._settings.instance, self._clock())\n",
+            "uploads/cleanup.py",
+            "        await self._backlog.resume(self._settings.service.instance, self._clock())\n",
             "",
             count=8,
         ),
         Sabotage(
             "uploads live by the clock on the wall",
-            "clock.py",
+            "runtime/clock.py",
             "        return self._begin + self._steady()",
             "        return self._wall()",
             count=8,
         ),
         Sabotage(
             "expiries do not move along with the clock",
-            "backlog.py",
+            "catalog/backlog.py",
             'uploads: ("created_at", "updated_at", "expires_at"),',
             'uploads: ("created_at", "updated_at"),',
             count=4,

@@ -12,9 +12,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resumable_glance.protocol.digests import Digest, hasher
-from resumable_glance.protocol.ranges import Range, missing
-from resumable_glance.protocol.upload import ENDED, State
+from resumable_glance.model.digests import Digest, hasher
+from resumable_glance.model.ranges import Range, missing
+from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.aftermath import Aftermath, Choice
 from tests.reliability.disk_sabotages import CRASH_STATES

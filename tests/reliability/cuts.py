@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import images
-from tests.raw import Line
+from tests.reliability.sender import Sender
+from tests.reliability.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.sender import Sender
-from tests.service import UNLIMITED, Service, development
-from tests.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
+from tests.support import images
+from tests.support.raw import Line
+from tests.support.service import UNLIMITED, Service, development
 
 KIB, MIB = 1024, 1024 * 1024
 COMMIT_SIZE = MIB  # the smallest one that can be configured
@@ -149,21 +149,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "what came before an interruption is not kept",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if False:",
             count=100,
         ),
         Sabotage(
             "a chunk that was cut is written down as if all of it had come",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "Extent(Range(self._begun, self._position), *digests)",
             "Extent(Range(self._begun, min(self._position + 1, self._place.stop)), *digests)",
             count=100,
         ),
         Sabotage(
             "the offset does not stop at a gap",
-            "records.py",
+            "catalog/records.py",
             "            if start != offset:",
             "            if start < offset:",
             count=100,

@@ -19,9 +19,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import process
-from tests.images import apt_get
 from tests.reliability.trial import FAILED, Missing
+from tests.support import process
+from tests.support.images import apt_get
 
 SIZE = 320 * 1024 * 1024  # bytes: the least that mkfs.xfs takes
 APART = "RESUMABLE_GLANCE_MOUNTS_APART"

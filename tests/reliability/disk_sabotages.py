@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.reliability.trial import Sabotage
 
-LOCAL = "scratch/local.py"
+LOCAL = "storage/local.py"
 
 
 def left_out(what: str, file: str, line: str, count: int, after: str = "") -> Sabotage:
@@ -35,13 +35,13 @@ CRASH_STATES = (
         "    sync_directory(path.parent)  # in any case", "    # in any case", 30_000,
     ),
     instead(
-        "the names of new directories are not flushed", "files.py",
+        "the names of new directories are not flushed", "runtime/durable.py",
         "        sync_directory(directory.parent)", "        pass", 10_000,
     ),
-    instead("a directory is opened, but not flushed", "files.py", "os.fsync(descriptor)", "pass", 10_000),
+    instead("a directory is opened, but not flushed", "runtime/durable.py", "os.fsync(descriptor)", "pass", 10_000),
     instead("data is not flushed", LOCAL, "await _to_its_end(_fdatasync(self._descriptor))", "pass", 10_000),
     swapped(
-        "the catalog names bytes before they are flushed", "chunks.py",
+        "the catalog names bytes before they are flushed", "uploads/chunk_writer.py",
         "            await self._file.sync()", "            await self._commit_extents(extents)", 10_000,
     ),
     instead(
@@ -49,11 +49,11 @@ CRASH_STATES = (
         "    stop = position + length\n    while", "    stop = position + length\n    while False and", 10_000,
     ),
     swapped(
-        "the catalog names zeros before they are flushed", "zeros.py",
+        "the catalog names zeros before they are flushed", "uploads/zeros.py",
         "        await file.sync()", "        await commit([Extent(each, ZEROS) for each in new])", 10_000,
     ),
     instead(
-        "an upload is recorded before it has a file", "creation.py",
+        "an upload is recorded before it has a file", "uploads/create.py",
         "            await self._scratch.create(upload.id",
         "            await self._catalog.add(upload, credential)\n"
         "            await self._scratch.create(upload.id, upload.size or 0)\n"
@@ -61,56 +61,56 @@ CRASH_STATES = (
         "            await self._scratch.create(upload.id", 10_000,
     ),
     left_out(
-        "an image that is about to be made is not written down", "creation.py",
+        "an image that is about to be made is not written down", "uploads/create.py",
         "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)", 100_000,
     ),
     instead(
-        "scratch is freed before the verdict", "handoff.py",
+        "scratch is freed before the verdict", "handoff/worker.py",
         "            upload = await self._steps.take(",
         "            for each in upload.files:\n"
         "                await self._scratch.remove(each)\n"
         "            upload = await self._steps.take(", 10_000,
     ),
     instead(
-        "scratch is never freed after a handoff", "handoff.py",
+        "scratch is never freed after a handoff", "handoff/worker.py",
         "for each in upload.files:", "for each in upload.files[:0]:", 10_000,
     ),
     instead(
-        "the digest that was declared of the whole is not compared", "steps.py",
-        "if broken := source.broken_promises():", "if broken := source.broken_promises()[:0]:", 30_000,
+        "the digest that was declared of the whole is not compared", "handoff/steps.py",
+        "if broken := source.mismatches():", "if broken := source.mismatches()[:0]:", 30_000,
     ),
     instead(
-        "a cancelled upload loses its bytes before the catalog says so", "uploads.py",
-        "            await self._catalog.end(upload_id, Event.DISCARDED",
+        "a cancelled upload loses its bytes before the catalog says so", "uploads/service.py",
+        "            await self._catalog.end(upload_id, Event.CANCELLED",
         "            await self.janitor.clear(upload)\n"
-        "            await self._catalog.end(upload_id, Event.DISCARDED", 30_000,
+        "            await self._catalog.end(upload_id, Event.CANCELLED", 30_000,
     ),
     instead(
-        "an expired upload loses its bytes before the catalog says so", "janitor.py",
+        "an expired upload loses its bytes before the catalog says so", "uploads/cleanup.py",
         "            if not self._busy(upload.id) and",
         "            await self._scratch.remove(upload.id)\n            if not self._busy(upload.id) and", 60_000,
     ),
-    instead("a start removes all scratch", "janitor.py", "if name not in holding:", "if name:", 20_000),
-    instead("a start leaves what nobody needs", "janitor.py", "if name not in holding:", "if not name:", 60_000),
+    instead("a start removes all scratch", "uploads/cleanup.py", "if name not in holding:", "if name:", 20_000),
+    instead("a start leaves what nobody needs", "uploads/cleanup.py", "if name not in holding:", "if not name:", 60_000),
     instead(
         "a thread is not waited for when its request is cancelled", LOCAL,
         "while not task.done():", "while False:", 30_000,
     ),
     instead(
-        "a write is not waited for once the hash beside it was cancelled", "chunks.py",
+        "a write is not waited for once the hash beside it was cancelled", "uploads/chunk_writer.py",
         "            await take(data)\n        finally:\n            await hashing\n",
         "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 250_000,
     ),
     left_out(
-        "the digest of a chunk is not compared", "chunks.py",
+        "the digest of a chunk is not compared", "uploads/chunk_writer.py",
         "        check_digests(self._tally, self._chunk.declared)", 30_000,
     ),
     instead(
-        "a chunk with a digest is recorded before all of it came", "chunks.py",
+        "a chunk with a digest is recorded before all of it came", "uploads/chunk_writer.py",
         "return not self._chunk.declared and not any(", "return not any(", 30_000,
     ),
     instead(
-        "what came of a chunk with a digest is kept when it breaks off", "chunks.py",
+        "what came of a chunk with a digest is kept when it breaks off", "uploads/chunk_writer.py",
         "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 100_000,
     ),
 )  # fmt: skip
@@ -127,11 +127,11 @@ IO_FAULTS = (
         "    os.fdatasync(descriptor)\n", 40,
     ),
     instead(
-        "a refusal is not made of what scratch says", "uploads.py",
+        "a refusal is not made of what scratch says", "uploads/service.py",
         "        except (OSError, EOFError) as problem:  # of", "        except EOFError as problem:  # of", 20,
     ),
     instead(
-        "a start takes directories for durable that are there", "files.py",
+        "a start takes directories for durable that are there", "runtime/durable.py",
         "isdir(directory)\n", "isdir(directory)\n    if there:\n        return\n", 60,
     ),
     instead("a flush that failed is taken for a success", LOCAL,
@@ -139,22 +139,22 @@ IO_FAULTS = (
         "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n", 40,
     ),
     instead(
-        "a catalog that fails is not told as a disk that does", "transactions.py",
+        "a catalog that fails is not told as a disk that does", "catalog/transactions.py",
         "return problem if number is None else", "return problem if number else", 20,
     ),
 )  # fmt: skip
 FLIPS = (
     instead(
-        "an extent's digest is not compared", "source.py",
+        "an extent's digest is not compared", "handoff/reader.py",
         "if self._hasher.digest() != extent.check.value:", "if self._hasher.digest() == b\"\":", 40,
     ),
     instead(
-        "what is durable is not compared with what comes again", "chunks.py",
+        "what is durable is not compared with what comes again", "uploads/chunk_writer.py",
         "if await self._file.read(self._position, len(data)) != data:",
         "if len(await self._file.read(self._position, len(data))) != len(data):", 60,
     ),
     instead(
-        "a difference is forgotten where a digest was declared", "chunks.py",
+        "a difference is forgotten where a digest was declared", "uploads/chunk_writer.py",
         "        if self._differs:\n", "        if not self._chunk:\n", 100,
     ),
 )  # fmt: skip

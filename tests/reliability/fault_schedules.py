@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests import images
-from tests.bad_glance import BadGlance, Fault
-from tests.cloud import DEMO, Cloud, start
+from tests.fakes.bad_glance import BadGlance, Fault
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.service import Service, beside
-from tests.wire import RAW, Client
+from tests.support import images
+from tests.support.cloud import DEMO, Cloud, start
+from tests.support.service import Service, beside
+from tests.support.wire import RAW, Client
 
 AT_ONCE = 8
 PATIENCE = 150  # seconds for one batch, on a machine that has much else to do
@@ -103,7 +103,7 @@ class _BadDays:
         with self.service.configuration.open("a") as file:
             file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
             file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
-            file.write(f"follow_smallest = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
+            file.write(f"early_minimum_size = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
 
     def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
@@ -139,7 +139,7 @@ class _BadDays:
     ) -> None:
         final = {FINAL.get(each.status) for each in faults if each.what in {"answer", "early"}}
         final |= {"image-refused" for each in faults if each.what == "spoil"}
-        final |= {"receipt-differs" for each in faults if each.what == "flip"}
+        final |= {"image-differs" for each in faults if each.what == "flip"}
         while (upload := self._shown(client, url))["state"] != "active":
             assert time.monotonic() < deadline, f"it does not become active: {upload}"
             if upload["state"] == "failed":
@@ -184,7 +184,7 @@ class _BadDays:
 
 
 def _hurried(cloud: Cloud, directory: Path) -> Service:
-    service = beside(cloud, directory, handoff_workers=AT_ONCE)
+    service = beside(cloud, directory, handoff__workers=AT_ONCE)
     service.module = "tests.reliability.hurried"
     return service
 
@@ -200,49 +200,49 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "an image that a killed Glance left saving is waited for",
-            "protocol/delivery.py",
+            "handoff/plan.py",
             "return _instead(upload) if stuck(upload, now) else Step.WAIT",
             "return Step.WAIT",
             count=8,
         ),
         Sabotage(
             "an image whose place in the store is taken is tried again and again",
-            "protocol/delivery.py",
-            "    if not complete and upload.doubts >= SPOILED:\n",
-            "    if not complete and upload.doubts < 0:\n",
+            "handoff/plan.py",
+            "    if not complete and upload.suspicion >= UNUSABLE:\n",
+            "    if not complete and upload.suspicion < 0:\n",
             count=8,
         ),
         Sabotage(
             "the image that was replaced is not written down as a leftover",
-            "catalog.py",
+            "catalog/uploads.py",
             "            records.leave_image(db, upload, old.id, now)\n",
             "",
             count=8,
         ),
         Sabotage(
             "whether the new image was made before is not asked",
-            "replacement.py",
-            "if (await self._sink.receipt(new, actor)).presence is not Presence.GONE:",
+            "handoff/replacement.py",
+            "if (await self._sink.receipt(new, actor)).presence is not Presence.DELETED:",
             "if (await self._sink.receipt(new, actor)).presence is None:",
             count=8,
         ),
         Sabotage(
             "what Glance has is not compared",
-            "steps.py",
+            "handoff/steps.py",
             "        wrong = differences(known(upload.size), upload.proof, receipt)\n",
             "        wrong: list[str] = []\n",
             count=8,
         ),
         Sabotage(
             "a Glance that answers 503 has spoken for good",
-            "sinks/glance.py",
-            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED}",
-            "413: Hitch.OVER_QUOTA, 415: Hitch.IMAGE_REFUSED, 503: Hitch.IMAGE_REFUSED}",
+            "images/glance/service.py",
+            "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED}",
+            "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED, 503: FailureReason.IMAGE_REFUSED}",
             count=8,
         ),
         Sabotage(
             "scratch is not freed",
-            "handoff.py",
+            "handoff/worker.py",
             "        if upload.state is State.ACTIVE:\n",
             "        if upload.state is State.FAILED:\n",
             count=8,

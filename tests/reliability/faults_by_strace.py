@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import process
-from tests.images import apt_get
-from tests.launcher import panel_of
 from tests.reliability.load import Load
 from tests.reliability.quick import QuickService, quick
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
+from tests.support import process
+from tests.support.images import apt_get
+from tests.support.launcher import panel_of
 
 LONGEST_LIFE = 0.4  # seconds
 LONGEST_DELAY = 60  # seconds, of a handoff that failed
@@ -161,14 +161,14 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a flush that failed is taken for a success",
-            "scratch/local.py",
+            "storage/local.py",
             "    os.fdatasync(descriptor)\n",
             "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n",
             count=3,
         ),
         Sabotage(
             "a write that failed is taken for a success",
-            "scratch/local.py",
+            "storage/local.py",
             "        written = os.pwrite(descriptor, rest, position)\n",
             "        try:\n            written = os.pwrite(descriptor, rest, position)\n"
             "        except OSError:\n            return\n",

@@ -14,16 +14,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from resumable_glance.errors import Reason
-from resumable_glance.protocol.commands import Create, Created, Discard, Join
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.upload import WITH_HANDOFF, Hitch, ImageRequest, State, Upload, known
-from tests import images
+from resumable_glance.model.commands import Cancel, Create, Created, Join
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import WITH_HANDOFF, State
+from resumable_glance.model.upload import FailureReason, ImageRequest, Upload, known
 from tests.reliability.crash_states import path_of
 from tests.reliability.disk_sabotages import FLIPS
 from tests.reliability.scripts import Person, Plan
 from tests.reliability.strict_disk import Node, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
 from tests.reliability.world import World, live
+from tests.support import images
 
 WHEN = ("sealed", "proven", "delivering", *("between chunks", "repeated") * 3)
 AGAIN = 10  # flips of one upload after its seal
@@ -32,7 +33,7 @@ ROUND = 100  # flips in one life of the service
 
 @dataclass
 class Flipper:
-    """Uploads one image after the other, and flips something of each; counts when."""
+    """UploadService one image after the other, and flips something of each; counts when."""
 
     world: World
     chance: random.Random
@@ -59,7 +60,7 @@ class Flipper:
             for name, data in files.items():
                 self.world.disk.names.setdefault(path_of(name), Node()).data[:] = data
             await self._hand_over(when, ids, whole)
-        await self._person.perform(Discard(whole))
+        await self._person.perform(Cancel(whole))
         self.world.disk.log.clear()
 
     async def _hand_over(self, when: str, ids: list[str], whole: str) -> None:
@@ -69,7 +70,9 @@ class Flipper:
         shown = self.world.sink.images[known(upload.image).id]
         if self.flipped.total() > before:
             hitch = upload.trouble and upload.trouble.hitch
-            assert (upload.state, hitch) == (State.FAILED, Hitch.SCRATCH_DIFFERS), f"flipped when {when}: {upload}"
+            assert (upload.state, hitch) == (State.FAILED, FailureReason.SCRATCH_DIFFERS), (
+                f"flipped when {when}: {upload}"
+            )
             assert shown.content is None, f"flipped when {when}, and yet an image: {upload}"
         else:  # the last piece had been read already
             assert upload.state is State.ACTIVE, f"nothing was flipped: {upload}"

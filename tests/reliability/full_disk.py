@@ -13,11 +13,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests import images, small_disk
+from tests.reliability.sender import Sender
+from tests.reliability.speakers import SPEAKERS, Speaker
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
-from tests.sender import Sender
-from tests.service import UNLIMITED, Service, development
-from tests.speakers import SPEAKERS, Speaker
+from tests.support import images, small_disk
+from tests.support.service import UNLIMITED, Service, development
 
 KIB, MIB = 1024, 1024 * 1024
 DISK = 16 * MIB
@@ -116,7 +116,7 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a write that finds no space counts as done",
-            "scratch/local.py",
+            "storage/local.py",
             "        written = os.pwrite(descriptor, rest, position)\n",
             "        try:\n"
             "            written = os.pwrite(descriptor, rest, position)\n"
@@ -126,21 +126,21 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a chunk that finds no space is answered as a success",
-            "dialects/problems.py",
+            "api/protocols/problems.py",
             "    Reason.NO_SPACE: 507,",
             "    Reason.NO_SPACE: 204,",
             count=6,
         ),
         Sabotage(
             "a full disk under the catalog is an error of ours",
-            "transactions.py",
+            "catalog/transactions.py",
             "_ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, ",
             "_ERRNO = {",
             count=6,
         ),
         Sabotage(
             "a full disk under scratch is an error of the disk",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "problem.errno in {errno.ENOSPC, errno.EDQUOT}:",
             "problem.errno in {errno.EDQUOT}:",
             count=6,

@@ -1,6 +1,6 @@
 """Whatever a request or an answer looks like, our parsers refuse it or understand it, and do nothing else.
 
-Coverage-guided fuzzing of each parser (tests/parsers.py says of what and what must hold, tests/fuzzing.py how): what
+Coverage-guided fuzzing of each parser (tests/reliability/parsers.py says of what and what must hold, tests/reliability/fuzzing.py how): what
 is understood keeps within limits and can be shown again, what is refused can be told.
 """
 
@@ -15,10 +15,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.parsers import PARSERS
+from tests import ROOT
+from tests.reliability.parsers import PARSERS
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 2  # so that the seven parsers take four times the seconds that each has
 INPUTS = re.compile(r"number_of_executed_units: *(\d+)")
 
@@ -38,7 +38,7 @@ def run(count: int, seed: int) -> Result:
 def fuzzed(name: str, seconds: int, seed: int) -> int | str:
     """How many inputs a parser was given; or what it did with one of them that it should not."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "tests.fuzzing", name, "--seconds", str(seconds), "--seed", str(seed),
+        command = [sys.executable, "-m", "tests.reliability.fuzzing", name, "--seconds", str(seconds), "--seed", str(seed),
                    "--corpus", directory]  # fmt: skip
         ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         said = ended.stdout.decode(errors="replace")
@@ -46,7 +46,7 @@ def fuzzed(name: str, seconds: int, seed: int) -> int | str:
         inputs = INPUTS.search(said)
         if culprits:
             culprit = culprits[0].read_bytes()
-            again = f"python -m tests.fuzzing {name} --again {base64.b64encode(culprit).decode()}"
+            again = f"python -m tests.reliability.fuzzing {name} --again {base64.b64encode(culprit).decode()}"
             return f"{said[-4000:]}\n{name} can't cope with {culprit[:1000]!r}\nwhich is: {again}"
     if ended.returncode or inputs is None:
         raise RuntimeError(said[-5000:])
@@ -64,56 +64,56 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "Numbers are taken as Python takes them, and what is none is not refused",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
             "    if int(text) > SAFE_INTEGER:",
             2,
         ),
         Sabotage(
             "Sizes have no bound but that of their digits",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
             "    if not _INTEGER.fullmatch(text):",
             2,
         ),
         Sabotage(
             "What is no base64 is refused only where it is ASCII",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "        value = base64.b64decode(text)\n    except ValueError:",
             "        value = base64.b64decode(text)\n    except __import__('binascii').Error:",
             3,
         ),
         Sabotage(
             "Two spellings of one digest are taken",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "    if base64.b64encode(value).decode() != text:",
             "    if False:",
             3,
         ),
         Sabotage(
             "Metadata that is not UTF-8 is not refused",
-            "dialects/tus.py",
+            "api/protocols/tus.py",
             "    except UnicodeDecodeError:",
             "    except KeyError:",
             5,
         ),
         Sabotage(
             "JSON may nest until the stack is full",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "    except (UnicodeError, json.JSONDecodeError, RecursionError):",
             "    except (UnicodeError, json.JSONDecodeError):",
             5,
         ),
         Sabotage(
             "A name goes into a header as it is",
-            "dialects/fields.py",
+            "api/protocols/parsing.py",
             "{urllib.parse.quote(name, safe='')}",
             "{name}",
             3,
         ),
         Sabotage(
             "A reason has no status",
-            "dialects/problems.py",
+            "api/protocols/problems.py",
             "    Reason.UNSUPPORTED_VERSION: 412,\n",
             "",
             2,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from resumable_glance import app, cli, janitor
-from resumable_glance.protocol import delivery
+from resumable_glance import app, cli
+from resumable_glance.handoff import plan
+from resumable_glance.uploads import cleanup
 
 if __name__ == "__main__":
-    delivery.FIRST_DELAY, delivery.LONGEST_DELAY = 0.2, 1.0
+    plan.FIRST_DELAY, plan.LONGEST_DELAY = 0.2, 1.0
     app.TIDY_INTERVAL = 0.25  # type: ignore[assignment]
-    janitor.AGAIN = 0.5
+    cleanup.AGAIN = 0.5
     sys.exit(cli.main())

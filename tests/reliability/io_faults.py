@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from resumable_glance.protocol.upload import ENDED, State
+from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.crash_states import Moment, check_end
 from tests.reliability.disk_sabotages import IO_FAULTS
@@ -92,7 +92,7 @@ def failing(fault: Fault, disk: StrictDisk) -> Iterator[None]:
 
 
 async def whole_life(person: Person) -> None:
-    """Uploads of every kind, each with a bit of everything; what is refused is tried once more."""
+    """UploadService of every kind, each with a bit of everything; what is refused is tried once more."""
     image = await person.create("sized", 900)
     if image is not None:
         await person.append(image, 300, 700)

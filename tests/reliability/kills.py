@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests import process
 from tests.reliability.load import AT_ONCE, MOMENT, Load
 from tests.reliability.quick import QuickService, kept_in, quick
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
+from tests.support import process
 
 FRESH = 0.2  # of the kills during a start: with nothing on the disk yet
 
@@ -95,28 +95,28 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a chunk is acknowledged before it is recorded",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "            await self._commit_extents(extents)\n",
             "            asyncio.ensure_future(self._commit_extents(extents))\n",
             count=60,
         ),
         Sabotage(
             "a commit is several transactions",
-            "database.py",
+            "catalog/engine.py",
             'connection.exec_driver_sql("BEGIN IMMEDIATE")',
             "pass",
             count=60,
         ),
         Sabotage(
             "a new upload is answered before it is recorded",
-            "creation.py",
+            "uploads/create.py",
             "            await self._catalog.add(upload, credential, claim)\n",
             "            asyncio.ensure_future(self._catalog.add(upload, credential, claim))\n",
             count=60,
         ),
         Sabotage(
             "scratch is freed before the delivery is recorded",
-            "steps.py",
+            "handoff/steps.py",
             "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
             "                await self._scratch.remove(upload.id)\n"
             "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
@@ -124,28 +124,28 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a start removes the scratch of what is being handed over",
-            "protocol/upload.py",
+            "model/states.py",
             "HOLDING_SCRATCH = WITH_HANDOFF | {State.RECEIVING, State.FAILED}",
             "HOLDING_SCRATCH = frozenset({State.SEALED, State.RECEIVING, State.FAILED})",
             count=40,
         ),
         Sabotage(
             "a handoff that was broken off is not gone on with",
-            "catalog.py",
+            "catalog/uploads.py",
             "uploads.select().where(uploads.c.state.in_(WITH_HANDOFF))",
             "uploads.select().where(uploads.c.state == State.SEALED)",
             count=30,
         ),
         Sabotage(
             "an image is made before it is written down that it is about to be",
-            "creation.py",
+            "uploads/create.py",
             "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)\n",
             "",
             count=30,
         ),
         Sabotage(
             "scratch that nobody needs any more stays",
-            "janitor.py",
+            "uploads/cleanup.py",
             "                await self._scratch.remove(name)\n",
             "                pass\n",
             count=60,

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from resumable_glance.files import sync_directory
-from tests import images, process
-from tests.launcher import panel_of, token
-from tests.raw import Answer, Line, Request
+from resumable_glance.runtime.durable import sync_directory
 from tests.reliability.quick import QuickService
+from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
 from tests.reliability.told import Told
-from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
+from tests.support import images, process
+from tests.support.launcher import panel_of, token
+from tests.support.raw import Answer, Line, Request
 
 AT_ONCE = 4
 SIZES = (64 * 1024, 256 * 1024)  # bytes of an upload
@@ -289,7 +289,7 @@ class Load:
             upload.compare_image(self._images)
 
     def _check_finished(self) -> None:
-        """Scratch of what is active was freed, at the latest by this start. The images go, and have to stay away."""
+        """UploadStorage of what is active was freed, at the latest by this start. The images go, and have to stay away."""
         for client in self.clients:
             for upload in client.finished:
                 assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"

@@ -1,6 +1,6 @@
 """Small mistakes in the code, one at a time: do the tests notice?
 
-Mutants of protocol/, dialects/ and the catalog (tests/mutation.py makes them, in a copy of the tree). Whichever no
+Mutants of protocol/, dialects/ and the catalog (tests/reliability/mutation.py makes them, in a copy of the tree). Whichever no
 test tells from the original has to be explained in survivors.toml, and what is explained there has to survive.
 What mutmut does not touch is not counted: tables and patterns of modules, decorated functions, words for people.
 """
@@ -20,20 +20,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests import ROOT
 from tests.reliability.trial import Missing, Result, Trial, run_as_program
 
-ROOT = Path(__file__).parents[2]
 SCORE = 95.0  # per cent of all mutants, those that are explained too
 NOTICED = frozenset({"killed", "hung"})
 ALL_AGAIN = 100_000  # mutants: with so many, those that are explained are tried, too
 FEW = 100  # so many are taken from one module that is pure, where tests take milliseconds
-PURE = ("protocol/delivery", "protocol/digests", "protocol/ranges", "protocol/upload", "protocol/welcome",
-        "dialects/documents", "dialects/fields", "dialects/ietf", "dialects/images", "dialects/native",
-        "dialects/problems", "dialects/tus")  # fmt: skip
-TESTS_OF_PURE = ("upload_states", "welcome", "delivery", "ranges", "digests", "fields", "native_dialect",
-                 "tus_dialect", "ietf_dialect", "receipts", "offers")  # fmt: skip
-CATALOG = ("catalog", "records", "transactions", "backlog")
-TESTS_OF_CATALOG = ("catalog", "backlog", "janitor", "uploads", "parts", "limits", "claims", "handoff", "tickets")
+PURE = (
+    *(f"model/{each}" for each in ("digests", "ranges", "states", "upload", "preconditions")),
+    *(
+        f"api/protocols/{each}"
+        for each in ("native_json", "parsing", "rufh", "image_metadata", "native", "problems", "tus")
+    ),
+    "handoff/plan",
+)
+TESTS_OF_PURE = ("model", "api/protocols", "handoff/test_plan.py")
+CATALOG = ("catalog/uploads", "catalog/records", "catalog/transactions", "catalog/backlog")
+TESTS_OF_CATALOG = (
+    "catalog", "uploads/test_cleanup.py", "uploads/test_service.py", "uploads/test_join.py", "api/test_limits.py",
+    "uploads/test_idempotency.py", "handoff/test_worker.py", "auth/test_tickets.py",
+)  # fmt: skip
 
 Survivor = tuple[str, tuple[str, ...]]  # a function, and the lines that a mutant of it changes
 
@@ -50,7 +57,7 @@ def run(count: int, seed: int) -> Result:
         with ThreadPoolExecutor() as both:
             pure = both.submit(hunted, PURE, TESTS_OF_PURE, count, seed, known)
             found = hunted(CATALOG, TESTS_OF_CATALOG, count, seed, known) + pure.result()
-        of = f"{len(found):,} mutants of protocol/, dialects/ and the catalog"
+        of = f"{len(found):,} mutants of model/, api/protocols/, handoff/plan.py and the catalog"
     problems = judged(found, explained(), whole=FEW <= count > len(found))
     assert not problems, "\n".join(problems)
     noticed, score = sum(each["outcome"] in NOTICED for each in found), score_of(found)
@@ -61,7 +68,7 @@ def run(count: int, seed: int) -> Result:
 def hunted(
     modules: Sequence[str], tests: Sequence[str], count: int, seed: int, known: Iterable[Survivor]
 ) -> list[dict[str, Any]]:
-    """What became of `count` mutants of these modules at most, each as tests.mutation.Mutant with its outcome.
+    """What became of `count` mutants of these modules at most, each as tests.reliability.mutation.Mutant with its outcome.
 
     Those that are `known` are not tried: their outcome is `known`.
     """
@@ -72,10 +79,10 @@ def hunted(
         shutil.copy(ROOT / "pyproject.toml", copy)
         (copy / "setup.cfg").write_text("[mutmut]\nsource_paths=resumable_glance\n")
         (copy / "known.json").write_text(json.dumps(list(known)))
-        command = [sys.executable, "-m", "tests.mutation", "--known", "known.json", "--count", str(count),
+        command = [sys.executable, "-m", "tests.reliability.mutation", "--known", "known.json", "--count", str(count),
                    "--seed", str(seed), "--result", str(result),
                    "--modules", *(f"resumable_glance/{each}.py" for each in modules),
-                   "--tests", *(f"tests/test_{each}.py" for each in tests)]  # fmt: skip
+                   "--tests", *(f"tests/unit/{each}" for each in tests)]  # fmt: skip
         subprocess.run(command, cwd=copy, check=True)
         found: list[dict[str, Any]] = json.loads(result.read_text(encoding="utf-8"))
     return found

@@ -78,21 +78,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "data is not flushed before it is acknowledged",
-            "scratch/local.py",
+            "storage/local.py",
             "    os.fdatasync(descriptor)\n",
             "    pass\n",
             count=30,
         ),
         Sabotage(
             "the catalog is not flushed at each commit",
-            "database.py",
+            "catalog/engine.py",
             '"synchronous = FULL"',
             '"synchronous = NORMAL"',
             count=6,
         ),
         Sabotage(
             "an image is called active before it is durable",
-            "sinks/directory.py",
+            "images/directory.py",
             """            file.flush()
             os.fsync(file.fileno())
             written""",
@@ -102,7 +102,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a description of an image is not flushed before it gets its name",
-            "sinks/directory.py",
+            "images/directory.py",
             """            json.dump(described, file, indent=1)
             file.flush()
             os.fsync(file.fileno())""",
@@ -111,7 +111,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "the key file is not flushed",
-            "auth/vault.py",
+            "auth/encryption.py",
             "            os.fsync(descriptor)\n",
             "",
             count=4,

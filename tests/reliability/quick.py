@@ -1,6 +1,6 @@
 """Starts that take milliseconds, for trials with hundreds of crashes.
 
-A server process has imported everything that the service of tests/launcher.py needs, and forks one child for each
+A server process has imported everything that the service of tests/support/launcher.py needs, and forks one child for each
 start. It has one thread, one child at a time, and one connection, which says all there is to say:
 
     to it    a configuration file and a log: start; the number of a signal for the child
@@ -26,15 +26,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from tests import process
-from tests.service import START_DEADLINE, Service
+from tests.support import process
+from tests.support.service import START_DEADLINE, Service
 
 INTERVAL = 0.004  # seconds between two looks whether the service answers
 _QUESTION = b"GET /v1/uploads HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 
 
 class QuickService(Service):
-    """A service of tests/launcher.py that starts at once. It may be used again and again; close() ends it for good."""
+    """A service of tests/support/launcher.py that starts at once. It may be used again and again; close() ends it for good."""
 
     def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
         super().__init__(directory, options)
@@ -110,14 +110,14 @@ class QuickService(Service):
 
 
 def quick(directory: Path, state: Path) -> QuickService:
-    """As tests.service.development, but quick, and with all that must not be lost in `state`."""
+    """As tests.support.service.development, but quick, and with all that must not be lost in `state`."""
     return QuickService(directory, kept_in(state))
 
 
 def kept_in(state: Path) -> dict[str, dict[str, object]]:
     """The options of a service without OpenStack that has nothing anywhere else."""
     return {
-        "DEFAULT": {"auth_strategy": "noauth", "sink": "directory", "sink_directory": state / "images"},
+        "DEFAULT": {"auth_strategy": "noauth", "image_service": "directory", "image_directory": state / "images"},
         "scratch": {"directory": state / "scratch"},
         "database": {"connection": f"sqlite:///{state / 'catalog.sqlite'}"},
         "credentials": {"key_file": state / "credentials.key"},
@@ -127,10 +127,10 @@ def kept_in(state: Path) -> dict[str, dict[str, object]]:
 def _import_all() -> None:
     """Whatever a start would import; all but the first are imported where they are used."""
     for each in (
-        "tests.launcher",
+        "tests.support.launcher",
         "alembic.command",
-        "resumable_glance.auth.anyone",
-        "resumable_glance.sinks.directory",
+        "resumable_glance.auth.base.noauth",
+        "resumable_glance.images.directory",
         "sqlalchemy.dialects.sqlite",
         "uvicorn.lifespan.on",
         "uvicorn.loops.uvloop",
@@ -173,7 +173,7 @@ def _run(configuration: str, log: str) -> None:
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        from tests import launcher
+        from tests.support import launcher
 
         status = launcher.main(["serve", "--config-file", configuration])
     except BaseException:

@@ -2,7 +2,7 @@
 
 They do as they are told: Retry-After where there is an answer, and where there is none they ask until there is. In each
 stop a chunk stalls, so that it has somebody to wait for. That a second process on the same scratch refuses to start is
-in tests/test_native_http.py.
+in tests/http/test_native.py.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests import images
-from tests.crowd import Crowd
-from tests.raw import Answer, Line
+from tests.reliability.crowd import Crowd
+from tests.reliability.sender import Sender
+from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.sender import Sender
-from tests.service import UNLIMITED, Service, development
-from tests.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
+from tests.support import images
+from tests.support.raw import Answer, Line
+from tests.support.service import UNLIMITED, Service, development
 
 KIB = 1024
 CLIENTS = (*SPEAKERS, *SPEAKERS)
@@ -100,21 +100,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a stop tells nobody who sends that it ends",
-            "uploads.py",
+            "uploads/service.py",
             "        await self._leases.evict(Reason.CLOSING)\n",
             "",
             count=1,
         ),
         Sabotage(
             "what had come when the service is stopped is not kept",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "    Reason.CLOSING,\n    Reason.BODY_TOO_SHORT,",
             "    Reason.BODY_TOO_SHORT,",
             count=1,
         ),
         Sabotage(
             "who is told to come back is not told when",
-            "leases.py",
+            "uploads/write_locks.py",
             'facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}',
             "facts: dict[str, int] = {}",
             count=1,

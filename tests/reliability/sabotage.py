@@ -11,11 +11,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.cloud import cache
+from tests import ROOT
 from tests.reliability.all import TRIALS
 from tests.reliability.trial import FAILED, UNAVAILABLE, Result, Sabotage, Trial, run_as_program
+from tests.support.cloud import cache
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
 PATIENCE = 300  # seconds: a service without its time-outs may hang for ever
 SABOTAGES = [(trial, each) for trial in TRIALS for each in trial.sabotages]

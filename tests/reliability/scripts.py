@@ -11,24 +11,25 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from resumable_glance import leases
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.protocol.commands import (
+from resumable_glance.model.commands import (
     Append,
     Appended,
+    Cancel,
     Chunk,
     Command,
     Create,
     Created,
-    Discard,
-    Inspect,
-    Inspected,
+    Get,
     Join,
     Outcome,
+    UploadFound,
 )
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range, missing
-from resumable_glance.protocol.upload import WITH_HANDOFF, ImageRequest, State
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range, missing
+from resumable_glance.model.states import WITH_HANDOFF, State
+from resumable_glance.model.upload import ImageRequest
+from resumable_glance.uploads import write_locks
 from tests.reliability.world import LONGEST, ME, World
 
 NOTHING = Range(0, 0)
@@ -62,7 +63,7 @@ class Meant:
     upload_id: str
 
 
-class Body(leases.Body):
+class Body(write_locks.Body):
     """The bytes of a request, in small pieces; `broken` off after them."""
 
     def __init__(self, content: bytes, chance: random.Random, broken: bool = False) -> None:
@@ -190,12 +191,12 @@ class Person:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def ask(self, upload_id: str | None = None) -> Inspected | None:
+    async def ask(self, upload_id: str | None = None) -> UploadFound | None:
         upload_id = upload_id or self.some()
         if upload_id is None:
             return None
-        outcome = await self.perform(Inspect(upload_id, taking_over=self.chance.random() < 0.3))
-        if not isinstance(outcome, Inspected):
+        outcome = await self.perform(Get(upload_id, taking_over=self.chance.random() < 0.3))
+        if not isinstance(outcome, UploadFound):
             return None
         for each in outcome.durable:
             self.tell(upload_id, each)
@@ -237,7 +238,7 @@ class Person:
         if upload_id is None:
             return
         self._mean(upload_id)
-        if await self.perform(Discard(upload_id)):
+        if await self.perform(Cancel(upload_id)):
             self.tell(upload_id, state=State.CANCELLED)
 
     async def expire(self) -> None:

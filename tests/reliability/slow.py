@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests import images
 from tests.memory import Watch
-from tests.raw import Line, Request
+from tests.reliability.sender import Sender
+from tests.reliability.speakers import NATIVE, Chunk, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.sender import Sender
-from tests.service import UNLIMITED, development
-from tests.speakers import NATIVE, Chunk, digest
+from tests.support import images
+from tests.support.raw import Line, Request
+from tests.support.service import UNLIMITED, development
 
 KIB, MIB = 1024, 1024 * 1024
 CROWD = 1_000  # clients for whom the limits are promised
@@ -173,22 +173,22 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "who sends nothing for half a second is given up",
-            "uploads.py",
-            "Patience(settings.idle_timeout, settings.min_rate)",
-            "Patience(0.5, settings.min_rate)",
+            "uploads/service.py",
+            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
+            "Patience(0.5, settings.service.min_rate)",
             count=20,
         ),
         Sabotage(
             "a chunk takes a megabyte of memory while it comes",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "        self._uncommitted = 0  # bytes\n",
             "        self._uncommitted = 0\n        self._spare = bytearray(b'x' * BATCH)\n",
             count=50,
         ),
         Sabotage(
             "a slow body is waited for as if it were a fast one",
-            "uploads.py",
-            "Patience(settings.idle_timeout, settings.min_rate)",
+            "uploads/service.py",
+            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
             "Patience(1.5, 1e6)",
             count=20,
         ),

@@ -13,13 +13,15 @@ import time
 import uuid
 from pathlib import Path
 
-from resumable_glance import database, schema
-from resumable_glance.protocol.digests import Digest
-from resumable_glance.protocol.ranges import Range
-from resumable_glance.protocol.upload import Extent, Image, Owner, State, Upload
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Extent, Image, Owner, Upload
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.service import Service, development
-from tests.wire import Client
+from tests.support.service import Service, development
+from tests.support.wire import Client
 
 STARTS = 3
 LIMIT = 2.0  # seconds
@@ -120,21 +122,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a start removes the scratch of uploads that are not complete",
-            "backlog.py",
+            "catalog/backlog.py",
             "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH))",
             "(whole.c.state, uploads.c.state).in_(HOLDING_SCRATCH - {State.RECEIVING}))",
             count=20,
         ),
         Sabotage(
             "a start leaves on scratch what a crash left",
-            "janitor.py",
+            "uploads/cleanup.py",
             "            if name not in holding:",
             "            if False:",
             count=20,
         ),
         Sabotage(
             "a start counts the time for which nobody saw the service run",
-            "backlog.py",
+            "catalog/backlog.py",
             "            if last is not None:\n",
             "            if last is None:\n                last = 2 * now\n            if True:\n",
             count=20,

@@ -1,6 +1,6 @@
 """A disk in memory that keeps nothing but what it was made to keep: stricter than any real one.
 
-It stands in for the `os` and `fcntl` of scratch/local.py and files.py. All that happens is remembered in a log, from
+It stands in for the `os` and `fcntl` of scratch/local.py and durable.py. All that happens is remembered in a log, from
 which aftermath.py tells what may be left after a power cut. Any call can be made to fail; a failed sync forgets what
 it was to make durable, as Linux does. Descriptors are given out again, lowest first, so that late bytes hit somebody.
 """
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resumable_glance import files
-from resumable_glance.scratch import local
+from resumable_glance.runtime import durable
+from resumable_glance.storage import local
 
 ROOT = Path("/strict")
 SHORT = -1  # in place of an errno: a write takes only a part
@@ -123,7 +123,7 @@ class StrictDisk:
     def note(self, what: object) -> None:
         self.log.append(Noted(what))
 
-    # What local.py and files.py call
+    # What local.py and durable.py call
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         self._may_fail("open")
@@ -291,7 +291,7 @@ class _Reader(io.RawIOBase):
 @contextlib.contextmanager
 def mounted(disk: StrictDisk) -> Iterator[None]:
     """Inside, scratch is on this disk."""
-    places = [(local, "os"), (local, "fcntl"), (files, "os")]
+    places = [(local, "os"), (local, "fcntl"), (durable, "os")]
     before = [getattr(module, name) for module, name in places]
     for module, name in places:
         setattr(module, name, disk)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import images
-from tests.raw import Answer, Line, Request
+from tests.reliability.speakers import NATIVE, SPEAKERS, Chunk, Speaker, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
-from tests.service import UNLIMITED, Service, development
-from tests.speakers import NATIVE, SPEAKERS, Chunk, Speaker, digest
+from tests.support import images
+from tests.support.raw import Answer, Line, Request
+from tests.support.service import UNLIMITED, Service, development
 
 SIZE = 256 * 1024  # bytes of an upload
 AT_ONCE = 0.1  # seconds: the most that a takeover may take, where it is measured
@@ -114,21 +114,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "an older request of the same range is not ended",
-            "leases.py",
+            "uploads/write_locks.py",
             "            await _ended(rivals, Reason.SUPERSEDED)\n",
             "",
             count=200,
         ),
         Sabotage(
             "a question is answered while an older request still writes",
-            "uploads.py",
+            "uploads/service.py",
             "        if inspect.taking_over and self._leases.held(upload.id):\n",
             "        if False:\n",
             count=50,
         ),
         Sabotage(
             "of a chunk with a digest is kept what came before it was taken over",
-            "chunks.py",
+            "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if refusal.reason in _INTERRUPTIONS:",
             count=50,

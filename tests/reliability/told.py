@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.model import ranges
-from tests.raw import Answer
-from tests.speakers import Speaker
+from tests.reliability.model import ranges
+from tests.reliability.speakers import Speaker
+from tests.support.raw import Answer
 
 STAGES = {"receiving": 0, "sealed": 1, "delivering": 1, "verifying": 1, "active": 2}  # a handoff may be begun again
 

@@ -26,19 +26,22 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from resumable_glance import chunks, config, database, source
-from resumable_glance.auth import Identity
-from resumable_glance.auth.vault import Vault
-from resumable_glance.catalog import Catalog
-from resumable_glance.handoff import Handoff
-from resumable_glance.news import News
-from resumable_glance.protocol.delivery import Presence, Receipt
-from resumable_glance.protocol.offers import Offer
-from resumable_glance.protocol.upload import HOLDING_SCRATCH, Hitch, Image, ImageRequest, Owner, State
-from resumable_glance.scratch.local import LocalScratch
-from resumable_glance.sinks import Actor, DeliveryFailed, Source
-from resumable_glance.transactions import Transactions
-from resumable_glance.uploads import Uploads
+from resumable_glance.auth.base import Identity
+from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog.notifications import ChangeNotifier
+from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.handoff import reader as verifying
+from resumable_glance.handoff.worker import HandoffWorker
+from resumable_glance.images.base import Actor, DeliveryFailed, ImageStatus, Presence, Source
+from resumable_glance.model.states import HOLDING_SCRATCH, State
+from resumable_glance.model.stores import StoreList
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Owner
+from resumable_glance.runtime import config
+from resumable_glance.storage.local import LocalStorage
+from resumable_glance.uploads import chunk_writer
+from resumable_glance.uploads.service import UploadService
 from tests.reliability.strict_disk import ROOT, StrictDisk, mounted
 
 T = TypeVar("T")
@@ -134,7 +137,7 @@ class RecordedTransactions(Transactions):
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
         self._thread = Turns(chance, in_order=True, after=self._note)
         self._engine = engine()
-        self.news = News()
+        self.news = ChangeNotifier()
         self._disk = disk
         _driver().deserialize(database or _empty())
         self._changes = -1
@@ -207,18 +210,18 @@ class MemorySink:
     async def finish(self, image: Image, actor: Actor) -> None:
         raise NotImplementedError("nothing is ever staged here")
 
-    async def offer(self, actor: Actor) -> Offer:
-        return Offer()
+    async def offer(self, actor: Actor) -> StoreList:
+        return StoreList()
 
-    async def receipt(self, image: Image, actor: Actor) -> Receipt:
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
         self.asked()
         shown = self.images.get(image.id)
         if shown is None:
-            return Receipt(Presence.GONE)
+            return ImageStatus(Presence.DELETED)
         if shown.content is None:
-            return Receipt(Presence.AWAITED)
+            return ImageStatus(Presence.QUEUED)
         md5, sha512 = hashlib.md5(shown.content, usedforsecurity=False), hashlib.sha512(shown.content)
-        return Receipt(Presence.COMPLETE, len(shown.content), md5.hexdigest(), sha512.hexdigest())
+        return ImageStatus(Presence.ACTIVE, len(shown.content), md5.hexdigest(), sha512.hexdigest())
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         shown = self.images.get(image.id)
@@ -247,9 +250,11 @@ class MemorySink:
             content += piece
             self.given(len(content))
         if len(content) != size:
-            raise DeliveryFailed(Hitch.SINK_UNAVAILABLE, f"{size} bytes were announced and {len(content)} came.")
+            raise DeliveryFailed(
+                FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{size} bytes were announced and {len(content)} came."
+            )
         if image_id not in self.images:
-            raise DeliveryFailed(Hitch.IMAGE_GONE, "The image was deleted.", final=True)
+            raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
         self._show(image_id, dataclasses.replace(self.images[image_id], content=content))
 
     def _show(self, image_id: str, shown: Shown) -> None:
@@ -263,15 +268,19 @@ class MemorySink:
 
 @functools.cache
 def _settings() -> config.Settings:
-    state = {"auth_strategy": "noauth", "sink": "directory", "scratch.headroom": 0}
+    state = {"auth_strategy": "noauth", "image_service": "directory", "scratch.reserved_space": 0}
     settings, _ = config.load([], state)
-    return dataclasses.replace(settings, commit_size=COMMIT_SIZE, max_chunk_size=LONGEST)
+    return dataclasses.replace(
+        settings,
+        scratch=dataclasses.replace(settings.scratch, commit_size=COMMIT_SIZE),
+        service=dataclasses.replace(settings.service, max_chunk_size=LONGEST),
+    )
 
 
 @functools.cache
-def _vault() -> Vault:
+def _vault() -> TokenCipher:
     with tempfile.TemporaryDirectory() as directory:
-        return Vault(Path(directory) / "key")
+        return TokenCipher(Path(directory) / "key")
 
 
 class World:
@@ -287,12 +296,12 @@ class World:
     ) -> None:
         self.disk = disk
         self.now = now
-        self.scratch = LocalScratch(SCRATCH)
+        self.scratch = LocalStorage(SCRATCH)
         self.catalog = RecordedCatalog(database, disk, chance)
         self.sink = MemorySink(images, disk)
         parts = (self.catalog, self.scratch, self.sink, _vault())
-        self.handoff = Handoff(*parts, _settings(), lambda: self.now)
-        self.uploads = Uploads(_settings(), *parts, self.handoff, lambda: self.now)
+        self.handoff = HandoffWorker(*parts, _settings(), lambda: self.now)
+        self.uploads = UploadService(_settings(), *parts, self.handoff, lambda: self.now)
 
     async def __aenter__(self) -> World:
         try:
@@ -333,7 +342,7 @@ def live(disk: StrictDisk, life: Callable[[], Coroutine[Any, Any, T]], chance: r
 
 @contextlib.contextmanager
 def small() -> Iterator[None]:
-    with mock.patch.object(chunks, "BATCH", BATCH), mock.patch.object(source, "PIECE", PIECE):
+    with mock.patch.object(chunk_writer, "BATCH", BATCH), mock.patch.object(verifying, "PIECE", PIECE):
         yield
 
 

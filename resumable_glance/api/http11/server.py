@@ -1,0 +1,65 @@
+"""uvicorn with a stop that keeps every byte (apart from cli/serve.py, for it takes a while to import)."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from resumable_glance import app
+from resumable_glance.api.http11 import connection
+from resumable_glance.api.http11.request_head import HeadLimits
+from resumable_glance.runtime import config
+
+
+class StoppableServer(uvicorn.Server):
+    """uvicorn waits for running requests when it stops; here they are told at once, and keep what they have."""
+
+    def __init__(self, service: app.Service, settings: config.Settings) -> None:
+        self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(
+            uvicorn.Config(
+                service.asgi,
+                host=settings.service.bind_host,
+                port=settings.service.bind_port,
+                loop="uvloop",
+                http=connection.protocol(_rules(settings)),
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                server_header=False,
+                proxy_headers=bool(settings.service.trusted_proxies),
+                forwarded_allow_ips=list(settings.service.trusted_proxies),
+                timeout_keep_alive=75,  # longer than what proxies keep connections for, so that they close first
+                timeout_graceful_shutdown=settings.service.graceful_timeout,
+            )
+        )
+
+    async def startup(self, sockets: Any = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not uvicorn's own, which ends the process by the signal afterwards: a stop that was asked for is a success.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._service.uploads.close(), self._loop)
+
+
+def _rules(settings: config.Settings) -> connection.Rules:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return connection.Rules(
+        bounds=HeadLimits(settings.limits.head_size, settings.limits.head_fields),
+        head_timeout=settings.service.head_timeout,
+        send_timeout=settings.service.idle_timeout,
+        connections=settings.limits.connections or files // 2,
+        per_peer=settings.limits.connections_per_peer,
+        trusted=settings.service.trusted_proxies,
+        origins=settings.cors.allowed_origin,
+    )

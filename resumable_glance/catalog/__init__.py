@@ -1,0 +1,1 @@
+"""Every line of SQL, every table, every migration."""

@@ -1,0 +1,233 @@
+"""The catalog's tables, and what stands in their rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import (
+    Extent,
+    FailureReason,
+    Format,
+    Image,
+    ImageRequest,
+    InspectionState,
+    LastError,
+    Owner,
+    Proof,
+    Upload,
+    Verified,
+)
+
+metadata = sa.MetaData()
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("image_id", sa.String(36)),
+    sa.Column("image_name", sa.String(255)),
+    sa.Column("image_adopted", sa.Boolean, nullable=False),
+    sa.Column("store", sa.String(255)),
+    sa.Column("declared", sa.Text, nullable=False),
+    sa.Column("metadata", sa.Text),
+    sa.Column("received_offset", sa.BigInteger, nullable=False),
+    sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("reserved", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("parts", sa.Text, nullable=False, server_default=""),
+    sa.Column(
+        "joined_into",
+        sa.String(64),
+        sa.ForeignKey("uploads.id", name="joined_into_upload", ondelete="CASCADE"),
+    ),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+    sa.Column("updated_at", sa.Float(53), nullable=False),
+    sa.Column("expires_at", sa.Float(53), nullable=False),
+    sa.Column("md5", sa.String(32)),
+    sa.Column("sha512", sa.String(128)),
+    sa.Column("trouble_hitch", sa.String(64)),
+    sa.Column("trouble_detail", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", sa.Float(53), nullable=False),
+    sa.Column("credential", sa.LargeBinary),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("request", sa.Text),
+    sa.Column("replaced", sa.Text, nullable=False, server_default=""),
+    sa.Column("successor", sa.String(36)),
+    sa.Column("suspicion", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("stuck_at", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("format", sa.Text),
+    sa.Column("request_id", sa.String(64)),
+    sa.Column("verified", sa.Text),
+    sa.Column("stores", sa.Text),
+    sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
+    sa.Index("uploads_by_state", "state", "reserved", "received"),
+    sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
+    sa.Index("uploads_by_creation", "project_id", "created_at"),
+    sa.Index("uploads_by_whole", "joined_into"),
+)
+
+extents = sa.Table(
+    "extents",
+    metadata,
+    sa.Column("upload_id", sa.String(64), sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("stop", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(160), nullable=False),
+)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("instance", sa.String(16), primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+)
+
+leftovers = sa.Table(
+    "leftovers",
+    metadata,
+    sa.Column("image_id", sa.String(36), primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("credential", sa.LargeBinary),
+    sa.Column("since", sa.Float(53), nullable=False),
+    sa.Column("due_at", sa.Float(53), nullable=False),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    sa.Column("user_id", sa.String(64), primary_key=True),
+    sa.Column("idempotency_key", sa.String(64), primary_key=True),
+    sa.Column("asked", sa.String(64), nullable=False),
+    sa.Column("upload_id", sa.String(64), sa.ForeignKey("uploads.id", ondelete="CASCADE"), nullable=False),
+    sa.Index("claims_by_upload", "upload_id"),
+)
+
+trusts = sa.Table(
+    "trusts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("upload_id", sa.String(64), nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("since", sa.Float(53), nullable=False),
+    sa.Index("trusts_by_upload", "upload_id"),
+)
+
+
+def upload_row(upload: Upload) -> dict[str, object]:
+    image = upload.image
+    return {
+        "id": upload.id,
+        "project_id": upload.owner.project_id,
+        "user_id": upload.owner.user_id,
+        "size": upload.size,
+        "state": upload.state.value,
+        "image_id": image and image.id,
+        "image_name": image and image.name,
+        "image_adopted": image is not None and image.adopted,
+        "store": image and image.store,
+        "declared": " ".join(map(str, upload.declared)),
+        "metadata": upload.metadata,
+        "received_offset": upload.offset,
+        "received": upload.received,
+        "reserved": upload.reserved,
+        "parts": " ".join(upload.parts),
+        "joined_into": upload.joined_into,
+        "created_at": upload.created_at,
+        "updated_at": upload.updated_at,
+        "expires_at": upload.expires_at,
+        "md5": upload.proof.md5 if upload.proof else None,
+        "sha512": upload.proof.sha512 if upload.proof else None,
+        "trouble_hitch": upload.trouble.hitch.value if upload.trouble else None,
+        "trouble_detail": upload.trouble.detail if upload.trouble else None,
+        "attempts": upload.attempts,
+        "next_attempt_at": upload.next_attempt_at,
+        "generation": upload.generation,
+        "request": _written(upload.request),
+        "replaced": " ".join(image.replaced) if image else "",
+        "successor": upload.successor,
+        "suspicion": upload.suspicion,
+        "stuck_at": upload.stuck_at,
+        "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
+        "request_id": upload.request_id,
+        "verified": None if upload.verified is None else json.dumps(dataclasses.asdict(upload.verified)),
+        "stores": None if image is None or image.stores is None else json.dumps(image.stores),
+    }
+
+
+def upload_of(row: sa.Row[Any]) -> Upload:
+    return Upload(
+        id=row.id,
+        owner=Owner(row.project_id, row.user_id),
+        size=row.size,
+        state=State(row.state),
+        image=_image_of(row) if row.image_id else None,
+        declared=tuple(Digest.parse(each) for each in row.declared.split()),
+        metadata=row.metadata,
+        offset=row.received_offset,
+        received=row.received,
+        reserved=row.reserved,
+        parts=tuple(row.parts.split()),
+        joined_into=row.joined_into,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        expires_at=row.expires_at,
+        proof=Proof(row.md5, row.sha512) if row.md5 else None,
+        trouble=LastError(FailureReason(row.trouble_hitch), row.trouble_detail) if row.trouble_hitch else None,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        generation=row.generation,
+        request=_request_of(row.request),
+        suspicion=row.suspicion,
+        stuck_at=row.stuck_at,
+        request_id=row.request_id,
+        verified=None if row.verified is None else Verified(**json.loads(row.verified)),
+        successor=row.successor,
+        format=_format_of(row.format),
+    )
+
+
+def _image_of(row: sa.Row[Any]) -> Image:
+    stores = None if row.stores is None else tuple(json.loads(row.stores))
+    return Image(row.image_id, row.image_name, row.store, row.image_adopted, tuple(row.replaced.split()), stores)
+
+
+def _written(request: ImageRequest | None) -> str | None:
+    """An adopted image is as its client made it: there is nothing to know of it."""
+    if request is None or request.image_id is not None:
+        return None
+    return json.dumps({"properties": dict(request.properties), "store": request.store})
+
+
+def _request_of(text: str | None) -> ImageRequest | None:
+    return None if text is None else ImageRequest(**json.loads(text))  # its stores the image knows
+
+
+def _format_of(text: str | None) -> Format | None:
+    if text is None:
+        return None
+    written = json.loads(text)
+    return Format(**written | {"verdict": InspectionState(written["verdict"])})
+
+
+def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
+    start, stop = extent.range
+    digests = " ".join(str(each) for each in (extent.digest, extent.mark) if each is not None)
+    return {"upload_id": upload_id, "start": start, "stop": stop, "digest": digests}
+
+
+def extent_of(row: sa.Row[Any]) -> Extent:
+    return Extent(Range(row.start, row.stop), *map(Digest.parse, row.digest.split()))

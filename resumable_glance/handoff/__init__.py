@@ -1,0 +1,1 @@
+"""Bytes from storage into the image service."""

@@ -1,0 +1,1 @@
+"""The image services (Glance, a directory) and the inspection of image formats."""

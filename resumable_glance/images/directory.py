@@ -1,0 +1,162 @@
+"""Images as files in a directory: the sink of the development mode, and the plainest member of the family.
+
+`<id>` holds the bytes, `<id>.json` what Glance would show of the image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.images.base import PIECE, Actor, DeliveryFailed, ImageStatus, Presence, Source
+from resumable_glance.model.stores import StoreList, choose
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest
+from resumable_glance.runtime.durable import sync_directory
+
+_IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_SET_HERE = frozenset({"id", "status", "size", "checksum", "os_hash_value"})
+
+
+class DirectoryImageService:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        if request.imports:
+            choose(request, await self.offer(actor))
+        if request.image_id is not None:
+            return await asyncio.to_thread(self._adopted, request.image_id, request.store)
+        return await asyncio.to_thread(self._created, request)
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        await asyncio.to_thread(self._write, image.id, size, source)
+
+    async def finish(self, image: Image, actor: Actor) -> None:
+        """Nothing is ever staged here."""
+
+    async def offer(self, actor: Actor) -> StoreList:
+        return StoreList()
+
+    async def receipt(self, image: Image, actor: Actor) -> ImageStatus:
+        described = await asyncio.to_thread(self._described, image.id)
+        if described is None:
+            return ImageStatus(Presence.DELETED)
+        if described["status"] != "active":
+            return ImageStatus(Presence.QUEUED)
+        return ImageStatus(Presence.ACTIVE, described["size"], described["checksum"], described["os_hash_value"])
+
+    async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
+        described = await asyncio.to_thread(self._described, image.id)
+        if described is None:
+            return None
+        return {name: value for name, value in described.items() if name not in _SET_HERE}
+
+    async def describe(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
+        def work() -> None:
+            described = self._described(image.id)
+            if described is None:
+                raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
+            smallest = described.get("min_disk") or min_disk or 0
+            self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": smallest})
+
+        await asyncio.to_thread(work)
+
+    async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
+        try:
+            file = await asyncio.to_thread(self._bytes(image.id).open, "rb")
+        except FileNotFoundError:
+            raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True) from None
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            with file:
+                while piece := await asyncio.to_thread(file.read, PIECE):
+                    yield piece
+
+        return pieces()
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        await asyncio.to_thread(self._discard, image.id)
+
+    async def check(self) -> str:
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            raise DeliveryFailed(
+                FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{self._directory} can't be written by this user."
+            )
+        return f"images land in {self._directory}"
+
+    def _created(self, request: ImageRequest) -> Image:
+        image_id = str(request.properties.get("id") or uuid.uuid4())
+        self._describe(image_id, {**request.properties, "id": image_id, "status": "queued"})
+        name = request.properties.get("name")
+        return Image(image_id, None if name is None else str(name), request.store)
+
+    def _adopted(self, image_id: str, store: str | None) -> Image:
+        described = self._described(image_id)
+        if described is None:
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
+        if described["status"] != "queued":
+            raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {described['status']}; it must be queued.")
+        return Image(image_id, described.get("name"), store, adopted=True)
+
+    def _discard(self, image_id: str) -> None:
+        for suffix in ("", ".partial", ".json"):
+            self._bytes(image_id).with_suffix(suffix).unlink(missing_ok=True)
+        sync_directory(self._directory)  # nobody removes it again
+
+    def _write(self, image_id: str, size: int, source: Source) -> None:
+        described = self._described(image_id)
+        if described is None:
+            raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
+        md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
+        partial = self._bytes(image_id).with_suffix(".partial")
+        with partial.open("wb") as file:
+            while piece := source.read(PIECE):
+                md5.update(piece)
+                sha512.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            written = file.tell()
+        if written != size:
+            raise DeliveryFailed(
+                FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{size} bytes were announced and {written} came."
+            )
+        partial.replace(self._bytes(image_id))
+        sync_directory(self._directory)  # the bytes have their name before anybody is told that they are there
+        result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
+        self._describe(image_id, {**described, **result, "status": "active"})
+
+    def _describe(self, image_id: str, described: dict[str, Any]) -> None:
+        path = self._description(image_id)
+        partial = path.with_suffix(".partial")
+        with partial.open("w") as file:
+            json.dump(described, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(self._directory)
+
+    def _described(self, image_id: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = json.loads(self._description(image_id).read_text())
+        except FileNotFoundError:
+            return None
+        return described
+
+    def _bytes(self, image_id: str) -> Path:
+        if not _IMAGE_ID.fullmatch(image_id):
+            raise Refused(Reason.IMAGE_UNKNOWN, "There is no such image.")
+        return self._directory / image_id
+
+    def _description(self, image_id: str) -> Path:
+        return self._bytes(image_id).with_suffix(".json")

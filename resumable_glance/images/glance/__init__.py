@@ -1,0 +1,1 @@
+"""Glance, spoken to through python-glanceclient."""

@@ -1,0 +1,1 @@
+"""Records, states, commands, ranges and digests. Pure: no I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""The byte stores where uploads wait."""

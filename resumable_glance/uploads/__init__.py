@@ -1,0 +1,1 @@
+"""The use cases: create, append, inspect, cancel, expire."""

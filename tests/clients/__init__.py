@@ -1,0 +1,1 @@
+"""Tests of our clients and of other people's against a running service."""

@@ -1,0 +1,225 @@
+"""docs/openapi.json is true: the service answers as it says, whatever schemathesis asks."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+import schemathesis
+from schemathesis.specs.openapi import checks
+
+from resumable_glance.api.cors import EXPOSED
+from resumable_glance.api.protocols import native, problems
+from resumable_glance.client.receipts import verify
+from resumable_glance.errors import Reason
+from tests.generated import DOCS
+from tests.support.service import Service, development
+from tests.support.wire import Client, md5, reason
+
+DOCUMENT: dict[str, Any] = json.loads((DOCS / "openapi.json").read_text())
+SCHEMATHESIS = [
+    str(Path(sys.executable).with_name("schemathesis")),
+    "--config-file",
+    str(Path(__file__).with_name("schemathesis.toml")),
+]
+ONE = native.MOUNT + "/{upload_id}"
+TICKET = ONE + "/ticket"
+EVENTS = ONE + "/events"
+API = schemathesis.openapi.from_dict(copy.deepcopy(DOCUMENT))
+CONFORMANCE = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+LARGEST = 2**52  # bytes; more than any disk of ours has
+CONTENT = b"0123456789"
+DIGEST = f"md5=:{md5(CONTENT)['Content-MD5']}:"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with development(tmp_path_factory.mktemp("service"), max_upload_size=LARGEST) as running:
+        yield running
+
+
+@pytest.fixture
+def client(shared: Service) -> Client:
+    return Client(shared.url)
+
+
+def checked(answer: requests.Response, path: str) -> requests.Response:
+    """`answer`, once it is what the description says: status, media type, headers, document."""
+    method = str(answer.request.method)
+    API[path][method].Case(path_parameters={"upload_id": "any"}).validate_response(answer, CONFORMANCE)
+    described = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status_code)]
+    assert {each for each in EXPOSED if each in answer.headers} <= set(described["headers"])
+    return answer
+
+
+def test_the_description_is_openapi_3_1() -> None:
+    API.validate()
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_reason_is_one_of_an_operation_or_belongs_elsewhere() -> None:
+    operations = json.dumps(DOCUMENT["paths"])
+    missing = {each for each in Reason if f'"{problems.TYPE_PREFIX}{each.value}"' not in operations}
+    of_tus = {Reason.UNSUPPORTED_VERSION, Reason.WRONG_OFFSET}
+    of_nobody = {Reason.METHOD_NOT_ALLOWED, Reason.DISCONNECTED}  # there is no such operation; nobody is there to read
+    assert missing == of_tus | of_nobody
+
+
+def narrowed() -> dict[str, Any]:
+    """The description with requests that often fit each other: else nearly all chunks are refused for one reason."""
+    described = copy.deepcopy(DOCUMENT)
+    links = described["paths"][native.MOUNT]["post"]["responses"]["201"]["links"]
+    for aspect, names in {"retry": ["retry"], "receipt": ["prove", "proven"]}.items():
+        # Each is of one moment in the life of an upload, and has a test of its own; so many ways to go on would leave
+        # the others untried.
+        del described["paths"][f"{ONE}/{aspect}"]
+        for each in names:
+            del links[each]
+    described["security"] = []  # development mode looks at no token
+    del described["paths"][EVENTS]  # they have no end
+    for path in described["paths"].values():
+        for name in native.METHODS[True] + native.METHODS[False]:
+            path.get(name.lower(), {}).pop("security", None)
+    described["components"]["schemas"]["Create"]["properties"]["size"] = {"enum": [len(CONTENT)]}
+    create = described["paths"][native.MOUNT]["post"]  # with a key that comes again most of them would be no new one
+    create["parameters"] = [each for each in create["parameters"] if each["name"] != "Idempotency-Key"]
+    chunk = described["paths"][ONE]["patch"]
+    fitting = {"Content-Range": "bytes 0-9/10", **md5(CONTENT), "Content-Digest": DIGEST, "Repr-Digest": DIGEST}
+    for each in chunk["parameters"]:
+        each["schema"] = {"enum": [fitting[each["name"]]]} if each["name"] in fitting else each["schema"]
+    chunk["requestBody"]["content"][native.ACCEPTED]["schema"] = {"enum": [CONTENT.decode()]}
+    links = described["paths"][native.MOUNT]["post"]["responses"]["201"]["links"]
+    links["begin"]["parameters"]["header.Content-Range"] = "bytes 0-9/10"
+    return described
+
+
+def test_every_answer_is_one_that_is_described_and_none_is_a_5xx(tmp_path: Path) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(narrowed()))
+    with development(tmp_path / "service", max_upload_size=len(CONTENT)) as service:
+        command = [*SCHEMATHESIS, "run", str(document), "--url", service.url]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    print(run.stdout, run.stderr)
+    assert run.returncode == 0
+
+
+def test_an_upload_is_described_from_its_creation_to_its_image(client: Client) -> None:
+    digests = {"sha256": hashlib.sha256(CONTENT).hexdigest()}
+    created = checked(client.create(len(CONTENT), digests=digests), native.MOUNT)
+    url = created.headers["Location"]
+    assert checked(client.request("POST", f"{url}/ticket"), TICKET).json().keys() == created.json()["ticket"].keys()
+    checked(client.request("DELETE", f"{url}/ticket"), TICKET)
+    old = Client(client.url, {"Authorization": f"Bearer {created.json()['ticket']['value']}"})
+    assert reason(checked(old.request("GET", url), ONE)) == "ticket-expired"
+    assert reason(checked(old.request("POST", f"{url}/ticket"), TICKET)) == "forbidden"
+    checked(client.send(url, CONTENT, 5, 10), ONE)
+    assert checked(client.request("GET", url), ONE).json()["ranges"] == [[5, 9]]
+    assert "Upload-Ranges" in checked(client.request("HEAD", url), ONE).headers
+    assert checked(client.request("GET", client.url + native.MOUNT), native.MOUNT).json()["uploads"]
+    checked(client.send(url, CONTENT, 0, 5, md5(CONTENT[:5])), ONE)
+    zeros = {"Content-Range": "bytes 5-9/10", "Content-Type": native.ZEROS}
+    assert reason(checked(client.request("PATCH", url, headers=zeros), ONE)) == "different-bytes"
+    client.wait(url, "active")
+    assert checked(client.request("GET", url), ONE).json()["hashes"]
+    watched = checked(client.request("GET", f"{url}/events"), EVENTS)  # nothing follows: so it ends
+    assert watched.headers["Content-Type"].startswith("text/event-stream")
+    sealed = checked(client.request("DELETE", url), ONE)
+    assert (sealed.status_code, sealed.headers["Upload-State"]) == (409, "active")
+
+
+def test_an_upload_that_has_failed_is_described(client: Client) -> None:
+    url = client.created(len(CONTENT), digests={"md5": "0" * 32})
+    client.send(url, CONTENT, 0, 10)
+    client.wait(url, "failed")
+    assert checked(client.request("GET", url), ONE).json()["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "retry-useless"
+    assert checked(client.request("DELETE", url), ONE).status_code == 204
+    assert reason(checked(client.request("GET", url), ONE)) == "upload-cancelled"
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "upload-cancelled"
+    assert reason(checked(client.request("GET", f"{url}/events"), EVENTS)) == "upload-cancelled"
+
+
+def test_a_receipt_and_the_keys_are_described(client: Client) -> None:
+    url = client.created(len(CONTENT))
+    assert reason(checked(client.request("GET", f"{url}/receipt"), f"{ONE}/receipt")) == "upload-unfinished"
+    client.send(url, CONTENT, 0, 10)
+    client.wait(url, "active")
+    receipt = checked(client.request("GET", f"{url}/receipt"), f"{ONE}/receipt").json()
+    assert checked(client.request("HEAD", f"{url}/receipt"), f"{ONE}/receipt").status_code == 200
+    keys = checked(client.request("GET", f"{client.url}/v1/keys"), "/v1/keys").json()
+    assert verify(receipt.pop("jws"), keys) == receipt
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_what_the_cloud_offers_is_described(client: Client, method: str) -> None:
+    assert checked(client.request(method, f"{client.url}/v1/stores"), "/v1/stores").status_code == 200
+
+
+def test_another_try_is_described(client: Client) -> None:
+    url = client.created(len(CONTENT))
+    assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "upload-unfinished"
+    assert reason(checked(client.request("POST", f"{url}/retry", data=b"{}"), f"{ONE}/retry")) == "malformed-request"
+    client.send(url, CONTENT, 0, 10)
+    client.wait(url, "active")
+    assert checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry").json()["state"] == "active"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", native.MOUNT])
+def test_what_can_be_done_is_described(client: Client, method: str, path: str) -> None:
+    assert checked(client.request(method, client.url + path), path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(LARGEST, "no-scratch-space"), (LARGEST + 1, "upload-too-large"), (-1, "malformed-request")]
+)
+def test_a_refused_creation_is_described(client: Client, size: int, expected: str) -> None:
+    assert reason(checked(client.create(size), native.MOUNT)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Content-Range": "bytes 0-4/11"}, "wrong-total"),
+        ({"Content-Range": "bytes 0-3/10"}, "body-too-long"),
+        ({"Content-Range": "bytes 0-5/10"}, "body-too-short"),
+        ({"Content-Range": "bytes 5-9/10"}, "different-bytes"),
+        ({"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}, "chunk-digest-mismatch"),
+        ({"Content-Digest": "crc32c=:AAAAAA==:"}, "unsupported-digest"),
+        ({"Content-Type": "image/png"}, "unsupported-media-type"),
+        ({"Content-Encoding": "gzip"}, "unsupported-content-encoding"),
+    ],
+)
+def test_a_refused_chunk_is_described(client: Client, headers: dict[str, str], expected: str) -> None:
+    url = client.created(len(CONTENT))
+    client.send(url, CONTENT, 5, 10)
+    assert reason(checked(client.send(url, CONTENT, 0, 5, headers), ONE)) == expected
+
+
+def test_what_is_said_at_the_gate_is_described(tmp_path: Path) -> None:
+    keystone = {"auth_type": "password", "auth_url": "http://127.0.0.1:1", "username": "u", "password": "p"}
+    with Service(
+        tmp_path,
+        {
+            "DEFAULT": {"image_service": "directory", "image_directory": tmp_path / "images"},
+            "keystone_authtoken": keystone,
+        },
+    ) as service:
+        for headers, expected in [({}, "unauthenticated"), ({"X-Auth-Token": "t"}, "identity-unavailable")]:
+            answer = Client(service.url, headers).request("GET", service.url + native.MOUNT)
+            assert reason(checked(answer, native.MOUNT)) == expected

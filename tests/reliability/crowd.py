@@ -1,0 +1,85 @@
+"""Clients that send one file after the other while something happens to the service."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tests.reliability.sender import PATIENCE, Sender
+from tests.reliability.speakers import Speaker
+from tests.support import images
+from tests.support.service import Service
+
+KIB = 1024
+
+
+class Crowd:
+    """One client for each of `speakers`, each with files of at most `largest` bytes. `refused` counts what they met
+    that was no success, `finished` the files that have become images."""
+
+    def __init__(
+        self,
+        service: Service,
+        seed: object,
+        speakers: Sequence[Speaker],
+        largest: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self.finished = 0
+        self._service = service
+        self._seed = seed
+        self._speakers = speakers
+        self._largest = largest
+        self._headers = headers
+        self._over = threading.Event()
+        self._threads = ThreadPoolExecutor(len(speakers))
+        self._clients: list[Future[None]] = []
+        self._senders: list[Sender] = []
+        self._steps = [0] * len(speakers)  # chunks that each has sent
+
+    def __enter__(self) -> Crowd:
+        self._clients = [self._threads.submit(self._send, *each) for each in enumerate(self._speakers)]
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        """Let them finish what they have begun, unless something has failed."""
+        self._over.set()
+        for each in list(self._senders) if failed else []:
+            each.patience = 0
+        self._threads.shutdown()
+        if not failed:
+            self.check()
+
+    def check(self) -> None:
+        """AssertionError of a client that had to give up."""
+        for each in self._clients:
+            if each.done():
+                each.result()
+
+    def await_progress(self) -> None:
+        """Return when each of them has sent something since, and been answered."""
+        before, began = list(self._steps), time.monotonic()
+        while any(now < then + 2 for now, then in zip(self._steps, before, strict=True)):
+            self.check()
+            assert time.monotonic() - began < PATIENCE, "somebody can't go on"
+            time.sleep(0.01)
+
+    def _send(self, number: int, speaker: Speaker) -> None:
+        chance = random.Random(f"{self._seed} {number}")
+        while not self._over.is_set():
+            content = images.noise(chance, chance.randrange(1, self._largest))
+            sender = Sender(self._service.port, self._service.directory / "images", content, self._headers)
+            self._senders.append(sender)
+            sender.create(speaker)
+            while sender.missing:
+                sender.go_on(speaker, chance, chance.choice([16 * KIB, 256 * KIB]))
+                self._steps[number] += 1
+            sender.finish()
+            self._senders.remove(sender)
+            self.finished += 1
+            self.refused += sender.refused

@@ -1,0 +1,281 @@
+"""A running service and the model of what is in it. Each method does one thing to both and compares them.
+
+Nothing is taken on trust: every answer is one of those that the model allows, and afterwards the service's own
+description of the upload is the model's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+
+from tests.reliability.harness import PATIENCE, Stage
+from tests.reliability.judge import FormatCheck
+from tests.reliability.model import TICK, Kept, Modelled, Outcomes, ranges
+from tests.reliability.speakers import IETF, NATIVE, PARTS, TUS, Chunk, Speaker, Tus
+from tests.support import joining
+from tests.support.launcher import token
+from tests.support.raw import Answer, Request
+
+UNKNOWN = "a-" + "0" * 32
+SEALED = "upload-sealed"
+
+
+class Scene(FormatCheck):
+    """Uploads of two projects on a stage. Contents come from `chance`."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        stage.begin()  # a scene that failed may have left it stopped
+        self.chance = random.Random(1)
+        self.uploads: list[Modelled] = []
+        number = next(stage.numbers)
+        self.projects = (f"ada-{number}", f"ben-{number}")
+        self._unnamed = dict.fromkeys(self.projects, 0)  # uploads whose creation failed: only their record is left
+        self._before = stage.files()
+
+    # One request at a time
+
+    def create(self, project: str, speaker: Speaker, size: int | None, goal: int, first: Chunk | None) -> Modelled:
+        """A new upload, perhaps with its first bytes."""
+        if first is not None and isinstance(speaker, Tus) and not first.body and not first.chunked:
+            first = None  # a body of no bytes is none
+        draft = Modelled("", project, size, goal, "", part=speaker is PARTS)
+        answer = self.stage.ask(project, speaker.create(size, first))
+        if answer.status != 201:
+            # Its first chunk was refused, so that nothing of it is left; it is created again without one.
+            assert first is not None, answer
+            allowed = draft.outcomes(first)
+            assert answer.reason in allowed, f"{answer.reason} and not {list(allowed)}"
+            if draft.refused_by_head(first) == "":
+                self._unnamed[project] += 1
+            return self.create(project, speaker, size, goal, None)
+        upload = self._admitted(draft, answer)
+        if first is not None:
+            outcomes = upload.outcomes(first)
+            assert "" in outcomes, f"a first chunk was taken and should be refused: {list(outcomes)}"
+            self.settle(upload, first, outcomes[""])
+        elif speaker.completes:
+            upload.asked()
+        self.right_headers(upload, speaker, answer)
+        if speaker.completes:
+            self.look(upload)
+        return upload
+
+    def create_in_vain(self, project: str, size: int) -> Modelled:
+        """A new upload with a digest of the whole image that can't hold."""
+        answer = self.stage.ask(project, NATIVE.create(size, digests={"sha256": "0" * 64}))
+        assert answer.status == 201, answer
+        upload = self._admitted(Modelled("", project, size, size, "", doomed=True), answer)
+        self.look(upload)
+        return upload
+
+    def _admitted(self, draft: Modelled, answer: Answer) -> Modelled:
+        """The upload that was just created. It is looked for in the list: to ask for it may complete it."""
+        draft.id, draft.image_id = self.newest(draft.project)
+        assert draft.id == answer.created
+        assert (draft.image_id == "") == draft.part
+        self.uploads.append(draft)
+        return draft
+
+    def newest(self, project: str) -> tuple[str, str]:
+        """The newest upload of a project and its image, which a part has none of."""
+        (upload,) = self.stage.ask(project, NATIVE.survey("?limit=1")).document["uploads"]
+        return upload["id"], upload["image"]["id"] if upload["image"] else ""
+
+    def append(self, upload: Modelled, speaker: Speaker, chunk: Chunk) -> None:
+        allowed = upload.outcomes(chunk)
+        answer = self.stage.ask(upload.project, speaker.append(upload.id, chunk))
+        self._settle(upload, speaker, chunk, answer, allowed)
+
+    def inspect(self, upload: Modelled, speaker: Speaker) -> None:
+        answer = self.stage.ask(upload.project, speaker.inspect(upload.id))
+        if upload.gone:
+            assert answer.status == 410, answer
+            return
+        if speaker.completes:
+            upload.asked()
+        assert answer.status == (200 if speaker.completes else 204), answer
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.number("upload-length") == upload.size
+        assert speaker is not TUS or ("upload-defer-length" in answer.headers) == (upload.size is None)
+        assert answer.headers.get("upload-concat", "")[:7] == self.concat(upload, speaker)
+        self.right_headers(upload, speaker, answer)
+
+    def look(self, upload: Modelled) -> str:
+        """Compare all that the service says of an upload with the model; its state."""
+        answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
+        if upload.gone:
+            assert (answer.status, answer.reason) == (410, upload.gone), answer
+            return upload.state
+        upload.asked()
+        self.right(upload, answer)
+        return str(answer.document["state"])
+
+    def read(self, upload: Modelled) -> None:
+        """The content of an upload is the model's, once it is complete, wherever the bytes are by then."""
+        answer = self.stage.ask(upload.project, TUS.read(upload.id))
+        if upload.gone or upload.state != "sealed":
+            assert answer.reason == (upload.gone or "upload-unfinished"), answer
+            return
+        assert (answer.status, answer.offset) == (200, upload.size), answer
+        assert answer.content == upload.content, f"{len(answer.content)} other bytes than {upload}"
+
+    def fill(self, upload: Modelled) -> None:
+        """Send whatever is missing."""
+        if upload.state == "receiving" and upload.size is None:
+            body = self.chance.randbytes(upload.goal - upload.offset)
+            chunk = Chunk(upload.offset, upload.goal, body, total=upload.goal, in_order=True)
+            self.append(upload, TUS, chunk)
+        for start, stop in upload.gaps if upload.state == "receiving" else []:
+            body = self.chance.randbytes(stop - start)
+            self.append(upload, NATIVE, Chunk(start, stop, body, total=upload.size))
+
+    def discard(self, upload: Modelled, speaker: Speaker) -> None:
+        answer = self.stage.ask(upload.project, speaker.discard(upload.id))
+        if upload.expired or upload.state == "joined":
+            assert answer.reason == (upload.gone or upload.closed), answer
+        elif upload.state == "sealed" and not upload.doomed and answer.status != 204:
+            assert answer.reason == SEALED, answer
+            assert upload.right_state("active")
+        else:
+            assert answer.status == 204, answer
+            assert not upload.freed, "an active image was cancelled"
+            upload.cancel()
+            self.nothing_left(upload)
+        self.look(upload)
+
+    def strangers(self, upload: Modelled, request: Request) -> None:
+        """Somebody else's request for an upload is answered as one for an upload that does not exist."""
+        other = next(each for each in self.projects if each != upload.project)
+        unknown = Request(
+            request.method, request.path.replace(upload.id, UNKNOWN), request.headers, request.body, request.chunked
+        )
+        answers = [self.stage.ask(other, each) for each in (request, unknown)]
+        assert answers[0].status == 404, answers[0]
+        same = [({**each.headers, "date": "", "x-openstack-request-id": ""}, each.document) for each in answers]
+        for _, document in same:
+            if document is not None:
+                del document["request_id"]
+        assert same[0] == same[1]
+        self.look(upload)
+
+    def survey(self, project: str) -> None:
+        """The list of a project is that of its uploads, newest first."""
+        document = self.stage.ask(project, NATIVE.survey()).document
+        mine = {each.id: each for each in self.uploads if each.project == project}
+        named = [each for each in document["uploads"] if each["id"] in mine]
+        unnamed = [each for each in document["uploads"] if each["id"] not in mine]
+        assert [each["id"] for each in named] == list(reversed(mine))
+        assert [each["state"] for each in unnamed] == ["cancelled"] * self._unnamed[project]
+        for each in named:
+            upload = mine[each["id"]]
+            lapsed = upload.expired and each["state"] == "receiving"  # nobody has tidied up since
+            if not lapsed:
+                self.right_description(upload, each)
+
+    def malformed(self, project: str, request: Request) -> None:
+        with self.stage.apart() as line:
+            line.send(request.plus(token(project)).wire())
+            answer = line.answer(request.method)
+        self.stage.noted(project, request, answer)
+        assert answer.status == 400, f"{request} was answered with {answer}"
+        assert answer.reason in {"malformed-request", "status 400"}, answer
+
+    def tick(self) -> None:
+        """Time passes: the third time without a new byte ends an upload."""
+        self.stage.panel.advance(TICK)
+        for each in self.uploads:
+            each.tick()
+
+    def restart(self, gracefully: bool) -> None:
+        self.stage.end(gracefully)
+        self.stage.begin()
+        for each in self.uploads:
+            self.look(each)
+
+    def finish(self, upload: Modelled) -> None:
+        """If it has all of its bytes, wait until it is where it ends, and see what the sink has."""
+        self.look(upload)
+        if upload.state != "sealed":
+            return
+        goal = "failed" if upload.doomed else "active"
+        deadline = time.monotonic() + PATIENCE
+        while self.look(upload) != goal:
+            assert time.monotonic() < deadline, f"{upload} does not become {goal}"
+            time.sleep(0.001)
+        image = self.stage.images / upload.image_id
+        if upload.doomed:
+            assert not image.exists(), "the sink got what its owner's digest does not allow"
+            return
+        assert image.read_bytes() == upload.content, f"the sink has something else than {upload}"
+        described = json.loads(image.with_suffix(".json").read_text())
+        assert (described["status"], described["size"]) == ("active", upload.size)
+        assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
+        assert described["os_hash_value"] == hashlib.sha512(upload.content).hexdigest()
+        for each in self.scratch_of(upload):
+            self.stage.await_file(each, there=False)
+        upload.freed = True
+
+    def curtain(self) -> None:
+        """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
+        for each in self.uploads:
+            self.fill(each)
+        for project in self.projects:
+            joining.join_the_rest(self, project)
+        for each in self.uploads:
+            self.finish(each)
+        for each in self.uploads:
+            if each.expired or each.doomed:
+                if not each.expired:
+                    self.discard(each, NATIVE)
+                self.nothing_left(each)
+        for project in self.projects:
+            self.survey(project)
+        finished = {each.image_id for each in self.uploads if each.state == "sealed"}
+        expected = finished | {f"{each}.json" for each in finished}
+        assert self.stage.files() - self._before == expected
+        for name in expected:  # they were all looked at; the next scene begins with an empty stage
+            (self.stage.images / name).unlink()
+
+    def disown(self, project: str) -> None:
+        """Cancel the upload, if there is one, whose creation was not answered."""
+        known = {each.id for each in self.uploads}
+        listed = self.stage.ask(project, NATIVE.survey()).document["uploads"]
+        unnamed = [each for each in listed if each["id"] not in known]
+        for each in unnamed:
+            if each["state"] != "cancelled":
+                assert self.stage.ask(project, NATIVE.discard(each["id"])).status == 204
+        assert len(unnamed) - self._unnamed[project] in {0, 1}
+        self._unnamed[project] = len(unnamed)
+
+    # What every answer is held against
+
+    def settle(self, upload: Modelled, chunk: Chunk, kept: Kept, meanwhile: bool = False) -> None:
+        """Let the model have what the service kept of a chunk, if that is allowed; `meanwhile` it may be on its way."""
+        if upload.gone or upload.closed:
+            self.look(upload)
+        elif chunk.last is False and not meanwhile:  # it may have left the upload open with all of its bytes
+            answer = self.stage.ask(upload.project, IETF.inspect(upload.id))
+            assert answer.status == 204, answer
+            observed = upload.with_offset(answer.offset or 0)
+            upload.adopt(observed, answer.number("upload-length"), chunk, kept)
+            self.right_headers(upload, IETF, answer)
+        else:
+            answer = self.stage.ask(upload.project, NATIVE.inspect(upload.id))
+            assert answer.status == 200, answer
+            upload.adopt(ranges(answer.document["ranges"]), answer.document["size"], chunk, kept)
+            upload.asked()
+            self.right(upload, answer)
+
+    def _settle(self, upload: Modelled, speaker: Speaker, chunk: Chunk, answer: Answer, allowed: Outcomes) -> None:
+        assert answer.reason in allowed, f"{answer} and not one of {list(allowed)}"
+        self.settle(upload, chunk, allowed[answer.reason])
+        if not answer.reason:
+            assert answer.status == (201 if speaker is IETF and upload.complete else 204), answer
+            assert chunk.total in {None, upload.size}
+            self.right_headers(upload, speaker, answer)
+        elif answer.reason == "wrong-offset":
+            assert answer.offset == upload.offset

@@ -1,0 +1,212 @@
+"""Mutants of our modules, each with a small mistake in a function, and whether the tests tell them from the original.
+
+mutmut makes the mutants and puts them all beside their original; a variable says which of them is called. So modules
+are imported and tests collected once, and a mutant costs a fork and the tests that reach its function, the quickest
+first, until one fails. (`mutmut run` starts pytest for each mutant anew, which takes several times as long.)
+
+    python -m tests.reliability.mutation --count 100 --seed 1 --known FILE --result FILE --modules FILE ... --tests FILE ...
+
+It overwrites the modules that it is given: tests/reliability/mutants.py runs it in a copy of the tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import random
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import libcst
+import pytest
+from _pytest.runner import runtestprotocol
+from libcst import matchers
+from mutmut.mutation.file_mutation import MutatedFile, Mutation, combine_mutations_to_source, create_mutations
+from mutmut.state import state
+
+Timed = tuple[float, pytest.Item]  # a test, and the seconds that it takes
+VARIABLE = "MUTANT_UNDER_TEST"  # what mutmut's trampolines look at
+SENTENCE = re.compile(r"[\w,:;.'(]+ [\w,:;.'(]+ [\w,:;.'(]+")
+NAMING = frozenset({"integer", "structured_digests", "strict_base64"})  # say which field it is that they refuse
+PATIENCE = 5.0  # seconds for a test, and ten times what it takes with the original: a mutant may well wait for ever
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutant:
+    """A mutant: its name for mutmut, the function that it is one of, and the lines that it changes, as in a diff."""
+
+    name: str
+    function: str
+    change: tuple[str, ...]
+
+
+def mutate(file: Path) -> list[Mutant]:
+    """Put mutants into a module. What it says to people is left alone: no test shall know the words of a sentence."""
+    module, mutations, *ignored = create_mutations(str(file), file.read_text(encoding="utf-8"))
+    said = _said(module)
+    made = combine_mutations_to_source(module, [each for each in mutations if not _silences(each, said)], *ignored)
+    file.write_text(made.code, encoding="utf-8")
+    name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    return [_described(name, each, made) for each in made.mutant_names]
+
+
+def _said(module: libcst.Module) -> set[libcst.CSTNode]:
+    """The sentences in a module, with all that they are made of, and the names of fields that go into others."""
+    strings = matchers.FormattedString() | matchers.ConcatenatedString() | matchers.SimpleString()
+    sentences = [each for each in matchers.findall(module, strings) if SENTENCE.search(module.code_for_node(each))]
+    calls = matchers.findall(module, matchers.Call(func=matchers.Name() | matchers.Attribute()))
+    named = [each.value for call in calls if _called(call) in NAMING for each in cast(libcst.Call, call).args]
+    names = [each for each in named if isinstance(each, libcst.SimpleString | libcst.FormattedString)]
+    return {part for each in (*sentences, *names) for part in _parts(each)}
+
+
+def _called(call: libcst.CSTNode) -> str:
+    function = cast(libcst.Call, call).func
+    return function.value if isinstance(function, libcst.Name) else cast(libcst.Attribute, function).attr.value
+
+
+def _parts(node: libcst.CSTNode) -> Iterator[libcst.CSTNode]:
+    yield node
+    for each in node.children:
+        yield from _parts(each)
+
+
+def _silences(mutation: Mutation, said: set[libcst.CSTNode]) -> bool:
+    """Whether a mutation changes a sentence, or gives None for it, which mypy finds."""
+    old, new = mutation.original_node, mutation.mutated_node
+    if isinstance(old, libcst.Call) and isinstance(new, libcst.Call) and len(old.args) == len(new.args):
+        return any(was is not now and was.value in said for was, now in zip(old.args, new.args, strict=True))
+    return old in said
+
+
+def _described(module: str, name: str, made: MutatedFile) -> Mutant:
+    function, _, number = name.partition("__mutmut_")
+    lines = made.code.splitlines()
+
+    def source(of: str) -> list[str]:
+        span = made.line_span_by_function_name[f"{function}__mutmut_{of}"]
+        return [re.sub(r"__mutmut_\w+", "", each).strip() for each in lines[span.start - 1 : span.end]]
+
+    differences = difflib.unified_diff(source("orig"), source(number), n=0, lineterm="")
+    change = tuple(each for each in list(differences)[2:] if not each.startswith("@@"))
+    plain = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
+    return Mutant(f"{module}.{name}", f"{module}.{plain}", change)
+
+
+class Hunt:
+    """A plugin of pytest that runs the collected tests once, and then again for each mutant."""
+
+    def __init__(self, mutants: Sequence[Mutant], known: set[tuple[str, tuple[str, ...]]]) -> None:
+        self._mutants = mutants
+        self._known = known  # functions, and changes of theirs, that are not tried
+        self.outcomes: dict[Mutant, str] = {}
+
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        """Hypothesis shall be quick, and do the same each time, whatever settings a test has of its own."""
+        import hypothesis  # not before pytest, which wants to see it being imported
+
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        quick = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=50, phases=phases)
+        for each in items:
+            test: Any = getattr(each, "obj", None)
+            if hasattr(test, "_hypothesis_internal_use_settings"):
+                test._hypothesis_internal_use_settings = quick
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        tests = _with_the_original(session.items)
+        for done, mutant in enumerate(self._mutants):
+            known = (mutant.function, mutant.change) in self._known
+            of_it = tests.get(mutant.name.partition("__mutmut_")[0], [])
+            self.outcomes[mutant] = "known" if known else _tried(mutant, of_it)
+            print(
+                f"{done + 1} of {len(self._mutants)}: {self.outcomes[mutant]} {mutant.function} {mutant.change}",
+                flush=True,
+            )
+        return True
+
+
+def _with_the_original(items: Sequence[pytest.Item]) -> dict[str, list[Timed]]:
+    """For each function the tests that reach it, the quickest first, with the seconds that they take."""
+    found: dict[str, list[Timed]] = {}
+    os.environ[VARIABLE] = "stats"
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        state()._stats.clear()
+        reports = runtestprotocol(item, log=False, nextitem=following)
+        for report in reports:
+            if report.failed:
+                raise RuntimeError(f"{item.nodeid} fails without any mutant: {report.longreprtext}")
+        for function in state()._stats:
+            found.setdefault(function, []).append((sum(each.duration for each in reports), item))
+    os.environ[VARIABLE] = ""
+    return {name: sorted(each, key=lambda timed: timed[0]) for name, each in found.items()}
+
+
+def _tried(mutant: Mutant, tests: list[Timed]) -> str:
+    """`killed` by a test that fails, `hung`, `unreached` by any test, or `survived`.
+
+    The test that killed it is the first one that the next mutant of its function meets.
+    """
+    if not tests:
+        return "unreached"
+    sys.stdout.flush()
+    told, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.environ[VARIABLE] = mutant.name
+        try:
+            os._exit(_fails(tests, telling))
+        finally:
+            os._exit(1)  # whatever else it is that comes out of a test
+    _, status = os.waitpid(child, 0)
+    os.close(telling)
+    with os.fdopen(told) as begun:
+        last = int(begun.read().split()[-1])
+    if status == 0:
+        return "survived"
+    tests.insert(0, tests.pop(last))
+    return "hung" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM else "killed"
+
+
+def _fails(tests: Sequence[Timed], telling: int) -> bool:
+    """Whether one of the tests fails; tells the number of each one as it begins."""
+    for number, (seconds, item) in enumerate(tests):
+        os.write(telling, b"%d " % number)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE + 10 * seconds)
+        following = tests[number + 1][1] if number + 1 < len(tests) else None
+        if any(each.failed for each in runtestprotocol(item, log=False, nextitem=following)):
+            return True
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m tests.reliability.mutation", description="Mutants, and the tests that kill them."
+    )
+    parser.add_argument("--count", type=int, required=True, help="as many mutants at most")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--known", type=Path, required=True, help="JSON: those that need not be tried")
+    parser.add_argument("--modules", nargs="+", type=Path, required=True)
+    parser.add_argument("--tests", nargs="+", required=True)
+    arguments = parser.parse_args()
+    mutants = [mutant for each in arguments.modules for mutant in mutate(each)]
+    random.Random(arguments.seed).shuffle(mutants)
+    known = {(function, tuple(change)) for function, change in json.loads(arguments.known.read_text())}
+    hunt = Hunt(mutants[: arguments.count], known)
+    options = ["-q", "-s", "--tb=native", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--basetemp=tmp"]
+    status = pytest.main([*options, *arguments.tests], plugins=[hunt])
+    described = [dataclasses.asdict(each) | {"outcome": outcome} for each, outcome in hunt.outcomes.items()]
+    arguments.result.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""A client that gives up at nothing: it asks where its upload is, in any dialect, and goes on from there."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.reliability.model import ranges
+from tests.reliability.speakers import IETF, NATIVE, Chunk, Speaker, digest
+from tests.support.raw import Answer, Line, Request
+
+PATIENCE = 60  # seconds, for an image to become active, and for a service that is away or refuses for now
+COME_BACK = {503, 507}
+AHEAD = {"wrong-offset", "superseded", "upload-sealed"}  # refusals of what was true when it was asked for
+Ranges = list[tuple[int, int]]
+
+
+class Sender:
+    """The client of one upload. What it was told to be durable it never lets be taken back: AssertionError then.
+
+    `hurry` is the longest time, in seconds, for which it waits when it is told to come back. `refused` counts those
+    answers, and the connections that broke.
+    """
+
+    def __init__(
+        self, port: int, images: Path, content: bytes, headers: Mapping[str, str] | None = None, hurry: float = PATIENCE
+    ) -> None:
+        self.content = content
+        self.id = ""
+        self.durable: Ranges = []  # as far as it was told
+        self.refused: Counter[str] = Counter()
+        self.patience = PATIENCE  # seconds
+        self._port = port
+        self._images = images
+        self._headers = headers or {}
+        self._hurry = hurry
+
+    def __repr__(self) -> str:
+        return f"{self.id} of {len(self.content)} bytes, of which {self.durable} are known to be durable"
+
+    @property
+    def missing(self) -> Ranges:
+        return gaps(self.durable, len(self.content))
+
+    @property
+    def offset(self) -> int:
+        return self.missing[0][0] if self.missing else len(self.content)
+
+    def ask(self, request: Request) -> Answer:
+        """The answer to a request, asked again until there is one, and as often as we are told to come back."""
+        began = time.monotonic()
+        while (answer := self._once(request)) is None or answer.status in COME_BACK:
+            waited = time.monotonic() - began
+            assert waited < self.patience, f"{self}: {request.method} {request.path} is answered with {answer}"
+        return answer
+
+    def _once(self, request: Request) -> Answer | None:
+        """The answer to a request, over a connection of its own; None if there is none. Then, or where we are told to
+        come back, it is time to ask again."""
+        try:
+            line = Line(self._port)
+            try:
+                line.try_to_send(request.plus(self._headers).wire())
+                answer = line.answer(request.method)
+            finally:
+                line.close()
+        except OSError as problem:
+            self.refused[type(problem).__name__] += 1
+            time.sleep(0.1)
+            return None
+        if answer.status in COME_BACK:
+            seconds = answer.number("retry-after")
+            assert seconds is not None, f"{self} is not told when to come back: {answer}"
+            self.refused[str(answer.status)] += 1
+            time.sleep(min(seconds, self._hurry))
+        return answer
+
+    def create(self, speaker: Speaker) -> None:
+        answer = self.ask(speaker.create(len(self.content)))
+        assert answer.status == 201, f"a new upload is refused: {answer} {answer.document}"
+        self.id = answer.created
+
+    def locate(self, speaker: Speaker) -> None:
+        """Ask where the upload is. In order means that a request that still runs is taken over from."""
+        answer = self.ask(speaker.inspect(self.id))
+        assert answer.status < 300, f"{self} is asked for in {speaker}: {answer} {answer.document}"
+        told = ranges(answer.document["ranges"]) if speaker is NATIVE else [(0, answer.offset or 0)]
+        known = self.durable if speaker is NATIVE else [(0, self.offset)]
+        assert together([*told, *known]) == together(told), f"{self}, and now {speaker} tells only {told}"
+        self.durable = together([*self.durable, *told])
+
+    def chunk(self, speaker: Speaker, chance: random.Random, most: int, declares: float = 0.3) -> Chunk:
+        """Some bytes that are missing, `most` at most, as this dialect sends them."""
+        size, (start, stop) = len(self.content), self.missing[0]
+        if not speaker.in_order:
+            start, stop = chance.choice(self.missing)
+            start = chance.choice([start, start, chance.randrange(start, stop)])
+        stop = min(start + most, size if speaker.in_order else stop)
+        body = self.content[start:stop]
+        algorithm = chance.choice(speaker.algorithms)
+        declared = ((algorithm, digest(algorithm, body)),) if chance.random() < declares else ()
+        total = size if not speaker.in_order or chance.random() < 0.5 else None
+        last = stop == size if speaker is IETF else None
+        return Chunk(start, stop, body, declared, chance.random() < 0.2, total, speaker.in_order, last)
+
+    def request(self, speaker: Speaker, chunk: Chunk) -> Request:
+        return speaker.append(self.id, chunk).plus(self._headers)
+
+    def send(self, speaker: Speaker, chunk: Chunk) -> None:
+        """Send a chunk once. If it is acknowledged, it is durable from now on."""
+        answer = self._once(speaker.append(self.id, chunk))
+        if answer is None or answer.status in COME_BACK:
+            return
+        if answer.status < 300:
+            self.durable = together([*self.durable, (chunk.start, chunk.stop)])
+        else:
+            assert answer.reason in AHEAD, f"{self}: {answer} {answer.document} to {chunk}"
+
+    def go_on(self, speaker: Speaker, chance: random.Random, most: int) -> None:
+        """Ask where the upload is, and send a chunk of what is missing."""
+        self.locate(speaker)
+        if self.missing:
+            self.send(speaker, self.chunk(speaker, chance, most))
+
+    def lost(self, chunk: Chunk, carried: int) -> int:
+        """How many of the first bytes of a chunk are missing."""
+        stop = chunk.start + carried
+        return sum(max(0, min(end, stop) - max(start, chunk.start)) for start, end in self.missing)
+
+    def finish(self) -> None:
+        """Wait until the image is active, see that it is the file, and forget the image's bytes."""
+        began = time.monotonic()
+        while (state := (upload := self._described())["state"]) != "active":
+            assert state in {"sealed", "delivering", "verifying"}, f"{self} is {state}: {upload['handoff']}"
+            assert time.monotonic() - began < self.patience, f"{self} is still {state}"
+            time.sleep(0.005)
+        image = self._images / upload["image"]["id"]
+        assert image.read_bytes() == self.content, f"the image {image.name} is not the file of {self}"
+        image.unlink()
+
+    def _described(self) -> Any:
+        answer = self.ask(NATIVE.inspect(self.id))
+        assert answer.status == 200, f"{self} can't be asked for: {answer} {answer.document}"
+        return answer.document
+
+
+def gaps(durable: Ranges, size: int) -> Ranges:
+    """What lies between ranges that are in order and apart."""
+    edges = [0, *(edge for each in durable for edge in each), size]
+    return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+
+
+def together(parts: Iterable[tuple[int, int]]) -> Ranges:
+    """The same bytes as ranges that are in order and apart."""
+    found: Ranges = []
+    for start, stop in sorted(each for each in parts if each[0] < each[1]):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return found

@@ -1,0 +1,353 @@
+"""Whatever is sent, cut, repeated, spoilt, raced, expired or restarted, in whatever order: the sink gets the model.
+
+Hypothesis chooses what happens; tests/reliability/fixture.py and tests/support/interruptions.py do it to the running service and to the
+model (tests/reliability/model.py). No choice depends on what the service answered, so that a failure can be made smaller.
+
+    python -m tests.reliability.state_machine --steps 100000          # another seed each time; it is printed
+    python -m tests.reliability.state_machine --steps 20000 --seed 7  # once more what was printed
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.reliability.fixture import Scene
+from tests.reliability.harness import Stage
+from tests.reliability.model import EXPIRY, Modelled
+from tests.reliability.speakers import IETF, NATIVE, TUS, Chunk, Speaker
+from tests.reliability.strategies import (
+    Aim,
+    aimed,
+    aims_at,
+    creators,
+    in_order,
+    permille,
+    picks,
+    sides,
+    sizes,
+    some,
+    speakers,
+    ways,
+    zeros_at,
+)
+from tests.support import interruptions, joining
+from tests.support.nonsense import bad_numbers, nonsense
+from tests.support.service import development
+
+STEPS_OF_AN_EXAMPLE = 100
+EXAMPLES_AT_ONCE = 20
+FOREVER = 10**9  # seconds
+LONGEST = 1024 * 1024  # bytes: what a chunk of unknown length is promised, many times over
+Step = TypeVar("Step", bound=Callable[..., Any])
+
+
+aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
+
+
+def step(rule_of: Step) -> Step:
+    """Counts a rule as a step, and tells with a failure what was said before."""
+
+    @functools.wraps(rule_of)
+    def counted(self: Uploads, *given: Any, **named: Any) -> Any:
+        Uploads.steps += 1
+        try:
+            return rule_of(self, *given, **named)
+        except Exception as problem:
+            problem.add_note("\n".join(["what was said last:", *self.stage.log]))
+            Uploads.failure = Uploads.failure or problem
+            self.failed = True
+            raise
+
+    return counted  # type: ignore[return-value]
+
+
+class Uploads(RuleBasedStateMachine):
+    """All that can happen to uploads."""
+
+    stage: ClassVar[Stage]
+    steps: ClassVar[int] = 0
+    failure: ClassVar[Exception | None] = None  # the first one, as it was before it was made smaller
+
+    uploads = Bundle("uploads")
+    ended = Bundle("ended")
+    any_upload = st.one_of(uploads, uploads, ended)
+    failed = False
+
+    @initialize()
+    def begin(self) -> None:
+        self.scene = Scene(self.stage)
+
+    @rule(target=uploads, side=sides, speaker=creators, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
+    @step
+    def create(self, side: int, speaker: Speaker, size: int, told: bool, doomed: int) -> Modelled:
+        project = self.scene.projects[side]
+        if doomed == 5:
+            return self.scene.create_in_vain(project, size)
+        return self.scene.create(project, speaker, size if told or not speaker.in_order else None, size, None)
+
+    @rule(target=uploads, side=sides, speaker=in_order, size=some, told=st.booleans(), first=aims_at("next", wrong=3))
+    @step
+    def create_with_bytes(self, side: int, speaker: Speaker, size: int, told: bool, first: Aim) -> Modelled:
+        project = self.scene.projects[side]
+        return self.scene.create(project, speaker, size if told else None, size, self.first(first, speaker, size))
+
+    @rule(
+        side=sides,
+        speaker=speakers,
+        size=some,
+        told=st.booleans(),
+        first=aims_at("next", wrong=3),
+        at=permille,
+        how=ways,
+    )
+    @step
+    def create_and_leave(
+        self, side: int, speaker: Speaker, size: int, told: bool, first: Aim, at: int, how: str
+    ) -> None:
+        chunk = self.first(first, speaker, size) if speaker.in_order else None
+        if chunk is not None and speaker is IETF:
+            chunk = dataclasses.replace(chunk, last=False)
+        # Larger than its first chunk, so that it can be cancelled for sure.
+        whole = size + 2 if told or not speaker.in_order else None
+        interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
+
+    @rule(target=uploads, side=sides, picks=picks, rival=st.sampled_from(["", "", "unfinished", "join", "cancel"]))
+    @step
+    def join(self, side: int, picks: list[int], rival: str) -> Modelled:
+        project = self.scene.projects[side]
+        if rival in {"join", "cancel"}:
+            return joining.race(self.scene, project, picks, rival)
+        return joining.join(self.scene, project, picks, fill=not rival)
+
+    @rule(
+        side=sides,
+        picks=picks,
+        wrong=st.sampled_from(["any", "any", "any", "again", "again", "unknown", "foreign", "twice"]),
+    )
+    @step
+    def join_wrongly(self, side: int, picks: list[int], wrong: str) -> None:
+        joining.join_wrongly(self.scene, self.scene.projects[side], picks, wrong)
+
+    @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "next", "gap", wrong=1))
+    @step
+    def append(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
+        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+
+    @rule(upload=uploads, speaker=speakers, aim=aims_at("again", "anywhere", wrong=4))
+    @step
+    def append_where_something_is(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
+        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+
+    @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "gap", "again", "anywhere", wrong=10))
+    @step
+    def append_wrongly(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
+        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+
+    @rule(upload=uploads, aim=aims_at("next", "gap", "again", "anywhere", wrong=1))
+    @step
+    def declare_zeros(self, upload: Modelled, aim: Aim) -> None:
+        self.scene.append(upload, NATIVE, zeros_at(aim, upload))
+
+    @rule(
+        upload=uploads,
+        aim=aims_at("next", "gap", "again", wrong=0),
+        at=permille,
+        how=st.sampled_from(["race", "close"]),
+    )
+    @step
+    def declare_zeros_at_risk(self, upload: Modelled, aim: Aim, at: int, how: str) -> None:
+        chunk = zeros_at(aim, upload)
+        if how == "race":
+            interruptions.race(self.scene, upload, NATIVE, chunk)
+        else:
+            interruptions.cut(self.scene, upload, NATIVE, chunk, at, how)
+
+    @rule(upload=uploads)
+    @step
+    def fill(self, upload: Modelled) -> None:
+        self.scene.fill(upload)
+
+    @rule(upload=uploads, speaker=speakers, aim=aims)
+    @step
+    def append_twice_at_once(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
+        interruptions.race(self.scene, upload, speaker, self.aimed(aim, upload, speaker))
+
+    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, how=ways)
+    @step
+    def append_and_leave(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: str) -> None:
+        interruptions.cut(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, how)
+
+    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, then=st.sampled_from(["go on", "asked", "again"]))
+    @step
+    def stall(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, then: str) -> None:
+        interruptions.stall(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, then)
+
+    @rule(target=ended, upload=consumes(uploads), speaker=speakers, aim=aims, at=permille, how=st.integers(0, 5))
+    @step
+    def end(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: int) -> Modelled:
+        """Finish it, or discard it, perhaps while it is being written to."""
+        if how < 3:
+            self.scene.finish(upload)
+        elif how < 5:
+            interruptions.stall(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, "discarded")
+        else:
+            self.scene.discard(upload, speaker)
+        return upload
+
+    @rule(upload=ended, speaker=speakers, aim=aims, asked=st.sampled_from(["inspect", "append", "append", "discard"]))
+    @step
+    def ask_for_what_has_ended(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
+        if asked == "append":
+            self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+        else:
+            (self.scene.inspect if asked == "inspect" else self.scene.discard)(upload, speaker)
+
+    @rule(upload=any_upload)
+    @step
+    def read(self, upload: Modelled) -> None:
+        self.scene.read(upload)
+
+    @rule(upload=uploads, speaker=speakers)
+    @step
+    def inspect(self, upload: Modelled, speaker: Speaker) -> None:
+        self.scene.inspect(upload, speaker)
+
+    @rule(
+        upload=any_upload,
+        speaker=speakers,
+        aim=aims_at("next", wrong=0),
+        asked=st.sampled_from(["inspect", "append", "discard", "read"]),
+    )
+    @step
+    def ask_as_a_stranger(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
+        chunk = self.aimed(aim, upload, speaker)
+        asking = TUS if asked == "read" else speaker
+        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(asking, asked)(upload.id)
+        self.scene.strangers(upload, request)
+
+    @rule(upload=any_upload, speaker=speakers, place=st.integers(0, 3), number=bad_numbers, twice=st.booleans())
+    @step
+    def send_nonsense(self, upload: Modelled, speaker: Speaker, place: int, number: str, twice: bool) -> None:
+        self.scene.malformed(upload.project, nonsense(upload, speaker, place, number, twice))
+        self.scene.look(upload)
+
+    @rule(side=sides)
+    @step
+    def survey(self, side: int) -> None:
+        self.scene.survey(self.scene.projects[side])
+
+    @rule(really=st.booleans())
+    @step
+    def pass_time(self, really: bool) -> None:
+        if really:
+            self.scene.tick()
+
+    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, how=st.integers(0, 299))
+    @step
+    def restart(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: int) -> None:
+        """Seldom, for it takes as long as hundreds of other steps."""
+        chunk = self.aimed(aim, upload, speaker)
+        match how:
+            case 101 | 102:
+                self.scene.restart(gracefully=how == 101)
+            case 103 | 104:
+                interruptions.stall(self.scene, upload, speaker, chunk, at, "stop" if how == 103 else "kill")
+            case 105 | 106:
+                interruptions.cut(self.scene, upload, speaker, chunk, at if how == 105 else 1000, "kill")
+            case _:
+                self.scene.look(upload)
+
+    def teardown(self) -> None:
+        if hasattr(self, "scene") and not self.failed:
+            self.finale()
+
+    @step
+    def finale(self) -> None:
+        Uploads.steps -= 1  # it belongs to no rule
+        self.scene.curtain()
+
+    def first(self, aim: Aim, speaker: Speaker, size: int) -> Chunk:
+        """A chunk that comes with the creation, which is where the size is told."""
+        chunk = self.aimed(aim, Modelled("", "", size, size, ""), speaker)
+        return dataclasses.replace(chunk, total=None)
+
+    def aimed(self, aim: Aim, upload: Modelled, speaker: Speaker) -> Chunk:
+        return aimed(aim, upload, speaker, self.scene.chance)
+
+
+def run(steps: int, seed: int, *, smaller: bool = True) -> int:
+    """At least so many steps against a service of our own; the number that it was in the end.
+
+    An AssertionError has the smallest program that fails, as far as Hypothesis has found it; or the first one, at once.
+    """
+    print(f"state machine: {steps} steps, seed {seed}", flush=True)
+    memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
+        service = development(Path(directory) / "service", **options)
+        service.module = "tests.support.launcher"
+        with service:
+            Uploads.stage, Uploads.steps, Uploads.failure = Stage(service), 0, None
+            _run(steps, seed, [Phase.generate, Phase.shrink] if smaller else [Phase.generate])
+            print("answers:", ", ".join(f"{count} x {name}" for name, count in Uploads.stage.answers.most_common()))
+    return Uploads.steps
+
+
+def _run(steps: int, seed: int, phases: list[Phase]) -> None:
+    settings = hypothesis.settings(
+        max_examples=EXAMPLES_AT_ONCE,
+        stateful_step_count=STEPS_OF_AN_EXAMPLE,
+        deadline=None,
+        database=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    begun = time.monotonic()
+    part = seed
+    while Uploads.steps < steps:  # Hypothesis may end examples, and the whole, before its numbers are reached
+        try:
+            run_state_machine_as_test(hypothesis.seed(part)(Uploads), settings=settings)
+        except Exception as problem:
+            again = f"python -m tests.reliability.state_machine --steps {steps} --seed {seed}"
+            problem.add_note(f"after {Uploads.steps} steps; to see it again: {again}")
+            if isinstance(problem, hypothesis.errors.Flaky) and Uploads.failure is not None:
+                raise Uploads.failure from problem  # it depends on time, so there is no smaller one
+            raise
+        part += 1
+        speed = Uploads.steps / (time.monotonic() - begun)
+        print(f"{Uploads.steps} steps, {speed:.0f} a second", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.reliability.state_machine", description=__doc__)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    arguments = parser.parse_args()
+    run(arguments.steps, arguments.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

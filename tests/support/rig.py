@@ -1,0 +1,181 @@
+"""Uploads, their handoff and all parts below under a clock that only the test moves.
+
+Scratch is memory.py and the sink directory.py, members of their families; nothing here is a mock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import random
+import tempfile
+import types
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.auth.base import Identity
+from resumable_glance.auth.delegation import Delegation
+from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.trusts import Trusts
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.handoff.worker import HandoffWorker
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created, Get, Outcome, UploadFound
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import ImageRequest, Owner, Upload
+from resumable_glance.runtime import config
+from resumable_glance.uploads.service import UploadService
+from resumable_glance.uploads.write_locks import Body
+from tests.fakes.memory_storage import MemoryStorage
+
+DAY = 24 * 3600.0
+CONTENT = random.Random(7).randbytes(100_000)
+SIZE = len(CONTENT)
+ME = Identity(Owner("project", "user"))
+NOBODYS = Digest("sha1", bytes(20))  # a digest that nothing has
+IMAGE = ImageRequest({"name": "test", "disk_format": "raw", "container_format": "bare"})
+
+
+@functools.cache
+def _empty() -> bytes:
+    """A catalog without uploads. To make one takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "catalog.sqlite"
+        Catalog(f"sqlite:///{file}").close()
+        return file.read_bytes()
+
+
+def catalog_in(directory: Path) -> Catalog:
+    """The catalog of a directory, a new one if there is none."""
+    file = directory / "catalog.sqlite"
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_empty())
+    return Catalog(f"sqlite:///{file}")
+
+
+class Pieces(Body):
+    """A body that comes in pieces of at most 10,000 bytes."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._pieces = [content[start : start + 10_000] for start in range(0, len(content), 10_000)]
+
+    async def read(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+class Waiting(Body):
+    """A body that gives its first bytes and then nothing, until somebody ends it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.waits = asyncio.Event()
+
+    async def read(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            self.waits.set()
+            await asyncio.Event().wait()
+        return content
+
+
+class Rig:
+    """Uploads, their handoff and all parts below, under a clock that only the test moves."""
+
+    def __init__(
+        self,
+        directory: Path,
+        scratch: MemoryStorage,
+        sink: type[DirectoryImageService],
+        options: Mapping[str, object],
+        trusts: Trusts | None = None,
+    ) -> None:
+        state = {
+            "auth_strategy": "noauth",
+            "image_service": "directory",
+            "scratch.reserved_space": 0,
+            "upload_expiry": int(7 * DAY),
+            "record_retention": int(30 * DAY),
+            **options,
+        }
+        self.settings, _ = config.load([], state)
+        self.now = 1_000_000_000.0
+        self.scratch = scratch
+        self.images = directory / "images"
+        self.catalog = catalog_in(directory)
+        self.sink = sink(self.images)
+        self.vault = TokenCipher(directory / "key")
+        self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
+        parts = (self.catalog, scratch, self.sink, self.vault)
+        self.handoff = HandoffWorker(*parts, self.settings, self.clock, trusts=trusts)
+        self.uploads = UploadService(self.settings, *parts, self.handoff, self.clock, trusts)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def create(self, size: int = SIZE) -> str:
+        outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())
+        assert isinstance(outcome, Created)
+        return outcome.upload.id
+
+    async def send(self, upload_id: str, start: int, stop: int) -> None:
+        append = Append(upload_id, Chunk(start, stop - start), SIZE)
+        assert isinstance(await self.uploads.perform(append, ME, Pieces(CONTENT[start:stop])), Appended)
+
+    async def send_in_order(
+        self, upload_id: str, start: int, body: Body, length: int | None = None, declared: tuple[Digest, ...] = ()
+    ) -> Upload:
+        append = Append(upload_id, Chunk(start, length, declared, in_order=True))
+        outcome = await self.uploads.perform(append, ME, body)
+        assert isinstance(outcome, Appended)
+        return outcome.upload
+
+    async def begun(self, upload_id: str, chunk: Chunk, sent: int = 1000) -> asyncio.Task[Outcome]:
+        """A request that has sent so many bytes of its chunk, and no more."""
+        body = Waiting(CONTENT[chunk.start : chunk.start + sent])
+        task = asyncio.create_task(self.uploads.perform(Append(upload_id, chunk), ME, body))
+        await asyncio.wait_for(body.waits.wait(), 10)
+        return task
+
+    async def inspect(self, upload_id: str, *, taking_over: bool = False) -> UploadFound:
+        outcome = await self.uploads.perform(Get(upload_id, taking_over), ME, Pieces())
+        assert isinstance(outcome, UploadFound)
+        return outcome
+
+    async def files(self) -> set[str]:
+        return {each async for each in self.scratch.uploads()}
+
+    async def reaches(self, upload_id: str, state: State) -> None:
+        """Run the handoff until the upload is in this state."""
+        job = asyncio.create_task(self.handoff.run())
+        async with asyncio.timeout(30):
+            while (await self.inspect(upload_id)).upload.state is not state:
+                await asyncio.sleep(0.01)
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    directory: Path,
+    scratch: MemoryStorage | None = None,
+    sink: type[DirectoryImageService] = DirectoryImageService,
+    options: Mapping[str, object] = types.MappingProxyType({}),
+    trusts: Trusts | None = None,
+) -> AsyncIterator[Rig]:
+    made = Rig(directory, scratch or MemoryStorage(), sink, options, trusts)
+    try:
+        yield made
+    finally:
+        made.catalog.close()
+
+
+async def refusal(work: object) -> Reason:
+    with pytest.raises(Refused) as refused:
+        await work  # type: ignore[misc]
+    return refused.value.reason

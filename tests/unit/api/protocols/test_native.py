@@ -1,0 +1,195 @@
+"""The native dialect: its wire vectors (tests/vectors/native.json), and what they can't say."""
+
+import dataclasses
+import json
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resumable_glance.api.protocols import native, native_json, problems
+from resumable_glance.api.protocols.base import Head
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.model.commands import Append, Chunk, UploadFound
+from resumable_glance.model.ranges import Range
+from tests.support.vectors import Vector, Vectors, head, upload, written
+
+VECTORS = Vectors("native.json", native)
+PLACE = VECTORS.place
+many = settings(deadline=None, max_examples=200)
+
+
+@VECTORS.each_of("requests")
+def test_a_request_becomes_a_command_or_is_refused(vector: Vector) -> None:
+    VECTORS.check_request(vector)
+
+
+@VECTORS.each_of("outcomes")
+def test_an_outcome_becomes_a_reply(vector: Vector) -> None:
+    VECTORS.check_outcome(vector)
+
+
+@VECTORS.each_of("refusals")
+def test_a_refusal_becomes_a_problem(vector: Vector) -> None:
+    VECTORS.check_refusal(vector)
+
+
+def test_every_vector_has_a_name_of_its_own() -> None:
+    assert len(set(VECTORS.names())) == len(VECTORS.names())
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_status_and_a_stable_type(reason: Reason) -> None:
+    reply = problems.refuse(Refused(reason, "A sentence."), PLACE)
+    assert 400 <= reply.status < 600
+    assert reply.document is not None
+    assert reply.document["type"] == f"urn:problem-type:resumable-glance:{reason.value}"
+    assert reply.document["request_id"] == PLACE.request_id
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.STALLED, Reason.CLOSING, Reason.NO_SPACE, Reason.IDENTITY_UNAVAILABLE, Reason.IMAGE_SERVICE_UNAVAILABLE],
+)
+def test_what_passes_by_itself_has_a_status_that_clients_try_again(reason: Reason) -> None:
+    assert problems.STATUS[reason] in {408, 429, 503, 507}
+
+
+def test_what_is_allowed_depends_on_what_is_asked() -> None:
+    for upload_id, allowed in ((None, native.METHODS[False]), ("id", native.METHODS[True])):
+        with pytest.raises(Refused) as refused:
+            native.parse(head("PUT", upload_id), b"", PLACE)
+        assert refused.value.facts == {"allow": ", ".join(allowed)}
+
+
+@pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=x", "text/plain"])
+def test_what_is_no_chunk_is_told_what_to_send_instead(media_type: str) -> None:
+    with pytest.raises(Refused) as refused:
+        native.parse(head("PATCH", "id", ["Content-Type", media_type]), b"", PLACE)
+    assert refused.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
+    assert refused.value.facts["accept_patch"] == native.ACCEPT_PATCH
+
+
+def of_ten_bytes(*lengths: str) -> Head:
+    """A chunk's head, with these values of Content-Length."""
+    return head("PATCH", "id", ["Content-Range", "bytes 10-19/100"], *(["Content-Length", each] for each in lengths))
+
+
+@pytest.mark.parametrize("lengths", [[], ["0"], ["10"]])
+def test_a_body_that_can_be_the_chunk_is_read(lengths: list[str]) -> None:
+    """Also one that is shorter than its range: what came of it is kept."""
+    smallest = dataclasses.replace(PLACE, max_chunk_size=10)
+    assert native.parse(of_ten_bytes(*lengths), b"", smallest) == Append("id", Chunk(10, 10), 100)
+
+
+def test_a_chunk_larger_than_the_limit_is_refused_with_the_limit() -> None:
+    with pytest.raises(Refused) as refused:
+        native.parse(of_ten_bytes(), b"", dataclasses.replace(PLACE, max_chunk_size=9))
+    assert refused.value.reason is Reason.CHUNK_TOO_LARGE
+    assert refused.value.facts == {"limit": 9}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "told"),
+    [(native.ACCEPTED, "11 bytes, its range only 10."), (native.ZEROS, "11 bytes, a run of zeros has none.")],
+)
+def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read(media_type: str, told: str) -> None:
+    request = of_ten_bytes("11")
+    with pytest.raises(Refused) as refused:
+        native.parse(
+            dataclasses.replace(request, headers={**request.headers, "content-type": (media_type,)}), b"", PLACE
+        )
+    assert refused.value.reason is Reason.BODY_TOO_LONG
+    assert refused.value.detail == f"The body has {told}"
+
+
+@pytest.mark.parametrize("lengths", [["+10"], ["1_0"], ["٣"], [""], ["10", "10"]])
+def test_a_content_length_that_is_none_is_refused(lengths: list[str]) -> None:
+    with pytest.raises(Refused) as refused:
+        native.parse(of_ten_bytes(*lengths), b"", PLACE)
+    assert refused.value.reason is Reason.MALFORMED
+
+
+def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
+    vector = next(each for each in VECTORS.all["outcomes"] if each["outcome"]["kind"] == "upload_found")
+    durable = tuple(Range(start, start + 1) for start in range(0, 1000, 2))
+    reply = native.render(UploadFound(upload(vector["outcome"]["upload"]), durable, 0), PLACE)
+    assert reply.headers["Upload-Ranges"].count(",") + 1 == native.MOST_RANGES_IN_HEADER
+    assert reply.document is not None
+    assert len(cast(list[object], reply.document["ranges"])) == len(durable)
+
+
+def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
+    for upload_id, aspect, allowed in (
+        (None, None, "GET, HEAD, POST, OPTIONS"),
+        ("id", None, "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("id", "ticket", "POST, DELETE, OPTIONS"),
+        ("id", "events", "GET, OPTIONS"),
+    ):
+        reply = native.options(dataclasses.replace(head("OPTIONS", upload_id), aspect=aspect), PLACE)
+        assert (reply.status, reply.document) == (200, native.capabilities(PLACE))
+        assert reply.headers == {
+            "Allow": allowed,
+            "Accept-Patch": "application/octet-stream, application/vnd.resumable-glance.zeros",
+        }
+
+
+def test_what_can_be_done_is_told_with_its_limits() -> None:
+    told = native.capabilities(PLACE)
+    assert told["href"] == "https://glance.example/v1/uploads"
+    assert told["max_size"] == PLACE.max_upload_size
+    assert told["expiry"] == PLACE.upload_expiry
+    assert told["record_retention"] == PLACE.record_retention
+    assert told["whole_image_digests"] == ["md5", "sha256", "sha512"]
+    assert told["chunks"] == {
+        "content_type": "application/octet-stream",
+        "max_size": PLACE.max_chunk_size,
+        "any_order": True,
+        "parallel": True,
+        "digests": {"Content-Digest": ["md5", "sha-256", "sha-512"], "Content-MD5": ["md5"]},
+    }
+    assert told["zeros"] == {"content_type": "application/vnd.resumable-glance.zeros"}
+
+
+def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_of_the_client() -> None:
+    with pytest.raises(TypeError):
+        native_json._typed("1", int)
+
+
+@many
+@given(
+    st.sampled_from(["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "", "ÿ"]) | st.text(max_size=5),
+    st.none() | st.text(max_size=5),
+    st.dictionaries(
+        st.sampled_from(["content-type", "content-range", "content-encoding", "content-digest", "content-md5"]),
+        st.lists(
+            st.text(max_size=8)
+            | st.sampled_from(
+                ["application/json", "bytes 0-9/10", "identity", "md5=:AAAA:", "application/octet-stream"]
+            ),
+            max_size=2,
+        ).map(tuple),
+    ),
+    st.dictionaries(st.sampled_from(["limit", "marker"]), st.text(max_size=4)),
+    st.none() | st.sampled_from([*sorted(native.ASPECTS), native.STORES]),
+    st.binary(max_size=40)
+    | st.dictionaries(
+        st.sampled_from(["size", "image", "image_id", "store", "stores", "all_stores", "method", "digests"]),
+        st.none() | st.integers() | st.text(max_size=3) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
+    ).map(lambda document: json.dumps(document).encode()),
+)
+def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
+    method: str,
+    upload_id: str | None,
+    headers: dict[str, tuple[str, ...]],
+    query: dict[str, str],
+    aspect: str | None,
+    body: bytes,
+) -> None:
+    try:
+        command = native.parse(Head(method, upload_id, headers, query, aspect), body, PLACE)
+    except Refused as refusal:
+        assert refusal.reason in problems.STATUS
+    else:
+        assert written(command)

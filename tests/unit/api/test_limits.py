@@ -1,0 +1,120 @@
+"""What a project may have at a time, and how fast."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.auth.base import Identity
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner
+from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
+
+COLLEAGUE = Identity(Owner("project", "else"))
+STRANGER = Identity(Owner("other", "user"))
+
+
+async def created(here: Rig, size: int | None = 10, who: Identity = ME) -> str:
+    outcome = await here.uploads.perform(Create(size, IMAGE), who, Pieces())
+    assert isinstance(outcome, Created)
+    return outcome.upload.id
+
+
+def test_a_project_may_have_so_many_unfinished_uploads(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.uploads_per_project": 3}) as here:
+            first = await created(here)
+            await created(here, who=COLLEAGUE)
+            await here.uploads.perform(Create(5, None), ME, Pieces())  # a part counts
+            with pytest.raises(Refused) as refused:
+                await created(here)
+            assert refused.value.reason is Reason.OVER_LIMIT
+            assert refused.value.facts == {"retry_after": 60}
+            assert len(list(here.images.iterdir())) == 2
+            await created(here, who=STRANGER)
+            await here.uploads.perform(Cancel(first), ME, Pieces())
+            await created(here)
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_counts_until_its_image_is_active(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.uploads_per_project": 1}) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, SIZE)
+            assert await refusal(created(here)) is Reason.OVER_LIMIT
+            await here.reaches(upload_id, State.ACTIVE)
+            await created(here)
+
+    asyncio.run(scenario())
+
+
+def test_two_creations_at_once_are_not_both_the_last_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.uploads_per_project": 1}) as here:
+            outcomes = await asyncio.gather(*(created(here) for _ in range(5)), return_exceptions=True)
+            assert sum(isinstance(each, str) for each in outcomes) == 1
+            assert len(list(here.images.iterdir())) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.creations_per_minute": 2}) as here:
+            for _ in range(2):
+                await here.uploads.perform(Cancel(await created(here)), ME, Pieces())
+            assert await refusal(created(here)) is Reason.OVER_LIMIT
+            await created(here, who=STRANGER)
+            here.now += 61
+            await created(here)
+
+    asyncio.run(scenario())
+
+
+def test_a_project_may_have_so_many_bytes_on_their_way(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
+            assert await refusal(created(here, 101)) is Reason.UPLOAD_TOO_LARGE
+            await created(here, 60)
+            assert await refusal(created(here, 41)) is Reason.OVER_LIMIT
+            later = await created(here, None)  # its size is told later
+            append = Append(later, Chunk(0, 41, in_order=True))
+            assert await refusal(here.uploads.perform(append, ME, Pieces(CONTENT[:41]))) is Reason.OVER_LIMIT
+            append = Append(later, Chunk(0, 40, in_order=True), total=40)
+            await here.uploads.perform(append, ME, Pieces(CONTENT[:40]))
+            assert await refusal(created(here, 1)) is Reason.OVER_LIMIT
+            await created(here, 0)
+            await created(here, 100, STRANGER)
+            await here.reaches(later, State.ACTIVE)
+            await created(here, 40)
+
+    asyncio.run(scenario())
+
+
+def test_parts_that_are_joined_are_not_counted_twice(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
+            part = await here.uploads.perform(Create(60, None, first=Chunk(0, 60)), ME, Pieces(CONTENT[:60]))
+            assert isinstance(part, Created)
+            await here.uploads.perform(Join((part.upload.id,), IMAGE), ME, Pieces())
+            assert await refusal(created(here, 41)) is Reason.OVER_LIMIT
+            await created(here, 40)
+
+    asyncio.run(scenario())
+
+
+def test_no_limit_is_none(tmp_path: Path) -> None:
+    none = dict.fromkeys(("limits.uploads_per_project", "limits.bytes_per_project", "limits.creations_per_minute"), 0)
+
+    async def scenario() -> None:
+        async with rig(tmp_path, options=none) as here:
+            for _ in range(20):
+                await created(here)
+
+    asyncio.run(scenario())

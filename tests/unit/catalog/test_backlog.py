@@ -1,0 +1,74 @@
+"""What the catalog has for the janitor: images that are to be removed, each by itself and whose turn is first first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.records import OrphanedImage
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Image, Owner, Upload
+from tests.support.rig import catalog_in
+
+ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
+OTHER = OrphanedImage(Image("image-2"), Owner("another", "bob"), None)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with contextlib.closing(catalog_in(tmp_path)) as opened:
+        yield opened
+
+
+def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog: Catalog) -> None:
+    async def scenario() -> list[OrphanedImage]:
+        await Backlog(catalog).expect(ONE, 1000.0, 2000.0)
+        return await Backlog(catalog).leftovers(2000.0)
+
+    assert asyncio.run(scenario()) == [ONE]
+
+
+def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
+    async def scenario() -> list[OrphanedImage]:
+        await Backlog(catalog).expect(ONE, 1000.0, 2000.0)
+        await Backlog(catalog).expect(OTHER, 1000.0, 1500.0)
+        return await Backlog(catalog).leftovers(3000.0)
+
+    assert asyncio.run(scenario()) == [OTHER, ONE]
+
+
+@pytest.mark.parametrize(("forget_before", "left"), [(1000.0, [ONE, OTHER]), (1000.1, [OTHER])])
+def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_time(
+    catalog: Catalog, forget_before: float, left: list[OrphanedImage]
+) -> None:
+    async def scenario() -> list[OrphanedImage]:
+        await Backlog(catalog).expect(ONE, 1000.0, 1500.0)
+        await Backlog(catalog).expect(OTHER, 900.0, 2000.0)
+        await Backlog(catalog).postpone("image-1", 1600.0, forget_before)
+        assert await Backlog(catalog).leftovers(1599.9) == []
+        return await Backlog(catalog).leftovers(3000.0)
+
+    assert asyncio.run(scenario()) == left
+
+
+def test_a_clock_that_was_set_takes_all_times_with_it_and_none_that_is_not_there(catalog: Catalog) -> None:
+    stuck = Upload("a-1", ONE.owner, 1, State.DELIVERING, Image("i"), 1.0, 2.0, 3.0, stuck_at=0.5)
+    free = dataclasses.replace(stuck, id="a-2", stuck_at=0.0)
+
+    async def scenario() -> list[Upload | None]:
+        for each in (stuck, free):
+            await catalog.add(each, None)
+        await Backlog(catalog).shift(100.0)
+        return [await catalog.get(each.id) for each in (stuck, free)]
+
+    later = {"created_at": 101.0, "updated_at": 102.0, "expires_at": 103.0}
+    assert asyncio.run(scenario()) == [
+        dataclasses.replace(stuck, **later, stuck_at=100.5), dataclasses.replace(free, **later)  # type: ignore[arg-type]
+    ]  # fmt: skip

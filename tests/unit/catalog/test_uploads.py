@@ -1,0 +1,740 @@
+"""The catalog: each method is one transaction, and what it says after any sequence of them."""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import itertools
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.autogenerate
+import alembic.migration
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resumable_glance.catalog import engine as database
+from resumable_glance.catalog import schema
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.engine import NewerCatalog
+from resumable_glance.catalog.records import OrphanedImage, OrphanedMeanwhile
+from resumable_glance.catalog.uploads import Catalog
+from resumable_glance.model.digests import LENGTHS, Digest
+from resumable_glance.model.ranges import Range, merge
+from resumable_glance.model.states import ENDED, TRANSITIONS, WITH_HANDOFF, Event, IllegalTransition, State
+from resumable_glance.model.upload import (
+    Extent,
+    FailureReason,
+    Format,
+    Image,
+    ImageRequest,
+    InspectionState,
+    LastError,
+    Owner,
+    Proof,
+    Upload,
+    known,
+)
+from tests.support.rig import catalog_in
+
+T = TypeVar("T")
+ALICE, BOB = Owner("project", "alice"), Owner("project", "bob")
+NAMES = itertools.count()
+
+
+def upload(**changes: object) -> Upload:
+    number = next(NAMES)
+    made = Upload(
+        id=f"a-{number:032x}",
+        owner=ALICE,
+        size=100,
+        state=State.RECEIVING,
+        image=Image("11111111-2222-3333-4444-555555555555"),
+        created_at=1000.0 + number,
+        updated_at=1000.0,
+        expires_at=2000.0,
+    )
+    changed = dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(changed, reserved=changed.size or 0)
+
+
+def extent(start: int, stop: int) -> Extent:
+    return Extent(Range(start, stop), Digest("xxh3", start.to_bytes(8, "big")))
+
+
+def address(directory: Path) -> str:
+    return f"sqlite:///{directory / 'catalog' / 'catalog.sqlite'}"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with contextlib.closing(catalog_in(tmp_path)) as opened:
+        yield opened
+
+
+def wait(awaitable: Awaitable[T]) -> T:
+    async def waiting() -> T:
+        return await awaitable
+
+    return asyncio.run(waiting())
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    engine = sa.create_engine(address(tmp_path))
+    with engine.connect() as connection:
+        context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
+        assert alembic.autogenerate.compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+def test_a_catalog_of_the_first_version_keeps_everything_when_it_is_brought_up_to_date(tmp_path: Path) -> None:
+    engine = database.engine(address(tmp_path))
+    database.migrate(engine, "0001")
+    row = {name: value for name, value in schema.upload_row(upload(received=10, offset=10)).items()
+           if name not in {"reserved", "parts", "joined_into", "generation", "request", "replaced", "successor",
+                           "suspicion", "stuck_at", "format", "request_id", "verified", "stores"}}  # fmt: skip
+    with engine.begin() as db:
+        columns = ", ".join(row)
+        db.execute(sa.text(f"INSERT INTO uploads ({columns}) VALUES (:{', :'.join(row)})"), row)
+        db.execute(sa.text("INSERT INTO extents VALUES (:id, 0, 10, 'xxh3:0000000000000000')"), {"id": row["id"]})
+    engine.dispose()
+    opened = Catalog(address(tmp_path))
+    kept = wait(opened.get(str(row["id"])))
+    assert kept is not None
+    assert (kept.size, kept.received, kept.reserved, kept.parts, kept.joined_into) == (100, 10, 100, (), None)
+    assert kept.generation == 0
+    assert kept.format is None
+    assert (kept.request, kept.successor, kept.suspicion, kept.stuck_at) == (None, None, 0, 0.0)
+    assert (known(kept.image).replaced, known(kept.image).stores) == ((), None)
+    assert wait(opened.extents(kept.id)) == [extent(0, 10)]
+    assert wait(opened.promised()) == 90
+    assert wait(opened.run(lambda db: db.exec_driver_sql("PRAGMA foreign_keys").scalar_one())) == 1
+    opened.close()
+
+
+def test_a_catalog_that_is_up_to_date_is_opened_without_alembic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    Catalog(url).close()
+    monkeypatch.setitem(sys.modules, "alembic.command", None)  # to import it is an error now
+    Catalog(url).close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)]
+)
+def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
+    catalog: Catalog, pragma: str, value: object
+) -> None:
+    assert wait(catalog.run(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
+
+
+def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_path: Path) -> None:
+    """Otherwise it reads, somebody else writes, and what it read is not true any more when it writes."""
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}", connect_args={"timeout": 0})
+
+    def write_elsewhere(_: sa.Connection) -> None:
+        with other.connect() as connection, pytest.raises(sa.exc.OperationalError):
+            connection.exec_driver_sql("DELETE FROM uploads")
+
+    wait(catalog.run(write_elsewhere))
+    other.dispose()
+
+
+def test_a_transaction_that_fails_changes_nothing(catalog: Catalog) -> None:
+    made = upload()
+
+    def work(db: sa.Connection) -> None:
+        db.execute(schema.uploads.delete())
+        raise ZeroDivisionError
+
+    wait(catalog.add(made, None))
+    with pytest.raises(ZeroDivisionError):
+        wait(catalog.run(work))
+    assert wait(catalog.get(made.id)) == made
+
+
+def test_the_catalogs_directory_is_made_for_nobody_else(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    assert (tmp_path / "catalog").stat().st_mode & 0o777 == 0o700
+
+
+def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    made = upload()
+    with contextlib.closing(Catalog(address(tmp_path))) as catalog:
+        wait(catalog.add(made, b"closed"))
+        grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    with contextlib.closing(Catalog(address(tmp_path))) as catalog:
+        assert wait(catalog.get(made.id)) == grown
+        assert wait(catalog.credential(made.id)) == b"closed"
+        assert wait(catalog.extents(made.id)) == [extent(0, 10)]
+
+
+def test_a_catalog_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    Catalog(address(tmp_path)).close()
+    engine = sa.create_engine(address(tmp_path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(NewerCatalog):
+        Catalog(address(tmp_path))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "9999"
+    engine.dispose()
+
+
+def test_other_databases_are_left_to_sqlalchemy() -> None:
+    with pytest.raises(sa.exc.NoSuchModuleError):
+        database.engine("nosuchdatabase://host/name")
+
+
+def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
+    made = upload(
+        image=Image("11111111-2222-3333-4444-555555555555", "Débian ☃", "fast", adopted=True),
+        size=2**53 - 1,
+        declared=(Digest("md5", bytes(range(16))), Digest("sha512", bytes(64))),
+        metadata="filename ZGViaWFuLnFjb3cy, property.x",
+        proof=Proof("5" * 32, "a" * 128),
+        trouble=LastError(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "Later."),
+        attempts=3,
+        next_attempt_at=1_700_000_000.123456,
+        state=State.DELIVERING,
+        offset=2**53 - 1,
+        received=2**53 - 1,
+    )
+    wait(catalog.add(made, None))
+    assert wait(catalog.get(made.id)) == made
+
+
+@pytest.mark.parametrize("metadata", [None, "", "x" * 4096, " name  YQ==,caption\u00e9"])
+def test_a_clients_metadata_is_kept_as_it_was_written(catalog: Catalog, metadata: str | None) -> None:
+    made = upload(metadata=metadata)
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    assert grown.metadata == metadata
+    assert [each.metadata for each in wait(catalog.owned(ALICE, 10, None))] == [metadata]
+
+
+def test_a_digest_of_any_algorithm_can_be_that_of_an_extent(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    extents = [
+        Extent(Range(number, number + 1), Digest(name, bytes(length)))
+        for number, (name, length) in enumerate(LENGTHS.items())
+    ]
+    wait(catalog.commit(made.id, extents, 1001.0, 2001.0))
+    assert wait(catalog.extents(made.id)) == extents
+
+
+def test_an_upload_that_is_not_there_is_none(catalog: Catalog) -> None:
+    assert wait(catalog.get("a-" + "f" * 32)) is None
+    assert wait(catalog.credential("a-" + "f" * 32)) is None
+    assert wait(catalog.extents("a-" + "f" * 32)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalog: catalog.commit("a-0", [extent(0, 1)], 1.0, 2.0),
+        lambda catalog: catalog.happen("a-0", Event.CANCELLED, 1.0),
+        lambda catalog: catalog.prove("a-0", Proof("5" * 32, "a" * 128)),
+    ],
+)
+def test_an_upload_that_is_not_there_cannot_be_changed(
+    catalog: Catalog, change: Callable[[Catalog], Awaitable[object]]
+) -> None:
+    with pytest.raises(LookupError):
+        wait(change(catalog))
+
+
+@pytest.mark.parametrize(("due_at", "added"), [(1000.0, False), (1000.1, True), (None, False)])
+def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
+    catalog: Catalog, due_at: float | None, added: bool
+) -> None:
+    made = upload(created_at=1000.0, request=ImageRequest())
+    if due_at is not None:
+        wait(Backlog(catalog).expect(OrphanedImage(known(made.image), ALICE, None), 900.0, due_at))
+    if not added:
+        with pytest.raises(OrphanedMeanwhile):
+            wait(catalog.add(made, None))
+        assert wait(catalog.get(made.id)) is None
+        return
+    wait(catalog.add(made, None))
+    assert wait(Backlog(catalog).leftovers(2000.0)) == []
+
+
+def test_an_upload_is_added_once(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    with pytest.raises(sa.exc.IntegrityError):
+        wait(catalog.add(made, None))
+
+
+# Extents
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[int, list[list[Range]]]:
+    """A size, and its bytes cut into ranges that are committed in any order, some of them together."""
+    size = draw(st.integers(1, 60))
+    cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=10))) if size > 1 else []
+    ranges = draw(st.permutations([Range(*each) for each in itertools.pairwise([0, *cuts, size])]))
+    batches: list[list[Range]] = []
+    for each in ranges:
+        together: bool = draw(st.booleans())
+        if batches and together:
+            batches[-1].append(each)
+        else:
+            batches.append([each])
+    return size, batches
+
+
+@pytest.fixture(scope="module")
+def shared_catalog() -> Iterator[Catalog]:
+    """For Hypothesis, which runs one test many times."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.closing(Catalog(address(Path(directory)))) as opened:
+        yield opened
+
+
+@settings(deadline=None, max_examples=60)
+@given(plans())
+def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_seals(
+    shared_catalog: Catalog, plan: tuple[int, list[list[Range]]]
+) -> None:
+    size, batches = plan
+    made = upload(size=size)
+
+    async def scenario() -> None:
+        await shared_catalog.add(made, None)
+        seen: list[Range] = []
+        before = 0
+        for turn, batch in enumerate(batches):
+            new = [extent(*each) for each in batch]
+            grown = await shared_catalog.commit(made.id, new, 1001.0 + turn, 2001.0 + turn)
+            seen += batch
+            joined = list(merge(seen))
+            assert grown.received == sum(each.length for each in seen)
+            assert grown.offset == (joined[0].stop if joined[0].start == 0 else 0)
+            assert grown.offset >= before
+            assert grown.state is (State.SEALED if grown.received == size else State.RECEIVING)
+            assert (grown.updated_at, grown.expires_at) == (1001.0 + turn, 2001.0 + turn)
+            assert await shared_catalog.get(made.id) == grown
+            assert [each.range for each in await shared_catalog.extents(made.id)] == sorted(seen)
+            assert await shared_catalog.durable(made.id, 99) == (grown, joined)
+            assert await shared_catalog.durable(made.id, 1) == (grown, joined[:1])
+            before = grown.offset
+        assert grown.state is State.SEALED
+        assert grown.offset == grown.received == size
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_comes_with_its_extents_in_a_range(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10), extent(20, 30)], 1001.0, 2001.0))
+    assert wait(catalog.placed(made.id, Range(15, 25))) == (grown, [extent(20, 30)])
+    assert wait(catalog.placed("a-" + "f" * 32, Range(15, 25))) == (None, [])
+
+
+def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Catalog) -> None:
+    made, found = upload(format=Format("raw")), Format("raw", "raw", 100, InspectionState.FINAL)
+    wait(catalog.add(made, None))
+    assert wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
+    assert wait(catalog.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, found=found)).format == found
+    assert wait(catalog.commit(made.id, [extent(20, 30)], 1001.0, 2001.0)).format == found
+    assert known(wait(catalog.get(made.id))).format == found
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(st.integers(0, 19), min_size=1), st.integers(0, 19), st.integers(1, 20))
+def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
+    shared_catalog: Catalog, tens: set[int], start: int, length: int
+) -> None:
+    made, within = upload(size=1000), Range(start * 5, (start + length) * 5)
+    all_of_them = [extent(each * 10, each * 10 + 10) for each in sorted(tens)]
+
+    async def scenario() -> list[Extent]:
+        await shared_catalog.add(made, None)
+        await shared_catalog.commit(made.id, all_of_them, 1001.0, 2001.0)
+        return await shared_catalog.extents(made.id, within)
+
+    assert asyncio.run(scenario()) == [each for each in all_of_them if each.range.overlaps(within)]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda catalog: catalog.usage(ALICE.project_id, 1000.0), lambda catalog: catalog.promised()],
+    ids=["usage", "promised"],
+)
+def test_what_each_creation_asks_is_answered_from_indices_alone(
+    catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(catalog._transactions._engine, "before_cursor_execute", note)
+    wait(ask(catalog))
+    selects = [each for each in asked if each[0].startswith("SELECT")]
+
+    def plans(connection: sa.Connection) -> list[str]:
+        explained = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values) for text, values in selects]
+        return [str(row[-1]) for each in explained for row in each]
+
+    steps = wait(catalog.run(plans))
+    assert steps
+    assert [each for each in steps if "COVERING INDEX" not in each] == []
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.RECEIVING}))
+def test_an_upload_that_is_not_receiving_does_not_grow(catalog: Catalog, state: State) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, None))
+    with pytest.raises(IllegalTransition):
+        wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    assert wait(catalog.get(made.id)) == made
+    assert wait(catalog.extents(made.id)) == []
+
+
+def test_an_extent_that_begins_where_another_does_is_refused_and_nothing_is_changed(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    grown = wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    with pytest.raises(sa.exc.IntegrityError):
+        wait(catalog.commit(made.id, [extent(20, 30), extent(0, 5)], 1002.0, 2002.0))
+    assert wait(catalog.get(made.id)) == grown
+    assert wait(catalog.extents(made.id)) == [extent(0, 10)]
+
+
+def test_extents_belong_to_one_upload(catalog: Catalog) -> None:
+    one, other = upload(), upload()
+    wait(catalog.add(one, None))
+    wait(catalog.add(other, None))
+    wait(catalog.commit(one.id, [extent(10, 20)], 1001.0, 2001.0))
+    assert wait(catalog.commit(other.id, [extent(0, 10)], 1001.0, 2001.0)).offset == 10
+    assert wait(catalog.extents(other.id)) == [extent(0, 10)]
+    assert wait(catalog.extents(other.id, Range(5, 15))) == [extent(0, 10)]
+    wait(catalog.commit(other.id, [extent(10, 40)], 1001.0, 2001.0))
+    wait(catalog.commit(one.id, [extent(20, 30)], 1001.0, 2001.0))
+    assert wait(catalog.extents(other.id, Range(25, 26))) == [extent(10, 40)]
+
+
+# Events
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
+def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: Event) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, b"closed"))
+    if (state, event) in TRANSITIONS:
+        after = wait(
+            catalog.happen(made.id, event, 1234.0, attempts=7, trouble=LastError(FailureReason.IMAGE_BUSY, "Detail."))
+        )
+        assert after.state is TRANSITIONS[state, event]
+        assert (after.updated_at, after.attempts, after.trouble) == (
+            1234.0,
+            7,
+            LastError(FailureReason.IMAGE_BUSY, "Detail."),
+        )
+        assert wait(catalog.get(made.id)) == after
+    else:
+        with pytest.raises(IllegalTransition):
+            wait(catalog.happen(made.id, event, 1234.0, attempts=7))
+        after = made
+        assert wait(catalog.get(made.id)) == made
+    kept = after is made or after.state not in ENDED  # once it has ended, nobody acts on the owner's behalf any more
+    assert wait(catalog.credential(made.id)) == (b"closed" if kept else None)
+
+
+def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    assert wait(catalog.end(made.id, Event.CANCELLED, 1234.0))
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, state=State.CANCELLED, updated_at=1234.0)
+
+
+def test_what_parts_are_joined_into_keeps_the_credential_that_came_with_it(catalog: Catalog) -> None:
+    part = upload(image=None, size=0)
+    whole = upload(size=0, state=State.SEALED, parts=(part.id,))
+    wait(catalog.add(part, b"of the part"))
+    wait(catalog.join(whole, b"of the whole"))
+    assert wait(catalog.credential(whole.id)) == b"of the whole"
+
+
+def left(catalog: Catalog) -> list[str]:
+    """The images that are to be removed by 1500."""
+    return sorted(each.image.id for each in wait(Backlog(catalog).leftovers(1500.0)))
+
+
+@pytest.mark.parametrize("image_too", [True, False])
+@pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
+def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
+    catalog: Catalog, image: Image | None, image_too: bool
+) -> None:
+    made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
+    wait(catalog.add(made, None))
+    failed = wait(catalog.refute(made.id, 1234.0, image_too=image_too, trouble=trouble))
+    assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0, trouble=trouble)
+    assert wait(catalog.get(made.id)) == failed
+    assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
+
+
+def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Catalog) -> None:
+    old, new = Image("old", replaced=("oldest",)), Image("new")
+    made = upload(state=State.DELIVERING, image=old, successor="new", suspicion=2, stuck_at=900.0)
+    wait(catalog.add(made, None))
+    with pytest.raises(LookupError):
+        wait(catalog.replace(made.id, Image("another"), 1234.0))
+    assert left(catalog) == []
+    replaced = wait(catalog.replace(made.id, new, 1234.0))
+    assert replaced == wait(catalog.get(made.id)) == dataclasses.replace(
+        made, image=Image("new", replaced=("oldest", "old")), successor=None, suspicion=0, stuck_at=0.0, updated_at=1234.0
+    )  # fmt: skip
+    assert left(catalog) == ["old"]
+
+
+def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog: Catalog) -> None:
+    made, without = upload(state=State.DELIVERING, successor="new"), upload(state=State.DELIVERING)
+    for each in (made, without):
+        wait(catalog.add(each, None))
+        wait(catalog.forgo(each.id, 1234.0))
+        assert wait(catalog.get(each.id)) == dataclasses.replace(each, successor=None)
+    assert left(catalog) == ["new"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalog, upload_id: catalog.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
+        lambda catalog, upload_id: catalog.happen(upload_id, Event.CANCELLED, 1001.0),
+        lambda catalog, upload_id: catalog.bind(upload_id, None, due=1500.0),
+        lambda catalog, upload_id: catalog.revoke(upload_id),
+    ],
+    ids=["commit", "happen", "bind", "revoke"],
+)
+def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
+    catalog: Catalog, change: Callable[[Catalog, str], Awaitable[object]]
+) -> None:
+    async def scenario() -> None:
+        for each in (made, other):
+            await catalog.add(each, None)
+        with catalog.news.of(made.id) as news, catalog.news.of(other.id) as others:
+            news.clear()
+            others.clear()
+            await change(catalog, made.id)
+            await asyncio.wait_for(news.wait(), 5)
+            assert not others.is_set()
+
+    made, other = upload(), upload()
+    wait(scenario())
+
+
+def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
+    made = upload(state=State.SEALED, trouble=LastError(FailureReason.IMAGE_BUSY, "Detail."))
+    wait(catalog.add(made, None))
+    assert wait(catalog.happen(made.id, Event.STARTED, 1001.0, trouble=None)).trouble is None
+    after = wait(catalog.get(made.id))
+    assert after is not None
+    assert after.trouble is None
+
+
+def test_a_proof_is_kept_and_moves_nothing(catalog: Catalog) -> None:
+    made = upload(state=State.DELIVERING)
+    wait(catalog.add(made, None))
+    proven = wait(catalog.prove(made.id, Proof("5" * 32, "a" * 128)))
+    assert proven == wait(catalog.get(made.id)) == dataclasses.replace(made, proof=Proof("5" * 32, "a" * 128))
+
+
+def test_a_fresher_credential_replaces_the_old_one_and_says_when_to_go_on(catalog: Catalog) -> None:
+    made, other = upload(), upload()
+    wait(catalog.add(made, b"old"))
+    wait(catalog.add(other, b"other"))
+    wait(catalog.bind(made.id, b"new", due=1500.0))
+    assert wait(catalog.credential(made.id)) == b"new"
+    assert wait(catalog.credential(other.id)) == b"other"
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+def test_without_a_fresher_credential_the_old_one_stays(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, b"old"))
+    wait(catalog.bind(made.id, None, due=1500.0))
+    assert wait(catalog.credential(made.id)) == b"old"
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, next_attempt_at=1500.0)
+
+
+def test_each_revocation_is_a_generation_of_that_upload(catalog: Catalog) -> None:
+    made, other = upload(), upload()
+    for each in (made, other):
+        wait(catalog.add(each, None))
+    wait(catalog.revoke(made.id))
+    wait(catalog.revoke(made.id))
+    assert wait(catalog.get(made.id)) == dataclasses.replace(made, generation=2)
+    assert wait(catalog.get(other.id)) == other
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_credential_is_not_kept_for_an_upload_that_has_ended_meanwhile(catalog: Catalog, state: State) -> None:
+    made = upload(state=state)
+    wait(catalog.add(made, None))
+    wait(catalog.bind(made.id, b"new", due=1500.0))
+    assert wait(catalog.credential(made.id)) == (None if state in ENDED else b"new")
+
+
+# Questions
+
+
+def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Catalog) -> None:
+    # Some were made at the same moment; their ids do not tell which is newer.
+    mine = [upload(created_at=float((6 - each) // 2)) for each in range(7)]
+    theirs = [upload(owner=BOB), upload(owner=Owner("other", "alice"))]
+    for each in [*theirs, *(mine[at] for at in (6, 5, 3, 4, 1, 2, 0))]:  # in whatever order the database has them
+        wait(catalog.add(each, None))
+    newest_first = sorted(mine, key=lambda each: (each.created_at, each.id), reverse=True)
+    assert wait(catalog.owned(ALICE, 100, None)) == newest_first
+    for limit in (1, 2, 3, 7):
+        pages: list[Upload] = []
+        marker = None
+        while page := wait(catalog.owned(ALICE, limit, marker)):
+            assert len(page) <= limit
+            pages += page
+            marker = page[-1].id
+        assert pages == newest_first
+
+
+def test_after_a_marker_that_does_not_exist_there_is_nothing(catalog: Catalog) -> None:
+    wait(catalog.add(upload(), None))
+    assert wait(catalog.owned(ALICE, 10, "a-" + "f" * 32)) == []
+
+
+def test_trouble_of_a_database_that_is_no_disks_stays_what_it_is(catalog: Catalog) -> None:
+    problem = sa.exc.OperationalError("SELECT 1", {}, Exception("of a driver that has no error codes"))
+
+    def work(db: sa.Connection) -> None:
+        raise problem
+
+    with pytest.raises(sa.exc.OperationalError) as raised:
+        wait(catalog.run(work))
+    assert raised.value is problem
+
+
+def test_a_limit_of_none_lists_none(catalog: Catalog) -> None:
+    wait(catalog.add(upload(), None))
+    assert wait(catalog.owned(ALICE, 0, None)) == []
+
+
+def test_the_handoff_is_given_what_is_sealed_and_not_yet_active_whose_turn_is_first_first(catalog: Catalog) -> None:
+    for turn, state in enumerate(State):
+        wait(catalog.add(upload(state=state, next_attempt_at=100.0 - turn), None))
+    found = wait(catalog.handoffs())
+    assert {each.state for each in found} == WITH_HANDOFF
+    assert [each.next_attempt_at for each in found] == sorted(each.next_attempt_at for each in found)
+
+
+def test_promised_is_what_receiving_uploads_may_still_fill(catalog: Catalog) -> None:
+    assert wait(catalog.promised()) == 0
+    made = upload(size=100)
+    wait(catalog.add(made, None))
+    wait(catalog.add(upload(size=50), None))
+    assert wait(catalog.promised()) == 150
+    wait(catalog.commit(made.id, [extent(10, 40)], 1001.0, 2001.0))
+    assert wait(catalog.promised()) == 120
+    for state in set(State) - {State.RECEIVING}:
+        wait(catalog.add(upload(size=1000, state=state), None))
+    assert wait(catalog.promised()) == 120
+
+
+def test_an_upload_lapses_at_its_time_if_it_is_still_receiving(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, None))
+    for state in set(State) - {State.RECEIVING}:
+        wait(catalog.add(upload(state=state, expires_at=2000.0), None))
+    assert wait(Backlog(catalog).lapsed(1999.9)) == []
+    assert wait(Backlog(catalog).lapsed(2000.0)) == [made]
+
+
+def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, None))
+    wait(catalog.commit(made.id, [extent(0, 1)], 1999.0, 3000.0))
+    assert wait(Backlog(catalog).lapsed(2500.0)) == []
+
+
+def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catalog) -> None:
+    made = {state: upload(state=state, updated_at=1000.0) for state in State}
+    for each in made.values():
+        wait(catalog.add(each, b"closed"))
+    assert wait(Backlog(catalog).forget(1000.0)) == 0
+    assert wait(Backlog(catalog).forget(1000.1)) == 3
+    left = {state for state, each in made.items() if wait(catalog.get(each.id)) is not None}
+    assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
+
+
+def test_what_is_promised_to_an_upload_without_a_size_never_gets_less_and_is_its_own(catalog: Catalog) -> None:
+    made = upload(size=None)
+    wait(catalog.add(made, None))
+    wait(catalog.add(upload(size=None), None))
+    for stop, promised in ((70, 70), (30, 70), (71, 71)):
+        wait(catalog.reserve(made.id, stop))
+        assert wait(catalog.promised()) == promised
+
+
+def test_all_transactions_take_turns_in_one_thread(catalog: Catalog) -> None:
+    def work(db: sa.Connection) -> int:
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    async def several() -> list[int]:
+        return await asyncio.gather(*(catalog.run(work) for _ in range(10)))
+
+    (thread,) = set(wait(several()))
+    assert thread != threading.get_ident()
+
+
+def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
+    wait(catalog.add(upload(created_at=1000.0), None))
+    assert wait(catalog.usage(ALICE.project_id, 999.9)).recent == 1
+    assert wait(catalog.usage(ALICE.project_id, 1000.0)).recent == 0
+
+
+def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.add(made, b"stored"))
+    assert wait(catalog.end(made.id, Event.EXPIRED, 2000.0))
+    (leftover,) = wait(Backlog(catalog).leftovers(2000.0))
+    assert leftover.credential == b"stored"
+
+
+def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, b"stored"))
+    assert wait(catalog.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
+    (leftover,) = wait(Backlog(catalog).leftovers(1500.0))
+    assert leftover.credential == b"fresh"
+
+
+def test_a_catalog_that_can_not_be_written_is_told(catalog: Catalog) -> None:
+    wait(catalog.check())
+    wait(catalog.run(lambda db: db.exec_driver_sql("PRAGMA query_only = ON")))
+    with pytest.raises(OSError, match="catalog") as told:
+        wait(catalog.check())
+    assert told.value.errno == errno.EROFS
+
+
+def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.add(made, None))
+    wait(catalog.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
+    wait(catalog.happen(made.id, Event.CANCELLED, 1002.0))
+    assert wait(Backlog(catalog).forget(2000.0)) == 1
+    assert wait(catalog.extents(made.id)) == []

@@ -1,0 +1,415 @@
+"""What a handoff does next, from whatever place it was killed at."""
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resumable_glance.handoff.plan import (
+    LONGEST_DELAY,
+    Step,
+    can_be_retried,
+    delay,
+    differences,
+    exhausted,
+    follows,
+    needs_another_image,
+    next_step,
+    pause,
+    stuck,
+    turns,
+)
+from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import (
+    OF_THE_FORMAT,
+    FailureReason,
+    Format,
+    Image,
+    InspectionState,
+    LastError,
+    Owner,
+    Proof,
+    Upload,
+)
+
+many = settings(deadline=None, max_examples=300)
+PROOF = Proof(md5="5" * 32, sha512="a" * 128)
+DIGEST = Digest("sha256", bytes(32))
+UPLOAD = Upload(
+    id="a-" + "0" * 32,
+    owner=Owner("project", "user"),
+    size=100,
+    state=State.DELIVERING,
+    image=Image("11111111-2222-3333-4444-555555555555"),
+    created_at=1000.0,
+    updated_at=1000.0,
+    expires_at=2000.0,
+)
+COMPLETE = ImageStatus(Presence.ACTIVE, 100, PROOF.md5, PROOF.sha512)
+
+
+NOW = 5000.0
+WAITED_FOR = {"new": 0.0, "patient": NOW + 1, "stuck": NOW}  # Upload.stuck_at
+
+
+def expected(upload: Upload, presence: Presence) -> Step:
+    """The same decision, said as a person would say it."""
+    assert upload.image is not None
+    another = Step.GIVE_UP if upload.image.adopted else Step.REPLACE
+    match presence:
+        case _ if upload.successor is not None:  # what was begun goes on, whatever is said of the old image
+            return Step.REPLACE
+        case Presence.DELETED:
+            return Step.GIVE_UP
+        case Presence.SAVING:
+            return another if upload.stuck_at == NOW else Step.WAIT
+        case Presence.STAGED | Presence.IMPORT_FAILED:
+            return expected_of_an_import(upload, presence, another)
+        case Presence.QUEUED if upload.image.imports and upload.state is State.VERIFYING:
+            return expected_of_an_import(upload, Presence.IMPORT_FAILED, another)
+        case _ if upload.state is State.VERIFYING:
+            return Step.VERIFY
+        case Presence.ACTIVE:  # our own proof first: the sink's word is compared with it, not taken for it
+            return Step.PROVE if upload.proof is None else Step.RECORD
+        case Presence.QUEUED:
+            return another if upload.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
+
+
+def expected_of_one_that_waits(upload: Upload) -> Step:
+    """A promise about the whole image is checked before the sink sees a byte."""
+    return Step.PROVE if upload.declared and upload.proof is None else Step.DELIVER
+
+
+def expected_of_an_import(upload: Upload, presence: Presence, another: Step) -> Step:
+    if presence is Presence.STAGED:
+        return Step.PROVE if upload.proof is None else Step.FINISH
+    return another if upload.suspicion >= UNUSABLE else Step.BACK_OFF  # it is tried again, but not at once
+
+
+@pytest.mark.parametrize("presence", Presence)
+def test_every_combination_has_its_step(presence: Presence) -> None:
+    assert UPLOAD.image is not None
+    seen = set()
+    for state, proof, declared, adopted, suspicion, stuck_at, successor, stores in itertools.product(
+        [State.DELIVERING, State.VERIFYING],
+        [None, PROOF],
+        [(), (DIGEST,)],
+        [False, True],
+        range(UNUSABLE + 2),
+        WAITED_FOR.values(),
+        [None, "new"],
+        [None, ("fast", "archive")],
+    ):
+        upload = dataclasses.replace(
+            UPLOAD,
+            state=state,
+            image=dataclasses.replace(UPLOAD.image, adopted=adopted, stores=stores),
+            proof=proof,
+            declared=declared,
+            suspicion=suspicion,
+            stuck_at=stuck_at,
+            successor=successor,
+        )
+        step = next_step(upload, ImageStatus(presence, size=100), NOW)
+        assert step is expected(upload, presence), upload
+        seen.add(step)
+    assert Step.REPLACE in seen
+
+
+def test_what_is_staged_and_not_of_our_size_is_not_imported() -> None:
+    upload = dataclasses.replace(UPLOAD, proof=PROOF)
+    assert next_step(upload, ImageStatus(Presence.STAGED, size=99), NOW) is Step.REPLACE
+
+
+@dataclasses.dataclass
+class World:
+    """An upload as the catalog has it, a sink, and a power cut that may come before or after each effect.
+
+    `cuts` says how often each place is survived: True means that power goes here.
+    """
+
+    upload: Upload
+    presence: Presence
+    cuts: Iterator[bool]
+    notices: bool = True
+    delivered: int = 0
+    proofs: int = 0
+    images: int = 1
+
+    def survives(self) -> bool:
+        return not next(self.cuts, False)
+
+    def record(self, **changes: object) -> None:
+        if self.survives():
+            self.upload = dataclasses.replace(self.upload, **changes)  # type: ignore[arg-type]
+
+    def step(self) -> Step:
+        taken = next_step(self.upload, ImageStatus(self.presence), NOW)
+        if not self.survives():
+            return taken
+        match taken:
+            case Step.PROVE:
+                self.proofs += 1
+                self.record(proof=PROOF)
+            case Step.DELIVER:
+                self.deliver()
+            case Step.RECORD:
+                self.record(state=State.VERIFYING)
+            case Step.WAIT:
+                if self.notices:  # that nobody sends any more
+                    self.presence = Presence.QUEUED
+                self.record(stuck_at=NOW)
+            case Step.REPLACE:
+                self.replace()
+            case _:
+                pass
+        return taken
+
+    def deliver(self) -> None:
+        if self.upload.stuck_at:  # an earlier attempt was stuck; this one may be busy for as long
+            self.record(stuck_at=0.0)
+        if not self.upload.stuck_at:
+            self.presence = Presence.SAVING
+            if self.survives():
+                self.presence = Presence.ACTIVE
+                self.delivered += 1
+                self.record(state=State.VERIFYING, proof=PROOF)
+
+    def replace(self) -> None:
+        self.record(successor="new")
+        if self.upload.successor is not None and self.survives():
+            self.images += 1
+            self.presence = Presence.QUEUED
+            self.record(successor=None, state=State.DELIVERING, suspicion=0, stuck_at=0.0)
+
+
+@many
+@given(
+    st.lists(st.booleans(), max_size=30),
+    st.sampled_from([Presence.QUEUED, Presence.SAVING, Presence.ACTIVE]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, UNUSABLE),
+)
+def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_delivers_once(
+    cuts: list[bool], presence: Presence, promised: bool, notices: bool, suspicion: int
+) -> None:
+    upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else (), suspicion=suspicion)
+    world = World(upload, presence, iter(cuts), notices)
+    for _ in range(2 * len(cuts) + 10):
+        step = world.step()
+        assert step is not Step.GIVE_UP
+        if step is Step.VERIFY:
+            break
+    assert world.upload.state is State.VERIFYING
+    assert world.upload.proof == PROOF
+    assert world.delivered == (0 if presence is Presence.ACTIVE else 1)
+    if suspicion < UNUSABLE and notices:
+        assert world.images == 1
+
+
+def test_a_handoff_that_nobody_disturbs_reads_scratch_once() -> None:
+    world = World(UPLOAD, Presence.QUEUED, iter([]))
+    assert [world.step(), world.step()] == [Step.DELIVER, Step.VERIFY]
+    assert world.proofs == 0
+
+
+def test_a_declared_digest_is_proven_before_the_sink_gets_a_byte() -> None:
+    world = World(dataclasses.replace(UPLOAD, declared=(DIGEST,)), Presence.QUEUED, iter([]))
+    assert [world.step(), world.step(), world.step()] == [Step.PROVE, Step.DELIVER, Step.VERIFY]
+
+
+def test_a_receipt_that_is_our_proof_differs_in_nothing() -> None:
+    assert differences(100, PROOF, COMPLETE) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "receipt"),
+    [
+        ("size", dataclasses.replace(COMPLETE, size=99)),
+        ("size", dataclasses.replace(COMPLETE, size=None)),
+        ("md5", dataclasses.replace(COMPLETE, md5="6" * 32)),
+        ("md5", dataclasses.replace(COMPLETE, md5=None)),
+        ("sha512", dataclasses.replace(COMPLETE, sha512="b" * 128)),
+        ("sha512", dataclasses.replace(COMPLETE, sha512=None)),
+    ],
+)
+def test_a_receipt_that_lacks_or_differs_in_anything_is_no_proof(name: str, receipt: ImageStatus) -> None:
+    assert [each.split()[0] for each in differences(100, PROOF, receipt)] == [name]
+
+
+def test_all_differences_are_told() -> None:
+    assert len(differences(100, PROOF, ImageStatus(Presence.DELETED))) == 3
+
+
+def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
+    assert [delay(attempts, 0) for attempts in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
+
+
+def test_chance_takes_up_to_half_of_a_delay() -> None:
+    assert [delay(1, chance) for chance in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+
+
+@many
+@given(st.integers(1, 10**9), st.floats(0, 1))
+def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(attempts: int, chance: float) -> None:
+    assert 1.0 <= delay(attempts, 0) <= delay(attempts + 1, 0) <= LONGEST_DELAY
+    assert delay(attempts, 0) / 2 <= delay(attempts, chance) <= delay(attempts, 0)
+
+
+@many
+@given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
+def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
+    upload = dataclasses.replace(UPLOAD, next_attempt_at=now + delay(attempts, 0))
+    left = pause(upload, now + later)
+    assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
+
+
+def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
+    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
+
+
+def test_a_time_that_is_a_second_further_away_than_any_delay_is_of_another_clock() -> None:
+    for further in (1.0, 1.5):
+        assert pause(dataclasses.replace(UPLOAD, next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
+
+
+def test_a_handoff_without_a_time_is_due() -> None:
+    assert pause(UPLOAD, 1000.0) == 0.0
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
+    assert pause(dataclasses.replace(UPLOAD, next_attempt_at=1e9), 1000.0) == 0.0
+
+
+def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
+    assert not exhausted(2, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert exhausted(3, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert exhausted(1, 1, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+    assert not exhausted(10**6, 3, FailureReason.TOKEN_EXPIRED)
+    assert not exhausted(10**6, 0, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
+
+
+@pytest.mark.parametrize("hitch", FailureReason)
+def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, trouble=LastError(hitch, "A sentence."))
+    assert can_be_retried(upload) is (
+        hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+    )
+    assert can_be_retried(dataclasses.replace(upload, trouble=None))
+
+
+@pytest.mark.parametrize("hitch", FailureReason)
+@pytest.mark.parametrize("adopted", [False, True])
+def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
+    hitch: FailureReason, adopted: bool
+) -> None:
+    assert UPLOAD.image is not None
+    image = dataclasses.replace(UPLOAD.image, adopted=adopted)
+    upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image, trouble=LastError(hitch, "A sentence."))
+    gone = hitch in {FailureReason.IMAGE_GONE, FailureReason.IMAGE_DIFFERS}
+    assert needs_another_image(upload) is (gone and not adopted)
+    assert not needs_another_image(dataclasses.replace(upload, image=None))
+    assert not needs_another_image(dataclasses.replace(upload, trouble=None))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "proof", "presence", "step"),
+    [
+        (InspectionState.PENDING, None, Presence.QUEUED, Step.INSPECT),
+        (InspectionState.PENDING, None, Presence.ACTIVE, Step.PROVE),
+        (InspectionState.PARTIAL, None, Presence.QUEUED, Step.PROVE),
+        (InspectionState.PARTIAL, Proof("md5", "sha512"), Presence.QUEUED, Step.DELIVER),
+        (InspectionState.FINAL, None, Presence.QUEUED, Step.DELIVER),
+    ],
+)
+def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
+    verdict: InspectionState, proof: Proof | None, presence: Presence, step: Step
+) -> None:
+    upload = dataclasses.replace(UPLOAD, state=State.DELIVERING, format=Format("vhdx", verdict=verdict), proof=proof)
+    assert next_step(upload, ImageStatus(presence), 0.0) is step
+
+
+@pytest.mark.parametrize(
+    ("detected", "disk_format"), [("qcow2", "qcow2"), ("gpt", "raw"), ("luks", "raw"), ("raw", "raw"), (None, None)]
+)
+def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: str | None) -> None:
+    assert Format(None, detected).disk_format == disk_format
+
+
+def test_only_what_is_large_and_fast_enough_is_followed() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
+    assert follows(upload, 10.0, 1000)
+    assert not follows(upload, 10.0, 1001)
+    assert follows(upload, 36.3, 0)
+    assert not follows(upload, 36.5, 0), "at this pace it takes more than an hour"
+
+
+def test_the_pace_is_that_since_the_creation_and_of_less_than_a_second_that_of_a_second() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
+    assert follows(upload, 100.5, 0), "an hour is left, and no more"
+    assert follows(upload, 101.0, 0)
+    assert not follows(upload, 101.1, 0)
+
+
+def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
+    upload = dataclasses.replace(UPLOAD, stuck_at=0.5)
+    assert [stuck(upload, now) for now in (0.4, 0.5, 0.6)] == [False, True, True]
+    assert not stuck(dataclasses.replace(upload, stuck_at=0.0), 0.6)
+
+
+def test_what_is_to_be_imported_is_not_followed() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
+    assert not follows(upload, 10.0, 1000)
+
+
+def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
+    follow = {
+        each: follows(dataclasses.replace(upload, format=Format("raw", verdict=each)), 10.0, 0)
+        for each in InspectionState
+    }
+    assert follow == {each: each is InspectionState.FINAL for each in InspectionState}
+
+
+@pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
+def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
+    upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
+    assert not follows(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
+
+
+def of(project: str, number: int) -> Upload:
+    return dataclasses.replace(UPLOAD, id=f"{project}-{number}", owner=Owner(project, "user"))
+
+
+def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_waits_longest() -> None:
+    waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
+    assert [each.id for each in turns(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
+    assert [each.id for each in turns(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
+    assert turns(waiting, [of("big", 8), of("big", 9)], 2) == []
+    assert [each.id for each in turns([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
+    assert turns([], [], 2) == []
+
+
+@many
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4), st.integers(1, 6))
+def test_no_project_gets_a_second_turn_while_another_one_that_waits_has_none(
+    waiting: list[str], running: list[str], workers: int
+) -> None:
+    due = [of(project, number) for number, project in enumerate(waiting)]
+    chosen = turns(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
+    assert len(chosen) == max(0, min(len(due), workers - len(running)))
+    assert len({each.id for each in chosen}) == len(chosen)
+    shares = Counter(running) + Counter(each.owner.project_id for each in chosen)
+    for project in {each.owner.project_id for each in due if each not in chosen}:
+        for other in {each.owner.project_id for each in chosen}:
+            assert shares[other] <= shares[project] + 1
+    for project in "abc":
+        mine = [each for each in chosen if each.owner.project_id == project]
+        assert mine == [each for each in due if each.owner.project_id == project][: len(mine)]

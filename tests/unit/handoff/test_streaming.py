@@ -1,0 +1,269 @@
+"""Deliveries that begin while their upload still comes: never complete before it is, and never another one than it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from resumable_glance.handoff import streaming
+from resumable_glance.images.base import Actor, DeliveryFailed, Source
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, Image, Upload
+from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, rig
+
+MD5 = Digest("md5", hashlib.md5(CONTENT).digest())
+SHA256 = Digest("sha256", hashlib.sha256(CONTENT).digest())
+WRONG = Digest("md5", bytes(16))
+ALL = {"handoff.early_minimum_size": 0, "image_format.enabled": False}  # a verdict needs a megabyte
+
+
+class Watched(DirectoryImageService):
+    """Counts deliveries, and the bytes of each."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.taken: list[int] = []
+        self.fails = False
+
+    async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
+        number = len(self.taken)
+        self.taken.append(0)
+
+        class Counted:
+            def read(_, size: int = 10_000, /) -> bytes:
+                piece = source.read(size)
+                self.taken[number] += len(piece)
+                return piece
+
+        if self.fails:
+            self.fails = False
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, "not now")
+        await super().deliver(image, size, Counted(), actor)
+
+
+@asynccontextmanager
+async def followed(directory: Path, monkeypatch: pytest.MonkeyPatch, **patience: float) -> AsyncIterator[Rig]:
+    """Every upload is followed as soon as it has a byte."""
+    quick = {"LEAD": 20_000, "SIP": 100, "PAUSE": 0.02, "STARVING": 5.0, "PATIENCE": 20.0}
+    for name, value in {**quick, **patience}.items():
+        monkeypatch.setattr(streaming, name, value)
+    async with rig(directory, sink=Watched, options=ALL) as here:
+        job = asyncio.create_task(here.handoff.run())
+        try:
+            yield here
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+
+def sink(here: Rig) -> Watched:
+    assert isinstance(here.sink, Watched)
+    return here.sink
+
+
+async def until(condition: object) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def ends(here: Rig, upload_id: str, state: State) -> Upload:
+    async with asyncio.timeout(20):
+        while (upload := (await here.inspect(upload_id)).upload).state is not state:
+            here.now += 0.01  # what waits a second waits that long
+            await asyncio.sleep(0.005)
+    return upload
+
+
+async def is_active(here: Rig, upload_id: str) -> None:
+    upload = await ends(here, upload_id, State.ACTIVE)
+    assert upload.image is not None
+    assert (here.images / upload.image.id).read_bytes() == CONTENT
+    async with asyncio.timeout(10):
+        while await here.files():
+            await asyncio.sleep(0.005)
+
+
+def test_the_sink_has_most_of_an_upload_before_its_last_chunk_and_all_of_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            upload_id = await here.create()
+            for start in range(0, 90_000, 10_000):
+                await here.send(upload_id, start, start + 10_000)
+            await until(lambda: sink(here).taken and sink(here).taken[0] >= 70_000)
+            shown = await here.inspect(upload_id)
+            assert (shown.upload.state, shown.delivered >= 70_000) == (State.RECEIVING, True)
+            await here.send(upload_id, 90_000, SIZE)
+            await is_active(here, upload_id)
+            assert sink(here).taken == [SIZE]
+
+    asyncio.run(scenario())
+
+
+def test_while_an_upload_lacks_bytes_the_sink_is_given_a_little_now_and_then_and_never_the_last_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch, LEAD=10**6) as here:
+            first = Create(SIZE, IMAGE, first=Chunk(0, 600, last=False))
+            created = await here.uploads.perform(first, ME, Pieces(CONTENT[:600]))
+            assert isinstance(created, Created)
+            upload_id = created.upload.id
+            await until(lambda: sink(here).taken and sink(here).taken[0] >= 300)
+            begun = time.monotonic()
+            await here.send(upload_id, 600, SIZE - 1)
+            await until(lambda: sink(here).taken[0] >= 1500)
+            assert time.monotonic() - begun > 0.1, "that is no sip a pause"
+            await here.send(upload_id, SIZE - 1, SIZE)
+            await is_active(here, upload_id)
+            assert sink(here).taken == [SIZE]
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_stalls_is_delivered_in_the_plain_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch, PATIENCE=0.05) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: sink(here).taken and sink(here).taken[0] > 0)
+            await until(lambda: not here.handoff.progress)
+            assert (await here.inspect(upload_id)).upload.trouble is None
+            await here.send(upload_id, 50_000, SIZE)
+            await is_active(here, upload_id)
+            assert sink(here).taken[1:] == [SIZE]
+            assert sink(here).taken[0] < SIZE
+
+    asyncio.run(scenario())
+
+
+def test_a_sink_that_fails_on_the_way_has_all_of_it_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            sink(here).fails = True
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: not sink(here).fails)
+            await here.send(upload_id, 50_000, SIZE)
+            await is_active(here, upload_id)
+            assert sink(here).taken == [0, SIZE], "it is followed once, and not again with each chunk"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_digest_of_the_whole_that_does_not_hold_leaves_the_sink_without_its_last_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_the_end: bool
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            created = await here.uploads.perform(Create(SIZE, IMAGE, () if at_the_end else (WRONG,)), ME, Pieces())
+            assert isinstance(created, Created)
+            upload_id = created.upload.id
+            await here.send(upload_id, 0, 80_000)
+            await until(lambda: sink(here).taken and sink(here).taken[0] >= 50_000)
+            declared = (WRONG,) if at_the_end else ()
+            last = Append(upload_id, Chunk(80_000, SIZE - 80_000), SIZE, declared)
+            await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
+            upload = await ends(here, upload_id, State.FAILED)
+            assert upload.trouble is not None
+            assert upload.trouble.hitch is FailureReason.DIGEST_MISMATCH
+            assert len(sink(here).taken) == 1
+            assert sink(here).taken[0] < SIZE
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("digest", "deliveries"), [(MD5, 1), (SHA256, 2)])
+def test_a_digest_that_comes_with_the_last_chunk_is_proven_before_the_last_byte_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: Digest, deliveries: int
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 80_000)
+            await until(lambda: sink(here).taken and sink(here).taken[0] >= 50_000)
+            last = Append(upload_id, Chunk(80_000, SIZE - 80_000), SIZE, (digest,))
+            await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
+            await is_active(here, upload_id)
+            assert len(sink(here).taken) == deliveries  # nobody has computed the sha256 from the beginning
+
+    asyncio.run(scenario())
+
+
+def test_a_byte_that_changes_on_scratch_never_reaches_a_complete_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch, LEAD=10**6) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: sink(here).taken)
+            here.scratch._stored[upload_id].current[40_000] ^= 1
+            await here.send(upload_id, 50_000, SIZE)
+            upload = await ends(here, upload_id, State.FAILED)
+            assert upload.trouble is not None
+            assert upload.trouble.hitch is FailureReason.SCRATCH_DIFFERS
+            assert max(sink(here).taken) < SIZE
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: sink(here).taken)
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+            assert list(here.images.iterdir()) == []
+            assert await here.files() == set()
+            assert not here.handoff.progress
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_is_followed_when_the_service_stops_is_delivered_after_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: sink(here).taken)
+            scratch = here.scratch
+        async with rig(tmp_path, scratch, sink=Watched) as here:
+            await here.send(upload_id, 50_000, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
+            assert sink(here).taken == [SIZE]
+
+    asyncio.run(scenario())
+
+
+def test_no_more_uploads_are_followed_than_there_are_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch) as here:
+            ids = [await here.create() for _ in range(4)]
+            for each in ids:
+                await here.send(each, 0, 50_000)
+            await until(lambda: len(sink(here).taken) >= 2)
+            await asyncio.sleep(0.05)
+            assert len(sink(here).taken) == here.settings.handoff.early_workers == 2
+            for each in ids:
+                await here.send(each, 50_000, SIZE)
+            for each in ids:
+                await ends(here, each, State.ACTIVE)
+
+    asyncio.run(scenario())

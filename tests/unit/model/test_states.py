@@ -1,0 +1,174 @@
+"""The life of an upload: what is in the table can happen, and nothing else can."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
+from resumable_glance.model.states import (
+    ENDED,
+    HOLDING_SCRATCH,
+    TRANSITIONS,
+    WITH_HANDOFF,
+    Event,
+    IllegalTransition,
+    State,
+    follow,
+)
+from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, check_alive, known, lapsed
+
+ENDS = {State.ACTIVE, State.CANCELLED, State.EXPIRED}
+UPLOAD = Upload(
+    id="a-" + "0" * 32,
+    owner=Owner("project", "user"),
+    size=100,
+    state=State.RECEIVING,
+    image=Image("11111111-2222-3333-4444-555555555555"),
+    created_at=1000.0,
+    updated_at=1000.0,
+    expires_at=2000.0,
+)
+ALL_PAIRS = list(itertools.product(State, Event))
+
+
+def reachable(state: State) -> set[State]:
+    found, fresh = {state}, [state]
+    while fresh:
+        here = fresh.pop()
+        following = {to for (origin, _), to in TRANSITIONS.items() if origin is here} - found
+        found |= following
+        fresh += following
+    return found
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS)
+def test_what_the_table_has_can_happen(state: State, event: Event) -> None:
+    assert follow(state, event) is TRANSITIONS[state, event]
+
+
+@pytest.mark.parametrize(("state", "event"), [pair for pair in ALL_PAIRS if pair not in TRANSITIONS])
+def test_what_the_table_does_not_have_cannot_happen(state: State, event: Event) -> None:
+    with pytest.raises(IllegalTransition):
+        follow(state, event)
+
+
+def test_an_upload_that_goes_well_is_sealed_delivered_verified_and_active() -> None:
+    state = State.RECEIVING
+    for event in (Event.FILLED, Event.STARTED, Event.DELIVERED, Event.VERIFIED):
+        state = follow(state, event)
+    assert state is State.ACTIVE
+
+
+def test_nothing_becomes_active_except_by_being_verified() -> None:
+    assert [pair for pair, to in TRANSITIONS.items() if to is State.ACTIVE] == [(State.VERIFYING, Event.VERIFIED)]
+
+
+def test_nothing_is_verified_that_was_not_sealed_before() -> None:
+    ways_in = {to: {origin for (origin, _), target in TRANSITIONS.items() if target is to} - {to} for to in State}
+    assert ways_in[State.VERIFYING] == {State.DELIVERING}
+    assert ways_in[State.DELIVERING] == {State.SEALED, State.VERIFYING}
+    assert ways_in[State.SEALED] == {State.RECEIVING, State.DELIVERING, State.FAILED}
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - ENDS))
+def test_every_state_that_is_not_an_end_leads_to_one(state: State) -> None:
+    assert reachable(state) & ENDS
+
+
+@pytest.mark.parametrize("state", [State.RECEIVING, State.SEALED, State.DELIVERING, State.VERIFYING])
+def test_an_upload_on_its_way_can_become_active(state: State) -> None:
+    assert State.ACTIVE in reachable(state)
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.EXPIRED])
+def test_from_active_and_expired_no_way_leads_out(state: State) -> None:
+    assert [pair for pair in TRANSITIONS if pair[0] is state] == []
+
+
+def test_a_cancelled_upload_stays_cancelled() -> None:
+    assert reachable(State.CANCELLED) == {State.CANCELLED}
+
+
+def test_a_failed_upload_is_tried_again_or_cancelled() -> None:
+    assert {event for (state, event) in TRANSITIONS if state is State.FAILED} == {Event.RETRIED, Event.CANCELLED}
+
+
+def test_every_state_can_be_reached() -> None:
+    assert reachable(State.RECEIVING) == set(State)
+
+
+def test_active_cancelled_and_expired_are_the_ends() -> None:
+    assert ENDED == ENDS
+
+
+def test_what_clients_are_told_of_troubles_keeps_its_values() -> None:
+    assert {each.value for each in FailureReason} >= set(
+        "image-service-unavailable token-expired image-busy image-gone image-refused over-quota digest-mismatch image-differs "
+        "scratch-unreadable scratch-differs scratch-lost internal-error".split()
+    )
+
+
+def test_an_upload_expires_only_while_it_is_receiving() -> None:
+    assert [pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED] == [(State.RECEIVING, Event.EXPIRED)]
+
+
+def test_whatever_is_not_at_an_end_holds_scratch() -> None:
+    assert set(State) - ENDS - {State.JOINED} == HOLDING_SCRATCH  # what a part has is another upload's then
+
+
+def test_a_handoff_works_on_whatever_is_sealed_and_neither_active_nor_failed() -> None:
+    assert {State.SEALED, State.DELIVERING, State.VERIFYING} == WITH_HANDOFF
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_cancelled_or_expired_upload_is_not_spoken_about(state: State) -> None:
+    upload = dataclasses.replace(UPLOAD, state=state)
+    reasons = {State.CANCELLED: Reason.CANCELLED, State.EXPIRED: Reason.EXPIRED}
+    if state not in reasons:
+        check_alive(upload)
+        return
+    with pytest.raises(Refused) as refusal:
+        check_alive(upload)
+    assert refusal.value.reason is reasons[state]
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_upload_lapses_at_its_time_and_only_while_it_is_receiving(state: State) -> None:
+    upload = dataclasses.replace(UPLOAD, state=state)
+    assert not lapsed(upload, 1999.9)
+    assert lapsed(upload, 2000.0) == lapsed(upload, 9999.0) == (state is State.RECEIVING)
+
+
+def test_an_upload_is_filled_when_it_has_as_many_bytes_as_its_size_and_that_is_known() -> None:
+    assert not UPLOAD.filled
+    assert dataclasses.replace(UPLOAD, received=100).filled
+    assert dataclasses.replace(UPLOAD, size=0).filled
+    assert not dataclasses.replace(UPLOAD, size=None).filled
+
+
+def test_the_bytes_of_an_upload_are_in_its_own_file_or_in_those_of_its_parts() -> None:
+    assert UPLOAD.files == (UPLOAD.id,)
+    assert dataclasses.replace(UPLOAD, parts=("a-1", "a-2")).files == ("a-1", "a-2")
+
+
+def test_the_images_of_an_upload_are_its_own_and_the_one_that_comes_in_its_place() -> None:
+    assert UPLOAD.image is not None
+    assert UPLOAD.images == (UPLOAD.image.id,)
+    assert dataclasses.replace(UPLOAD, successor="new").images == (UPLOAD.image.id, "new")
+    assert dataclasses.replace(UPLOAD, image=None).images == ()
+
+
+def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:
+    assert known(0) == 0
+    with pytest.raises(LookupError):
+        known(None)
+
+
+def test_an_extent_is_checked_by_its_mark_if_it_has_one_and_is_known_by_its_digest() -> None:
+    declared, mark = Digest("md5", bytes(16)), Digest("xxh3", bytes(8))
+    assert Extent(Range(0, 1), declared).check == declared
+    assert Extent(Range(0, 1), declared, mark).check == mark
+    assert Extent(Range(0, 1), declared, mark) == Extent(Range(0, 1), declared)

@@ -1,0 +1,464 @@
+"""What nobody needs any more goes, even after a crash; and nothing goes because a clock was set."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from resumable_glance.catalog.backlog import Backlog
+from resumable_glance.catalog.records import OrphanedImage
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.images.base import Actor, DeliveryFailed
+from resumable_glance.images.directory import DirectoryImageService
+from resumable_glance.model.commands import Cancel, Chunk, Create, Created, Join, List, Listed
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, Image, ImageRequest
+from resumable_glance.runtime.clock import SteadyClock
+from resumable_glance.uploads.cleanup import Cleaner
+from resumable_glance.uploads.service import UploadService
+from tests.fakes.memory_storage import MemoryStorage
+from tests.support.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
+
+YEAR = 365 * DAY
+
+
+class Crash(BaseException):
+    pass
+
+
+class Away(DirectoryImageService):
+    """A sink that can't be asked as long as `reason` is set, whether or not it has heard."""
+
+    reason: FailureReason | None = None
+    heard = False
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        if self.reason is None or self.heard:
+            image = await super().prepare(request, size, actor)
+            if self.reason is None:
+                return image
+        raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, "It does not answer.")
+
+    async def discard(self, image: Image, actor: Actor) -> None:
+        if self.reason is not None:
+            raise DeliveryFailed(self.reason, "It does not answer.")
+        await super().discard(image, actor)
+
+
+def away(here: Rig) -> Away:
+    assert isinstance(here.sink, Away)
+    return here.sink
+
+
+def images(here: Rig) -> list[str]:
+    return sorted(each.name for each in here.images.iterdir())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+@pytest.mark.parametrize("reason", [FailureReason.IMAGE_SERVICE_UNAVAILABLE, FailureReason.TOKEN_EXPIRED])
+def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, how: str, reason: FailureReason) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            upload_id = await here.create()
+            away(here).reason = reason
+            if how == "cancelled":
+                await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+            else:
+                here.now += 8 * DAY
+                await here.uploads.janitor.tidy()
+            assert len(images(here)) == 1
+            away(here).reason = None
+            await here.uploads.janitor.tidy()
+            assert len(images(here)) == 1  # not again at once
+            here.now += 601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            upload_id = await here.create()
+            away(here).reason = FailureReason.TOKEN_EXPIRED
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+            here.now += 31 * DAY
+            await here.uploads.janitor.tidy()
+            assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+            assert len(images(here)) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_path: Path, heard: bool) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Away) as here:
+            away(here).reason, away(here).heard = FailureReason.IMAGE_SERVICE_UNAVAILABLE, heard
+            assert await refusal(here.create()) is Reason.IMAGE_SERVICE_UNAVAILABLE
+            assert len(images(here)) == heard
+            away(here).reason = None
+            await here.uploads.janitor.tidy()
+            assert len(images(here)) == heard  # for all that it knows the request may still be running
+            here.now += 3601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) -> None:
+    class Crashing(DirectoryImageService):
+        async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+            await super().prepare(request, size, actor)
+            raise Crash
+
+        async def discard(self, image: Image, actor: Actor) -> None:
+            raise Crash  # nothing runs after a crash
+
+    async def crash() -> None:
+        async with rig(tmp_path, sink=Crashing) as here:
+            with pytest.raises(Crash):
+                await here.create()
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            assert len(images(here)) == 1
+            here.now += 3601
+            await here.uploads.janitor.tidy()
+            assert images(here) == []
+
+    asyncio.run(crash())
+    asyncio.run(scenario())
+
+
+def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            created = await here.uploads.perform(Create(10, ImageRequest(image_id=made.id)), ME, Pieces())
+            assert isinstance(created, Created)
+            await here.uploads.perform(Cancel(created.upload.id), ME, Pieces())
+            here.now += YEAR
+            await here.uploads.janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
+
+    asyncio.run(scenario())
+
+
+def test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Path) -> None:
+    """Whatever it does last is done again at the next start, or was done."""
+
+    async def scenario(stop_after: int) -> bool:
+        async with rig(tmp_path / str(stop_after)) as here:
+            for _ in range(2):
+                await here.send(await here.create(), 0, 10)
+            kept = await here.create()
+            here.now += 6 * DAY
+            await here.send(kept, 0, 10)
+            here.now += 2 * DAY
+            steps = 0
+            tidying = here.uploads.janitor.tidy()
+            done = False
+            try:
+                while steps < stop_after:  # as a task would be driven, but one step and not one more
+                    waiting = tidying.send(None)
+                    while not waiting.done():
+                        await asyncio.sleep(0)
+                    steps += 1
+            except StopIteration:
+                done = True
+            tidying.close()
+            await here.uploads.janitor.open()
+            await here.uploads.janitor.tidy()
+            assert await here.files() == {kept}
+            assert (await here.inspect(kept)).upload.offset == 10
+            assert len(images(here)) == 1
+            return done
+
+    number = 0
+    while not asyncio.run(scenario(number)):
+        number += 1
+    assert number > 5
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR, 8 * DAY, 60.0, 0.5, -0.5])
+def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Path, seconds: float) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall, steady = [here.now], [50.0]
+            clock = SteadyClock(lambda: wall[0], lambda: steady[0])
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
+            janitor = Cleaner(*parts, clock, lambda _: False)
+            upload_id = await here.create()
+
+            async def pass_time(time: float) -> State:
+                wall[0] += time
+                steady[0] += time
+                here.now = clock()
+                await janitor.tidy()
+                here.now = clock()
+                found = await here.catalog.get(upload_id)
+                assert found is not None
+                return found.state
+
+            wall[0] += seconds
+            assert await pass_time(1.0) is State.RECEIVING
+            assert abs(clock.drift()) < 1
+            assert await pass_time(7 * DAY - 10) is State.RECEIVING
+            assert await pass_time(20) is State.EXPIRED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_path: Path, seconds: float) -> None:
+    class Crashing(SteadyClock):
+        def jump(self, seconds: float) -> None:
+            raise Crash
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = [here.now]
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            clock = Crashing(lambda: wall[0], lambda: 0.0)
+            wall[0] += seconds
+            with pytest.raises(Crash):
+                await Cleaner(*parts, clock, lambda _: False).tidy()
+            await Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False).open()
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+def test_a_crash_at_the_start_does_not_count_the_time_for_which_the_service_was_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            here.now += YEAR
+            opening = here.uploads.janitor.open()
+            waiting = opening.send(None)  # its first transaction, and not one step more
+            while not waiting.done():
+                await asyncio.sleep(0)
+            opening.close()
+            await here.uploads.janitor.open()
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert found.expires_at - here.now == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = [here.now]
+            parts = (here.settings, here.catalog, here.scratch, here.sink, here.delegation)
+            janitor = Cleaner(*parts, SteadyClock(lambda: wall[0], lambda: 0.0), lambda _: False)
+            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            await Backlog(here.catalog).expect(OrphanedImage(made, ME.owner, None), here.now, here.now + 3600)
+            wall[0] += YEAR
+            await janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
+            wall[0] += YEAR
+            await janitor.tidy()
+            assert images(here) == [f"{made.id}.json"]
+
+    asyncio.run(scenario())
+
+
+class Asleep(DirectoryImageService):
+    """The machine sleeps while this makes an image, and the janitor is awake before it."""
+
+    here: Rig | None = None
+
+    async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
+        image = await super().prepare(request, size, actor)
+        if self.here is not None:
+            self.here.now += DAY
+            await self.here.uploads.janitor.tidy()
+        return image
+
+
+def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=Asleep) as here:
+            part = (await here.uploads.perform(Create(0, None), ME, Pieces())).upload.id  # type: ignore[union-attr]
+            assert isinstance(here.sink, Asleep)
+            here.sink.here = here
+            for command in (Create(10, IMAGE), Join((part,), IMAGE)):
+                assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.IMAGE_SERVICE_UNAVAILABLE
+                assert images(here) == []
+                assert await here.files() == {part}
+                assert await Backlog(here.catalog).leftovers(here.now + YEAR) == []
+            here.sink.here = None
+            await here.uploads.perform(Join((part,), IMAGE), ME, Pieces())
+            assert len(images(here)) == 1
+
+    asyncio.run(scenario())
+
+
+class SlowScratch(MemoryStorage):
+    """Makes a file when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def create(self, upload_id: str, size: int) -> None:
+        self.reached.set()
+        await self.goes_on.wait()
+        await super().create(upload_id, size)
+
+
+@contextlib.contextmanager
+def catalog_that_waits(here: Rig) -> Iterator[None]:
+    """Inside, transactions line up and none is begun."""
+    opened = threading.Event()
+    here.catalog._transactions._thread.submit(opened.wait)
+    try:
+        yield
+    finally:
+        opened.set()
+
+
+def with_clock(here: Rig) -> list[float]:
+    """Let uploads live by the service's own clock; what the one on the wall shows."""
+    wall = [here.now]
+    clock = SteadyClock(lambda: wall[0], lambda: 0.0)
+    parts = (here.settings, here.catalog, here.scratch, here.sink, here.vault, here.handoff)
+    here.uploads = UploadService(*parts, clock)
+    return wall
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_it(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, 20), sent=10)
+            wall[0] += seconds
+            with catalog_that_waits(here):
+                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                await asyncio.sleep(0)
+                closing = asyncio.create_task(here.uploads.close())
+                await asyncio.sleep(0.1)  # what came is hashed in a thread, and then recorded
+            await asyncio.gather(tidying, closing, running, return_exceptions=True)
+            found = await here.catalog.get(upload_id)
+            assert found is not None
+            assert (found.state, found.offset) == (State.RECEIVING, 10)
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_an_upload_that_is_created_while_a_clock_is_followed_does_not_expire_for_it(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        scratch = SlowScratch()
+        async with rig(tmp_path, scratch) as here:
+            wall = with_clock(here)
+            creating = asyncio.create_task(here.create())
+            await scratch.reached.wait()
+            wall[0] += seconds
+            await here.uploads.janitor.tidy()
+            scratch.goes_on.set()
+            found = await here.catalog.get(await creating)
+            assert found is not None
+            assert [each - wall[0] for each in (found.created_at, found.updated_at)] == pytest.approx([0, 0], abs=1)
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [YEAR, -YEAR])
+def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_expired(
+    tmp_path: Path, seconds: float
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            wall[0] += seconds
+            with catalog_that_waits(here):
+                asking = asyncio.create_task(here.inspect(upload_id))
+                listing = asyncio.create_task(here.uploads.perform(List(10), ME, Pieces()))
+                await asyncio.sleep(0)
+                tidying = asyncio.create_task(here.uploads.janitor.tidy())
+                await asyncio.sleep(0)
+            await tidying
+            assert (await asking).upload.state is State.RECEIVING
+            surveyed = await listing
+            assert isinstance(surveyed, Listed)
+            assert [each.state for each in surveyed.uploads] == [State.RECEIVING]
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            wall = with_clock(here)
+            upload_id = await here.create()
+            wall[0] += YEAR
+            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE heartbeats RENAME TO gone"))
+            with pytest.raises(sa.exc.OperationalError):
+                await here.uploads.janitor.tidy()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            await here.catalog.run(lambda db: db.exec_driver_sql("ALTER TABLE gone RENAME TO heartbeats"))
+            await here.uploads.janitor.tidy()
+            found = (await here.inspect(upload_id)).upload
+            assert found.expires_at - wall[0] == pytest.approx(7 * DAY, abs=1)
+
+    asyncio.run(scenario())
+
+
+def test_the_time_for_which_the_service_did_not_run_does_not_count(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            await here.uploads.janitor.open()
+            upload_id = await here.create()
+            here.now += 5 * DAY
+            await here.uploads.janitor.tidy()
+            here.now += 30 * DAY  # down
+            await here.uploads.janitor.open()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            here.now += 2 * DAY - 10
+            await here.uploads.janitor.tidy()
+            assert (await here.inspect(upload_id)).upload.state is State.RECEIVING
+            here.now += 20
+            assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
+
+    asyncio.run(scenario())
+
+
+def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            sealed = await here.create()
+            await here.send(sealed, 0, len(CONTENT))
+            here.now += YEAR
+            await here.uploads.janitor.tidy()
+            assert (await here.inspect(sealed)).upload.state is State.SEALED
+            assert await here.files() == {sealed}
+            await here.reaches(sealed, State.ACTIVE)
+
+    asyncio.run(scenario())
