@@ -40,7 +40,7 @@ def add_service_options(command: argparse.ArgumentParser) -> None:
         "OpenStack", "The options of the openstack command; each can also be an OS_* variable or in clouds.yaml."
     )
     for name, explanation in _OPENSTACK.items():
-        group.add_argument(f"--os-{name}", metavar=name.upper().replace("-", "_"), help=explanation)
+        group.add_argument(f"--os-{name}", metavar=name.rpartition("-")[2].upper(), help=explanation)
     group.add_argument("--insecure", action="store_true", default=None, help="do not verify TLS certificates")
 
 

@@ -41,6 +41,7 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "upload",
+        usage="%(prog)s [OPTIONS] FILE",
         help="upload an image file, or resume its upload",
         description=_DESCRIPTION,
         epilog=_EPILOG,

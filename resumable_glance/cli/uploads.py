@@ -62,7 +62,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Cancel uploads: their bytes and their unfinished images are deleted.",
     )
     for action in (showing, receipt, retrying):
+        action.usage = "%(prog)s [OPTIONS] ID"
         action.add_argument("id", type=_upload_id, metavar="ID", help="ID of the upload, as 'uploads list' shows it")
+    listing.usage = "%(prog)s [OPTIONS]"
+    cancelling.usage = "%(prog)s [OPTIONS] ID [ID ...]"
     cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID", help="IDs of uploads")
     for action, function in (
         (listing, _list),

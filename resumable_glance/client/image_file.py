@@ -21,6 +21,7 @@ PIECE = 1024 * 1024  # bytes per read
 WIRE_PIECE = 64 * 1024  # bytes per write to a socket: each has to be sent within the connection's timeout
 BLOCK = 64 * 1024  # bytes: the granularity of the scan for zeros
 SHORTEST_RUN = 1024 * 1024  # bytes of zeros; declaring fewer costs about as much as sending them
+POLL_INTERVAL = 0.2  # seconds between two reports of progress
 _SAMPLE = 1024 * 1024  # bytes at the beginning, in the middle and at the end
 # Signatures take precedence over extensions: Ubuntu's *.img files, for example, are qcow2.
 _SIGNATURES: Mapping[bytes, str] = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vhd"}
@@ -182,14 +183,14 @@ class WholeDigests:
         self._thread = threading.Thread(target=self._run, name="digests", daemon=True)
         self._thread.start()
 
-    def wait(self, on_progress: Callable[[int], None], interval: float = 0.2) -> Mapping[str, str]:
+    def wait(self, on_progress: Callable[[int], None]) -> Mapping[str, str]:
         """Return hexadecimal digests by algorithm. Raise as ImageFile.read() does.
 
-        `on_progress` is called with the bytes done, every `interval` seconds.
+        `on_progress` is called with the bytes done, several times a second.
         """
         while self._thread.is_alive():
             on_progress(self.done)
-            self._thread.join(interval)
+            self._thread.join(POLL_INTERVAL)
         if self._problem is not None:
             raise self._problem
         return {name: digest.hexdigest() for name, digest in self._digests.items()}

@@ -53,9 +53,9 @@ def key(service_url: str, path: Path, identity: str) -> str:
 class StateFile:
     """The state file of one upload."""
 
-    def __init__(self, name: str, home: Path | None = None) -> None:
+    def __init__(self, name: str) -> None:
         try:
-            self._home = home or directory()
+            self._home = directory()
         except OSError as problem:
             raise ClientError(f"The directory of resume state cannot be used: {problem}. Set XDG_STATE_HOME.") from None
         self._path = self._home / f"{name}.json"

@@ -91,20 +91,18 @@ BEGUN = [Range(0, HEAD)]  # what has to be durable before there is anything to c
         (problem(409, Reason.IMAGE_NOT_QUEUED), Action.GIVE_UP),
     ],
 )
-def test_each_answer_has_one_meaning(answer: ApiResponse, action: Action) -> None:
+def test_each_response_has_one_action(answer: ApiResponse, action: Action) -> None:
     assert decide(answer).action is action
 
 
-def test_a_refusal_is_explained_with_the_id_that_the_operator_needs() -> None:
+def test_a_refusal_names_its_request_id() -> None:
     assert "req-1" in explain(problem(403, Reason.FORBIDDEN))
     assert "credentials" in explain(problem(401, Reason.UNAUTHENTICATED))
     assert "service URL" in explain(ApiResponse(404))
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1), st.none() | st.floats(0, 10_000))
-def test_delays_are_bounded_and_never_shorter_than_the_service_wishes(
-    attempts: int, chance: float, wish: float | None
-) -> None:
+def test_delays_are_bounded_and_honour_retry_after(attempts: int, chance: float, wish: float | None) -> None:
     seconds = delay(attempts, chance, wish)
     assert 0 < seconds <= max(LONGEST_DELAY, LONGEST_RETRY_AFTER)
     assert seconds >= min(wish or 0, LONGEST_RETRY_AFTER)
@@ -112,7 +110,7 @@ def test_delays_are_bounded_and_never_shorter_than_the_service_wishes(
 
 
 @given(st.data())
-def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data: st.DataObject) -> None:
+def test_every_byte_is_acknowledged_in_the_end(data: st.DataObject) -> None:
     size = data.draw(st.integers(0, 64 * MIB), "size")
     chunk_size = data.draw(st.integers(64 * 1024, 32 * MIB), "chunk size")
     stored: list[Range] = []  # what the service has
@@ -161,7 +159,7 @@ def test_whatever_happens_to_chunks_in_the_end_every_byte_was_acknowledged(data:
     assert next_chunk() is None
 
 
-def test_the_head_goes_first_and_alone_for_it_may_be_all_that_is_wanted() -> None:
+def test_the_head_is_sent_first_and_alone() -> None:
     scheduler = ChunkScheduler(1024 * MIB, 64 * MIB)
     assert take(scheduler) == Range(0, HEAD)
     assert scheduler.next() is None
@@ -169,14 +167,14 @@ def test_the_head_goes_first_and_alone_for_it_may_be_all_that_is_wanted() -> Non
     assert [take(scheduler).start, take(scheduler).start] == [HEAD, HEAD + FIRST_CHUNK]
 
 
-def test_chunks_grow_on_a_good_link_up_to_the_size_asked_for() -> None:
+def test_chunks_grow_on_a_good_link() -> None:
     scheduler = ChunkScheduler(8192 * MIB, 64 * MIB, BEGUN)
     assert take(scheduler).length == FIRST_CHUNK
     grow(scheduler)
     assert scheduler.chunk_size == 64 * MIB
 
 
-def test_chunks_shrink_when_connections_break_and_grow_when_they_hold() -> None:
+def test_chunks_shrink_when_connections_break() -> None:
     scheduler = ChunkScheduler(8192 * MIB, 64 * MIB, BEGUN)
     grow(scheduler)
     scheduler.failed(take(scheduler), LOST)
@@ -196,13 +194,13 @@ def test_chunks_that_fail_together_shrink_once() -> None:
     assert scheduler.chunk_size == FIRST_CHUNK // 2
 
 
-def test_chunks_shrink_on_a_slow_link_so_that_a_pause_costs_little() -> None:
+def test_chunks_shrink_on_a_slow_link() -> None:
     scheduler = ChunkScheduler(1024 * MIB, 64 * MIB, BEGUN)
     scheduler.succeeded(take(scheduler), SLOW + 1)
     assert scheduler.chunk_size == FIRST_CHUNK // 2
 
 
-def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
+def test_chunks_stay_below_a_refused_size() -> None:
     scheduler = ChunkScheduler(8192 * MIB, 64 * MIB, BEGUN)
     grow(scheduler)
     assert (
@@ -213,7 +211,7 @@ def test_chunks_stay_below_what_was_refused_as_too_large() -> None:
     assert scheduler.chunk_size == 10 * MIB
 
 
-def test_what_happens_to_declared_zeros_says_nothing_about_the_link() -> None:
+def test_declared_zeros_do_not_resize_chunks() -> None:
     scheduler = ChunkScheduler(8192 * MIB, 64 * MIB, BEGUN, scans=True)
     scheduler.scanned(Range(0, 4096 * MIB), [Range(0, 4096 * MIB)])
     for answer in (LOST, ApiResponse(503)):
@@ -225,20 +223,20 @@ def test_what_happens_to_declared_zeros_says_nothing_about_the_link() -> None:
     assert scheduler.chunk_size == FIRST_CHUNK
 
 
-def test_a_proxy_that_takes_no_chunk_at_all_is_given_up_on() -> None:
+def test_a_proxy_that_refuses_every_chunk_ends_the_upload() -> None:
     scheduler = ChunkScheduler(1024 * MIB, 64 * MIB, BEGUN)
     actions = [scheduler.failed(take(scheduler), ApiResponse(413)).action for _ in range(4)]
     assert actions == [Action.SHRINK] * 3 + [Action.GIVE_UP]
 
 
-def test_a_chunk_whose_digest_never_holds_is_given_up_on() -> None:
+def test_repeated_digest_mismatches_end_the_upload() -> None:
     scheduler = ChunkScheduler(8 * MIB, MIB, BEGUN)
     mismatch = problem(422, Reason.CHUNK_DIGEST_MISMATCH)
     actions = [scheduler.failed(take(scheduler), mismatch).action for _ in range(MOST_MISMATCHES)]
     assert actions == [Action.RETRY] * (MOST_MISMATCHES - 1) + [Action.GIVE_UP]
 
 
-def test_patience_asks_until_there_is_an_answer_and_speaks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_until_success_with_one_message_per_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     said: list[str] = []
     answers = iter([LOST] * 10 + [ApiResponse(200)])
@@ -246,7 +244,7 @@ def test_patience_asks_until_there_is_an_answer_and_speaks_once(monkeypatch: pyt
     assert len(said) == 2  # that it waits, and that the service is back
 
 
-def test_patience_ends_when_the_user_said_so() -> None:
+def test_retries_end_after_the_time_limit() -> None:
     with pytest.raises(ClientError, match="Given up"):
         RetryPolicy(lambda sentence: None, give_up_after=0.2).call(lambda: LOST)
 
@@ -254,25 +252,31 @@ def test_patience_ends_when_the_user_said_so() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"), [(problem(403, Reason.FORBIDDEN), ClientError), (problem(410, Reason.EXPIRED), UploadGone)]
 )
-def test_patience_does_not_wait_where_waiting_is_no_help(answer: ApiResponse, kind: type[Exception]) -> None:
+def test_final_refusals_are_not_retried(answer: ApiResponse, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         RetryPolicy(lambda sentence: None).call(lambda: answer)
 
 
-def test_a_record_is_found_again_and_only_its_user_can_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of state files."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return resume_state.directory()
+
+
+def test_resume_state_is_found_again_and_private(state_home: Path) -> None:
     name = resume_state.key("http://service", Path("/disk.raw"), "project/user")
     assert StateFile(name).load() is None
     StateFile(name).save(STATE)
     assert StateFile(name).load() == STATE
-    (file,) = resume_state.directory().iterdir()
+    (file,) = state_home.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
-    assert resume_state.directory().stat().st_mode & 0o777 == 0o700
+    assert state_home.stat().st_mode & 0o777 == 0o700
     StateFile(name).remove()
     assert StateFile(name).load() is None
 
 
-def test_a_record_belongs_to_a_service_a_file_and_a_user() -> None:
+def test_resume_state_belongs_to_a_service_a_file_and_a_user() -> None:
     keys = {
         resume_state.key("http://a", Path("/disk"), "p/u"),
         resume_state.key("http://b", Path("/disk"), "p/u"),
@@ -283,13 +287,13 @@ def test_a_record_belongs_to_a_service_a_file_and_a_user() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '"text"', "\x00"])
-def test_a_record_that_is_not_understood_is_none(content: str, tmp_path: Path) -> None:
-    (tmp_path / "name.json").write_text(content)
-    assert StateFile("name", tmp_path).load() is None
+def test_invalid_resume_state_is_ignored(content: str, state_home: Path) -> None:
+    (state_home / "name.json").write_text(content)
+    assert StateFile("name").load() is None
 
 
-def test_a_record_is_forgotten_with_its_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+@pytest.mark.usefixtures("state_home")
+def test_resume_state_is_forgotten_with_its_upload() -> None:
     StateFile("one").save(STATE)
     StateFile("two").save(replace(STATE, upload_id="a-2"))
     resume_state.forget("a-1")
@@ -297,18 +301,18 @@ def test_a_record_is_forgotten_with_its_upload(tmp_path: Path, monkeypatch: pyte
     assert StateFile("two").load() is not None
 
 
-def test_a_file_is_uploaded_by_one_process_at_a_time(tmp_path: Path) -> None:
-    def hold_it_again() -> None:
-        with StateFile("name", tmp_path).lock():
+def test_one_process_at_a_time_uploads_a_file(state_home: Path) -> None:
+    def lock_again() -> None:
+        with StateFile("name").lock():
             pass
 
-    with StateFile("name", tmp_path).lock(), pytest.raises(ClientError, match="Another process"):
-        hold_it_again()
-    hold_it_again()
-    assert list(tmp_path.iterdir()) == []
+    with StateFile("name").lock(), pytest.raises(ClientError):
+        lock_again()
+    lock_again()
+    assert list(state_home.iterdir()) == []
 
 
-def test_a_fingerprint_tells_when_the_beginning_the_middle_or_the_end_changed(tmp_path: Path) -> None:
+def test_a_fingerprint_samples_beginning_middle_and_end(tmp_path: Path) -> None:
     content = bytearray(os.urandom(8 * MIB))
     prints = {fingerprint(tmp_path, content)}
     for place in (0, 4 * MIB, 8 * MIB - 1):
@@ -320,7 +324,7 @@ def test_a_fingerprint_tells_when_the_beginning_the_middle_or_the_end_changed(tm
     assert fingerprint(tmp_path, b"") != fingerprint(tmp_path, b"\x00")
 
 
-def test_a_chunk_can_be_sent_twice_in_pieces_that_a_slow_link_can_take(tmp_path: Path) -> None:
+def test_a_chunk_is_iterable_twice_in_small_pieces(tmp_path: Path) -> None:
     content = os.urandom(200_000)
     file = image(tmp_path, content)
     body = ChunkBody(file, Range(10, 150_010))
@@ -332,7 +336,7 @@ def test_a_chunk_can_be_sent_twice_in_pieces_that_a_slow_link_can_take(tmp_path:
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-def test_runs_of_zeros_in_a_file_are_found_if_they_are_worth_a_request(tmp_path: Path, sparse: bool) -> None:
+def test_long_runs_of_zeros_are_found(tmp_path: Path, sparse: bool) -> None:
     path = tmp_path / "disk.raw"
     size, data = 20 * MIB + 5, [Range(3 * MIB + 7, 4 * MIB), Range(5 * MIB, 6 * MIB - 9), Range(6 * MIB, 7 * MIB)]
     with path.open("wb") as writer:
@@ -352,9 +356,7 @@ def test_runs_of_zeros_in_a_file_are_found_if_they_are_worth_a_request(tmp_path:
     file.close()
 
 
-def test_a_file_system_that_does_not_tell_of_holes_is_no_reason_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_holes_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = image(tmp_path, bytes(4 * MIB))
 
     def lseek(*_: int) -> int:
@@ -365,7 +367,7 @@ def test_a_file_system_that_does_not_tell_of_holes_is_no_reason_to_end(
     file.close()
 
 
-def test_a_file_that_becomes_shorter_is_a_failure_and_no_broken_connection(tmp_path: Path) -> None:
+def test_a_file_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
     file = image(tmp_path, bytes(100))
     os.truncate(file.path, 50)
     assert file.changed()
@@ -376,7 +378,7 @@ def test_a_file_that_becomes_shorter_is_a_failure_and_no_broken_connection(tmp_p
     file.close()
 
 
-def test_reading_ends_when_somebody_asks(tmp_path: Path) -> None:
+def test_reading_stops_on_request(tmp_path: Path) -> None:
     file = image(tmp_path, bytes(100))
     file.stop.set()
     with pytest.raises(Paused):
@@ -384,7 +386,7 @@ def test_reading_ends_when_somebody_asks(tmp_path: Path) -> None:
     file.close()
 
 
-def test_what_can_not_be_an_image_is_refused(tmp_path: Path) -> None:
+def test_directories_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="regular"):
         ImageFile(tmp_path)
     with pytest.raises(ClientError, match="No such file"):
@@ -406,7 +408,7 @@ FORMATS: Mapping[tuple[str, bytes], str | None] = {
 
 
 @pytest.mark.parametrize(("name", "content"), FORMATS)
-def test_the_disk_format_is_told_by_beginning_and_name_or_asked_for(name: str, content: bytes, tmp_path: Path) -> None:
+def test_the_disk_format_follows_signature_and_extension(name: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     file = ImageFile(path)
@@ -451,7 +453,7 @@ class Picky(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_chunk_that_met_an_expired_token_is_sent_again_as_a_whole(tmp_path: Path) -> None:
+def test_a_chunk_is_sent_again_with_a_new_token(tmp_path: Path) -> None:
     content = os.urandom(300_000)
     file = image(tmp_path, content)
     with ThreadingHTTPServer(("127.0.0.1", 0), Picky) as server:
@@ -478,16 +480,16 @@ def answered(body: bytes, headers: Mapping[str, str]) -> ApiResponse:
 
 
 @pytest.mark.parametrize("wish", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "soon", "-1", "\xb2", ""])
-def test_a_wish_to_wait_that_is_no_time_is_none(wish: str) -> None:
+def test_an_invalid_retry_after_is_ignored(wish: str) -> None:
     assert answered(b"", {"Retry-After": wish}).retry_after is None
 
 
-def test_json_that_is_nested_too_deeply_is_no_document() -> None:
+def test_deeply_nested_json_is_no_document() -> None:
     assert answered(b"[" * 1_000_000, {"Content-Type": "application/json"}).document == {}
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8970", "ftp://host", "http://", "file:///etc/passwd"])
-def test_what_is_not_the_url_of_a_service_is_refused(url: str) -> None:
+def test_an_invalid_service_url_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="URL"):
         ApiClient(Cloud(Session(), authenticated=False), url)
 
@@ -495,17 +497,17 @@ def test_what_is_not_the_url_of_a_service_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("text", "size"), [("65536", 65536), ("64K", 65536), ("64M", 64 * MIB), ("1g", 1024 * MIB), ("1MiB", MIB)]
 )
-def test_sizes_are_written_as_people_write_them(text: str, size: int) -> None:
+def test_sizes_are_parsed(text: str, size: int) -> None:
     assert command.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5M", "M", "64 M", "1T", "٦٤M", "0", "1K"])
-def test_what_is_not_a_size_is_refused(text: str) -> None:
+def test_invalid_sizes_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         command.parse_size(text)
 
 
-def test_a_log_gets_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_few_lines_and_the_last_one(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     lines.begin(Phase.UPLOADING, 1000, 0)
     for done in (*range(1001), 500):
