@@ -39,8 +39,8 @@ nox.options.sessions = ["lint", "tests"]
 
 
 def install(session: nox.Session, *extras: str) -> None:
-    """The project itself, editable, with what an extra of pyproject.toml names."""
-    session.install("--quiet", "-c", CONSTRAINTS, "-e", f".[{','.join(extras)}]")
+    """Install the project, editable, with its service and further extras of pyproject.toml."""
+    session.install("--quiet", "-c", CONSTRAINTS, "-e", f".[{','.join(('server', *extras))}]")
 
 
 @nox.session

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,17 +30,6 @@ class ReceiptSigner:
         key_id = str(self.published["keys"][0]["kid"])
         headers = {"kid": key_id, "typ": "receipt+jwt"}
         return str(jwt.encode(dict(statement), self._keys[0], ALGORITHM, headers=headers))
-
-
-def verify(jws: str, published: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a receipt says, if one of these keys (JWKS, RFC 7517) has signed it. ValueError otherwise."""
-    try:
-        key_id = jwt.get_unverified_header(jws).get("kid")
-        (key,) = [each for each in published["keys"] if each["kid"] == key_id]
-        found: Mapping[str, Any] = jwt.decode(jws, jwt.PyJWK(dict(key)), algorithms=[ALGORITHM])
-    except (jwt.PyJWTError, KeyError, TypeError) as problem:
-        raise ValueError(str(problem)) from problem
-    return found
 
 
 def _public(key: Ed25519PrivateKey) -> Mapping[str, object]:

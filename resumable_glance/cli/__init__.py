@@ -1,4 +1,4 @@
-"""The command line: `resumable-glance serve | upload | uploads | check`."""
+"""The command line: `resumable-glance serve | check | upload | uploads`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,40 @@ from resumable_glance.errors import CannotStart
 _DESCRIPTION = """\
 Resumable, verified uploads of big images into OpenStack Glance.
 
-  serve     run the service beside Glance (serve --dev: without any OpenStack, to try it)
-  check     see whether the service could run: configuration, Keystone, Glance, scratch
-  upload    send an image file; goes on after anything that broke it off
-  uploads   list, show, prove, retry and cancel your uploads
+for users:
+  upload    upload an image file, or resume its upload
+  uploads   list, show, retry and cancel uploads; get signed receipts
+
+for operators (with resumable-glance[server]):
+  serve     run the service beside Glance; serve --dev needs no OpenStack
+  check     test a configuration, or a running service through its proxies
+"""
+_EPILOG = """\
+'resumable-glance COMMAND --help' describes a command, with examples.
+
+examples:
+  resumable-glance upload disk.qcow2
+  resumable-glance uploads list
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     whole = argparse.ArgumentParser(
         "resumable-glance",
         description=_DESCRIPTION,
-        epilog="'resumable-glance COMMAND --help' explains a command, with examples.",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"resumable-glance {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for each in (serve, check, upload, uploads):
+    for each in (upload, uploads, serve, check):
         each.add_parser(commands)
     return whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status."""
+    """Run a command and return its exit status."""
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.func(arguments)

@@ -1,20 +1,22 @@
-"""`resumable-glance check`: could the service run here, and is it what clients meet at its public address?"""
+"""`resumable-glance check`: a configuration before the start, or the running service as clients meet it."""
 
 from __future__ import annotations
 
 import argparse
 
-from resumable_glance.cli.serve import add_config_options
+from resumable_glance.cli.serve import add_config_options, server_libraries
 
+_DESCRIPTION = """\
+Test whether the service can run with a configuration, or whether clients can use the service at its public address.
+
+Without --url: configuration, scratch, catalog, key file, Keystone and the image service. Missing directories and a
+missing key file are created, as 'serve' would; nothing else changes. A service may be running meanwhile.
+
+With --url: the certificate, proxies that buffer, limit or cut off requests, lost headers, wrong upload addresses, and
+CORS. It needs no token, creates nothing, and takes as long as idle_timeout (one minute by default).
+"""
 _EPILOG = """\
-Without --url it looks at what the service needs. It changes nothing but to make directories and the key file where
-they are missing, as 'serve' would.
-
-With --url it looks at the service that runs, through everything that is between it and its clients: certificate,
-proxies that collect, limit or cut off bodies, lost headers, wrong addresses of new uploads, pages that may not upload.
-It needs no token and creates nothing. It takes as long as idle_timeout, a minute.
-
-The exit status is 0 if all is well, 1 if not.
+Exit status: 0 if all parts are ok, 1 if not. A next step stands below each failure.
 
 examples:
   resumable-glance check --config-file /etc/resumable-glance/resumable-glance.conf
@@ -26,28 +28,30 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "check",
-        help="see whether the service could run, or what clients meet at its public address",
+        help="test a configuration, or a running service",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_options(command)
     command.add_argument(
-        "--url", nargs="?", const="", help="look at the service at this address (default: public_endpoint)"
+        "--url", nargs="?", const="", help="test the service at this address (without a value: public_endpoint)"
     )
     command.add_argument(
         "--origin", action="append", default=[], metavar="URL",
-        help="with --url: a dashboard whose pages are to upload, such as https://dashboard.cloud.example; may be "
+        help="with --url: origin of a dashboard whose pages upload, such as https://dashboard.cloud.example; may be "
         "repeated",
     )  # fmt: skip
     command.add_argument(
-        "--ca-file", metavar="FILE", help="with --url: certificates of authorities to believe besides the usual ones"
+        "--ca-file", metavar="FILE", help="with --url: PEM file of further certificate authorities to trust"
     )
     command.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from resumable_glance.cli import checks
+    with server_libraries():
+        from resumable_glance.cli import preflight
 
     if arguments.url is None:
-        return checks.run(arguments.config_file)
-    return checks.public(arguments.config_file, arguments.url, arguments.origin, arguments.ca_file)
+        return preflight.run(arguments.config_file)
+    return preflight.run_endpoint(arguments.config_file, arguments.url, arguments.origin, arguments.ca_file)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +16,39 @@ from resumable_glance.errors import CannotStart
 if TYPE_CHECKING:
     from resumable_glance.runtime.config import Settings
 
+_DESCRIPTION = """\
+Run the service.
+
+SIGTERM and Ctrl-C stop it: it accepts no new chunks, keeps every byte that has arrived, and tells clients to retry.
+The next start continues with all uploads.
+"""
 _EPILOG = """\
 examples:
   resumable-glance serve --config-file /etc/resumable-glance/resumable-glance.conf
-  resumable-glance serve --dev --listen 127.0.0.1:8970 --state-dir /tmp/uploads
-
-SIGTERM and Ctrl-C stop it: no new chunk is taken, every byte that has come is kept, clients are told to come
-back, and what they have is found again at the next start.
+  resumable-glance serve --dev
+  resumable-glance serve --dev --listen 127.0.0.1:8971 --state-dir /tmp/uploads
 """
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
-        "serve", help="run the service", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "serve",
+        help="run the service",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config_options(command)
-    command.add_argument("--listen", metavar="HOST:PORT", help="wins over bind_host and bind_port")
+    command.add_argument(
+        "--listen", metavar="HOST:PORT", help="address to listen on (default: bind_host and bind_port, 127.0.0.1:8970)"
+    )
     command.add_argument(
         "--dev",
         action="store_true",
-        help="no OpenStack: anyone may upload, images land in a directory; loopback addresses only",
+        help="development mode: no OpenStack, no authentication, images become files, loopback addresses only",
     )
     command.add_argument(
-        "--state-dir", type=Path, metavar="DIR", help="with --dev: where everything is kept (default: %(default)s)",
+        "--state-dir", type=Path, metavar="DIR", help="directory of the development mode (default: %(default)s)",
         default=Path(os.environ.get("XDG_STATE_HOME", "~/.local/state")).expanduser() / "resumable-glance" / "dev",
     )  # fmt: skip
     command.set_defaults(func=run)
@@ -45,39 +57,57 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_config_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config-file", action="append", metavar="FILE",
-        help="INI file with options; several may be given (default: /etc/resumable-glance/resumable-glance.conf "
-        "and where else OpenStack services look)",
+        help="INI file of options; may be repeated, the last one wins (default: resumable-glance.conf in "
+        "~/.resumable-glance, ~, /etc/resumable-glance and /etc)",
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def server_libraries() -> Iterator[None]:
+    """Around imports of the service: raise CannotStart if its libraries are not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("resumable_glance"):
+            raise
+        raise CannotStart(
+            f"The service needs more libraries than the client ({missing.name} is missing): "
+            "install resumable-glance[server]."
+        ) from missing
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop. Raises CannotStart."""
-    from resumable_glance import app
-    from resumable_glance.api.http11.server import StoppableServer
-    from resumable_glance.runtime import config, log
+    """Serve until stopped. Raise CannotStart."""
+    with server_libraries():
+        from resumable_glance.api.http11 import uvicorn_check
+
+        uvicorn_check.check()  # before the import of anything that extends uvicorn
+        from resumable_glance import app
+        from resumable_glance.api.http11.server import StoppableServer
+        from resumable_glance.runtime import config, log
 
     overrides = development(arguments.state_dir) if arguments.dev else {}
     if arguments.listen:
         overrides |= address(arguments.listen)
-    # In development no file that happens to lie in /etc, and no variable, counts.
+    # The development mode ignores files in /etc and variables.
     files = (arguments.config_file or []) if arguments.dev else arguments.config_file
     settings, conf = config.load(files, overrides)
     log.setup(conf)
     try:
         service = app.build(settings, conf)
     except OSError as problem:
-        raise CannotStart(f"{problem}. 'resumable-glance check' tells more.") from problem
+        raise CannotStart(f"{problem}. Run 'resumable-glance check' for details.") from problem
     if arguments.dev:
         print(_welcome(settings), file=sys.stderr, flush=True)
     server = StoppableServer(service, settings)
     server.run()
     logging.shutdown()
-    # Not by the interpreter's end, which waits for threads, and those for a Glance that hangs: all we have is on disk.
+    # The interpreter's own end waits for threads, and those may wait for a hung Glance. Everything is on disk by now.
     os._exit(0 if server.started else 1)
 
 
 def development(state: Path) -> dict[str, Any]:
-    """The options of the development mode."""
+    """Return the options of the development mode."""
     state = state.absolute()
     return {
         "auth_strategy": "noauth",
@@ -91,17 +121,17 @@ def development(state: Path) -> dict[str, Any]:
 
 
 def address(text: str) -> dict[str, Any]:
-    """HOST:PORT as options. Raises CannotStart."""
+    """Return HOST:PORT as options. Raise CannotStart."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit():
-        raise CannotStart(f"--listen {text}: write HOST:PORT, such as 127.0.0.1:8970 or [::1]:8970")
+        raise CannotStart(f"--listen {text}: write HOST:PORT, such as 127.0.0.1:8970 or [::1]:8970.")
     return {"bind_host": host.strip("[]"), "bind_port": int(port)}
 
 
 def _welcome(settings: Settings) -> str:
     url = f"http://{settings.service.bind_host}:{settings.service.bind_port}"
     return (
-        f"Development mode: no Keystone, no Glance, anyone on this machine may upload.\n"
+        f"Development mode: no Keystone, no Glance; anyone on this machine may upload.\n"
         f"  page     {url}/\n"
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"

@@ -1,99 +1,92 @@
-"""`resumable-glance upload`: a file into an image, through whatever happens on the way."""
+"""`resumable-glance upload`: an image file into Glance, resumed after interruptions."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from resumable_glance.client import Failure, cloud, connection
-from resumable_glance.client.connection import SERVICE_TYPE, URL_VARIABLE
-from resumable_glance.client.imagefile import ImageFile
-from resumable_glance.client.patience import Patience
-from resumable_glance.client.progress import Bar, Lines, Progress, Sentences
-from resumable_glance.client.upload import Proof, Uploader, Wish
+from resumable_glance.cli.service_options import add_service_options, connect_as
+from resumable_glance.client import ClientError, ImageFile, Uploader, UploadOptions, VerifiedImage, find_service
+from resumable_glance.client.plan import DEFAULT_CHUNK
+from resumable_glance.client.progress import Bar, Lines, Messages, Progress
+from resumable_glance.client.retry import RetryPolicy
 
-DEFAULT_CHUNK = 64 * 1024 * 1024  # bytes
-LEAST_CHUNK = 64 * 1024  # bytes; each chunk costs two flushes of the service's disk
+LEAST_CHUNK = 64 * 1024  # bytes; each chunk costs the service two flushes to disk
 MOST_PARALLEL = 32
-INTERRUPTED = 130  # exit status, as shells have it for SIGINT
+INTERRUPTED = 130  # the exit status of shells after SIGINT
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EPILOG = """\
-Ctrl-C pauses. The same command goes on: after Ctrl-C, after a reboot, after the network or the service was away.
-A file that was changed meanwhile is uploaded anew. Without --give-up-after it waits for the service for ever.
-Long runs of zeros are not sent, but declared.
+_DESCRIPTION = """\
+Upload an image file into Glance, or resume its upload.
 
-The last line on stdout is the proof: the size and the digests that Glance shows, which are those of the file.
-The exit status is 0 if the image is proven, 1 if not, 2 for a wrong command line and 130 after Ctrl-C.
+Ctrl-C pauses. The same command resumes: after Ctrl-C, after a reboot, after an outage of the network or the service.
+If the file has changed in between, a new upload begins. Long runs of zeros are declared instead of sent.
+"""
+_EPILOG = """\
+The last line on stdout describes the verified image: its ID, and its size and digests, which are those of the file.
+Exit status: 0 for a verified image, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C.
 
 examples:
   resumable-glance upload disk.qcow2
   resumable-glance upload ubuntu.raw --name ubuntu-24.04 --visibility shared --property os_distro=ubuntu
   resumable-glance upload huge.raw --digest sha256 --chunk-size 256M --parallel 8 --os-cloud production
-  resumable-glance upload disk.qcow2 --store fast --store archive        # staged, then imported into both
-  resumable-glance upload disk.raw --service-url http://127.0.0.1:8970   # a service that runs with --dev
+  resumable-glance upload disk.qcow2 --store fast --store archive        # staged, then imported into both stores
+  resumable-glance upload disk.raw --service-url http://127.0.0.1:8970   # a service started with serve --dev
 """
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "upload",
-        help="send an image file, or go on sending it",
-        description="Send an image file, or go on where an earlier run was broken off, until Glance has it.",
+        usage="%(prog)s [OPTIONS] FILE",
+        help="upload an image file, or resume its upload",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", type=Path, metavar="FILE", help="the image")
+    command.add_argument("file", type=Path, metavar="FILE", help="the image file")
     _add_image_options(command)
     transfer = command.add_argument_group("transfer")
-    transfer.add_argument("--chunk-size", type=size, default=DEFAULT_CHUNK, metavar="SIZE",
-        help="largest chunk, such as 64M (the default); smaller ones are used on a bad link")  # fmt: skip
-    transfer.add_argument("--parallel", type=_parallel, default=3, metavar="N", help="chunks at once (default: 3)")
+    transfer.add_argument("--chunk-size", type=parse_size, default=DEFAULT_CHUNK, metavar="SIZE",
+        help="largest chunk, in bytes or with K, M or G (default: 64M); on a bad link chunks are smaller")  # fmt: skip
+    transfer.add_argument("--parallel", type=_parallel, default=3, metavar="N",
+        help=f"number of chunks in flight, 1 to {MOST_PARALLEL} (default: 3)")  # fmt: skip
     transfer.add_argument("--digest", choices=["md5", "sha256", "sha512"],
-        help="compute the digest of the file before, and declare it: any other content is refused")  # fmt: skip
+        help="compute the digest of the file first and declare it, so that the service refuses any other content "
+        "(default: none)")  # fmt: skip
     transfer.add_argument("--no-wait", action="store_true",
-        help="end when the service has all bytes; the same command later waits and verifies")  # fmt: skip
+        help="end once the service has all bytes; the same command later waits for the image and verifies "
+        "it")  # fmt: skip
     transfer.add_argument("--give-up-after", type=_seconds, metavar="SECONDS",
-        help="give up when nothing has worked for so long (default: never)")  # fmt: skip
-    transfer.add_argument("--no-progress", action="store_true", help="sentences only")
+        help="fail after this many seconds without any success (default: never)")  # fmt: skip
+    transfer.add_argument("--no-progress", action="store_true", help="show messages only")
     add_service_options(command)
     command.set_defaults(func=run, usage=command.error)
 
 
-def add_service_options(command: argparse.ArgumentParser) -> None:
-    """Which service, and as whom."""
-    command.add_argument(
-        "--service-url", metavar="URL",
-        help=f"the service (default: {URL_VARIABLE}, or what the catalogue has as {SERVICE_TYPE}; without OpenStack "
-        f"credentials {connection.DEVELOPMENT_URL})",
-    )  # fmt: skip
-    cloud.add_options(command)
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Upload; the exit status."""
+    """Upload, and return the exit status."""
     _check(arguments)
     progress = _display(arguments.no_progress)
     try:
         return _upload(arguments, progress)
-    except Failure as failure:
+    except ClientError as problem:
         progress.close()
-        print(f"resumable-glance: {failure}", file=sys.stderr)
+        print(f"resumable-glance: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         progress.close()
-        print("resumable-glance: paused; the same command goes on", file=sys.stderr)
+        print("resumable-glance: paused; the same command resumes", file=sys.stderr)
         return INTERRUPTED
     finally:
         progress.close()
 
 
-def size(text: str) -> int:
-    """A number of bytes: 1048576, 64M, 1GiB. Raises argparse.ArgumentTypeError."""
+def parse_size(text: str) -> int:
+    """Return bytes: 1048576, 64M, 1GiB. Raise argparse.ArgumentTypeError."""
     match = re.fullmatch(r"([0-9]{1,15})([KMG]?)(?:i?B)?", text, re.ASCII | re.IGNORECASE)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: write bytes, or a number with K, M or G")
@@ -103,11 +96,11 @@ def size(text: str) -> int:
     return found
 
 
-def request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]:
-    """What the service is asked for, without size and digests. Failure if the disk format is not known."""
-    asked = _way(arguments)
+def creation_request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]:
+    """Return the creation request without size and digests. Raise ClientError if the disk format is not known."""
+    stores = _stores(arguments)
     if arguments.image_id is not None:
-        return {**asked, "image_id": arguments.image_id}
+        return {**stores, "image_id": arguments.image_id}
     image: dict[str, object] = {
         "name": file.path.name if arguments.name is None else arguments.name,
         "disk_format": arguments.disk_format or file.disk_format(),
@@ -119,34 +112,32 @@ def request(arguments: argparse.Namespace, file: ImageFile) -> dict[str, object]
         "tags": sorted(set(arguments.tag)) or None,
         "properties": dict(arguments.property) or None,
     }
-    return {**asked, "image": {name: value for name, value in image.items() if value is not None}}
+    return {**stores, "image": {name: value for name, value in image.items() if value is not None}}
 
 
-def _way(arguments: argparse.Namespace) -> dict[str, object]:
-    """Which stores the image goes to, and how."""
-    stores = list(dict.fromkeys(arguments.store))
-    way: dict[str, object] = {"all_stores": True} if arguments.all_stores else {}
-    if stores:
-        way |= {"store": stores[0]} if len(stores) == 1 else {"stores": stores}
-    return way if arguments.method is None else {**way, "method": arguments.method}
+def _stores(arguments: argparse.Namespace) -> dict[str, object]:
+    names = list(dict.fromkeys(arguments.store))
+    stores: dict[str, object] = {"all_stores": True} if arguments.all_stores else {}
+    if names:
+        stores |= {"store": names[0]} if len(names) == 1 else {"stores": names}
+    return stores if arguments.method is None else {**stores, "method": arguments.method}
 
 
 def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
-    with contextlib.closing(ImageFile(arguments.file)) as file:
-        wish = Wish(
-            request=request(arguments, file),
+    with ImageFile(arguments.file) as file:
+        options = UploadOptions(
+            request=creation_request(arguments, file),
             chunk_size=arguments.chunk_size,
             parallel=arguments.parallel,
             digest=arguments.digest,
             wait=not arguments.no_wait,
             give_up_after=arguments.give_up_after,
         )
-        with contextlib.closing(cloud.connect(arguments, arguments.parallel)) as user:
-            patience = Patience(progress.say, arguments.give_up_after)
-            service = connection.find(user, arguments.service_url, patience)
-            result = Uploader(file, service, wish, progress).run()
+        with connect_as(arguments, arguments.parallel) as cloud:
+            api = find_service(cloud, arguments.service_url, RetryPolicy(progress.say, arguments.give_up_after))
+            result = Uploader(api, file, options, progress).run()
     progress.close()
-    if isinstance(result, Proof):
+    if isinstance(result, VerifiedImage):
         print(f"verified: image={result.image_id} size={result.size} md5={result.md5} sha512={result.sha512}")
     else:
         print(f"{result.state}: image={result.image_id} size={result.size} upload={result.id}")
@@ -155,41 +146,43 @@ def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
 
 def _display(no_progress: bool) -> Progress:
     if no_progress:
-        return Sentences()
+        return Messages()
     return Bar() if sys.stderr.isatty() else Lines()
 
 
 def _add_image_options(command: argparse.ArgumentParser) -> None:
     image = command.add_argument_group("image")
-    image.add_argument("--name", help="its name (default: the file's)")
+    image.add_argument("--name", help="name of the image (default: that of the file)")
     image.add_argument(
         "--disk-format",
         metavar="FORMAT",
-        help="raw, qcow2, iso ..., or auto for what the service finds (default: as the file tells)",
+        help="raw, qcow2, iso ..., or auto to let the service detect it (default: by signature and file extension)",
     )
     image.add_argument("--container-format", metavar="FORMAT", help="default: bare")
-    image.add_argument("--visibility", choices=["private", "shared", "community", "public"])
-    image.add_argument("--min-disk", type=_count, metavar="GIB", help="smallest disk that it can start from")
-    image.add_argument("--min-ram", type=_count, metavar="MIB", help="least memory that it can run in")
-    image.add_argument("--protected", action="store_true", help="it can't be deleted until this is taken away")
-    image.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be given several times")
+    image.add_argument("--visibility", choices=["private", "shared", "community", "public"],
+        help="default: Glance's own, usually shared")  # fmt: skip
+    image.add_argument("--min-disk", type=_count, metavar="GIB", help="smallest disk that can boot the image")
+    image.add_argument("--min-ram", type=_count, metavar="MIB", help="least memory that can boot the image")
+    image.add_argument("--protected", action="store_true", help="protect the image from deletion")
+    image.add_argument("--tag", action="append", default=[], metavar="TAG", help="a tag; may be repeated")
     image.add_argument("--property", action="append", default=[], type=_property, metavar="KEY=VALUE",
-        help="a further property of the image; may be given several times")  # fmt: skip
+        help="a further property of the image; may be repeated")  # fmt: skip
     image.add_argument("--store", action="append", default=[],
-        help="the Glance store that it goes to; may be given several times (default: Glance's own)")  # fmt: skip
-    image.add_argument("--all-stores", action="store_true", help="into all stores that Glance has")
+        help="a Glance store for the image; may be repeated (default: Glance's default store)")  # fmt: skip
+    image.add_argument("--all-stores", action="store_true", help="all stores of Glance")
     image.add_argument("--method", choices=["upload", "import"],
-        help="how Glance gets it: plainly into one store (upload), or staged, and imported into all that are named or "
-        "none, through Glance's import plugins (default: upload; for more than one store import)")  # fmt: skip
-    image.add_argument("--image-id", type=_image_id, metavar="ID", help="fill this queued image instead of a new one")
+        help="upload: plain upload into one store; import: staged, then imported through Glance's import plugins "
+        "into one or more stores (default: upload, or import for more than one store)")  # fmt: skip
+    image.add_argument("--image-id", type=_image_id, metavar="ID",
+        help="fill this queued image instead of creating one")  # fmt: skip
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """With --image-id the image is described already; one of several ways is taken."""
+    """End with a usage error for options that exclude each other."""
     if arguments.all_stores and arguments.store:
         arguments.usage("--all-stores and --store exclude each other")
     if arguments.method == "upload" and (arguments.all_stores or len(set(arguments.store)) > 1):
-        arguments.usage("--method upload fills one store; several take --method import")
+        arguments.usage("--method upload fills one store; several stores need --method import")
     described: Mapping[str, object] = {
         "--name": arguments.name is not None,
         "--disk-format": arguments.disk_format,
@@ -203,7 +196,7 @@ def _check(arguments: argparse.Namespace) -> None:
     }
     given = [option for option, value in described.items() if value]
     if arguments.image_id is not None and given:
-        arguments.usage(f"--image-id names an image that is described already, so that {given[0]} can't be given")
+        arguments.usage(f"--image-id and {given[0]} exclude each other: the queued image has its properties already")
 
 
 def _property(text: str) -> tuple[str, str]:
@@ -215,7 +208,7 @@ def _property(text: str) -> tuple[str, str]:
 
 def _image_id(text: str) -> str:
     if not _IMAGE_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an image")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an image ID")
     return text
 
 

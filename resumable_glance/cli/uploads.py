@@ -1,9 +1,8 @@
-"""`resumable-glance uploads`: which uploads there are, where each one is, and how to let go of them."""
+"""`resumable-glance uploads`: list, show, retry and cancel uploads; get signed receipts."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -11,15 +10,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from resumable_glance.cli.upload import add_service_options
-from resumable_glance.client import Failure, cloud, connection, record
-from resumable_glance.client.connection import Service
-from resumable_glance.client.patience import Patience
-from resumable_glance.client.plan import Action, Answer, decide, explain
-from resumable_glance.client.progress import size
+from resumable_glance.cli.service_options import add_service_options, connect_as
+from resumable_glance.client import ApiClient, ClientError, find_service, resume_state
+from resumable_glance.client.plan import Action, ApiResponse, decide, explain
+from resumable_glance.client.progress import format_size
+from resumable_glance.client.retry import RetryPolicy
 
 _UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")
 _EPILOG = """\
+Exit status: 0 for success, 1 for a failure, 2 for a wrong command line.
+
 examples:
   resumable-glance uploads list --long
   resumable-glance uploads list --all-projects
@@ -33,69 +33,71 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "uploads",
-        help="list, show, prove, retry and cancel your uploads",
-        description="Your uploads, as the service knows them.",
+        help="list, show, retry and cancel uploads; get signed receipts",
+        description="List, show, retry and cancel your uploads, and get signed receipts of verified images.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = command.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="your uploads, newest first", description="Your uploads, newest first.")
-    listing.add_argument("--long", action="store_true", help="more columns")
+    listing = actions.add_parser("list", help="list uploads", description="List your uploads, newest first.")
+    listing.add_argument("--long", action="store_true", help="show more columns")
     listing.add_argument(
-        "--all-projects", action="store_true", help="those of everybody, for who may see them (admin, service)"
+        "--all-projects", action="store_true", help="list the uploads of all projects (roles admin and service)"
     )
-    showing = actions.add_parser("show", help="everything about one", description="Everything about one upload.")
-    showing.add_argument("id", type=_upload_id, metavar="ID")
+    showing = actions.add_parser("show", help="show an upload", description="Show all properties of an upload.")
     receipt = actions.add_parser(
         "receipt",
-        help="the signed proof that an image is the file",
-        description="The proof that an image is the file, once its signature is found to be that of the service. Keep "
-        "what --json gives: its jws can be verified by anybody who has the service's public keys (/v1/keys).",
+        help="get the signed receipt of a verified image",
+        description="Get the receipt of a verified image, and verify its signature. Keep the output of --json: "
+        "anyone with the public keys of the service (/v1/keys) can verify its jws.",
     )
-    receipt.add_argument("id", type=_upload_id, metavar="ID")
     retrying = actions.add_parser(
         "retry",
-        help="hand an upload over once more that has failed, or now one that waits",
-        description="Hand an upload over once more that has failed, or now one that waits. Its bytes stay.",
+        help="repeat the handoff to Glance",
+        description="Repeat the handoff of a failed upload, or begin that of a waiting one now. Its bytes are kept.",
     )
-    retrying.add_argument("id", type=_upload_id, metavar="ID")
     cancelling = actions.add_parser(
         "cancel",
-        help="give up uploads: their bytes and their unfinished images are deleted",
-        description="Give up uploads: their bytes, and the images that were made for them, are deleted.",
+        help="cancel uploads",
+        description="Cancel uploads: their bytes and their unfinished images are deleted.",
     )
-    cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID")
-    for action, what in (
+    for action in (showing, receipt, retrying):
+        action.usage = "%(prog)s [OPTIONS] ID"
+        action.add_argument("id", type=_upload_id, metavar="ID", help="ID of the upload, as 'uploads list' shows it")
+    listing.usage = "%(prog)s [OPTIONS]"
+    cancelling.usage = "%(prog)s [OPTIONS] ID [ID ...]"
+    cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID", help="IDs of uploads")
+    for action, function in (
         (listing, _list),
         (showing, _show),
         (receipt, _receipt),
         (retrying, _retry),
         (cancelling, _cancel),
     ):
-        if what in {_list, _show, _receipt}:
-            action.add_argument("--json", action="store_true", help="for programs, as the service answers")
+        if action in (listing, showing, receipt):
+            action.add_argument("--json", action="store_true", help="print the JSON of the service")
         add_service_options(action)
-        action.set_defaults(func=run, action=what)
+        action.set_defaults(func=run, action=function)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry the action out; the exit status."""
+    """Run an action, and return the exit status."""
     try:
-        with contextlib.closing(cloud.connect(arguments, 1)) as user:
-            service = connection.find(user, arguments.service_url, Patience(_complain, give_up_after=0))
-            status: int = arguments.action(service, arguments)
+        with connect_as(arguments, 1) as cloud:
+            api = find_service(cloud, arguments.service_url, RetryPolicy(_print_error, give_up_after=0))
+            status: int = arguments.action(api, arguments)
         sys.stdout.flush()
-    except Failure as failure:
-        print(f"resumable-glance: {failure}", file=sys.stderr)
+    except ClientError as problem:
+        _print_error(str(problem))
         return 1
-    except BrokenPipeError:  # `uploads list | head`: the reader has seen enough
+    except BrokenPipeError:  # uploads list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
 
-def _list(service: Service, arguments: argparse.Namespace) -> int:
-    found = list(_all(service, arguments.all_projects))
+def _list(api: ApiClient, arguments: argparse.Namespace) -> int:
+    found = list(_all(api, arguments.all_projects))
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -108,8 +110,8 @@ def _list(service: Service, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(service: Service, arguments: argparse.Namespace) -> int:
-    document = _done(service.inspect(arguments.id)).document
+def _show(api: ApiClient, arguments: argparse.Namespace) -> int:
+    document = _accepted(api.get(arguments.id)).document
     if arguments.json:
         print(json.dumps(document, indent=1))
         return 0
@@ -117,49 +119,49 @@ def _show(service: Service, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _receipt(service: Service, arguments: argparse.Namespace) -> int:
-    from resumable_glance.auth.signing import verify
+def _receipt(api: ApiClient, arguments: argparse.Namespace) -> int:
+    from resumable_glance.client.receipts import verify  # 50 ms to import, for this action only
 
-    receipt = dict(_done(service.receipt(arguments.id)).document)
-    said = {name: value for name, value in receipt.items() if name != "jws"}
+    receipt = dict(_accepted(api.receipt(arguments.id)).document)
+    statement = {name: value for name, value in receipt.items() if name != "jws"}
     try:
-        signed = verify(str(receipt["jws"]), _done(service.keys()).document)
+        signed = verify(str(receipt["jws"]), _accepted(api.keys()).document)
     except ValueError as problem:
-        raise Failure(f"The receipt is not signed by this service: {problem}.") from None
-    if signed != said or said["upload_id"] != arguments.id or said["ours"] != said["glance"]:
-        raise Failure("The receipt does not say what is signed, or not that the image is the file.")
+        raise ClientError(f"The receipt is not signed by this service: {problem}.") from None
+    if signed != statement or statement["upload_id"] != arguments.id or statement["ours"] != statement["glance"]:
+        raise ClientError("The receipt differs from what is signed, or does not show that the image is the file.")
     if arguments.json:
         print(json.dumps(receipt, indent=1))
     else:
-        _print_table([[name, value] for name, value in _flat("", said)])
+        _print_table([[name, value] for name, value in _flat("", statement)])
     return 0
 
 
-def _retry(service: Service, arguments: argparse.Namespace) -> int:
-    document = _done(service.retry(arguments.id)).document
+def _retry(api: ApiClient, arguments: argparse.Namespace) -> int:
+    document = _accepted(api.retry(arguments.id)).document
     print(f"{arguments.id} is {document['state']}")
     return 0
 
 
-def _cancel(service: Service, arguments: argparse.Namespace) -> int:
+def _cancel(api: ApiClient, arguments: argparse.Namespace) -> int:
     status = 0
     for upload_id in arguments.ids:
-        answer = service.cancel(upload_id)
-        action = decide(answer).action
+        response = api.cancel(upload_id)
+        action = decide(response).action
         if action in {Action.DONE, Action.GONE}:
-            record.forget(upload_id)
+            resume_state.forget(upload_id)
         if action is Action.DONE:
             print(f"{upload_id} is cancelled")
         else:
-            print(f"resumable-glance: {upload_id}: {explain(answer)}", file=sys.stderr)
+            _print_error(f"{upload_id}: {explain(response)}")
             status = 1
     return status
 
 
-def _all(service: Service, all_projects: bool) -> Iterator[dict[str, Any]]:
+def _all(api: ApiClient, all_projects: bool) -> Iterator[dict[str, Any]]:
     marker: str | None = None
     while True:
-        document: Any = _done(service.survey(marker, all_projects)).document
+        document: Any = _accepted(api.list_uploads(marker, all_projects)).document
         page = document["uploads"]
         if not page:
             return
@@ -167,23 +169,23 @@ def _all(service: Service, all_projects: bool) -> Iterator[dict[str, Any]]:
         marker = page[-1]["id"]
 
 
-def _done(answer: Answer) -> Answer:
-    """The answer, if it says yes. Failure otherwise."""
-    if answer.status is None:
-        raise Failure(f"The service does not answer: {answer.detail}.")
-    if decide(answer).action is not Action.DONE:
-        raise Failure(explain(answer))
-    return answer
+def _accepted(response: ApiResponse) -> ApiResponse:
+    """Return a successful response. Raise ClientError for any other."""
+    if response.status is None:
+        raise ClientError(f"The service does not respond: {response.detail}.")
+    if decide(response).action is not Action.DONE:
+        raise ClientError(explain(response))
+    return response
 
 
-def _complain(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+def _print_error(message: str) -> None:
+    print(f"resumable-glance: {message}", file=sys.stderr)
 
 
 def _row(upload: dict[str, Any], long: bool) -> list[str]:
-    image = upload["image"] or {"id": "-", "name": "-", "store": None}  # a part of another upload has none
-    told = "-" if upload["size"] is None else size(upload["size"])
-    row = [upload["id"], upload["state"], size(upload["received"]), told, image["id"], image["name"] or "-"]
+    image = upload["image"] or {"id": "-", "name": "-", "store": None}  # None: a part of another upload
+    total = "-" if upload["size"] is None else format_size(upload["size"])
+    row = [upload["id"], upload["state"], format_size(upload["received"]), total, image["id"], image["name"] or "-"]
     if "owner" in upload:
         row += [upload["owner"]["project_id"], upload["owner"]["user_id"]]
     if long:
@@ -192,7 +194,7 @@ def _row(upload: dict[str, Any], long: bool) -> list[str]:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A document as names with dots and texts."""
+    """Yield the dotted names and the values of a JSON document."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _flat(f"{prefix}.{name}" if prefix else name, each)
@@ -203,7 +205,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _print_table(rows: list[list[str]]) -> None:
-    """Columns of plain text: they can be cut and grepped, and nothing in a name is taken for markup."""
+    """Print aligned columns of plain text, without control characters from names."""
     clean = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     for row in clean:
@@ -212,5 +214,5 @@ def _print_table(rows: list[list[str]]) -> None:
 
 def _upload_id(text: str) -> str:
     if not _UPLOAD_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an upload")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an upload ID")
     return text

@@ -1,6 +1,6 @@
-"""What to send next, what an answer means, and how long to wait. Pure: no I/O, no clock, no chance.
+"""The next chunk, the meaning of a response, and the delay before a retry. Pure: no I/O, no clock, no randomness.
 
-Its one rule: a byte counts only when the service has said that it is durable. No two chunks in flight overlap.
+A byte counts only once the service has reported it durable. No two chunks in flight overlap.
 """
 
 from __future__ import annotations
@@ -13,27 +13,34 @@ from resumable_glance.errors import Reason
 from resumable_glance.model.ranges import Range, merge, missing, segments
 
 MIB = 1024 * 1024
-SMALLEST_CHUNK = MIB  # bytes; a bad link makes chunks shrink down to this
-FIRST_CHUNK = 8 * MIB  # bytes; what the link is tried with
-HEAD = MIB  # bytes by which the service tells whether it wants the image: they go first, and alone
-LOOK = 32 * MIB  # bytes that are looked at for zeros at once: the first chunk must not wait long for a slow disk
-QUICK, SLOW = 10.0, 30.0  # seconds that a chunk takes: larger ones are tried below, smaller ones above
+DEFAULT_CHUNK = 64 * MIB  # bytes; the largest chunk unless the user says otherwise
+SMALLEST_CHUNK = MIB  # bytes; chunks do not shrink below this on a bad link
+FIRST_CHUNK = 8 * MIB  # bytes; the size of chunks before the link is known
+HEAD = MIB  # bytes; the service accepts or refuses the image by them, so they are sent first and alone
+SCAN = 32 * MIB  # bytes scanned for zeros at a time, so that a slow disk does not hold up the first chunk
+FAST, SLOW = 10.0, 30.0  # seconds for a chunk: below FAST chunks may grow, above SLOW they shrink
 FIRST_DELAY = 0.5  # seconds
-LONGEST_DELAY = 15.0  # seconds: a service that is back is found within this
-LONGEST_RETRY_AFTER = 300.0  # seconds; a longer wish of the service is not believed
-SUCCESSES = 4  # quick ones, before larger chunks are tried
-MOST_MISMATCHES = 5  # times in a row that a chunk's digest may not hold before it is no accident any more
-_PREFIX = "urn:problem-type:resumable-glance:"
+LONGEST_DELAY = 15.0  # seconds; a service that has come back is noticed within this time
+LONGEST_RETRY_AFTER = 300.0  # seconds; a longer Retry-After is cut to this
+SUCCESSES = 4  # fast chunks before larger ones are tried
+MOST_MISMATCHES = 5  # digest mismatches of one chunk in a row before the upload ends
+PROBLEM_TYPE = "urn:problem-type:resumable-glance:"
 _GONE = {Reason.UNKNOWN_UPLOAD, Reason.CANCELLED, Reason.EXPIRED, Reason.LOST}
 _RETRIABLE_STATUS = {408, 425, 429}
 _RETRIABLE = {Reason.CHUNK_DIGEST_MISMATCH, Reason.SUPERSEDED}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back from a request. `status` is None where nothing did; then `detail` says why.
+def problem_reason(document: Mapping[str, object]) -> str | None:
+    """Return the reason in a problem document (RFC 9457) of the service; None for any other document."""
+    kind = document.get("type")
+    return kind.removeprefix(PROBLEM_TYPE) if isinstance(kind, str) and kind.startswith(PROBLEM_TYPE) else None
 
-    `document` is the JSON object of the body, `retry_after` in seconds.
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """The result of a request. `status` is None if no response arrived; `detail` then says why.
+
+    `document` is the JSON object of the body; `retry_after` is in seconds.
     """
 
     status: int | None
@@ -44,83 +51,82 @@ class Answer:
 
     @property
     def reason(self) -> str | None:
-        """The service's own reason; None if somebody else answered (a proxy), or nobody."""
-        kind = self.document.get("type")
-        return kind.removeprefix(_PREFIX) if isinstance(kind, str) and kind.startswith(_PREFIX) else None
+        """The reason of the service; None if something else responded, such as a proxy, or nothing did."""
+        return problem_reason(self.document)
 
     @property
     def limit(self) -> int | None:
-        """Bytes that the service would have taken."""
+        """The largest number of bytes that the service would have accepted."""
         limit = self.document.get("limit")
         return limit if isinstance(limit, int) else None
 
 
 class Action(enum.Enum):
-    DONE = "done"  # it was carried out
-    RETRY = "retry"  # wait, ask what is durable, and go on
-    ASK = "ask"  # the upload has moved on: ask where it is, at once
+    DONE = "done"
+    RETRY = "retry"  # wait, ask for the durable ranges, go on
+    REFRESH = "refresh"  # the upload is in another state: ask for it at once
     SHRINK = "shrink"  # send smaller chunks
-    GONE = "gone"  # there is no such upload any more
-    GIVE_UP = "give up"  # trying again would not help
+    GONE = "gone"  # the upload does not exist any more
+    GIVE_UP = "give up"  # a retry would not help
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do after an answer. `detail` is a sentence for a person, `after` a wish of the service in seconds."""
+    """The action that follows a response. `detail` is for people; `retry_after` is in seconds."""
 
     action: Action
     detail: str = ""
-    after: float | None = None
+    retry_after: float | None = None
 
 
-def decide(answer: Answer) -> Decision:
-    """What an answer means, whatever was asked for."""
-    status, reason = answer.status, answer.reason
+def decide(response: ApiResponse) -> Decision:
+    """Return the action for a response to any request."""
+    status, reason = response.status, response.reason
     if status is not None and 200 <= status < 300:
         return Decision(Action.DONE)
     if reason == Reason.SEALED:
-        return Decision(Action.ASK, answer.detail, answer.retry_after)
+        return Decision(Action.REFRESH, response.detail, response.retry_after)
     if reason in _GONE:
-        return Decision(Action.GONE, answer.detail)
+        return Decision(Action.GONE, response.detail)
     if status is None or reason in _RETRIABLE or status in _RETRIABLE_STATUS:
-        return Decision(Action.RETRY, answer.detail, answer.retry_after)
+        return Decision(Action.RETRY, response.detail, response.retry_after)
     if status >= 500 and status != 501:
-        return Decision(Action.RETRY, answer.detail, answer.retry_after)
-    if reason == Reason.CHUNK_TOO_LARGE or (status == 413 and reason is None):  # or a proxy's own limit
-        return Decision(Action.SHRINK, answer.detail)
-    return Decision(Action.GIVE_UP, explain(answer))
+        return Decision(Action.RETRY, response.detail, response.retry_after)
+    if reason == Reason.CHUNK_TOO_LARGE or (status == 413 and reason is None):  # without a reason: a proxy's limit
+        return Decision(Action.SHRINK, response.detail)
+    return Decision(Action.GIVE_UP, explain(response))
 
 
-def explain(answer: Answer) -> str:
-    """A refusal for a person: what was said, and the id under which the operator finds it."""
-    sentence = answer.detail or f"The answer was {answer.status}."
-    if answer.status == 401:
-        sentence += " A fresh token was refused too: look at the credentials (clouds.yaml, OS_*)."
-    elif answer.status is not None and answer.reason is None:
-        sentence += " This is not an answer of resumable-glance itself: is the service URL right?"
-    return sentence + (f" (request id {answer.request_id})" if answer.request_id else "")
+def explain(response: ApiResponse) -> str:
+    """Return a refusal as a sentence, with the request id by which the operator finds it in the log."""
+    sentence = response.detail or f"The status was {response.status}."
+    if response.status == 401:
+        sentence += " A new token was refused as well: check the credentials (clouds.yaml, OS_* variables)."
+    elif response.status is not None and response.reason is None:
+        sentence += " This response is not from resumable-glance itself: check the service URL."
+    return sentence + (f" (request id {response.request_id})" if response.request_id else "")
 
 
-def delay(attempts: int, chance: float, wish: float | None = None) -> float:
-    """Seconds to wait after `attempts` failures in a row: doubled each time, up to 15 s.
+def delay(attempts: int, jitter: float, retry_after: float | None = None) -> float:
+    """Return the seconds to wait after `attempts` failures in a row: doubled each time, up to 15 s.
 
-    `chance` from 0 to 1 spreads clients that failed together. `wish` is a Retry-After, which is waited for.
+    `jitter`, from 0 to 1, spreads clients that failed together. A longer `retry_after` is honoured.
     """
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(max(attempts, 1) - 1, 16))
-    return max(longest * (0.5 + chance / 2), min(wish or 0.0, LONGEST_RETRY_AFTER))
+    return max(longest * (0.5 + jitter / 2), min(retry_after or 0.0, LONGEST_RETRY_AFTER))
 
 
-class Sending:
-    """Which bytes are durable, which are in flight, and which go next. `chunk_size` is the largest; in bytes.
+class ChunkScheduler:
+    """The durable bytes, the chunks in flight and the next chunk of one upload. Sizes in bytes.
 
-    A chunk with a digest counts as a whole or not at all. So on a link that is cut again and again chunks get
-    smaller until they fit between two cuts, and larger again as they succeed. On a slow link they get smaller, too.
+    The service keeps a chunk with a digest as a whole or not at all. On a link that breaks often, chunks therefore
+    shrink until one fits between two breaks, and grow again as they succeed. On a slow link they shrink as well.
 
-    With `looks` a piece of the file is sent only after somebody has looked at it; the runs of zeros that were found are
-    declared. They say nothing about the link, and may have any length.
+    With `scans`, bytes are scheduled only after a scan for zeros; runs of zeros become chunks of their own, of any
+    length, that are declared instead of sent and say nothing about the link.
     """
 
-    def __init__(self, size: int, chunk_size: int, durable: Iterable[Range] = (), *, looks: bool = False) -> None:
+    def __init__(self, size: int, chunk_size: int, durable: Iterable[Range] = (), *, scans: bool = False) -> None:
         self.size = size
         self.in_flight: set[Range] = set()
         self.chunk_size = min(chunk_size, FIRST_CHUNK)
@@ -130,38 +136,38 @@ class Sending:
         self._mismatches: dict[int, int] = {}
         self._durable = list(merge(durable))
         self._zeros: list[Range] = []
-        self._looked = [] if looks or not size else [Range(0, size)]
+        self._scanned = [] if scans or not size else [Range(0, size)]
 
     @property
     def acknowledged(self) -> int:
-        """Durable bytes. Never decreases."""
+        """The number of durable bytes; never decreases."""
         return sum(each.length for each in self._durable)
 
     @property
     def complete(self) -> bool:
         return self.acknowledged == self.size
 
-    def unlooked(self) -> Range | None:
-        """What has to be looked at before the next chunk can be told; None if nothing has."""
+    def to_scan(self) -> Range | None:
+        """Return the range to scan before next() can decide; None if there is none."""
         chunk = self._following()
-        unknown = [] if chunk is None else [each for each in segments(chunk, self._looked) if not each.durable]
+        unknown = [] if chunk is None else [each for each in segments(chunk, self._scanned) if not each.durable]
         if not unknown:
             return None
         start = unknown[0].range.start
         (rest, *_) = [each for each in missing(self.size, [*self._durable, *self.in_flight]) if start < each.stop]
-        return Range(start, min(rest.stop, start + LOOK))
+        return Range(start, min(rest.stop, start + SCAN))
 
-    def looked(self, place: Range, zeros: Iterable[Range]) -> None:
-        """These are the runs of zeros in a place that are worth a request of their own."""
-        self._looked = list(merge([*self._looked, place]))
+    def scanned(self, place: Range, zeros: Iterable[Range]) -> None:
+        """Record the runs of zeros in a range that are long enough to be declared."""
+        self._scanned = list(merge([*self._scanned, place]))
         self._zeros = list(merge([*self._zeros, *zeros]))
 
-    def zeros(self, chunk: Range) -> bool:
-        """Whether a chunk is to be declared, not sent."""
+    def is_zeros(self, chunk: Range) -> bool:
+        """Return whether a chunk is to be declared instead of sent."""
         return any(each.start <= chunk.start and chunk.stop <= each.stop for each in self._zeros)
 
     def next(self) -> Range | None:
-        """The next chunk, from now on in flight; None if nothing is left that is not on its way."""
+        """Return the next chunk and count it as in flight; None if every missing byte is in flight."""
         chunk = self._following()
         if chunk is not None:
             self.in_flight.add(chunk)
@@ -174,7 +180,7 @@ class Sending:
         start, stop = gaps[0]
         if any(each.start < HEAD for each in missing(self.size, self._durable)):
             if self.in_flight:
-                return None  # whether more of it is wanted is not known
+                return None  # the service may still refuse the image
             stop = min(stop, HEAD)
         for each in self._zeros:
             if each.start <= start < each.stop:
@@ -185,45 +191,45 @@ class Sending:
         return Range(start, min(stop, start + self.chunk_size))
 
     def succeeded(self, chunk: Range, seconds: float) -> None:
-        """The service has said that a chunk is durable, `seconds` after it was begun."""
+        """Record that a chunk is durable; it took `seconds`."""
         self.in_flight.discard(chunk)
         self._mismatches.pop(chunk.start, None)
         self.learn([chunk])
-        if self.zeros(chunk):
+        if self.is_zeros(chunk):
             return
-        self._successes += seconds < QUICK
+        self._successes += seconds < FAST
         if seconds > SLOW:
             self._resize(min(self.chunk_size, chunk.length // 2))
         elif self._successes >= SUCCESSES:
             self._resize(self.chunk_size * 2)
 
-    def failed(self, chunk: Range, answer: Answer) -> Decision:
-        """A chunk is not known to be durable: what to do before it is sent again, if anything of it is missing."""
+    def failed(self, chunk: Range, response: ApiResponse) -> Decision:
+        """Return the action after a chunk that is not known to be durable."""
         self.in_flight.discard(chunk)
-        decision = decide(answer)
-        if self.zeros(chunk):  # its length is nobody's trouble
-            return Decision(Action.GIVE_UP, explain(answer)) if decision.action is Action.SHRINK else decision
-        if answer.status is None:
+        decision = decide(response)
+        if self.is_zeros(chunk):  # its length does not matter
+            return Decision(Action.GIVE_UP, explain(response)) if decision.action is Action.SHRINK else decision
+        if response.status is None:
             self._resize(chunk.length // 2)
         elif decision.action is Action.SHRINK:
-            return self._shrink(chunk, answer)
-        elif answer.reason == Reason.CHUNK_DIGEST_MISMATCH:
+            return self._shrink(chunk, response)
+        elif response.reason == Reason.CHUNK_DIGEST_MISMATCH:
             count = self._mismatches[chunk.start] = self._mismatches.get(chunk.start, 0) + 1
             if count >= MOST_MISMATCHES:
-                return Decision(Action.GIVE_UP, explain(answer))
+                return Decision(Action.GIVE_UP, explain(response))
         return decision
 
     def learn(self, durable: Iterable[Range]) -> None:
-        """The service has told what is durable. What it told before stays true."""
+        """Add the durable ranges that the service has reported; earlier reports stay true."""
         self._durable = list(merge([*self._durable, *durable]))
 
-    def _shrink(self, chunk: Range, answer: Answer) -> Decision:
+    def _shrink(self, chunk: Range, response: ApiResponse) -> Decision:
         if chunk.length <= self._smallest:
-            return Decision(Action.GIVE_UP, explain(answer))
-        room = max(self._smallest, min(answer.limit or chunk.length, chunk.length // 2))
+            return Decision(Action.GIVE_UP, explain(response))
+        room = max(self._smallest, min(response.limit or chunk.length, chunk.length // 2))
         self._largest = min(self._largest, room)
         self._resize(room)
-        return Decision(Action.SHRINK, answer.detail)
+        return Decision(Action.SHRINK, response.detail)
 
     def _resize(self, size: int) -> None:
         self._successes = 0

@@ -1,11 +1,12 @@
-"""What a person sees meanwhile, on stderr: a bar on a terminal, a line now and then elsewhere, or sentences only.
+"""Progress for people, on stderr: a bar on a terminal, occasional lines elsewhere, or messages only.
 
-Bytes that are shown as uploaded are durable at the service. No display ever runs backwards.
+Bytes shown as uploaded are durable at the service. No display ever goes backwards.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -13,111 +14,118 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-LINE_INTERVAL = 2.0  # seconds; no lines closer than this
-LINE_STEP = 0.05  # of the whole: a line when so much more is done
-LINE_SILENCE = 30.0  # seconds; a line in any case
+LINE_INTERVAL = 2.0  # seconds between two lines at least
+LINE_STEP = 0.05  # of the total: the progress that is worth a line
+LINE_SILENCE = 30.0  # seconds between two lines at most
 
 
 class Phase(enum.StrEnum):
-    HASHING = "hashing"  # our own digest, before the upload is created
+    HASHING = "hashing"  # the digest to declare, before the upload is created
     UPLOADING = "uploading"
-    HANDING_OVER = "handing over"  # from the service into Glance
-    CHECKING = "checking"  # our own digest is not ready yet
+    HANDING_OVER = "handing over"  # from the service to Glance
+    CHECKING = "checking"  # the digests of the file are not ready yet
 
 
 class Progress(Protocol):
-    """Where an upload is. Sizes in bytes."""
+    """A display of one upload. Sizes in bytes."""
 
     def begin(self, phase: Phase, total: int, done: int) -> None:
-        """A phase of `total` bytes begins, with `done` of them done before."""
+        """Begin a phase of `total` bytes, `done` of them done before."""
 
-    def at(self, done: int) -> None:
-        """So many bytes of the phase are done."""
+    def update(self, done: int) -> None:
+        """Show that `done` bytes of the phase are done."""
 
-    def say(self, sentence: str) -> None:
-        """Something that a person should know."""
+    def say(self, message: str) -> None:
+        """Show a message."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the display."""
 
 
-class Sentences:
-    """Sentences only."""
+class Silent:
+    """No display."""
 
     def begin(self, phase: Phase, total: int, done: int) -> None:
         pass
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         pass
 
-    def say(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+    def say(self, message: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Messages:
+    """Messages only."""
+
+    def begin(self, phase: Phase, total: int, done: int) -> None:
+        pass
+
+    def update(self, done: int) -> None:
+        pass
+
+    def say(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
 
 
 class Lines:
-    """A line now and then, for logs."""
+    """Occasional lines, for logs."""
 
     def __init__(self) -> None:
         self._phase = Phase.UPLOADING
         self._total = self._done = self._first = self._shown = 0
-        self._begun = self._spoke = 0.0
+        self._begun = self._last = 0.0
 
     def begin(self, phase: Phase, total: int, done: int) -> None:
         self._phase, self._total, self._done, self._first = phase, total, done, done
         self._begun = time.monotonic()
         self._line()
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         self._done = max(self._done, done)
-        silence = time.monotonic() - self._spoke
+        silence = time.monotonic() - self._last
         step = self._done - self._shown >= self._total * LINE_STEP
         finished = self._done == self._total and self._shown < self._total
         if finished or silence >= LINE_SILENCE or (step and silence >= LINE_INTERVAL):
             self._line()
 
-    def say(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+    def say(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
 
     def _line(self) -> None:
         now = time.monotonic()
-        self._shown, self._spoke = self._done, now
+        self._shown, self._last = self._done, now
         percent = 100 * self._done // self._total if self._total else 100
-        line = f"{self._phase}: {size(self._done)} of {size(self._total)} ({percent} %)"
+        line = f"{self._phase}: {format_size(self._done)} of {format_size(self._total)} ({percent} %)"
         rate = (self._done - self._first) / (now - self._begun) if now > self._begun else 0.0
         if rate and self._done > self._first:
-            line += f", {size(rate)}/s"
+            line += f", {format_size(rate)}/s"
             if self._done < self._total:
                 line += f", {(self._total - self._done) / rate:.0f} s left"
         print(line, file=sys.stderr, flush=True)
 
 
 class Bar:
-    """A bar with bytes, rate and the time that is left, on a terminal."""
+    """A bar with bytes, rate and remaining time, on a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         self._display = Progress(
             TextColumn("{task.description:>12}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            TextColumn("{task.fields[sizes]}", markup=False),  # not rich's own columns: theirs have decimal units
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -127,24 +135,28 @@ class Bar:
     def begin(self, phase: Phase, total: int, done: int) -> None:
         self._display.start()
         self._done = done
-        self._task = self._display.add_task(phase.value, total=total, completed=done)
+        self._task = self._display.add_task(phase.value, total=total, completed=done, sizes="")
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         self._done = max(self._done, done)
         if self._task is not None:
-            self._display.update(self._task, completed=self._done)
+            task = self._display.tasks[-1]
+            sizes = f"{format_size(self._done)} of {format_size(task.total or 0)}"
+            rate = f", {format_size(task.speed)}/s" if task.speed else ""
+            self._display.update(self._task, completed=self._done, sizes=sizes + rate)
 
-    def say(self, sentence: str) -> None:
-        self._display.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    def say(self, message: str) -> None:
+        self._display.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._display.stop()
 
 
-def size(count: float) -> str:
-    """Bytes for people: 1.5 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def format_size(count: float) -> str:
+    """Return bytes in binary units, such as 1.5 GiB: one decimal, rounded half up; below 1 KiB whole bytes."""
+    if count < 1024:
+        return f"{int(count)} B"
+    power = 1
+    while (tenths := math.floor(10 * count / 1024**power + 0.5)) >= 10 * 1024 and power < 4:
+        power += 1
+    return f"{tenths // 10}.{tenths % 10} {'KMGT'[power - 1]}iB"

@@ -1,6 +1,6 @@
-"""Sends what is missing, several chunks at once.
+"""Parallel transfer of the missing chunks of one upload.
 
-The calling thread decides everything; the others only send. What they have done comes back through a queue.
+The calling thread makes all decisions; the others only send. Results come back through a queue.
 """
 
 from __future__ import annotations
@@ -8,82 +8,80 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from resumable_glance.client import Failure
-from resumable_glance.client.connection import Seen, Service
-from resumable_glance.client.imagefile import ImageFile, Paused
-from resumable_glance.client.patience import Patience
-from resumable_glance.client.plan import Action, Answer, Sending, decide
+from resumable_glance.client.api import ApiClient, UploadView
+from resumable_glance.client.errors import ClientError
+from resumable_glance.client.image_file import ImageFile, Paused
+from resumable_glance.client.plan import Action, ApiResponse, ChunkScheduler, decide
+from resumable_glance.client.progress import Progress
+from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 
-GRACE = 5.0  # seconds in which chunks on their way may still arrive after Ctrl-C
+GRACE = 5.0  # seconds in which chunks in flight may still arrive after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     chunk: Range
-    turn: int  # the number of failures that were dealt with before it was begun
-    zeros: bool = False  # declared, not sent
+    outage: int  # the number of outages before it was begun
+    zeros: bool = False  # to declare instead of to send
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Result:
     task: _Task
-    answer: Answer | BaseException
+    response: ApiResponse | BaseException
     seconds: float
 
 
 class Sender:
-    """Sends one upload's missing bytes. `tell` is given the number of bytes that are durable.
+    """Sends the missing bytes of one upload in `parallel` threads.
 
-    `declares`: the service takes runs of zeros without their bytes.
+    With `declares`, the service accepts declared runs of zeros.
     """
 
     def __init__(
         self,
-        service: Service,
+        api: ApiClient,
         file: ImageFile,
-        patience: Patience,
-        parallel: int,
-        say: Callable[[str], None],
-        tell: Callable[[int], None],
+        retries: RetryPolicy,
+        progress: Progress,
         *,
+        parallel: int,
         declares: bool = False,
     ) -> None:
-        self._service = service
+        self._api = api
         self._file = file
-        self._patience = patience
+        self._retries = retries
+        self._progress = progress
         self._parallel = parallel
-        self._say = say
-        self._tell = tell
         self._declares = declares
-        self._turn = 0
+        self._outages = 0
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
 
-    def run(self, seen: Seen, chunk_size: int) -> None:
-        """Until all bytes are durable, or the service says that it wants no more.
+    def run(self, view: UploadView, chunk_size: int) -> None:
+        """Send until all bytes are durable or the service accepts no more. `chunk_size` in bytes.
 
-        Raises Failure, Gone, or KeyboardInterrupt after what was on its way has arrived or has taken too long.
+        Raise ClientError, UploadGone, or KeyboardInterrupt once the chunks in flight have arrived or GRACE has passed.
         """
-        sending = Sending(seen.size, chunk_size, seen.durable, looks=self._declares)
+        scheduler = ChunkScheduler(view.size, chunk_size, view.durable, scans=self._declares)
         for hole in self._file.holes() if self._declares else ():
-            sending.looked(hole, [hole])
-        # Daemons: a thread that hangs in a dead connection must not keep the program from ending.
+            scheduler.scanned(hole, [hole])
+        # Daemons, so that a thread stuck in a dead connection does not keep the program from ending.
         threads = [
-            threading.Thread(target=self._work, args=[seen.id], name=f"chunk-{number}", daemon=True)
+            threading.Thread(target=self._work, args=[view.id], name=f"chunk-{number}", daemon=True)
             for number in range(self._parallel)
         ]
         for thread in threads:
             thread.start()
         try:
-            self._send(seen.id, sending)
+            self._send(view.id, scheduler)
         except KeyboardInterrupt:
-            self._say(f"pausing: chunks on their way have {GRACE:.0f} s to arrive; Ctrl-C again ends at once")
-            self._drain(sending)
+            self._progress.say(f"pausing: chunks in flight have {GRACE:.0f} s to arrive; Ctrl-C again ends at once")
+            self._drain(scheduler)
             raise
         except BaseException:
             self._file.stop.set()
@@ -92,55 +90,50 @@ class Sender:
             for _ in threads:
                 self._tasks.put(None)
 
-    def _send(self, upload_id: str, sending: Sending) -> None:
-        while not sending.complete:
-            while len(sending.in_flight) < self._parallel and (chunk := self._next(sending)) is not None:
-                self._tasks.put(_Task(chunk, self._turn, sending.zeros(chunk)))
-            outcome = self._outcomes.get()
-            if not self._took(outcome, sending) and not self._recover(upload_id, outcome, sending):
+    def _send(self, upload_id: str, scheduler: ChunkScheduler) -> None:
+        while not scheduler.complete:
+            while len(scheduler.in_flight) < self._parallel and (chunk := self._next(scheduler)) is not None:
+                self._tasks.put(_Task(chunk, self._outages, scheduler.is_zeros(chunk)))
+            result = self._results.get()
+            if isinstance(result.response, BaseException):
+                raise result.response
+            if decide(result.response).action is Action.DONE:
+                self._succeeded(result, scheduler)
+                self._retries.reset()
+            elif not self._recover(upload_id, result.task, result.response, scheduler):
                 return
 
-    def _next(self, sending: Sending) -> Range | None:
-        while (place := sending.unlooked()) is not None:
-            sending.looked(place, self._file.zeros(place))
-        return sending.next()
+    def _next(self, scheduler: ChunkScheduler) -> Range | None:
+        while (place := scheduler.to_scan()) is not None:
+            scheduler.scanned(place, self._file.zeros(place))
+        return scheduler.next()
 
-    def _took(self, outcome: _Outcome, sending: Sending) -> bool:
-        if isinstance(outcome.answer, BaseException):
-            raise outcome.answer
-        if decide(outcome.answer).action is not Action.DONE:
-            return False
-        sending.succeeded(outcome.task.chunk, outcome.seconds)
-        self._patience.calm()
-        self._tell(sending.acknowledged)
-        return True
+    def _succeeded(self, result: _Result, scheduler: ChunkScheduler) -> None:
+        scheduler.succeeded(result.task.chunk, result.seconds)
+        self._progress.update(scheduler.acknowledged)
 
-    def _recover(self, upload_id: str, outcome: _Outcome, sending: Sending) -> bool:
-        """After a failure: wait, and learn what is durable. False if the service takes no more bytes."""
-        answer = outcome.answer
-        if isinstance(answer, BaseException):
-            raise answer
-        decision = sending.failed(outcome.task.chunk, answer)
+    def _recover(self, upload_id: str, task: _Task, response: ApiResponse, scheduler: ChunkScheduler) -> bool:
+        """Wait after a failure and get the durable ranges. Return False if the service accepts no more bytes."""
+        decision = scheduler.failed(task.chunk, response)
         if decision.action is Action.GIVE_UP:
-            raise Failure(decision.detail)
-        # Chunks that were on their way together fail together: that is one failure, waited for once.
-        if decision.action is Action.RETRY and outcome.task.turn == self._turn:
-            self._turn += 1
-            self._patience.wait(decision)
-        seen = Seen.parse(self._patience.ask(lambda: self._service.inspect(upload_id), calms=False))
-        sending.learn(seen.durable)
-        self._tell(sending.acknowledged)
-        return seen.state is State.RECEIVING
+            raise ClientError(decision.detail)
+        # Chunks in flight at the same time fail together: that is one outage, waited for once.
+        if decision.action is Action.RETRY and task.outage == self._outages:
+            self._outages += 1
+            self._retries.wait(decision)
+        view = UploadView.parse(self._retries.call(lambda: self._api.get(upload_id), resets=False))
+        scheduler.learn(view.durable)
+        self._progress.update(scheduler.acknowledged)
+        return view.state is State.RECEIVING
 
-    def _drain(self, sending: Sending) -> None:
+    def _drain(self, scheduler: ChunkScheduler) -> None:
         end = time.monotonic() + GRACE
         try:
-            while sending.in_flight and (left := end - time.monotonic()) > 0:
-                outcome = self._outcomes.get(timeout=left)
-                if isinstance(outcome.answer, Answer) and decide(outcome.answer).action is Action.DONE:
-                    sending.succeeded(outcome.task.chunk, outcome.seconds)
-                    self._tell(sending.acknowledged)
-                sending.in_flight.discard(outcome.task.chunk)
+            while scheduler.in_flight and (left := end - time.monotonic()) > 0:
+                result = self._results.get(timeout=left)
+                if isinstance(result.response, ApiResponse) and decide(result.response).action is Action.DONE:
+                    self._succeeded(result, scheduler)
+                scheduler.in_flight.discard(result.task.chunk)
         except queue.Empty:
             pass
         finally:
@@ -148,15 +141,15 @@ class Sender:
 
     def _work(self, upload_id: str) -> None:
         while (task := self._tasks.get()) is not None:
-            answer: Answer | BaseException
+            response: ApiResponse | BaseException
             begun = time.monotonic()
             try:
                 if task.zeros:
-                    answer = self._service.declare_zeros(upload_id, self._file.size, task.chunk)
+                    response = self._api.declare_zeros(upload_id, self._file.size, task.chunk)
                 else:
-                    answer = self._service.send(upload_id, self._file, task.chunk)
+                    response = self._api.send(upload_id, self._file, task.chunk)
             except Paused:
                 return
             except BaseException as problem:
-                answer = problem
-            self._outcomes.put(_Outcome(task, answer, time.monotonic() - begun))
+                response = problem
+            self._results.put(_Result(task, response, time.monotonic() - begun))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,13 @@ def _settings(conf: cfg.ConfigOpts) -> Settings:
         raise BadConfiguration(
             f"bind_host = {service.bind_host}: with auth_strategy = noauth anyone who reaches the port may do "
             "anything, so that only a loopback address such as 127.0.0.1 is allowed"
+        )
+    database = settings.database.connection
+    if not re.fullmatch(r"sqlite(\+pysqlite)?:///[^?].*", database) or ":memory:" in database:
+        # Without its value, which may contain a password.
+        raise BadConfiguration(
+            "[database] connection: only SQLite in a file works for now, as in sqlite:////var/lib/resumable-glance/"
+            "catalog.sqlite. Each instance needs a catalog of its own."
         )
     if service.auth_strategy == "noauth" and service.image_service == "glance":
         raise BadConfiguration("image_service = glance needs auth_strategy = keystone: images are made as the user")

@@ -180,7 +180,7 @@ SCRATCH_OPTS = [
 
 DATABASE_OPTS = [
     cfg.StrOpt("connection", default="sqlite:////var/lib/resumable-glance/catalog.sqlite", secret=True, help=(
-        "SQLAlchemy URL of the catalog. SQLite on a local disk is what is tested, and needs no server.")),
+        "SQLAlchemy URL of the catalog: SQLite in a file on a local disk. Other databases are refused for now.")),
 ]
 
 CREDENTIALS_OPTS = [

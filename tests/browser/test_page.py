@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from resumable_glance.api.page import FILES
-from resumable_glance.auth.signing import verify
+from resumable_glance.client.receipts import verify
 from tests import ROOT
 from tests.support.browser import Browser
 from tests.support.chaos import BadLink

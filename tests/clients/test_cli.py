@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import filecmp
 import hashlib
 import json
@@ -27,10 +26,8 @@ import pytest
 from resumable_glance.api.endpoint import PROTOCOLS
 from resumable_glance.cli import main
 from resumable_glance.cli import upload as command_line
-from resumable_glance.client import record
-from resumable_glance.client.connection import Service
-from resumable_glance.client.imagefile import ImageFile
-from resumable_glance.client.plan import Answer
+from resumable_glance.client import ApiClient, ImageFile, resume_state
+from resumable_glance.client.plan import ApiResponse
 from tests.support.chaos import BadLink
 
 MIB = 1024 * 1024
@@ -186,7 +183,7 @@ def test_a_file_becomes_an_image_with_the_same_digests(server: DevelopmentServer
     described = json.loads((server.images / f"{image_id}.json").read_text())
     assert (described["name"], described["os_distro"], described["tags"]) == ("first", "debian", ["t"])
     assert "uploading" in ended.stderr
-    assert list(record.directory().iterdir()) == []
+    assert list(resume_state.directory().iterdir()) == []
 
 
 def test_a_file_without_a_byte_becomes_an_image_too(shared_server: DevelopmentServer, tmp_path: Path) -> None:
@@ -222,8 +219,8 @@ def test_zeros_are_sent_to_a_service_that_does_not_take_them_declared(
 ) -> None:
     path = tmp_path / "disk.raw"
     path.write_bytes(bytes(3 * MIB))
-    monkeypatch.setattr("resumable_glance.client.upload.ZEROS", "another type")
-    monkeypatch.setattr(Service, "declare_zeros", None)
+    monkeypatch.setattr("resumable_glance.client.uploader.ZEROS", "another type")
+    monkeypatch.setattr(ApiClient, "declare_zeros", None)
     assert main(["upload", str(path), "--service-url", shared_server.url, "--no-progress"]) == 0
 
 
@@ -297,7 +294,7 @@ def test_other_options_for_the_image_make_another_upload(server: DevelopmentServ
 
 def test_an_upload_that_was_cancelled_meanwhile_is_begun_anew(server: DevelopmentServer, disk: Path) -> None:
     interrupt(server, disk)
-    (saved,) = record.directory().glob("*.json")
+    (saved,) = resume_state.directory().glob("*.json")
     content = saved.read_text()
     (old,) = server.uploads()
     cancelled = command("uploads", "cancel", old["id"], "--service-url", server.url)
@@ -305,7 +302,7 @@ def test_an_upload_that_was_cancelled_meanwhile_is_begun_anew(server: Developmen
     assert not saved.exists()
     saved.write_text(content)  # as if it had been cancelled from another machine
     ended = upload(server.url, disk)
-    assert "Starting anew" in ended.stderr
+    assert "Starting a new upload" in ended.stderr
     assert_verified(ended, disk)
 
 
@@ -374,40 +371,40 @@ def test_the_stores_are_asked_for_as_they_are_said(said: list[str], asked: dict[
     parser = argparse.ArgumentParser()
     command_line.add_parser(parser.add_subparsers())
     arguments = parser.parse_args(["upload", str(disk), *said])
-    with contextlib.closing(ImageFile(disk)) as file:
-        request = command_line.request(arguments, file)
+    with ImageFile(disk) as file:
+        request = command_line.creation_request(arguments, file)
     assert {name: value for name, value in request.items() if name != "image"} == asked
 
 
 def test_an_image_that_is_not_the_file_is_never_called_verified(
     shared_server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inspect = Service.inspect
+    get = ApiClient.get
 
-    def lies(self: Service, upload_id: str) -> Answer:
-        answer = inspect(self, upload_id)
+    def lies(self: ApiClient, upload_id: str) -> ApiResponse:
+        answer = get(self, upload_id)
         hashes: Any = answer.document["hashes"]
         if hashes is None:
             return answer
         return replace(answer, document={**answer.document, "hashes": {**hashes, "sha512": "0" * 128}})
 
-    monkeypatch.setattr(Service, "inspect", lies)
+    monkeypatch.setattr(ApiClient, "get", lies)
     assert main(["upload", str(disk), "--service-url", shared_server.url]) == 1
     shown = capsys.readouterr()
     assert "is not this file: its sha512" in shown.err
     assert shown.out == ""
 
 
-GLANCE: Mapping[str, Callable[[Mapping[str, Any]], Answer | None]] = {
-    "the same": lambda image: Answer(200, document={**image, "os_hash_algo": "sha512", "status": "active"}),
-    "another hash algorithm": lambda image: Answer(
+GLANCE: Mapping[str, Callable[[Mapping[str, Any]], ApiResponse | None]] = {
+    "the same": lambda image: ApiResponse(200, document={**image, "os_hash_algo": "sha512", "status": "active"}),
+    "another hash algorithm": lambda image: ApiResponse(
         200, document={**image, "os_hash_algo": "sha3_512", "os_hash_value": "1", "status": "active"}
     ),
-    "no answer": lambda image: Answer(None, "connection refused"),
+    "no answer": lambda image: ApiResponse(None, "connection refused"),
     "no Glance": lambda image: None,
-    "another checksum": lambda image: Answer(200, document={**image, "checksum": "0" * 32, "status": "active"}),
-    "another status": lambda image: Answer(200, document={**image, "status": "queued"}),
-    "no image": lambda image: Answer(404),
+    "another checksum": lambda image: ApiResponse(200, document={**image, "checksum": "0" * 32, "status": "active"}),
+    "another status": lambda image: ApiResponse(200, document={**image, "status": "queued"}),
+    "no image": lambda image: ApiResponse(404),
 }
 
 
@@ -424,10 +421,10 @@ def test_what_glance_itself_shows_decides(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def shown(self: Service, image_id: str) -> Answer | None:
+    def shown(self: ApiClient, image_id: str) -> ApiResponse | None:
         return GLANCE[case](json.loads((shared_server.images / f"{image_id}.json").read_text()))
 
-    monkeypatch.setattr(Service, "image", shown)
+    monkeypatch.setattr(ApiClient, "image", shown)
     assert main(["upload", str(disk), "--service-url", shared_server.url, "--no-progress"]) == status
     assert ("verified:" in capsys.readouterr().out) is (status == 0)
 
@@ -435,17 +432,17 @@ def test_what_glance_itself_shows_decides(
 def test_an_answer_to_the_creation_that_is_lost_leaves_no_second_upload(
     server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = Service.create
+    create = ApiClient.create
     lost: list[object] = []
 
-    def losing(self: Service, request: Mapping[str, object], key: str) -> Answer:
+    def losing(self: ApiClient, request: Mapping[str, object], key: str) -> ApiResponse:
         answer = create(self, request, key)
         if len(lost) == 2:
             return answer
         lost.append(answer.document["id"])
-        return Answer(None, "the connection ended")
+        return ApiResponse(None, "the connection ended")
 
-    monkeypatch.setattr(Service, "create", losing)
+    monkeypatch.setattr(ApiClient, "create", losing)
     assert main(["upload", str(disk), "--service-url", server.url]) == 0
     assert {each["id"] for each in server.uploads()} == set(lost)
     assert len(set(lost)) == 1
@@ -455,9 +452,9 @@ def test_an_answer_to_the_creation_that_is_lost_leaves_no_second_upload(
 def test_an_upload_that_failed_says_why(
     server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    create = Service.create
+    create = ApiClient.create
     monkeypatch.setattr(
-        Service, "create", lambda self, request, key: create(self, {**request, "digests": {"md5": "0" * 32}}, key)
+        ApiClient, "create", lambda self, request, key: create(self, {**request, "digests": {"md5": "0" * 32}}, key)
     )
     assert main(["upload", str(disk), "--service-url", server.url]) == 1
     (failed,) = server.uploads()
@@ -511,15 +508,15 @@ def test_a_receipt_that_somebody_has_changed_is_found_out(
 ) -> None:
     assert_verified(upload(server.url, disk), disk)
     (active,) = server.uploads()
-    given = Service.receipt
+    given = ApiClient.receipt
     changes: list[dict[str, object]] = [{"size": 1}, {"jws": "a.b.c"}, {"glance": {}}]
     for each in changes:
 
-        def changed(self: Service, upload_id: str, change: dict[str, object] = each) -> Answer:
+        def changed(self: ApiClient, upload_id: str, change: dict[str, object] = each) -> ApiResponse:
             answer = given(self, upload_id)
             return replace(answer, document={**answer.document, **change})
 
-        monkeypatch.setattr(Service, "receipt", changed)
+        monkeypatch.setattr(ApiClient, "receipt", changed)
         assert main(["uploads", "receipt", active["id"], "--service-url", server.url]) == 1
         assert capsys.readouterr().out == ""
 
@@ -557,7 +554,7 @@ def interrupt(server: DevelopmentServer, path: Path) -> None:
     running.send_signal(signal.SIGINT)
     ended = ended_of(running)
     assert ended.returncode == 130, ended.stderr
-    assert "the same command goes on" in ended.stderr
+    assert "the same command resumes" in ended.stderr
     assert received(server) < path.stat().st_size
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.cli import main, public
+from resumable_glance.cli import endpoint_check, main
 from tests.support import process, proxies
 from tests.support.service import Service, development
 
@@ -69,9 +69,9 @@ def test_all_is_well_with_the_example(
 
 PASS = "proxy_pass http://$uploads;"
 FAULTS = {
-    "collects": ("bodies", "collects bodies", {"proxy_request_buffering off": "proxy_request_buffering on"}),
-    "limits": ("bodies", "limits bodies", {"client_max_body_size 0": "client_max_body_size 1m"}),
-    "cuts off": ("stalls", "ended a request that stalled", {"client_body_timeout 120s": "client_body_timeout 200ms"}),
+    "collects": ("bodies", "buffers request bodies", {"proxy_request_buffering off": "proxy_request_buffering on"}),
+    "limits": ("bodies", "limits request bodies", {"client_max_body_size 0": "client_max_body_size 1m"}),
+    "cuts off": ("stalls", "ended a stalled request", {"client_body_timeout 120s": "client_body_timeout 200ms"}),
     "http": ("links", "http:// addresses", {"proxy_set_header X-Forwarded-Proto $scheme;": ""}),
     "port": ("links", "addresses below https://127.0.0.1 ", {"Host $http_host": "Host $host"}),
     "range": ("headers", "/v1/uploads: a header", {PASS: f'{PASS} proxy_set_header Content-Range "";'}),
@@ -85,9 +85,9 @@ FAULTS = {
     "hidden": ("pages", "may not upload", {PASS: f"{PASS} proxy_hide_header Access-Control-Allow-Origin;"}),
     "exposed": ("pages", "Expose-Headers lacks Accept-Patch",
                 {PASS: f"{PASS} proxy_hide_header Access-Control-Expose-Headers;"}),
-    "heads": ("heads", "are refused on the way", {"large_client_header_buffers 4 128k;": ""}),
-    "elsewhere": ("service", "not resumable-glance: 404", {"location / {": 'location / { return 404 "nothing";'}),
-    "nobody": ("service", "not resumable-glance: 502", {PASS: "proxy_pass http://127.0.0.1:1;"}),
+    "heads": ("heads", "refuses request heads", {"large_client_header_buffers 4 128k;": ""}),
+    "elsewhere": ("service", "not from resumable-glance: 404", {"location / {": 'location / { return 404 "nothing";'}),
+    "nobody": ("service", "not from resumable-glance: 502", {PASS: "proxy_pass http://127.0.0.1:1;"}),
 }  # fmt: skip
 
 
@@ -97,9 +97,9 @@ def test_a_fault_of_the_proxy_is_named_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     part, words, changes = FAULTS[fault]
-    monkeypatch.setattr(public, "AT_ONCE", 1.0)
+    monkeypatch.setattr(endpoint_check, "PROMPT", 1.0)
     if part != "stalls":
-        monkeypatch.setattr(public, "_stalls", lambda _: "not looked at")
+        monkeypatch.setattr(endpoint_check, "_stalls", lambda _: "not looked at")
     with proxied("nginx", tmp_path, service, authority.certify(tmp_path), changes) as url:
         status, found = said(capsys, "--url", url, "--origin", ORIGIN, "--ca-file", str(authority.file))
     assert status == 1
@@ -113,7 +113,7 @@ def test_a_fault_of_the_proxy_is_named_with_what_to_do(
     [
         ("127.0.0.1", -1, True, "has expired"),
         ("uploads.cloud.example", 2, True, "is not for 127.0.0.1"),
-        ("127.0.0.1", 2, False, "authority is not known"),
+        ("127.0.0.1", 2, False, "authority is not trusted"),
     ],
 )
 def test_a_certificate_that_browsers_refuse_is_told(
@@ -129,7 +129,7 @@ def test_a_certificate_that_browsers_refuse_is_told(
 def test_a_page_of_an_origin_that_is_not_named_may_not_upload(
     service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(public, "_stalls", lambda _: "not looked at")
+    monkeypatch.setattr(endpoint_check, "_stalls", lambda _: "not looked at")
     status, found = said(capsys, "--url", service.url, "--origin", f"{ORIGIN}:8443")
     assert status == 1
     assert found["pages"][1].startswith(f"pages of {ORIGIN}:8443 may not upload -> Add {ORIGIN}:8443 to [cors]")
@@ -138,9 +138,9 @@ def test_a_page_of_an_origin_that_is_not_named_may_not_upload(
 def test_an_address_where_nobody_is_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (port,) = process.free_ports(1)
     for url, words in (
-        (f"http://127.0.0.1:{port}", "can't be reached"),
+        (f"http://127.0.0.1:{port}", "cannot be reached"),
         ("http://uploads.invalid", "not encrypted"),
-        ("https://uploads.invalid", "has no address"),
+        ("https://uploads.invalid", "cannot be resolved"),
         ("uploads.cloud.example", "is not an address"),
     ):
         status, found = said(capsys, "--url", url)
@@ -162,7 +162,7 @@ def test_a_token_or_a_ticket_that_is_removed_is_told(
     glance_service: Service, authority: proxies.Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(public, "_stalls", lambda _: "not looked at")
+    monkeypatch.setattr(endpoint_check, "_stalls", lambda _: "not looked at")
     glance_service.configuration.write_text(
         glance_service.configuration.read_text().replace("[DEFAULT]\n", "[DEFAULT]\ntrusted_proxies = 127.0.0.1\n")
     )

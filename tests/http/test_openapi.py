@@ -19,7 +19,7 @@ from schemathesis.specs.openapi import checks
 
 from resumable_glance.api.cors import EXPOSED
 from resumable_glance.api.protocols import native, problems
-from resumable_glance.auth.signing import verify
+from resumable_glance.client.receipts import verify
 from resumable_glance.errors import Reason
 from tests.generated import DOCS
 from tests.support.service import Service, development

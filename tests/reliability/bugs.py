@@ -111,7 +111,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "The upload command ended with a traceback over a Retry-After in the year 9999999 or JSON nested too deeply.",
-        "unit/client/test_client.py::test_json_that_is_nested_too_deeply_is_no_document",
+        "unit/client/test_client.py::test_deeply_nested_json_is_no_document",
         "41a7420",
     ),
     Bug(

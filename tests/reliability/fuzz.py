@@ -120,8 +120,8 @@ TRIAL = Trial(
         ),
         Sabotage(
             "A client believes that every Retry-After is a date",
-            "client/connection.py",
-            "    except (ValueError, OverflowError):  # a year that is too far away",
+            "client/api.py",
+            "    except (ValueError, OverflowError):  # OverflowError: a year out of range",
             "    except OverflowError:",
             2,
         ),

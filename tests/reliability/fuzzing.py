@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-GUIDES = ["resumable_glance.api.protocols.base", "resumable_glance.protocol", "resumable_glance.client.connection"]
+GUIDES = ["resumable_glance.api.protocols.base", "resumable_glance.protocol", "resumable_glance.client.api"]
 LONGEST = 4096  # bytes of an input
 SLOWEST = 10  # seconds that a parser may take for one
 

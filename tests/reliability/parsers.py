@@ -23,9 +23,7 @@ import requests
 
 from resumable_glance.api.protocols import image_metadata, native, parsing, rufh, tus
 from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
-from resumable_glance.client import Failure
-from resumable_glance.client.cloud import Cloud
-from resumable_glance.client.connection import Seen, Service
+from resumable_glance.client import ApiClient, ClientError, Cloud, UploadView
 from resumable_glance.client.plan import decide, delay
 from resumable_glance.errors import Refused
 from resumable_glance.images.inspection import FormatRules, ImageRejected, inspect_head
@@ -290,11 +288,11 @@ def answer(data: bytes) -> None:
         response.headers[name] = value
     session = types.SimpleNamespace(request=lambda *_, **__: response)
     cloud = cast(Cloud, types.SimpleNamespace(session=session, authenticated=True))
-    seen = Service(cloud, "http://glance.example").inspect(UPLOAD.id)
-    assert seen.retry_after is None or seen.retry_after >= 0
-    assert delay(1, 0.5, decide(seen).after) >= 0
-    with contextlib.suppress(Failure):
-        Seen.parse(seen)
+    parsed = ApiClient(cloud, "http://glance.example").get(UPLOAD.id)
+    assert parsed.retry_after is None or parsed.retry_after >= 0
+    assert delay(1, 0.5, decide(parsed).retry_after) >= 0
+    with contextlib.suppress(ClientError):
+        UploadView.parse(parsed)
 
 
 def answers() -> tuple[bytes, ...]:

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from resumable_glance.auth.encryption import TokenCipher
-from resumable_glance.auth.signing import ReceiptSigner, verify
+from resumable_glance.auth.signing import ReceiptSigner
+from resumable_glance.client.receipts import verify
 from resumable_glance.model.attestation import statement
 from tests.support.service import Service
 from tests.support.wire import Client, reason

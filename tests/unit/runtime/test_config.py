@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 
+from resumable_glance.cli import main
 from resumable_glance.runtime.config import BadConfiguration, Settings, is_loopback, load
 from resumable_glance.runtime.options import DATABASE_OPTS, GROUPS, Origin, list_opts
 
@@ -144,6 +145,11 @@ BAD = [
     ("handoff.workers", "65"),
     ("scratch.reserved_space", "-1"),
     ("scratch.commit_size", "-1"),
+    ("database.connection", "postgresql://glance:secret@db.example.org/catalog"),
+    ("database.connection", "mysql+pymysql://glance:secret@db.example.org/catalog"),
+    ("database.connection", "sqlite://"),  # in memory: nothing would survive a restart
+    ("database.connection", "sqlite:///:memory:"),
+    ("database.connection", "/var/lib/resumable-glance/catalog.sqlite"),
     ("cors.allowed_origin", "https://dashboard.example.org/"),
     ("cors.allowed_origin", "https://dashboard.example.org/horizon"),
     ("cors.allowed_origin", "https://Dashboard.example.org"),
@@ -239,6 +245,17 @@ def test_who_admits_anyone_cannot_make_images_as_somebody() -> None:
 def test_whoever_asks_keystone_may_listen_to_everybody() -> None:
     assert settings_of(bind_host="0.0.0.0").service.bind_host == "0.0.0.0"
     assert settings_of(bind_host="0.0.0.0", image_service="directory").service.image_service == "directory"
+
+
+def test_check_refuses_another_database_and_hides_its_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text("[database]\nconnection = postgresql://glance:secret@db.example.org/catalog\n")
+    assert main(["check", "--config-file", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.split()[:2] == ["FAIL", "configuration"]
+    assert "secret" not in shown.out + shown.err
 
 
 def test_the_generated_sample_has_every_option() -> None:
