@@ -111,13 +111,13 @@ class Endpoint:
             return self.page.answer()
         described = {"name": "resumable-glance", "version": __version__}
         place = self.place(request)
-        dialects = {
+        protocols = {
             "native": native.capabilities(place),
             "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
-            "ietf": {"href": f"{place.base}{rufh.MOUNT}", "interop_versions": list(rufh.VERSIONS)},
+            "rufh": {"href": f"{place.base}{rufh.MOUNT}", "interop_versions": list(rufh.VERSIONS)},
         }
         return JSONResponse(
-            {**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
+            {**described, "protocols": protocols}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
         )
 
     async def keys(self, request: Request) -> Response:

@@ -115,7 +115,7 @@ def _service(public: Public, first: list[Answer]) -> str:
 
 
 def _links(public: Public, first: Answer) -> str:
-    href = str(first.document["dialects"]["tus"]["href"])
+    href = str(first.document["protocols"]["tus"]["href"])
     if href.startswith(f"{public.url}/"):
         return f"new uploads get addresses below {public.url}"
     found, wanted = urlsplit(href), urlsplit(public.url)
@@ -132,14 +132,14 @@ def _links(public: Public, first: Answer) -> str:
 _CHUNKS: Mapping[str, Mapping[str, str]] = {
     "/v1/uploads": {"Content-Range": "bytes 0-0/1", "Content-Type": "application/octet-stream"},
     "/v1/tus": {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
-    "/v1/ietf": {"Upload-Draft-Interop-Version": "8", "Upload-Offset": "0", "Upload-Complete": "?1",
+    "/v1/rufh": {"Upload-Draft-Interop-Version": "8", "Upload-Offset": "0", "Upload-Complete": "?1",
                  "Content-Type": "application/partial-upload"},
 }  # fmt: skip
 # What is refused as malformed if it arrives.
 _NONSENSE = [("/v1/uploads", "Content-MD5"), ("/v1/uploads", "Content-Digest"), ("/v1/uploads", "Repr-Digest"),
              ("/v1/tus", "Upload-Checksum")]  # fmt: skip
 _TOLD = {"/v1/uploads": ("Allow", "Accept-Patch"), "/v1/tus": ("Tus-Version", "Tus-Extension", "Tus-Max-Size"),
-         "/v1/ietf": ("Accept-Patch", "Upload-Limit")}  # fmt: skip
+         "/v1/rufh": ("Accept-Patch", "Upload-Limit")}  # fmt: skip
 _GOOD = {"unknown-upload", "unauthenticated"}
 _LET_PASS = "Let the proxy pass on all headers, methods and answers as they come."
 
@@ -219,7 +219,7 @@ def _compare(name: str, wanted: Sequence[str], answer: Answer) -> None:
 
 def _bodies(public: Public, first: Answer) -> str:
     """A chunk as large as they may be is refused at once, before any of it is sent; unless somebody wants it first."""
-    largest = int(first.document["dialects"]["native"]["chunks"]["max_size"])
+    largest = int(first.document["protocols"]["native"]["chunks"]["max_size"])
     headers = {**_CHUNKS["/v1/uploads"], "Content-Range": f"bytes 0-{largest - 1}/{largest}"}
     patience = AT_ONCE + 3 * first.seconds
     try:

@@ -66,7 +66,7 @@ class Uploader:
         if limits.get("name") != "resumable-glance":
             raise Failure(f"{self._service.url} is not a resumable-glance service: is the service URL right?")
         identity = str(self._patience.ask(self._service.identity).document["identity"])
-        native = limits["dialects"]["native"]
+        native = limits["protocols"]["native"]
         chunk_size = min(self._wish.chunk_size, int(native["chunks"]["max_size"]))
         self._declares = native.get("zeros", {}).get("content_type") == ZEROS
         shelf = Shelf(key(self._service.url, self._file.path, identity))
