@@ -63,7 +63,7 @@ class Seen:
                 image_id=document["image"]["id"],
                 durable=tuple(Range(first, last + 1) for first, last in document["ranges"]),
                 delivered=handoff["delivered"],
-                trouble=handoff["trouble"]["detail"] if handoff["trouble"] else None,
+                trouble=handoff["last_error"]["detail"] if handoff["last_error"] else None,
                 hashes=document["hashes"],
             )
         except (KeyError, TypeError, ValueError) as problem:

@@ -361,7 +361,7 @@ def test_a_digest_of_the_whole_image_that_does_not_hold_keeps_it_from_the_sink(s
     url = client.created(SIZE, digests={"sha256": "0" * 64})
     assert client.send(url, CONTENT, 0, SIZE).status_code == 204
     upload = client.wait(url, "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert not (shared.directory / "images" / upload["image"]["id"]).exists()
     assert client.request("DELETE", url).status_code == 204
 

@@ -159,7 +159,7 @@ def test_an_upload_that_has_failed_is_described(client: Client) -> None:
     url = client.created(len(CONTENT), digests={"md5": "0" * 32})
     client.send(url, CONTENT, 0, 10)
     client.wait(url, "failed")
-    assert checked(client.request("GET", url), ONE).json()["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert checked(client.request("GET", url), ONE).json()["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert reason(checked(client.request("POST", f"{url}/retry"), f"{ONE}/retry")) == "retry-useless"
     assert checked(client.request("DELETE", url), ONE).status_code == 204
     assert reason(checked(client.request("GET", url), ONE)) == "upload-cancelled"

@@ -460,7 +460,7 @@ def test_an_image_that_is_not_its_digest_fails(client: Client, when: str) -> Non
     url = created(client, {**LENGTH, **(declared if when == "creation" else {})})
     assert send(client, url, 0, "?1", CONTENT, declared).status_code == 201
     upload = client.wait(in_dialect(client, url, "uploads"), "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert client.request("HEAD", url).headers["Upload-State"] == "failed"
 
 

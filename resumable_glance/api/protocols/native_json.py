@@ -127,7 +127,7 @@ def described(inspected: UploadFound, href: str) -> dict[str, object]:
             "attempts": upload.attempts,
             "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
             "next_attempt_at": _iso(upload.next_attempt_at) if waits else None,
-            "trouble": None if upload.trouble is None
+            "last_error": None if upload.trouble is None
             else {"reason": upload.trouble.hitch.value, "detail": upload.trouble.detail},
         },
     }  # fmt: skip

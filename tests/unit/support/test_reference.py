@@ -59,7 +59,7 @@ def test_each_state_is_described() -> None:
 
 
 def test_each_failure_reason_is_described() -> None:
-    listed = rows("native-protocol.md", "Reasons in `handoff.trouble`:")
+    listed = rows("native-protocol.md", "Reasons in `handoff.last_error`:")
     described = [name for row in listed for name in code(row[0])]
     assert sorted(described) == sorted(SCHEMAS["FailureReason"]["enum"]) == sorted(FailureReason)
 
