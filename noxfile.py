@@ -86,7 +86,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def generate(session: nox.Session) -> None:
-    """Make again what is generated: sample configuration, OpenAPI, tables of the documentation, js_client/dist."""
+    """Make again what is generated: sample configuration and policy, docs/reliability.md, js_client/dist."""
     install(session, "test")
     session.run("python", "-m", "tests.generated")
     session.run("python", "-m", "tests.javascript")

@@ -10,7 +10,7 @@ version = release = resumable_glance.__version__
 extensions = ["myst_parser", "oslo_config.sphinxext"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_generated"]
+exclude_patterns = ["_build"]
 suppress_warnings = ["myst.domains"]  # oslo_config's domain lacks a method that MyST asks for
 
 html_theme = "furo"

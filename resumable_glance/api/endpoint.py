@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from resumable_glance import __version__
@@ -22,7 +23,7 @@ from resumable_glance.api.cors import Cors
 from resumable_glance.api.health import Health
 from resumable_glance.api.middleware import BODY, EarlyResponse, RequestId
 from resumable_glance.api.page import WebPage
-from resumable_glance.api.protocols import native, problems, rufh, tus
+from resumable_glance.api.protocols import native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
 from resumable_glance.api.rate_limit import Rate, network_of
 from resumable_glance.api.sse import EventStreams
@@ -121,13 +122,13 @@ class Endpoint:
             return self.page.answer()
         described = {"name": "resumable-glance", "version": __version__}
         place = self.place(request)
-        dialects = {
+        protocols = {
             "native": native.capabilities(place),
             "tus": {"href": f"{place.base}{tus.MOUNT}", "versions": [tus.VERSION], "extensions": list(tus.EXTENSIONS)},
-            "ietf": {"href": f"{place.base}{rufh.MOUNT}", "interop_versions": list(rufh.VERSIONS)},
+            "rufh": {"href": f"{place.base}{rufh.MOUNT}", "interop_versions": list(rufh.VERSIONS)},
         }
         return JSONResponse(
-            {**described, "dialects": dialects}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
+            {**described, "protocols": protocols}, headers={"Allow": "GET, HEAD, OPTIONS", "Vary": "Accept"}
         )
 
     async def keys(self, request: Request) -> Response:
@@ -179,37 +180,42 @@ def application(
         refusal = Refused(Reason.NOT_FOUND, "There is nothing at this address. GET / tells what there is.")
         return _response(problems.refuse(refusal, endpoint.place(request)))
 
-    async def nothing_of_that_kind(request: Request, _: Exception) -> Response:
-        refusal = Refused(Reason.METHOD_NOT_ALLOWED, "Use GET, HEAD or OPTIONS here.", allow="GET, HEAD, OPTIONS")
+    async def nothing_of_that_kind(request: Request, unsupported: Exception) -> Response:
+        refusal = parsing.method_not_allowed(request.method, _allowed(unsupported))
         return _response(problems.refuse(refusal, endpoint.place(request)))
 
     async def defect(request: Request, _: Exception) -> Response:
         return _response(problems.refuse(_defect(), endpoint.place(request)))
 
     made = Starlette(
-        routes=[
-            Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
-            *health.routes(),
-            *endpoint.page.routes(),
-            Route("/v1/keys", endpoint.keys, methods=["GET", "OPTIONS"]),
-            Route(f"/v1/{native.STORES}", _AnyMethod(endpoint, native, native.STORES)),
-            *(
-                Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
-                for dialect in PROTOCOLS
-                for rest in ("", "/{upload_id}")
-            ),
-            *(
-                Route(f"{dialect.MOUNT}/{{upload_id}}/{aspect}", _AnyMethod(endpoint, dialect, aspect))
-                for dialect in PROTOCOLS
-                for aspect in dialect.ASPECTS
-            ),
-        ],
+        routes=routes(endpoint, health),
         middleware=[Middleware(EarlyResponse)],
         exception_handlers={404: nothing_here, 405: nothing_of_that_kind, Exception: defect},
         lifespan=lifespan,
     )
     made.router.redirect_slashes = False  # its Location would not know public_endpoint
     return Cors(RequestId(made), settings.cors.allowed_origin, settings.cors.max_age)
+
+
+def routes(endpoint: Endpoint, health: Health) -> list[BaseRoute]:
+    """All paths of the service."""
+    return [
+        Route("/", endpoint.root, methods=["GET", "OPTIONS"]),
+        *health.routes(),
+        *endpoint.page.routes(),
+        Route("/v1/keys", endpoint.keys, methods=["GET", "OPTIONS"]),
+        Route(f"/v1/{native.STORES}", _AnyMethod(endpoint, native, native.STORES)),
+        *(
+            Route(dialect.MOUNT + rest, _AnyMethod(endpoint, dialect))
+            for dialect in PROTOCOLS
+            for rest in ("", "/{upload_id}")
+        ),
+        *(
+            Route(f"{dialect.MOUNT}/{{upload_id}}/{aspect}", _AnyMethod(endpoint, dialect, aspect))
+            for dialect in PROTOCOLS
+            for aspect in dialect.ASPECTS
+        ),
+    ]
 
 
 class _AnyMethod:
@@ -228,6 +234,12 @@ class _AnyMethod:
 def _defect() -> Refused:
     sorry = "Something went wrong here. What was acknowledged is safe. Tell the operator the request id."
     return Refused(Reason.INTERNAL, sorry)
+
+
+def _allowed(unsupported: Exception) -> Sequence[str]:
+    """The methods that a 405 of Starlette names, in order."""
+    headers = unsupported.headers if isinstance(unsupported, HTTPException) else None
+    return sorted((headers or {}).get("Allow", "").split(", "))
 
 
 def _head(request: Request, aspect: str | None) -> Head:

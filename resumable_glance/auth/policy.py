@@ -19,7 +19,7 @@ from resumable_glance.errors import CannotStart
 if TYPE_CHECKING:
     from oslo_policy.policy import DocumentedRuleDefault
 
-MOUNTS = ("/v1/uploads", "/v1/tus", "/v1/ietf")
+MOUNTS = ("/v1/uploads", "/v1/tus", "/v1/rufh")
 PROJECT, ANY = ["project"], ["system", "project"]
 _MEMBER = "role:member or role:manager or role:admin"
 _READER = f"role:reader or {_MEMBER}"

@@ -36,7 +36,7 @@ _EXPIRED, _UNKNOWN_AUTHORITY, _OTHER_HOST = 10, {2, 18, 19, 20, 21}, {62, 64}  #
 _CHUNK_HEADERS: Mapping[str, Mapping[str, str]] = {
     "/v1/uploads": {"Content-Range": "bytes 0-0/1", "Content-Type": "application/octet-stream"},
     "/v1/tus": {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
-    "/v1/ietf": {"Upload-Draft-Interop-Version": "8", "Upload-Offset": "0", "Upload-Complete": "?1",
+    "/v1/rufh": {"Upload-Draft-Interop-Version": "8", "Upload-Offset": "0", "Upload-Complete": "?1",
                  "Content-Type": "application/partial-upload"},
 }  # fmt: skip
 # Headers that the service refuses as malformed if their nonsense arrives.
@@ -45,7 +45,7 @@ _DIGEST_HEADERS = [("/v1/uploads", "Content-MD5"), ("/v1/uploads", "Content-Dige
 _RESPONSE_HEADERS: Mapping[str, Sequence[str]] = {
     "/v1/uploads": ("Allow", "Accept-Patch"),
     "/v1/tus": ("Tus-Version", "Tus-Extension", "Tus-Max-Size"),
-    "/v1/ietf": ("Accept-Patch", "Upload-Limit"),
+    "/v1/rufh": ("Accept-Patch", "Upload-Limit"),
 }
 _EXPECTED = {"unknown-upload", "unauthenticated"}
 _PASS_ALL = "Let the proxy pass all headers, methods and responses unchanged."
@@ -225,7 +225,7 @@ def _service(endpoint: Endpoint, first: list[EndpointResponse]) -> str:
 
 
 def _links(endpoint: Endpoint, first: EndpointResponse) -> str:
-    href = str(first.document["dialects"]["tus"]["href"])
+    href = str(first.document["protocols"]["tus"]["href"])
     if href.startswith(f"{endpoint.url}/"):
         return f"new uploads get addresses below {endpoint.url}"
     found, expected = urlsplit(href), urlsplit(endpoint.url)
@@ -321,7 +321,7 @@ def _contains(name: str, expected: Sequence[str], response: EndpointResponse) ->
 
 def _bodies(endpoint: Endpoint, first: EndpointResponse) -> str:
     """The service refuses the largest chunk before it reads the body; a proxy that buffers waits for the body."""
-    largest = int(first.document["dialects"]["native"]["chunks"]["max_size"])
+    largest = int(first.document["protocols"]["native"]["chunks"]["max_size"])
     headers = {**_CHUNK_HEADERS["/v1/uploads"], "Content-Range": f"bytes 0-{largest - 1}/{largest}",
                "Content-Length": str(largest)}  # fmt: skip
     try:

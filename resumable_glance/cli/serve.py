@@ -135,7 +135,7 @@ def _welcome(settings: Settings) -> str:
         f"  page     {url}/\n"
         f"  native   {url}/v1/uploads\n"
         f"  tus      {url}/v1/tus\n"
-        f"  IETF     {url}/v1/ietf\n"
+        f"  rufh     {url}/v1/rufh\n"
         f"  images   {settings.service.image_directory}\n"
         f"  try      resumable-glance upload --service-url {url} --disk-format raw FILE\n"
     )

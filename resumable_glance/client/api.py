@@ -63,7 +63,7 @@ class UploadView:
                 image_id=document["image"]["id"],
                 durable=tuple(Range(first, last + 1) for first, last in document["ranges"]),
                 delivered=handoff["delivered"],
-                last_error=handoff["trouble"]["detail"] if handoff["trouble"] else None,
+                last_error=handoff["last_error"]["detail"] if handoff["last_error"] else None,
                 hashes=document["hashes"],
             )
         except (KeyError, TypeError, ValueError) as problem:

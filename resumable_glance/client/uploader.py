@@ -72,7 +72,7 @@ class Uploader:
         if service.get("name") != "resumable-glance":
             raise ClientError(f"{self._api.url} is not a resumable-glance service: check the service URL.")
         identity = str(self._retries.call(self._api.identity).document["identity"])
-        native = service["dialects"]["native"]
+        native = service["protocols"]["native"]
         chunk_size = min(self._options.chunk_size, int(native["chunks"]["max_size"]))
         declares = native.get("zeros", {}).get("content_type") == ZEROS
         state_file = StateFile(key(self._api.url, self._file.path, identity))

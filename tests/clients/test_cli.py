@@ -459,7 +459,7 @@ def test_an_upload_that_failed_says_why(
     assert main(["upload", str(disk), "--service-url", server.url]) == 1
     (failed,) = server.uploads()
     told = capsys.readouterr().err
-    assert server.get(f"/v1/uploads/{failed['id']}")["handoff"]["trouble"]["detail"] in told
+    assert server.get(f"/v1/uploads/{failed['id']}")["handoff"]["last_error"]["detail"] in told
     assert f"uploads cancel {failed['id']}" in told
     assert f"uploads retry {failed['id']}" in told
     again = command("uploads", "retry", failed["id"], "--service-url", server.url)

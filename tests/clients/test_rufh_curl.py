@@ -1,4 +1,4 @@
-"""The shell script of docs/ietf.md, which is curl alone, through a bad link."""
+"""The shell script of docs/rufh.md, which is curl alone, through a bad link."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CUTS = 5
 PATIENCE = (2 * MIB, 12 * MIB)  # bytes that a connection carries before it is cut
 NEEDED = (7, 84)  # the first curl with %header{} in --write-out
 DOCS = ROOT / "docs"
-SCRIPT = DOCS / "examples" / "upload-ietf.sh"
+SCRIPT = DOCS / "examples" / "upload-rufh.sh"
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_script_stops_when_there_will_be_no_upload(service: Service, tmp_pat
 @pytest.mark.usefixtures("curl")
 def test_the_upload_in_one_request_works_when_pasted(service: Service, tmp_path: Path) -> None:
     (tmp_path / "debian.qcow2").write_bytes(looks_like_qcow2(CONTENT[:MIB]))
-    found = re.search(r"^```sh\n(curl .*?)```$", (DOCS / "ietf.md").read_text(), re.DOTALL | re.MULTILINE)
+    found = re.search(r"^```sh\n(curl .*?)```$", (DOCS / "rufh.md").read_text(), re.DOTALL | re.MULTILINE)
     assert found is not None
     pasted = subprocess.run(
         ["sh", "-euc", found[1]],
@@ -133,4 +133,4 @@ def test_the_upload_in_one_request_works_when_pasted(service: Service, tmp_path:
 
 
 def test_the_page_shows_the_script_that_is_tested_here() -> None:
-    assert f"{{literalinclude}} {SCRIPT.relative_to(DOCS)}" in (DOCS / "ietf.md").read_text()
+    assert f"{{literalinclude}} {SCRIPT.relative_to(DOCS)}" in (DOCS / "rufh.md").read_text()

@@ -159,7 +159,7 @@ def test_tus_js_client_finds_its_upload_again_after_it_was_killed(
 def test_tus_js_client_goes_on_after_cuts_in_its_ietf_modes_too(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path, protocol: str
 ) -> None:
-    endpoint = f"/v1/ietf?name={image.name}"
+    endpoint = f"/v1/rufh?name={image.name}"
     with BadLink(service.port, cuts=CUTS, patience=PATIENCE, seed=7) as link:
         options: dict[str, Any] = {"endpoint": link.url + endpoint, "protocol": protocol, "chunkSize": 24 * MIB}
         with tus_js_client(node, clients, tmp_path, image, link, **options) as client:

@@ -35,7 +35,7 @@ def uploads_of(service: Service) -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in listed}
 
 
-@pytest.mark.parametrize(("page", "uploads"), [("native-protocol", 2), ("tus", 5), ("ietf", 1)])
+@pytest.mark.parametrize(("page", "uploads"), [("native-protocol", 2), ("tus", 5), ("rufh", 1)])
 def test_what_the_page_shows_works_when_pasted(service: Service, tmp_path: Path, page: str, uploads: int) -> None:
     before = uploads_of(service)
     (tmp_path / "debian.qcow2").write_bytes(CONTENT)

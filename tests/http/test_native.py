@@ -361,7 +361,7 @@ def test_a_digest_of_the_whole_image_that_does_not_hold_keeps_it_from_the_sink(s
     url = client.created(SIZE, digests={"sha256": "0" * 64})
     assert client.send(url, CONTENT, 0, SIZE).status_code == 204
     upload = client.wait(url, "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert not (shared.directory / "images" / upload["image"]["id"]).exists()
     assert client.request("DELETE", url).status_code == 204
 
@@ -406,7 +406,7 @@ def test_uploads_are_listed_newest_first_and_in_pages(service: Service) -> None:
 def test_the_root_and_options_tell_the_real_limits(client: Client) -> None:
     root = client.request("GET", client.url).json()
     options = client.request("OPTIONS", f"{client.url}/v1/uploads")
-    assert root["dialects"]["native"] == options.json()
+    assert root["protocols"]["native"] == options.json()
     assert options.json()["chunks"]["max_size"] == 8 * MIB
     assert options.json()["max_size"] == 100 * MIB
     assert options.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
@@ -466,8 +466,8 @@ def test_a_preflight_is_answered_for_allowed_origins_only(client: Client) -> Non
     ("path", "headers"),
     [
         ("tus", "tus-resumable,upload-length,upload-offset,upload-metadata,upload-checksum,upload-defer-length"),
-        ("ietf", "upload-complete,upload-offset,upload-length,upload-draft-interop-version,upload-incomplete"),
-        ("ietf", "content-disposition,content-digest,repr-digest,want-repr-digest"),
+        ("rufh", "upload-complete,upload-offset,upload-length,upload-draft-interop-version,upload-incomplete"),
+        ("rufh", "content-disposition,content-digest,repr-digest,want-repr-digest"),
     ],
 )
 def test_a_page_may_send_the_headers_of_every_dialect(client: Client, path: str, headers: str) -> None:
@@ -546,7 +546,7 @@ def test_an_address_with_a_slash_too_many_is_none(client: Client, path: str) -> 
     assert (answer.status_code, reason(answer)) == (404, "not-found")
 
 
-@pytest.mark.parametrize("path", ["/v1/uploads?limit=1&limit=1", "/v1/ietf?name=a&name=b"])
+@pytest.mark.parametrize("path", ["/v1/uploads?limit=1&limit=1", "/v1/rufh?name=a&name=b"])
 def test_a_query_parameter_comes_once(client: Client, path: str) -> None:
     answer = client.request("GET" if "uploads" in path else "POST", client.url + path)
     assert (answer.status_code, reason(answer)) == (400, "malformed-request")

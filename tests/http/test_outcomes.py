@@ -94,7 +94,7 @@ def test_an_image_that_is_not_what_was_declared_never_reaches_the_sink_and_is_ke
     url = client.created(SIZE, digests=WRONG)
     assert client.send(url, CONTENT, 0, SIZE, md5(CONTENT)).headers["Upload-State"] == "sealed"
     upload = client.wait(url, "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert not image_of(shared, upload).exists()
     for _ in range(2):
         assert {**client.show(url), "expires_at": None} == upload
@@ -118,7 +118,7 @@ def test_a_bit_that_flips_on_scratch_keeps_the_image_from_becoming_active(
         file.write(bytes([CONTENT[MIB // 2] ^ 1]))
     assert client.send(url, CONTENT, MIB, SIZE).status_code == 204
     upload = client.wait(url, "failed", "active")
-    assert (upload["state"], upload["handoff"]["trouble"]["reason"]) == ("failed", "scratch-differs")
+    assert (upload["state"], upload["handoff"]["last_error"]["reason"]) == ("failed", "scratch-differs")
     assert not image_of(shared, upload).exists()
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         client.request("GET", url.replace("/uploads/", "/tus/"))  # it ends before its last byte

@@ -105,9 +105,9 @@ def test_an_image_goes_through_in_every_dialect_and_its_address_is_the_proxys(
     assert is_active(client, services, made)
 
     headers = {**IETF, "Upload-Complete": "?1", "Content-Type": "application/octet-stream"}
-    answer = client.request("POST", f"{client.url}/v1/ietf", headers, data=CONTENT)
+    answer = client.request("POST", f"{client.url}/v1/rufh", headers, data=CONTENT)
     assert answer.status_code == 201, answer.text
-    assert answer.headers["Location"].startswith(f"{client.url}/v1/ietf/")
+    assert answer.headers["Location"].startswith(f"{client.url}/v1/rufh/")
     assert is_active(client, services, answer.headers["Location"])
 
 
@@ -261,7 +261,7 @@ def test_what_hides_a_request_in_another_does_not_reach_the_service(
 def test_who_is_forwarded_can_not_be_forged(client: Client) -> None:
     forged = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.1"}
     answer = requests.get(client.url, headers=forged, timeout=30)
-    assert answer.json()["dialects"]["tus"]["href"] == f"{client.url}/v1/tus"
+    assert answer.json()["protocols"]["tus"]["href"] == f"{client.url}/v1/tus"
 
 
 def test_events_come_when_they_happen_through_the_proxy(client: Client, authority: proxies.Authority) -> None:

@@ -44,7 +44,7 @@ def create(
     client: Client, complete: str, headers: dict[str, str] | None = None, body: object = None, query: str = ""
 ) -> requests.Response:
     return client.request(
-        "POST", f"{client.url}/v1/ietf{query}", {"Upload-Complete": complete, **(headers or {})}, data=body
+        "POST", f"{client.url}/v1/rufh{query}", {"Upload-Complete": complete, **(headers or {})}, data=body
     )
 
 
@@ -52,7 +52,7 @@ def created(client: Client, headers: dict[str, str] | None = None, body: object 
     """The URL of a new upload that is not complete."""
     answer = create(client, "?0", headers, body, query)
     assert (answer.status_code, answer.headers["Upload-Complete"]) == (201, "?0"), answer.text
-    assert re.fullmatch(rf"{client.url}/v1/ietf/a-[0-9a-f]{{32}}", answer.headers["Location"])
+    assert re.fullmatch(rf"{client.url}/v1/rufh/a-[0-9a-f]{{32}}", answer.headers["Location"])
     return answer.headers["Location"]
 
 
@@ -169,7 +169,7 @@ def test_a_bad_creation_is_refused_and_leaves_no_upload_behind(
 def test_a_creation_that_is_cut_leaves_no_upload_behind(shared: Service, client: Client) -> None:
     before = alive(client)
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
-    connection.putrequest("POST", "/v1/ietf")
+    connection.putrequest("POST", "/v1/rufh")
     for name, value in {"Upload-Complete": "?1", "Content-Length": str(SIZE)}.items():
         connection.putheader(name, value)
     connection.endheaders(CONTENT[:MIB])
@@ -185,7 +185,7 @@ def test_a_creation_that_is_cut_leaves_no_upload_behind(shared: Service, client:
 
 def test_no_interim_response_but_100_is_sent(shared: Service) -> None:
     request = (
-        "POST /v1/ietf HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"
+        "POST /v1/rufh HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"
         "Upload-Draft-Interop-Version: 8\r\nUpload-Complete: ?1\r\nContent-Length: 3\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:
@@ -200,7 +200,7 @@ def test_no_interim_response_but_100_is_sent(shared: Service) -> None:
 
 
 def test_options_announce_the_limits(client: Client) -> None:
-    answer = client.request("OPTIONS", f"{client.url}/v1/ietf")
+    answer = client.request("OPTIONS", f"{client.url}/v1/rufh")
     assert (answer.status_code, answer.headers["Accept-Patch"]) == (204, "application/partial-upload")
     assert limits(answer) == {"max-size": 100 * MIB, "min-size": 0, "max-age": 7 * 24 * 3600}
 
@@ -250,7 +250,7 @@ def test_a_length_that_nobody_has_said_is_not_told(client: Client) -> None:
 
 
 def test_an_unknown_upload_is_not_found(client: Client) -> None:
-    assert client.request("HEAD", f"{client.url}/v1/ietf/a-{'0' * 32}").status_code == 404
+    assert client.request("HEAD", f"{client.url}/v1/rufh/a-{'0' * 32}").status_code == 404
 
 
 def test_an_upload_whose_bytes_are_lost_is_refused_from_then_on(shared: Service, client: Client) -> None:
@@ -460,7 +460,7 @@ def test_an_image_that_is_not_its_digest_fails(client: Client, when: str) -> Non
     url = created(client, {**LENGTH, **(declared if when == "creation" else {})})
     assert send(client, url, 0, "?1", CONTENT, declared).status_code == 201
     upload = client.wait(in_dialect(client, url, "uploads"), "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert client.request("HEAD", url).headers["Upload-State"] == "failed"
 
 
@@ -476,10 +476,10 @@ def test_digests_of_the_image_are_told_once_they_are_known(client: Client) -> No
 
 def test_version_3_says_upload_incomplete(shared: Service, client: Client) -> None:
     version = {"Upload-Draft-Interop-Version": "3"}
-    plain = client.request("POST", f"{client.url}/v1/ietf", {**version, "Upload-Incomplete": "?0"}, data=CONTENT)
+    plain = client.request("POST", f"{client.url}/v1/rufh", {**version, "Upload-Incomplete": "?0"}, data=CONTENT)
     assert (plain.status_code, plain.headers["Upload-Incomplete"]) == (201, "?0")
     assert_active(shared, client, plain.headers["Location"])
-    begun = client.request("POST", f"{client.url}/v1/ietf", {**version, "Upload-Incomplete": "?1"})
+    begun = client.request("POST", f"{client.url}/v1/rufh", {**version, "Upload-Incomplete": "?1"})
     assert (begun.status_code, begun.headers["Upload-Incomplete"]) == (201, "?1")
     url = begun.headers["Location"]
     asked = client.request("HEAD", url, version)
@@ -513,7 +513,7 @@ def test_what_is_begun_here_is_finished_in_the_native_dialect(shared: Service, c
 
 def test_what_is_begun_in_the_native_dialect_is_finished_here(shared: Service, client: Client) -> None:
     native = client.created(SIZE)
-    url = in_dialect(client, native, "ietf")
+    url = in_dialect(client, native, "rufh")
     assert client.send(native, CONTENT, 0, 1000).status_code == 204
     assert where(client, url) == ("?0", 1000)
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
@@ -531,7 +531,7 @@ def test_what_is_begun_here_is_finished_in_tus(shared: Service, client: Client) 
 
 def test_what_is_begun_in_tus_is_finished_here(shared: Service, client: Client) -> None:
     answer = client.request("POST", f"{client.url}/v1/tus", {**TUS, "Upload-Defer-Length": "1"})
-    url = in_dialect(client, answer.headers["Location"], "ietf")
+    url = in_dialect(client, answer.headers["Location"], "rufh")
     assert send(client, url, 0, "?0", CONTENT[:1000]).status_code == 204
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
     assert_active(shared, client, url)
@@ -546,5 +546,5 @@ def test_who_asks_in_tus_completes_what_has_all_bytes(shared: Service, client: C
 
 
 def test_the_service_tells_where_the_dialect_is_spoken(client: Client) -> None:
-    told = client.request("GET", client.url).json()["dialects"]["ietf"]
-    assert told == {"href": f"{client.url}/v1/ietf", "interop_versions": [8, 7, 6, 5, 4, 3]}
+    told = client.request("GET", client.url).json()["protocols"]["rufh"]
+    assert told == {"href": f"{client.url}/v1/rufh", "interop_versions": [8, 7, 6, 5, 4, 3]}

@@ -85,7 +85,7 @@ def test_what_two_parsers_could_read_differently_is_refused_and_its_connection_c
     assert client.show(url)["received"] == 0
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus", "ietf"])
+@pytest.mark.parametrize("dialect", ["native", "tus", "rufh"])
 @pytest.mark.parametrize(
     "codings", ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
@@ -150,7 +150,7 @@ def test_an_address_that_is_no_id_is_not_there_in_every_dialect(client: Client, 
     name = path.format(zeros="0" * 32)
     headers = {**BYTES, "Upload-Offset": "0", "Content-Range": "bytes 0-0/1"}
     data = b"x" if method == "PATCH" else None
-    for mount, more in (("tus", {}), ("uploads", {"Content-Type": "application/octet-stream"}), ("ietf", APPEND)):
+    for mount, more in (("tus", {}), ("uploads", {"Content-Type": "application/octet-stream"}), ("rufh", APPEND)):
         answer = client.request(method, f"{client.url}/v1/{mount}/{name}", {**headers, **more}, data=data)
         assert answer.status_code == 404
         assert "Upload-Offset" not in answer.headers
@@ -225,7 +225,7 @@ def test_an_upload_that_is_too_large_is_told_the_limit(client: Client) -> None:
     options = client.request("OPTIONS", f"{client.url}/v1/tus")
     assert options.headers["Tus-Max-Size"] == str(LARGEST)
     headers = {**TUS, "Upload-Complete": "?0", "Upload-Length": str(LARGEST + 1)}
-    others = [client.request("POST", f"{client.url}/v1/{mount}", headers) for mount in ("tus", "ietf")]
+    others = [client.request("POST", f"{client.url}/v1/{mount}", headers) for mount in ("tus", "rufh")]
     for answer in (client.create(LARGEST + 1), *others):
         assert (answer.status_code, reason(answer), answer.json()["limit"]) == (413, "upload-too-large", LARGEST)
     assert client.create(LARGEST).status_code == 201
@@ -254,8 +254,8 @@ def test_a_body_and_an_upload_of_unknown_length_end_at_the_largest_chunk(client:
         ("PATCH", "uploads", {"Content-Range": "bytes 0-9/10"}),
         ("POST", "tus", {**TUS, "Upload-Length": "10"}),
         ("PATCH", "tus", {**TUS, "Upload-Offset": "0"}),
-        ("POST", "ietf", {"Upload-Complete": "?1"}),
-        ("PATCH", "ietf", {"Upload-Complete": "?1", "Upload-Offset": "0"}),
+        ("POST", "rufh", {"Upload-Complete": "?1"}),
+        ("PATCH", "rufh", {"Upload-Complete": "?1", "Upload-Offset": "0"}),
     ],
 )
 def test_a_form_is_refused_with_what_to_send_instead(
@@ -266,7 +266,7 @@ def test_a_form_is_refused_with_what_to_send_instead(
         url = f"{client.url}/v1/{mount}"
     answer = client.request(method, url, headers, files={"file": ("disk.raw", b"0123456789")})
     assert (answer.status_code, reason(answer)) == (415, "unsupported-media-type")
-    wanted = {"uploads": "application/octet-stream", "tus": BYTES["Content-Type"], "ietf": APPEND["Content-Type"]}
+    wanted = {"uploads": "application/octet-stream", "tus": BYTES["Content-Type"], "rufh": APPEND["Content-Type"]}
     kind = "application/json" if (method, mount) == ("POST", "uploads") else wanted[mount]
-    assert kind in answer.json()["detail"] or (method, mount) == ("POST", "ietf")  # which takes any other type
+    assert kind in answer.json()["detail"] or (method, mount) == ("POST", "rufh")  # which takes any other type
     assert kind in answer.headers.get("Accept-Patch", kind).split(", ")

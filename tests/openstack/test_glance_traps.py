@@ -250,8 +250,8 @@ def test_t12_an_image_that_is_deleted_during_its_delivery_fails_the_upload_and_a
     old = begun(demo, url)["image"]["id"]
     cloud.glance(DEMO).images.delete(old)
     failed = demo.wait(url, "failed", seconds=120)
-    assert failed["handoff"]["trouble"]["reason"] == "image-gone"
-    assert "another try" in failed["handoff"]["trouble"]["detail"]
+    assert failed["handoff"]["last_error"]["reason"] == "image-gone"
+    assert "another try" in failed["handoff"]["last_error"]["detail"]
     assert demo.request("POST", f"{url}/retry").status_code == 200
     upload = demo.wait(url, "active", seconds=120)
     assert upload["image"]["replaced"] == [old]

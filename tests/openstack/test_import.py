@@ -122,7 +122,7 @@ def test_an_image_that_can_not_be_put_into_one_of_the_stores_is_in_none_until_it
     try:
         url = sealed(demo, "import-foiled", stores=BOTH)
         deadline = time.monotonic() + 30
-        while not (trouble := (upload := demo.show(url))["handoff"]["trouble"]):
+        while not (trouble := (upload := demo.show(url))["handoff"]["last_error"]):
             assert time.monotonic() < deadline, upload
             assert upload["state"] != "active"
             time.sleep(0.05)

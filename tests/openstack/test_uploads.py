@@ -310,9 +310,9 @@ def test_an_upload_whose_owner_has_no_token_any_more_waits_for_one_or_has_a_trus
 
         url, holder = holders[waiting]
         deadline = time.monotonic() + 90
-        while (upload := holder.show(url))["handoff"]["trouble"] is None and time.monotonic() < deadline:
+        while (upload := holder.show(url))["handoff"]["last_error"] is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert (upload["state"], upload["handoff"]["trouble"]["reason"]) == ("sealed", "token-expired")
+        assert (upload["state"], upload["handoff"]["last_error"]["reason"]) == ("sealed", "token-expired")
         deadline = time.monotonic() + 120
         while (upload := holder.show(url))["state"] != "active":  # these tokens live for seconds only
             assert time.monotonic() < deadline, upload
@@ -393,16 +393,16 @@ def test_while_glance_is_away_a_sealed_upload_says_so_and_goes_on_when_it_is_bac
         assert (creation.status_code, reason(creation)) == (503, "image-service-unavailable")
         assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
         deadline = time.monotonic() + 20
-        while demo.show(url)["handoff"]["trouble"] is None and time.monotonic() < deadline:
+        while demo.show(url)["handoff"]["last_error"] is None and time.monotonic() < deadline:
             time.sleep(0.1)
         waiting = demo.show(url)
-        assert waiting["handoff"]["trouble"]["reason"] == "image-service-unavailable"
-        assert "127.0.0.1" not in waiting["handoff"]["trouble"]["detail"], "addresses inside the cloud are told"
+        assert waiting["handoff"]["last_error"]["reason"] == "image-service-unavailable"
+        assert "127.0.0.1" not in waiting["handoff"]["last_error"]["detail"], "addresses inside the cloud are told"
         assert waiting["handoff"]["next_attempt_at"] is not None
     finally:
         cloud.start_glance()
     upload = demo.wait(url, "active")
-    assert upload["handoff"]["trouble"] is None
+    assert upload["handoff"]["last_error"] is None
     assert parts_that_are_not_well(glance_service) == set()
     assert image_of(cloud, upload).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
 
@@ -411,14 +411,14 @@ def test_an_image_that_was_deleted_meanwhile_fails_the_upload_and_says_so(cloud:
     url = demo.created(SIZE)
     cloud.glance(DEMO).images.delete(demo.show(url)["image"]["id"])
     assert demo.send(url, CONTENT, 0, SIZE).status_code == 204
-    assert demo.wait(url, "failed")["handoff"]["trouble"]["reason"] == "image-gone"
+    assert demo.wait(url, "failed")["handoff"]["last_error"]["reason"] == "image-gone"
     assert demo.request("DELETE", url).status_code == 204
 
 
 def test_a_digest_that_does_not_hold_keeps_every_byte_from_glance(cloud: Cloud, demo: Client) -> None:
     url = filled(demo, digests={"sha256": hashlib.sha256(b"something else").hexdigest()})
     upload = demo.wait(url, "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "digest-mismatch"
+    assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     image = image_of(cloud, upload)
     assert (image.status, image.size, image.checksum) == ("queued", None, None)
     assert demo.request("DELETE", url).status_code == 204
@@ -437,7 +437,7 @@ def test_a_bit_that_flips_on_scratch_is_seen_before_the_image_is_active(cloud: C
     finally:
         cloud.start_glance()
     upload = demo.wait(url, "failed")
-    assert upload["handoff"]["trouble"]["reason"] == "scratch-differs"
+    assert upload["handoff"]["last_error"]["reason"] == "scratch-differs"
     deadline = time.monotonic() + 10
     while image_of(cloud, upload).status == "saving" and time.monotonic() < deadline:
         time.sleep(0.1)

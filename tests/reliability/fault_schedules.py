@@ -143,7 +143,7 @@ class _BadDays:
         while (upload := self._shown(client, url))["state"] != "active":
             assert time.monotonic() < deadline, f"it does not become active: {upload}"
             if upload["state"] == "failed":
-                trouble = upload["handoff"]["trouble"]
+                trouble = upload["handoff"]["last_error"]
                 assert trouble["reason"] in final, f"it has failed, and that for nothing: {trouble}"
                 assert len(trouble["detail"]) > 20
                 with self._killing:

@@ -1,6 +1,6 @@
 """What an upload should be, as plainly as it can be said: a bytearray, and a mark for each byte that is durable.
 
-It shares no code with the service. What it says follows docs/native-protocol.md, docs/tus.md and docs/ietf.md.
+It shares no code with the service. What it says follows docs/native-protocol.md, docs/tus.md and docs/rufh.md.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ from tests.support.vectors import Vector, Vectors, nothing, written
 
 PLACE = RequestContext("https://glance.example", "req-1", 2**40, 2**30, 2592000, 604800)
 PROTOCOLS: tuple[WireProtocol, ...] = (native, tus, rufh)
-VECTORS: Mapping[str, WireProtocol] = {"native": native, "tus": tus, "ietf": rufh}
+VECTORS: Mapping[str, WireProtocol] = {"native": native, "tus": tus, "rufh": rufh}
 LARGEST = parsing.SAFE_INTEGER
 UPLOAD = Upload(
     id="a-0123456789abcdef0123456789abcdef", owner=Owner("project", "user"), size=None, state=State.RECEIVING,
@@ -335,7 +335,7 @@ def formats() -> tuple[bytes, ...]:
 PARSERS: Mapping[str, Parser] = {
     "native": Parser(lambda data: request(native, data), requests_of("native")),
     "tus": Parser(lambda data: request(tus, data), requests_of("tus")),
-    "ietf": Parser(lambda data: request(rufh, data), requests_of("ietf")),
+    "rufh": Parser(lambda data: request(rufh, data), requests_of("rufh")),
     "fields": Parser(field, FIELDS),
     "images": Parser(image, (*IMAGES, *bodies())),
     "answers": Parser(answer, answers()),

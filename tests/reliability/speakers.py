@@ -166,7 +166,7 @@ class TusInParts(Tus):
 
 
 class Ietf:
-    name = "ietf"
+    name = "rufh"
     in_order = True
     completes = False
     algorithms = ("md5", "sha256", "sha512")
@@ -176,7 +176,7 @@ class Ietf:
 
     def create(self, size: int | None, first: Chunk | None = None) -> Request:
         chunk = first or Chunk(0, 0, b"", last=False)
-        return Request("POST", "/v1/ietf", (*_length(size), *self._said(chunk)), chunk.body, chunk.chunked)
+        return Request("POST", "/v1/rufh", (*_length(size), *self._said(chunk)), chunk.body, chunk.chunked)
 
     def append(self, upload_id: str, chunk: Chunk) -> Request:
         headers = (
@@ -194,7 +194,7 @@ class Ietf:
         return Request("DELETE", self._path(upload_id))
 
     def _path(self, upload_id: str) -> str:
-        return f"/v1/ietf/{upload_id}"
+        return f"/v1/rufh/{upload_id}"
 
     def _said(self, chunk: Chunk) -> tuple[tuple[str, str], ...]:
         said = (("Upload-Complete", "?1" if chunk.last else "?0"),)

@@ -153,11 +153,11 @@ def upload(described: Vector) -> Upload:
     )
 
 
-_DELIVERY = {"proof", "trouble", "attempts", "next_attempt_at"}
+_DELIVERY = {"proof", "last_error", "attempts", "next_attempt_at"}
 
 
 def _delivery(described: Vector) -> Delivery:
-    proof, error = described["proof"], described["trouble"]
+    proof, error = described["proof"], described["last_error"]
     return Delivery(
         attempts=described["attempts"],
         next_attempt_at=described["next_attempt_at"],

@@ -127,7 +127,7 @@ def described(inspected: UploadFound, href: str) -> dict[str, object]:
             "attempts": upload.delivery.attempts,
             "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
             "next_attempt_at": _iso(upload.delivery.next_attempt_at) if waits else None,
-            "trouble": None if upload.delivery.last_error is None
+            "last_error": None if upload.delivery.last_error is None
             else {"reason": upload.delivery.last_error.reason.value, "detail": upload.delivery.last_error.detail},
         },
     }  # fmt: skip

@@ -3,7 +3,7 @@
 Chunks come in order; whoever asks or sends takes over from an older request of the same upload. Not the size but
 Upload-Complete says whether an upload is complete. ASGI can't send 104, so nobody is told an upload's address early.
 
-    POST /v1/ietf -> Create     HEAD, GET /v1/ietf/{id} -> Inspect     PATCH -> Append     DELETE -> Discard
+    POST /v1/rufh -> Create     HEAD, GET /v1/rufh/{id} -> Inspect     PATCH -> Append     DELETE -> Discard
 
 What older interop versions say otherwise is in `_completes` and `_append`; answers suit all of them.
 """
@@ -34,7 +34,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Upload
 
-MOUNT = "/v1/ietf"
+MOUNT = "/v1/rufh"
 ASPECTS: Mapping[str, tuple[str, ...]] = {}
 LARGEST_DOCUMENT = 0  # a POST's body is the first chunk
 CONTENT = "application/partial-upload"

@@ -23,6 +23,13 @@ def test_a_service_that_is_well_is_alive_and_ready(tmp_path: Path) -> None:
         assert ready.json() == {"ready": True, "parts": parts}
 
 
+def test_a_method_that_health_lacks_is_refused_with_those_that_it_has(tmp_path: Path) -> None:
+    with development(tmp_path) as service:
+        for path in ("/healthcheck", "/healthcheck/ready"):
+            refused = requests.options(service.url + path, timeout=10)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
 def test_a_service_without_scratch_is_alive_and_not_ready(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         (tmp_path / "scratch").rename(tmp_path / "unmounted")

@@ -364,14 +364,14 @@ def test_an_upload_is_done_in_every_dialect_with_nothing_but_its_ticket(ada: Cli
     tus = url.replace("/v1/uploads/", "/v1/tus/")
     assert tus_wire.offset(holder, tus) == 1000
     assert tus_wire.send(holder, tus, 1000, CONTENT[1000:2000]).status_code == 204
-    ietf = url.replace("/v1/uploads/", "/v1/ietf/")
-    assert holder.request("HEAD", ietf).headers["Upload-Offset"] == "2000"
+    rufh = url.replace("/v1/uploads/", "/v1/rufh/")
+    assert holder.request("HEAD", rufh).headers["Upload-Offset"] == "2000"
     last = {"Upload-Offset": "2000", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
-    assert holder.request("PATCH", ietf, last, data=CONTENT[2000:]).status_code == 201
+    assert holder.request("PATCH", rufh, last, data=CONTENT[2000:]).status_code == 201
     assert holder.wait(url, "active")["image"]["id"]
 
 
-@pytest.mark.parametrize("path", ["/v1/uploads/", "/v1/tus/", "/v1/ietf/"])
+@pytest.mark.parametrize("path", ["/v1/uploads/", "/v1/tus/", "/v1/rufh/"])
 def test_a_ticket_cancels_its_upload_in_every_dialect(ada: Client, path: str) -> None:
     url, holder = ticketed(ada)
     assert holder.request("DELETE", url.replace("/v1/uploads/", path), tus_wire.TUS).status_code == 204
@@ -381,7 +381,7 @@ def test_a_ticket_cancels_its_upload_in_every_dialect(ada: Client, path: str) ->
 def test_what_is_no_ticket_any_more_is_401_in_every_dialect(ada: Client) -> None:
     url, holder = ticketed(ada)
     assert ada.request("DELETE", f"{url}/ticket").status_code == 204
-    for path in ("/v1/uploads/", "/v1/tus/", "/v1/ietf/"):
+    for path in ("/v1/uploads/", "/v1/tus/", "/v1/rufh/"):
         answer = holder.request(
             "GET" if "tus" not in path else "DELETE", url.replace("/v1/uploads/", path), tus_wire.TUS
         )

@@ -54,6 +54,6 @@ def test_every_row_of_a_conformance_table_names_its_proof_last(page: Path) -> No
     assert [row for row in rows(page.read_text()) if not _TEST.search(row.rstrip("| ").rpartition("|")[2])] == []
 
 
-@pytest.mark.parametrize("page", ["ietf", "tus", "native-protocol"])
+@pytest.mark.parametrize("page", ["rufh", "tus", "native-protocol"])
 def test_there_are_conformance_tables(page: str) -> None:
     assert len(rows((ROOT / "docs" / f"{page}.md").read_text())) > 30

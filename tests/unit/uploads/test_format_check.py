@@ -490,7 +490,7 @@ def ours(cloud: Cloud, client: Client, case: Case) -> str:
         return reason(answer)
     assert answer.status_code == 204, answer.text
     if case.refused is not None:
-        return str(client.wait(url, "failed")["handoff"]["trouble"]["reason"])
+        return str(client.wait(url, "failed")["handoff"]["last_error"]["reason"])
     shown = client.wait(url, "active")
     address = f"{cloud.image_url}/v2/images/{shown['image']['id']}"
     image = client.request("GET", address).json()

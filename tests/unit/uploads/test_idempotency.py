@@ -143,7 +143,7 @@ def test_every_dialect_takes_a_key_and_gives_the_same_answer(service: Service) -
     for mount, headers, more in (
         ("uploads", {}, {"json": described}),
         ("tus", {**TUS, "Upload-Length": "5"}, {}),
-        ("ietf", {"Upload-Draft-Interop-Version": "8", "Upload-Complete": "?0", "Upload-Length": "5"}, {}),
+        ("rufh", {"Upload-Draft-Interop-Version": "8", "Upload-Complete": "?0", "Upload-Length": "5"}, {}),
     ):
         url = f"{service.url}/v1/{mount}"
         key = {"Idempotency-Key": f'"of {mount}"'}

@@ -42,7 +42,7 @@ def test_every_vector_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_status_and_a_stable_type(reason: Reason) -> None:
     reply = problems.refuse(Refused(reason, "A sentence."), PLACE)
-    assert 400 <= reply.status < 600
+    assert 400 <= reply.status == reason.status < 600
     assert reply.document is not None
     assert reply.document["type"] == f"urn:problem-type:resumable-glance:{reason.value}"
     assert reply.document["request_id"] == PLACE.request_id
@@ -53,7 +53,7 @@ def test_every_reason_has_a_status_and_a_stable_type(reason: Reason) -> None:
     [Reason.STALLED, Reason.CLOSING, Reason.NO_SPACE, Reason.IDENTITY_UNAVAILABLE, Reason.IMAGE_SERVICE_UNAVAILABLE],
 )
 def test_what_passes_by_itself_has_a_status_that_clients_try_again(reason: Reason) -> None:
-    assert problems.STATUS[reason] in {408, 429, 503, 507}
+    assert reason.status in {408, 429, 503, 507}
 
 
 def test_what_is_allowed_depends_on_what_is_asked() -> None:
@@ -190,6 +190,6 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     try:
         command = native.parse(Head(method, upload_id, headers, query, aspect), body, PLACE)
     except Refused as refusal:
-        assert refusal.reason in problems.STATUS
+        assert refusal.reason.status < 500
     else:
         assert written(command)

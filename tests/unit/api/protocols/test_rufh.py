@@ -1,4 +1,4 @@
-"""The dialect of the IETF draft: its wire vectors (tests/vectors/ietf.json), and what they can't say."""
+"""The dialect of the IETF draft: its wire vectors (tests/vectors/rufh.json), and what they can't say."""
 
 import dataclasses
 import urllib.parse
@@ -16,7 +16,7 @@ from resumable_glance.model.commands import Append, Create, Listed
 from resumable_glance.model.upload import require
 from tests.support.vectors import Vector, Vectors, head, outcome, written
 
-VECTORS = Vectors("ietf.json", rufh)
+VECTORS = Vectors("rufh.json", rufh)
 PLACE = VECTORS.place
 MALFORMED = {Reason.MALFORMED, Reason.UNSUPPORTED_DIGEST}
 many = settings(deadline=None, max_examples=200)
@@ -180,7 +180,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     try:
         command = rufh.parse(Head(method, upload_id, headers), b"", PLACE)
     except Refused as refusal:
-        assert refusal.reason in problems.STATUS
+        assert refusal.reason.status < 500
     else:
         assert written(command)
         chunk = command.chunk if isinstance(command, Append) else getattr(command, "first", None)

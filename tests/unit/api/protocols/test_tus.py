@@ -219,7 +219,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     try:
         command = tus.parse(Head(method, upload_id, {"tus-resumable": ("1.0.0",), **headers}), b"", PLACE)
     except Refused as refusal:
-        assert refusal.reason in problems.STATUS
+        assert refusal.reason.status < 500
     else:
         assert written(command)
         chunk = command.chunk if isinstance(command, Append) else getattr(command, "first", None)

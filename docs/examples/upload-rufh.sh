@@ -1,5 +1,5 @@
 #!/bin/sh
-# Uploads a file to $SERVICE, and goes on after whatever breaks:  SERVICE=http://127.0.0.1:8970 ./upload-ietf.sh FILE
+# Uploads a file to $SERVICE, and goes on after whatever breaks:  SERVICE=http://127.0.0.1:8970 ./upload-rufh.sh FILE
 # With Keystone, $TOKEN is a token of yours. Needs curl 7.84 or newer; prints the upload's address.
 set -euf
 file=$1
@@ -11,7 +11,7 @@ ask() {
 # An empty creation, so that the address is known before any byte moves.
 url=$(ask --fail --request POST --header 'Upload-Complete: ?0' --header "Upload-Length: $(($(wc -c <"$file")))" \
     --header "Content-Disposition: inline; filename=\"$(basename "$file")\"" \
-    --output /dev/null --write-out '%header{location}' "$SERVICE/v1/ietf")
+    --output /dev/null --write-out '%header{location}' "$SERVICE/v1/rufh")
 
 while :; do
     # Where is the upload? Status, completeness and offset.
