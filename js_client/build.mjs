@@ -16,19 +16,19 @@ const common = {
 }
 
 const BUILDS = {
-  'resumable-glance.js': { entryPoints: ['src/index.js'], format: 'esm' },
+  'resumable-glance.js': { entryPoints: ['src/page/index.js'], format: 'esm' },
   'resumable-glance.iife.js': {
-    entryPoints: ['src/index.js'],
+    entryPoints: ['src/page/index.js'],
     format: 'iife',
     globalName: 'ResumableGlance',
     define: { 'import.meta.url': '""' }, // it finds its worker by document.currentScript
   },
-  'resumable-glance.worker.js': { entryPoints: ['src/worker.js'], format: 'iife', legalComments: 'inline' },
+  'resumable-glance.worker.js': { entryPoints: ['src/worker/worker.js'], format: 'iife', legalComments: 'inline' },
 }
 
 const check = process.argv.includes('--check')
 const here = new URL('.', import.meta.url)
-const made = { 'resumable-glance.d.ts': await readFile(new URL('src/resumable-glance.d.ts', here), 'utf8') }
+const made = { 'resumable-glance.d.ts': await readFile(new URL('dist/resumable-glance.d.ts', here), 'utf8') }
 for (const [name, build] of Object.entries(BUILDS)) {
   const { outputFiles } = await esbuild.build({ ...common, ...build, absWorkingDir: here.pathname })
   made[name] = outputFiles[0].text

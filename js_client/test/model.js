@@ -2,7 +2,7 @@
 // handle(request, bytes) -> { status, header, text }, as transports give it.
 
 import { createHash } from 'node:crypto'
-import { merge, missing, total } from '../src/ranges.js'
+import { merge, missing, total } from '../src/core/ranges.js'
 
 const PREFIX = 'urn:problem-type:resumable-glance:'
 export const ZEROS = 'application/vnd.resumable-glance.zeros'

@@ -1,9 +1,9 @@
 // A page for Upload without a browser: its worker runs here, and speaks to the model of the service.
 
-import { engine } from '../src/engine.js'
-import { Reader } from '../src/reader.js'
-import { Upload } from '../src/upload.js'
-import { memory } from '../src/storage.js'
+import { engine } from '../src/worker/engine.js'
+import { Reader } from '../src/worker/chunker.js'
+import { Upload } from '../src/page/upload.js'
+import { memory } from '../src/page/storage.js'
 
 /** Where an answer is broken into pieces: within a line, and behind each event of a stream. */
 const ends = (text) => [Math.floor(text.length / 3), ...Array.from(text.matchAll(/\n\n/g), ({ index }) => index + 2)]

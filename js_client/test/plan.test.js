@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { verdict } from '../src/failures.js'
-import { begin, plan } from '../src/plan.js'
-import { merge, missing } from '../src/ranges.js'
-import { durableBytes, fraction, unsafe } from '../src/telling.js'
-import { answer, request } from '../src/wire.js'
+import { verdict } from '../src/core/failures.js'
+import { begin, plan } from '../src/core/plan.js'
+import { merge, missing } from '../src/core/ranges.js'
+import { durableBytes, fraction, unsafe } from '../src/core/status.js'
+import { answer, request } from '../src/core/messages.js'
 import { Model, md5, problem } from './model.js'
 
 const KIB = 1024

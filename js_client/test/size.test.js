@@ -36,7 +36,7 @@ test('README.md states what the engine and md5 have of the worker', async () => 
   const [, engine, md5] = String(await read('README.md')).match(/the engine has ([\d.]+) kB and md5 ([\d.]+) kB/)
   const { outputFiles } = await esbuild.build({
     absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-    entryPoints: ['src/worker.js'],
+    entryPoints: ['src/worker/worker.js'],
     external: ['hash-wasm'],
     format: 'esm',
     bundle: true,

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { Blob } from 'node:buffer'
 import { test } from 'node:test'
-import { UploadError } from '../src/errors.js'
-import { Upload } from '../src/upload.js'
+import { UploadError } from '../src/page/errors.js'
+import { Upload } from '../src/page/upload.js'
 import { Model, md5, problem } from './model.js'
 import { Page } from './page.js'
 

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { failure } from '../src/failures.js'
-import { verdict } from '../src/failures.js'
-import { answer, lastEvent, request } from '../src/wire.js'
+import { failure } from '../src/core/failures.js'
+import { verdict } from '../src/core/failures.js'
+import { answer, lastEvent, request } from '../src/core/messages.js'
 
 const VECTORS = JSON.parse(await readFile(new URL('../../tests/vectors/native.json', import.meta.url), 'utf8'))
 const ID = 'a-0123456789abcdef0123456789abcdef'

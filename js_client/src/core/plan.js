@@ -8,9 +8,9 @@
 // `pieces` are the ranges on their way: hashing -> ready -> flying -> durable.
 
 import { failure, undelivered, verdict } from './failures.js'
-import { FIRST, LARGEST, SMALLEST, adapted, cut, fill, half, joined, narrowed } from './pieces.js'
+import { FIRST, LARGEST, SMALLEST, adapted, cut, fill, half, joined, narrowed } from './scheduling.js'
 import { merge, missing } from './ranges.js'
-import { OVER, cancels, hex, phaseOf, unsafe } from './telling.js'
+import { OVER, cancels, hex, phaseOf, unsafe } from './status.js'
 
 const LONGEST_DELAY = 15 // seconds: a service that is back is found within this
 const LONGEST_WISH = 300 // seconds; a longer Retry-After is not believed

@@ -5,12 +5,12 @@
 //
 // The seams are a clock, a transport and `open`, which gives a Reader of a file: what a browser has is in worker.js.
 
-import { access } from './access.js'
-import { Driver } from './driver.js'
-import { Hashing } from './hashing.js'
-import { meter } from './meter.js'
-import { begin } from './plan.js'
-import { durableBytes, fraction, hex, unsafe } from './telling.js'
+import { access } from '../core/credentials.js'
+import { Driver } from './effects.js'
+import { Hashing } from './hash_queue.js'
+import { meter } from '../core/rate.js'
+import { begin } from '../core/plan.js'
+import { durableBytes, fraction, hex, unsafe } from '../core/status.js'
 
 const NO_FILE = { code: 'file-unreadable', message: 'The file has to be chosen again.' }
 const OFTEN = 0.1 // seconds between two reports of mere progress

@@ -1,6 +1,6 @@
 // What proves who asks: a Keystone token, a ticket for this upload, or nothing (in development).
 
-import { answer } from './wire.js'
+import { answer } from './messages.js'
 
 const REFUSED = answer({ status: 401, why: 'The ticket or token is no longer good.' })
 

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { Blob } from 'node:buffer'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Hashing } from '../src/hashing.js'
-import { Reader, isEmpty } from '../src/reader.js'
+import { Hashing } from '../src/worker/hash_queue.js'
+import { Reader, isEmpty } from '../src/worker/chunker.js'
 import { md5 } from './model.js'
 
 const KIB = 1024

@@ -1,7 +1,7 @@
 // Does what the plan says, and tells it what came of that. No decisions here.
 
-import { plan } from './plan.js'
-import { answer, lastEvent, request } from './wire.js'
+import { plan } from '../core/plan.js'
+import { answer, lastEvent, request } from '../core/messages.js'
 
 const LONGEST = 1e6 // characters of one stream of events: it is kept in memory as a whole
 
