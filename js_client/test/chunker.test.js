@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { Blob } from 'node:buffer'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Hashing } from '../src/worker/hash_queue.js'
-import { Reader, isEmpty } from '../src/worker/chunker.js'
+import { HashQueue } from '../src/worker/hash_queue.js'
+import { Chunker, isEmpty } from '../src/worker/chunker.js'
 import { md5 } from './model.js'
 
 const KIB = 1024
@@ -25,9 +25,9 @@ test('the pieces of a region fill it, have the md5 of what is there, and name ze
     async (shape, tail, cut, chunk, zeros) => {
       const content = disk(shape, tail)
       if (!content.length) return
-      const reader = await Reader.open(new Blob([content]))
+      const chunker = await Chunker.open(new Blob([content]))
       const start = cut % content.length
-      const pieces = await reader.hash({ start, stop: content.length, chunk, zeros })
+      const pieces = await chunker.hash({ start, stop: content.length, chunkSize: chunk, zeros })
       let at = start
       for (const piece of pieces) {
         assert.equal(piece.start, at)
@@ -40,7 +40,7 @@ test('the pieces of a region fill it, have the md5 of what is there, and name ze
       if (content.length - start <= chunk) assert.equal(at, content.length)
       assert.ok(at === content.length || pieces.some((each) => each.md5))
       let whole = null
-      while (!whole) whole = await reader.readOn()
+      while (!whole) whole = await chunker.readOn()
       assert.equal(whole, md5(content))
     },
   )
@@ -58,8 +58,8 @@ test('a run of zeros of a mebibyte is found, a shorter one goes with the rest', 
     ],
     0,
   )
-  const reader = await Reader.open(new Blob([content]))
-  const pieces = await reader.hash({ start: 0, stop: content.length, chunk: 4 * MIB, zeros: true })
+  const chunker = await Chunker.open(new Blob([content]))
+  const pieces = await chunker.hash({ start: 0, stop: content.length, chunkSize: 4 * MIB, zeros: true })
   assert.deepEqual(
     pieces.map((each) => [each.start / KIB / 64, each.stop / KIB / 64, !!each.zeros]),
     [
@@ -78,8 +78,8 @@ test('after a long run of zeros, what follows is not cut before it is needed', a
     ],
     0,
   )
-  const reader = await Reader.open(new Blob([content]))
-  const pieces = await reader.hash({ start: 0, stop: content.length, chunk: MIB, zeros: true })
+  const chunker = await Chunker.open(new Blob([content]))
+  const pieces = await chunker.hash({ start: 0, stop: content.length, chunkSize: MIB, zeros: true })
   assert.deepEqual(
     pieces.map((each) => [each.start / MIB, each.stop / MIB, !!each.zeros]),
     [
@@ -103,7 +103,7 @@ test('empty is what has zeros alone, wherever the other byte is', () => {
 
 test('a sample differs where the first, the middle or the last bytes do', async () => {
   const content = disk([[100, 1]], 77)
-  const sample = async (bytes) => (await Reader.open(new Blob([bytes]))).sample()
+  const sample = async (bytes) => (await Chunker.open(new Blob([bytes]))).fingerprint()
   const found = new Set([await sample(content)])
   for (const at of [0, content.length >> 1, content.length - 1]) {
     const changed = Buffer.from(content)
@@ -117,9 +117,9 @@ test('chunks go before the whole file, which is read to its end all the same', a
   const content = disk([[400, 3]], 1)
   const told = []
   const whole = new Promise((resolve) => {
-    const hashing = Reader.open(new Blob([content])).then((reader) => new Hashing(reader, resolve))
+    const hashing = Chunker.open(new Blob([content])).then((chunker) => new HashQueue(chunker, resolve))
     hashing.then(async (each) => {
-      const asked = [8, 4, 0].map((at) => each.hash({ start: at * MIB, stop: (at + 1) * MIB, chunk: MIB }))
+      const asked = [8, 4, 0].map((at) => each.hash({ start: at * MIB, stop: (at + 1) * MIB, chunkSize: MIB }))
       for (const [piece] of await Promise.all(asked)) told.push(piece.md5)
     })
   })
@@ -139,7 +139,7 @@ test('a file that can’t be read, or has become shorter, is told as that', asyn
   }
   const shorter = { size: 100, slice: () => new Blob(['x']) }
   for (const file of [gone, shorter]) {
-    const hashing = new Hashing(await Reader.open(file), () => {})
-    await assert.rejects(hashing.hash({ start: 0, stop: 50, chunk: 50 }), { code: 'file-unreadable' })
+    const hashing = new HashQueue(await Chunker.open(file), assert.fail, () => {})
+    await assert.rejects(hashing.hash({ start: 0, stop: 50, chunkSize: 50 }), { code: 'file-unreadable' })
   }
 })

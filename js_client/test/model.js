@@ -16,6 +16,7 @@ export class Model {
     this.requests = []
     this.wire = 0 // bytes of bodies
     this.streams = true // whether it tells events
+    this.newline = '\n' // of events
     this.polls = 2 // questions until a sealed upload is active
   }
 
@@ -123,7 +124,7 @@ export class Model {
     let text = ''
     do text += `event: upload\ndata: ${JSON.stringify(this._described(upload))}\n\n: ping\n\n`
     while (!['active', 'failed'].includes(upload.state))
-    return { ...reply(200, null), text }
+    return { ...reply(200, null), text: text.replaceAll('\n', this.newline) }
   }
 
   _cancel(upload) {

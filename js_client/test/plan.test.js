@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { verdict } from '../src/core/failures.js'
+import { classify } from '../src/core/failures.js'
 import { begin, plan } from '../src/core/plan.js'
 import { merge, missing } from '../src/core/ranges.js'
-import { durableBytes, fraction, unsafe } from '../src/core/status.js'
-import { answer, request } from '../src/core/messages.js'
+import { durableBytes, fractionOf, isUnsafe } from '../src/core/status.js'
+import { makeRequest, readAnswer } from '../src/core/messages.js'
 import { Model, md5, problem } from './model.js'
 
 const KIB = 1024
@@ -22,14 +22,14 @@ const content = (blocks, tail) =>
   ])
 
 /** What the hasher would give: cut at each change between zeros and others. */
-const hashed = (file, { start, stop, chunk, zeros }) => {
+const hashed = (file, { start, stop, chunkSize, zeros }) => {
   const pieces = []
   const block = 256 * KIB
   for (let at = start; at < stop; at += block) {
     const bytes = file.subarray(at, Math.min(stop, at + block))
     const empty = zeros && bytes.equals(NOUGHT.subarray(0, bytes.length))
     const last = pieces.at(-1)
-    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunk))
+    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunkSize))
       last.stop += bytes.length
     else pieces.push({ start: at, stop: at + bytes.length, ...(empty && { zeros: true }) })
   }
@@ -65,37 +65,37 @@ class World {
 
   check(before) {
     const { state } = this
-    const flying = state.pieces.filter((each) => each.stage === 'flying')
-    const spans = flying.map((each) => [each.start, each.stop])
+    const sending = state.pieces.filter((each) => each.stage === 'sending')
+    const spans = sending.map((each) => [each.start, each.stop])
     assert.equal(
       merge(spans).length <= spans.length && covered(merge(spans)),
       covered(spans),
-      'chunks in flight overlap',
+      'chunks that are sent overlap',
     )
-    assert.ok(flying.length <= state.widest)
-    const news = flying.filter((each) =>
-      before.pieces.every((old) => old.start !== each.start || old.stage !== 'flying'),
+    assert.ok(sending.length <= state.maxParallel)
+    const news = sending.filter((each) =>
+      before.pieces.every((old) => old.start !== each.start || old.stage !== 'sending'),
     )
-    assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.largest))
+    assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.maxChunkSize))
     if (state.url === before.url) assert.ok(durableBytes(state) >= durableBytes(before), 'what was durable is not')
-    const shown = fraction(state, durableBytes(state))
+    const shown = fractionOf(state, durableBytes(state))
     assert.equal(shown === 1, state.phase === 'active')
     const whole = spans.length && !missing(state.size, [...state.durable, ...spans]).length
-    if (whole) assert.ok(state.whole, 'the last byte goes without the digest of all of them')
-    if (state.phase === 'active') assert.ok(!unsafe(state))
+    if (whole) assert.ok(state.fileMd5, 'the last byte goes without the digest of all of them')
+    if (state.phase === 'active') assert.ok(!isUnsafe(state))
   }
 
   /** One of the pending effects comes true; `how` says what becomes of it. */
   happens(which, how) {
     const [effect] = this.pending.splice(which % this.pending.length, 1)
-    if (effect.do === 'wait') return this.send({ type: 'woken' })
+    if (effect.do === 'wait') return this.send({ type: 'wake' })
     if (effect.do === 'watch' && how.heard) {
       if (how.lost !== 'request') this.pending.push(effect) // it goes on
-      return this.send({ type: 'told', document: this.carried({ do: 'ask' }, {}).document })
+      return this.send({ type: 'update', document: this.carried({ do: 'get' }, {}).document })
     }
     if (effect.do === 'hash') {
       this.send({ type: 'hashed', start: effect.start, stop: effect.stop, pieces: hashed(this.file, effect) })
-      if (how.whole) this.send({ type: 'whole', md5: md5(this.file) })
+      if (how.whole) this.send({ type: 'file-hashed', md5: md5(this.file) })
       return
     }
     this.send({
@@ -103,7 +103,7 @@ class World {
       to: effect.do,
       start: effect.start,
       seconds: how.seconds,
-      chance: 0.5,
+      random: 0.5,
       answer: this.carried(effect, how),
     })
   }
@@ -111,22 +111,22 @@ class World {
   carried(effect, { lost, refused, damaged, html }) {
     const { state, model } = this
     const token = this.owner ? this.token : null
-    const { body, ...head } = request(effect, {
+    const { body, ...head } = makeRequest(effect, {
       uploads: 'http://service/v1/uploads',
       url: state.url,
-      zeros: state.zeros,
+      zerosType: state.zerosType,
       key: 'key',
       token,
       ticket: this.ticket,
       description: { size: state.size, image: { name: 'disk' } },
     })
-    if (lost === 'request') return answer({ status: 0 })
-    if (refused) return answer(problem(...refused))
-    if (html) return answer({ status: html, text: '<html>' })
+    if (lost === 'request') return readAnswer({ status: 0 })
+    if (refused) return readAnswer(problem(...refused))
+    if (html) return readAnswer({ status: html, text: '<html>' })
     let bytes = Array.isArray(body) ? this.file.subarray(...body) : Buffer.alloc(0)
     if (damaged && bytes.length) bytes = Buffer.from(bytes.map((each, at) => (at ? each : each ^ 1)))
-    const came = answer(model.handle({ ...head, body }, bytes))
-    if (lost === 'answer') return answer({ status: 0 })
+    const came = readAnswer(model.handle({ ...head, body }, bytes))
+    if (lost === 'answer') return readAnswer({ status: 0 })
     const ticket = effect.do === 'renew' ? came.document?.value : came.document?.ticket?.value
     if (ticket) this.ticket = ticket
     return came
@@ -134,7 +134,7 @@ class World {
 
   /** Everything goes well from here on. */
   ends(most = 20_000) {
-    this.send({ type: 'whole', md5: md5(this.file) })
+    this.send({ type: 'file-hashed', md5: md5(this.file) })
     if (this.state.phase === 'paused' || this.state.phase === 'failed') this.send({ type: 'start' })
     for (let steps = 0; !['active', 'failed', 'cancelled'].includes(this.state.phase); steps++) {
       assert.ok(steps < most && this.pending.length, `it hangs: ${JSON.stringify({ ...this.state, document: null })}`)
@@ -189,7 +189,7 @@ const happening = fc.record({
   ),
   html: fc.constantFrom(undefined, undefined, undefined, undefined, 502, 504, 413),
 })
-const told = fc.constantFrom('pause', 'start', 'woken', 'expire', 'whole')
+const told = fc.constantFrom('pause', 'start', 'wake', 'expire', 'file-hashed')
 const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1, arbitrary: told }), {
   maxLength: 120,
 })
@@ -205,7 +205,7 @@ test('whatever happens in between, and in whatever order, every byte arrives, on
       const world = started(file, new Model(how))
       for (const event of events) {
         if (event === 'expire') world.model.expireTickets()
-        else if (event === 'whole') world.send({ type: 'whole', md5: md5(file) })
+        else if (event === 'file-hashed') world.send({ type: 'file-hashed', md5: md5(file) })
         else if (typeof event === 'string') world.send({ type: event })
         else if (world.pending.length) world.happens(event.which, event)
       }
@@ -239,15 +239,15 @@ test('chunks grow while the link is fast, up to what the service takes', () => {
   const world = started(content(Array(400).fill(1), 0), new Model({ maxChunk: 16 * MIB }))
   world.ends()
   assertUploaded(world)
-  assert.equal(world.state.chunk, 16 * MIB)
-  assert.equal(world.state.width, world.state.widest)
+  assert.equal(world.state.chunkSize, 16 * MIB)
+  assert.equal(world.state.parallel, world.state.maxParallel)
 })
 
 test('chunks shrink, and fewer go at a time, while the link is slow', () => {
   const world = started(content(Array(80).fill(1), 0))
   world.happens(until(world, 'send'), { seconds: 40 })
-  assert.equal(world.state.chunk, 2 * MIB)
-  assert.equal(world.state.width, 1)
+  assert.equal(world.state.chunkSize, 2 * MIB)
+  assert.equal(world.state.parallel, 1)
 })
 
 test('what was being hashed when chunks shrank is not sent in one of the old size', () => {
@@ -262,13 +262,13 @@ test('what was being hashed when chunks shrank is not sent in one of the old siz
       {},
     )
   const ready = world.state.pieces.filter((each) => each.stage === 'ready')
-  assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunk))
+  assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunkSize))
 })
 
 test('a proxy that takes little is sent little', () => {
   const world = started(content(Array(40).fill(1), 0))
   for (let at = 0; at < 2; at++) world.happens(until(world, 'send'), { html: 413 })
-  assert.ok(world.state.largest < 4 * MIB)
+  assert.ok(world.state.maxChunkSize < 4 * MIB)
   world.ends()
   assertUploaded(world)
 })
@@ -293,7 +293,7 @@ test('a fresh ticket that is refused too ends it, and with another one it goes o
   const which = until(world, 'send')
   world.happens(which, { refused: [401, 'ticket-expired'] })
   world.happens(until(world, 'renew'), {})
-  world.happens(until(world, 'ask'), { refused: [401, 'ticket-expired'] })
+  world.happens(until(world, 'get'), { refused: [401, 'ticket-expired'] })
   assert.equal(world.state.error.code, 'unauthenticated')
   world.ends()
   assertUploaded(world)
@@ -309,7 +309,7 @@ test('an upload that is gone ends it, and is not begun again behind a person’s
 })
 
 test('a remembered upload that is gone is made anew', () => {
-  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', anew: true })
+  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', recreate: true })
   world.ends()
   assertUploaded(world)
 })
@@ -437,12 +437,12 @@ test('an event that overtakes an answer counts, and the answer does not', () => 
     world.pending.findIndex((each) => each.do === 'wait'),
     {},
   )
-  assert.equal(world.state.doing, 'ask')
+  assert.equal(world.state.doing, 'get')
   const [upload] = world.model.uploads.values()
-  const late = answer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
+  const late = readAnswer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
   upload.left = 0
   world.happens(stream(world), { heard: true })
-  world.send({ type: 'answer', to: 'ask', answer: late })
+  world.send({ type: 'answer', to: 'get', answer: late })
   assert.equal(world.state.document.state, 'active')
   world.ends()
   assertUploaded(world)
@@ -465,7 +465,7 @@ test('a 5xx never makes it begin again', () => {
   world.happens(until(world, 'send'), { html: 502 })
   const before = durableBytes(world.state)
   for (let at = 0; at < 5; at++) {
-    world.happens(until(world, 'ask'), { html: 502 })
+    world.happens(until(world, 'get'), { html: 502 })
     assert.ok(durableBytes(world.state) >= before && before > 0)
   }
   world.ends()
@@ -477,14 +477,14 @@ test('a wish to wait is obeyed, within reason', () => {
   const [, effects] = plan(world.state, {
     type: 'answer',
     to: 'limits',
-    chance: 0,
+    random: 0,
     answer: { status: 503, reason: null, retryAfter: 40 },
   })
   assert.equal(effects[0].seconds, 40)
   const [, more] = plan(world.state, {
     type: 'answer',
     to: 'limits',
-    chance: 0,
+    random: 0,
     answer: { status: 503, reason: null, retryAfter: 9999 },
   })
   assert.equal(more[0].seconds, 300)
@@ -498,5 +498,5 @@ test('nothing is tried again that can’t become better', () => {
     [415, null],
     [501, null],
   ])
-    assert.equal(verdict({ status, reason }), 'give up')
+    assert.equal(classify({ status, reason }), 'fail')
 })

@@ -48,7 +48,7 @@ test('progress never runs backwards, and is whole only at the end', async () => 
     seen.map((each) => each.durable).sort((a, b) => a - b),
   )
   assert.ok(seen.every((each) => each.fraction < 1 || each.phase === 'active'))
-  assert.ok(seen.some((each) => each.phase === 'waiting' && each.trouble))
+  assert.ok(seen.some((each) => each.phase === 'waiting' && each.lastError))
 })
 
 test('progress does not run backwards when the handoff begins again', async () => {
@@ -79,6 +79,30 @@ test('the phases after the last byte come as events, and by asking where there a
     assert.equal(asked.filter((each) => each === 'events').length, 1)
     if (!streams) assert.equal(asked.length, 8)
   }
+})
+
+test('events are read as they come, wherever the network cuts them', async () => {
+  for (const newline of ['\n', '\r\n', '\r'])
+    for (const partSize of [7, 100_000]) {
+      const page = new Page(Object.assign(new Model(), { newline, polls: 4 }))
+      page.partSize = partSize
+      let gets = 0
+      page.between = async ({ method, url }, carry) =>
+        method === 'GET' && url.split('/').length === 6 && ++gets > 1 ? new Promise(() => {}) : carry()
+      await page.upload(fileOf(CONTENT)).start().done
+    }
+})
+
+test('a stream of events that has become too long for memory is replaced', async () => {
+  const page = new Page(Object.assign(new Model(), { polls: 6 }))
+  let streams = 0
+  page.between = async (request, carry) => {
+    if (!request.url.endsWith('/events') || ++streams > 1) return carry()
+    request.onText(`: ${'x'.repeat(1_000_000)}`)
+    return new Promise(() => {}) // until it is aborted
+  }
+  await page.upload(fileOf(CONTENT)).start().done
+  assert.equal(streams, 2)
 })
 
 test('chunks shrink on a slow link, and grow when it is fast', async () => {
@@ -121,9 +145,9 @@ test('a page that was closed is followed by one that goes on', async () => {
   let chunks = 0
   first.between = async (request, carry) =>
     request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry()
-  const closed = first.upload(fileOf(CONTENT), { locks: false }).start()
+  const closed = first.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable && resolve()))
-  closed._leave() // its worker ends with it
+  first.close()
 
   const second = new Page(model, { storage: first.storage })
   const [previous, ...others] = await Upload.findPrevious({ storage: first.storage })
@@ -139,11 +163,13 @@ test('a page that was closed is followed by one that goes on', async () => {
 test('a creation whose answer never came, and whose page was closed, makes no second upload', async () => {
   const model = new Model()
   const page = new Page(model)
-  page.between = async (request, carry) =>
-    request.method === 'POST' ? (await carry(), new Promise(() => {})) : carry()
-  const closed = page.upload(fileOf(CONTENT)).start()
-  while (!model.uploads.size) await new Promise((resolve) => setTimeout(resolve, 5))
-  closed._leave()
+  const created = new Promise((resolve) => {
+    page.between = async (request, carry) =>
+      request.method === 'POST' ? (await carry(), resolve(), new Promise(() => {})) : carry()
+  })
+  page.upload(fileOf(CONTENT)).start()
+  await created
+  page.close()
   page.between = async (request, carry) => carry()
   await page.upload(fileOf(CONTENT)).start().done
   assert.equal(model.uploads.size, 1)
@@ -151,11 +177,14 @@ test('a creation whose answer never came, and whose page was closed, makes no se
 
 test('what is asked for otherwise is another creation', async () => {
   const page = new Page(new Model())
-  page.between = async (request, carry) => (request.method === 'POST' ? new Promise(() => {}) : carry())
   for (const name of ['one', 'two']) {
-    const upload = page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name } }).start()
-    await new Promise((resolve) => setTimeout(resolve, 60))
-    upload._leave()
+    const posted = new Promise((resolve) => {
+      page.between = async (request, carry) =>
+        request.method === 'POST' ? (resolve(), new Promise(() => {})) : carry()
+    })
+    page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name } }).start()
+    await posted
+    page.close()
   }
   assert.equal((await page.storage.all()).length, 1)
   const keys = []
@@ -192,7 +221,7 @@ test('what is safe already is followed without its file', async () => {
   await new Promise((resolve) =>
     closed.addEventListener('progress', () => closed.progress.durable === CONTENT.length && resolve()),
   )
-  closed._leave()
+  page.close()
   page.between = async (request, carry) => carry()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
@@ -205,7 +234,7 @@ test('what is not safe yet asks for its file', async () => {
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
-  closed._leave()
+  page.close()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
   await assert.rejects(upload.start().done, { code: 'file-unreadable' })
@@ -217,7 +246,7 @@ test('a file that was changed meanwhile is refused', async () => {
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
-  closed._leave()
+  page.close()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   for (const changed of [fileOf(CONTENT, 2), fileOf(noise(CONTENT.length, 2))]) {
     const upload = await previous.reopen(changed, { worker: () => page.worker() })

@@ -247,7 +247,7 @@ def test_of_two_tabs_the_second_shows_what_the_first_has_made(service: Service, 
         begin(first, link.url)
         wait_until_durable(first)
         begin(second, link.url)
-        second.wait_for_function("upload.progress.trouble", timeout=DEADLINE)
+        second.wait_for_function("upload.progress.lastError", timeout=DEADLINE)
         second.evaluate("upload.pause()")
         assert told(second)["phase"] == "paused"
         second.evaluate("upload.resume()")
@@ -268,7 +268,7 @@ def test_of_two_tabs_one_uploads_and_the_other_takes_over(service: Service, site
         begin(first, link.url, largestChunk=MIB)
         wait_until_durable(first)
         begin(second, link.url, largestChunk=MIB)
-        second.wait_for_function("upload.progress.trouble", timeout=DEADLINE)
+        second.wait_for_function("upload.progress.lastError", timeout=DEADLINE)
         assert told(second)["phase"] == "waiting"
         begun = told(first)["url"]
         first.close()

@@ -1,13 +1,19 @@
-// Time and chance, so that tests can have their own.
+// Time and randomness, replaceable in tests.
+
+/** @typedef {typeof clock} Clock */
 
 export const clock = {
-  /** Seconds; only differences mean something. */
+  /** Seconds since an arbitrary moment. */
   now: () => performance.now() / 1000,
-  /** Calls back after so many seconds; what it returns calls that off. */
-  after: (seconds, call) => {
-    const timer = setTimeout(call, seconds * 1000)
+  /**
+   * Call `callback` once after `seconds`; the returned function cancels that.
+   * @param {number} seconds
+   * @param {() => void} callback
+   */
+  after: (seconds, callback) => {
+    const timer = setTimeout(callback, seconds * 1000)
     return () => clearTimeout(timer)
   },
-  /** From 0 to 1. */
-  chance: () => Math.random(),
+  /** A number from 0 to 1. */
+  random: () => Math.random(),
 }

@@ -1,35 +1,70 @@
-// What proves who asks: a Keystone token, a ticket for this upload, or nothing (in development).
+// The credentials of an upload: a Keystone token, a ticket for this upload, or nothing (in development).
 
-import { answer } from './messages.js'
+import { readAnswer } from './messages.js'
+import { SENTENCES } from './vocabulary.js'
 
-const REFUSED = answer({ status: 401, why: 'The ticket or token is no longer good.' })
+/** @typedef {import('./messages.js').Answer} Answer */
 
-/**
- * `token` is a Keystone token, or a function that gives one. `renewTicket` gives a fresh ticket; without it the token
- * is exchanged for one.
- */
-export const access = ({ token, ticket, renewTicket }) => {
-  let current = null
-  const fresh = async () => (current = typeof token === 'function' ? await token() : (token ?? null))
-  const self = {
-    ticket: ticket ?? null,
-    /** Without a token if there is none now: who needs one refuses, and then renew() says why. */
-    get: async () => ({ token: current ?? (await fresh().catch(() => null)), ticket: self.ticket }),
-    take: (given) => (self.ticket = given.value ?? given),
-    /** The answer that says whether there is another ticket or token now. */
-    renew: async (url, carry) => {
-      try {
-        if (renewTicket && url) return (self.take(await renewTicket(url)), answer({ status: 200 }))
-        const before = current
-        if (!(await fresh())) return REFUSED
-        if (!self.ticket) return current === before ? REFUSED : answer({ status: 200 })
-        const came = await carry({ do: 'renew' }, { token: current })
-        if (came.status === 201 || came.status === 200) self.take(came.document)
-        return came
-      } catch (error) {
-        return answer({ status: 401, why: String(error?.message ?? error) })
-      }
-    },
+const REFUSED = readAnswer({ status: 401, why: SENTENCES.credentialsRefused })
+const RENEWED = readAnswer({ status: 200 })
+
+/** A ticket, or the document of the service that contains one. @param {string | { value: string }} given */
+const ticketOf = (given) => (typeof given === 'string' ? given : given.value)
+
+export class CredentialStore {
+  #token
+  #renewTicket
+  /** @type {string | null} */
+  #currentToken = null
+
+  /**
+   * @param {object} options
+   * @param {string | (() => string | Promise<string>)} [options.token]  a Keystone token, or a function that gets one
+   * @param {string | null} [options.ticket]
+   * @param {(url: string) => Promise<string | { value: string }>} [options.renewTicket]  without it the token is
+   *   exchanged for a ticket
+   */
+  constructor({ token, ticket, renewTicket }) {
+    this.#token = token
+    this.#renewTicket = renewTicket
+    this.ticket = ticket ?? null
   }
-  return self
+
+  /** The token is null where it cannot be had: the service refuses the request then, and renew() says why. */
+  async get() {
+    return { token: this.#currentToken ?? (await this.#freshToken().catch(() => null)), ticket: this.ticket }
+  }
+
+  /** @param {string | { value: string }} given */
+  accept(given) {
+    this.ticket = ticketOf(given)
+  }
+
+  /**
+   * Get a new ticket or token; the answer tells whether that worked.
+   * @param {string | null} url  of the upload, if it exists
+   * @param {(token: string) => Promise<Answer>} requestTicket
+   */
+  async renew(url, requestTicket) {
+    try {
+      if (this.#renewTicket && url) {
+        this.accept(await this.#renewTicket(url))
+        return RENEWED
+      }
+      const before = this.#currentToken
+      const token = await this.#freshToken()
+      if (!token) return REFUSED
+      if (!this.ticket) return token === before ? REFUSED : RENEWED
+      const answer = await requestTicket(token)
+      if (answer.status === 200 || answer.status === 201) this.accept(/** @type {any} */ (answer.document))
+      return answer
+    } catch (error) {
+      return readAnswer({ status: 401, why: String(/** @type {any} */ (error)?.message ?? error) })
+    }
+  }
+
+  async #freshToken() {
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token
+    return (this.#currentToken = token ?? null)
+  }
 }

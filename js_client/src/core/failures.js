@@ -1,17 +1,34 @@
-// What answers mean: what has to be done about one, and what one that ends an upload says, as data.
+// Classification of answers: what to do about each, and the failure that a final one amounts to. Pure.
 
-/** `done`, `retry`, `gone` and so on. */
-export const verdict = ({ status, reason }) => {
-  if (status >= 200 && status < 300) return 'done'
-  if (reason === 'upload-sealed') return 'ask'
+import { handoffError } from './messages.js'
+
+/**
+ * @typedef {import('./vocabulary.js').Code} Code
+ * @typedef {import('./vocabulary.js').Failure} Failure
+ */
+
+const RETRIED_STATUSES = [408, 425, 429]
+const RETRIED_REASONS = ['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short']
+
+/**
+ * Decide what to do about an answer.
+ *
+ * `get` means to look at the upload again, `renew` to renew the ticket, `shrink` to send smaller chunks.
+ * @param {Pick<import('./messages.js').Answer, 'status' | 'reason'>} answer
+ * @returns {'ok' | 'get' | 'renew' | 'retry' | 'shrink' | 'gone' | 'fail'}
+ */
+export const classify = ({ status, reason }) => {
+  if (status >= 200 && status < 300) return 'ok'
+  if (reason === 'upload-sealed') return 'get'
   if (status === 401) return 'renew'
-  if (!status || status >= 500 ? status !== 501 : [408, 425, 429].includes(status)) return 'retry'
-  if (['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short'].includes(reason)) return 'retry'
+  if (!status || (status >= 500 && status !== 501) || RETRIED_STATUSES.includes(status)) return 'retry'
+  if (reason && RETRIED_REASONS.includes(reason)) return 'retry'
   if (reason === 'chunk-too-large' || (status === 413 && !reason)) return 'shrink'
-  return status === 404 || status === 410 ? 'gone' : 'give up'
+  return status === 404 || status === 410 ? 'gone' : 'fail'
 }
 
-const REASONS = {
+/** @type {Record<string, Code | undefined>} */
+const CODES = {
   forbidden: 'forbidden',
   'over-quota': 'too-large',
   'upload-too-large': 'too-large',
@@ -23,25 +40,35 @@ const REASONS = {
   'wrong-digest': 'file-changed',
   'wrong-total': 'file-changed',
   'chunk-digest-mismatch': 'damaged',
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'gone',
+  410: 'gone',
 }
 
-const codeOf = ({ status, reason }) =>
-  REASONS[reason] ?? { 401: 'unauthenticated', 403: 'forbidden', 404: 'gone', 410: 'gone' }[status] ?? 'refused'
+/** The service refuses the content: format-mismatch, unsafe-image, disk-too-large. */
+const CONTENT_REASON = /^(format|unsafe|disk)-/
 
-// What the service has against the bytes themselves: format-mismatch, unsafe-image, disk-too-large.
-const OBJECTION = /^(format|unsafe|disk)-/
-
-/** Why an upload has failed at the service, from its description: for its bytes, or for what became of them. */
-export const undelivered = ({ handoff }) => {
-  const { reason = null, detail = '' } = handoff?.trouble ?? {}
-  return { code: OBJECTION.test(reason) ? 'refused' : 'undelivered', message: detail, reason }
+/**
+ * The failure of an upload whose image could not be made.
+ * @param {import('./messages.js').Document} document
+ * @returns {Failure}
+ */
+export const handoffFailure = (document) => {
+  const { reason = null, detail = '' } = handoffError(document) ?? {}
+  return { code: reason && CONTENT_REASON.test(reason) ? 'refused' : 'undelivered', message: detail, reason }
 }
 
-/** A failure as data, from an answer; `code` where the answer alone does not tell. */
-export const failure = (answer, code = codeOf(answer)) => ({
-  code,
-  message: answer.detail || (answer.status ? `The answer was ${answer.status}.` : 'There was no answer.'),
-  status: answer.status ?? null,
-  reason: answer.reason ?? null,
-  requestId: answer.requestId ?? null,
+/**
+ * The failure that an answer amounts to.
+ * @param {import('./messages.js').Answer} answer
+ * @param {Code} [code]  where the answer alone does not tell
+ * @returns {Failure}
+ */
+export const failureOf = ({ status, reason, detail, requestId }, code) => ({
+  code: code ?? CODES[reason ?? ''] ?? CODES[status] ?? 'refused',
+  message: detail || `The answer was ${status}.`,
+  status,
+  reason,
+  requestId,
 })

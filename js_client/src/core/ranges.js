@@ -1,6 +1,13 @@
-// Ranges of bytes: [start, stop], the second one not included. Lists of them are in order, with gaps between.
+// Byte ranges [start, stop], `stop` excluded. Lists of them are sorted, with gaps between the ranges.
 
+/** @typedef {[start: number, stop: number]} Range */
+
+/**
+ * Sort ranges and join those that touch or overlap.
+ * @param {readonly Range[]} ranges
+ */
 export const merge = (ranges) => {
+  /** @type {Range[]} */
   const merged = []
   for (const [start, stop] of [...ranges].sort((a, b) => a[0] - b[0])) {
     const last = merged.at(-1)
@@ -10,8 +17,13 @@ export const merge = (ranges) => {
   return merged
 }
 
-/** The gaps that `ranges`, in any order and overlapping if they like, leave in `size` bytes. */
+/**
+ * The gaps that `ranges`, unsorted and possibly overlapping, leave in `size` bytes.
+ * @param {number} size
+ * @param {readonly Range[]} ranges
+ */
 export const missing = (size, ranges) => {
+  /** @type {Range[]} */
   const gaps = []
   let at = 0
   for (const [start, stop] of [...merge(ranges), [size, size]]) {
@@ -21,4 +33,5 @@ export const missing = (size, ranges) => {
   return gaps
 }
 
+/** @param {readonly Range[]} ranges */
 export const total = (ranges) => ranges.reduce((sum, [start, stop]) => sum + stop - start, 0)

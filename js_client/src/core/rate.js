@@ -1,17 +1,18 @@
-// How fast it goes. Knows only what it is told.
+// Exponentially smoothed transfer rate.
 
-const MEMORY = 5 // seconds after which what was measured counts a third
-const SHORTEST = 0.25 // seconds between two looks
+const TIME_CONSTANT = 5 // seconds
+const MIN_INTERVAL = 0.25 // seconds between two measurements
 
-/** look(bytes, now) -> bytes a second, smoothed; 0 as long as nothing is known. */
-export const meter = () => {
+/** Return a function (total bytes, time in seconds) -> bytes per second; 0 until two measurements exist. */
+export const rateMeter = () => {
+  /** @type {{ bytes: number, now: number } | null} */
   let last = null
   let rate = 0
-  return (bytes, now) => {
+  return (/** @type {number} */ bytes, /** @type {number} */ now) => {
     last ??= { bytes, now }
     const passed = now - last.now
-    if (passed < SHORTEST) return rate
-    const weight = Math.exp(-passed / MEMORY)
+    if (passed < MIN_INTERVAL) return rate
+    const weight = Math.exp(-passed / TIME_CONSTANT)
     const measured = Math.max(0, bytes - last.bytes) / passed
     rate = rate ? rate * weight + measured * (1 - weight) : measured
     last = { bytes, now }

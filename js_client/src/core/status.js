@@ -1,36 +1,52 @@
-// What the state of an upload means to people. Pure.
+// What the state of an upload means to people: phase, progress, and whether the page may be left. Pure.
 
 import { total } from './ranges.js'
+import { isFinal } from './vocabulary.js'
 
-export const OVER = ['active', 'failed', 'cancelled']
+/**
+ * @typedef {import('./plan.js').State} State
+ * @typedef {import('./vocabulary.js').Phase} Phase
+ */
 
-/** What has yet to be durable before the bytes are safe. */
-export const unsafe = ({ phase, doing, document }) =>
-  !OVER.includes(phase) && doing !== 'nothing' && (document?.state ?? 'receiving') === 'receiving'
+/**
+ * Whether bytes would be lost to the upload if the page were closed now.
+ * @param {State} state
+ */
+export const isUnsafe = ({ phase, doing, document }) =>
+  !isFinal(phase) && doing !== 'nothing' && (document?.state ?? 'receiving') === 'receiving'
 
-export const cancels = ({ doing, then }) => doing === 'cancel' || then === 'cancel'
+/** @param {State} state */
+export const isCancelling = ({ doing, afterWait }) => doing === 'cancel' || afterWait === 'cancel'
 
-const HANDOFF = { sealed: 'handing over', delivering: 'handing over', verifying: 'verifying' }
+/** @type {Record<string, Phase | undefined>} */
+const HANDOFF_PHASES = { sealed: 'handing over', delivering: 'handing over', verifying: 'verifying' }
 
+/** @param {State} state @returns {Phase} */
 export const phaseOf = (state) => {
   const { phase, doing, document, pieces } = state
-  if (phase === 'new' || phase === 'paused' || OVER.includes(phase)) return phase
-  if (cancels(state)) return 'cancelling'
-  if (HANDOFF[document?.state]) return HANDOFF[document.state]
-  if (pieces.some((each) => each.stage === 'flying')) return 'uploading'
+  if (phase === 'new' || phase === 'paused' || isFinal(phase)) return phase
+  if (isCancelling(state)) return 'cancelling'
+  const handoff = HANDOFF_PHASES[document?.state]
+  if (handoff) return handoff
+  if (pieces.some(({ stage }) => stage === 'sending')) return 'uploading'
   if (doing === 'wait' || doing === 'renew') return 'waiting'
-  return doing === 'send' ? 'hashing' : state.believed && phase !== 'preparing' ? phase : 'preparing'
+  if (doing === 'send') return 'hashing'
+  return state.confirmed ? phase : 'preparing'
 }
 
-export const hex = (base64) =>
-  Array.from(atob(base64), (each) => each.charCodeAt(0).toString(16).padStart(2, '0')).join('')
-
-/** From 0 to 1, and 1 only when the image is active. `sent` is bytes, those on their way included. */
-export const fraction = ({ phase, size, document }, sent) => {
-  if (phase === 'active') return 1
-  const done = size ? sent / size : 1
-  const delivered = size ? (document?.handoff?.delivered ?? 0) / size : 0
-  return Math.min(0.99, 0.9 * done + (done < 1 ? 0 : 0.09 * Math.min(1, delivered)))
-}
-
+/** @param {State} state */
 export const durableBytes = ({ durable }) => total(durable)
+
+/**
+ * The part of the whole way that is done, 0 to 1; 1 only when the image is active.
+ *
+ * Sending counts for nine tenths. `sentBytes` are the durable bytes and those on their way.
+ * @param {State} state
+ * @param {number} sentBytes
+ */
+export const fractionOf = ({ phase, size, document }, sentBytes) => {
+  if (phase === 'active') return 1
+  const sent = size ? sentBytes / size : 1
+  const delivered = size ? (document?.handoff?.delivered ?? 0) / size : 0
+  return Math.min(0.99, 0.9 * sent + (sent < 1 ? 0 : 0.09 * Math.min(1, delivered)))
+}

@@ -1,23 +1,37 @@
-// What can't be mended by trying again, and what a person can do about it.
+// Failures that retrying cannot solve, and what people can do about each.
 
+/** @typedef {import('../core/vocabulary.js').Code} Code */
+
+/** @type {Record<Code, string>} */
 const ADVICE = {
   unauthenticated: 'Sign in again, or get a new ticket for this upload; then resume.',
-  forbidden: 'Ask whoever runs this cloud for the right to do this.',
-  gone: 'The service has this upload no more. Start it anew.',
-  'file-changed': 'This is not the file that the upload was begun with. Take that one, or cancel and start anew.',
+  forbidden: 'Ask the operator of this cloud for permission.',
+  gone: 'The service no longer has this upload. Start it again.',
+  'file-changed': 'This is not the file that the upload was started with. Choose that one, or cancel and start again.',
   'file-unreadable': 'The browser can’t read the file any more. Choose it again; what was sent is kept.',
-  'too-large': 'Ask whoever runs this cloud for more room, or make the image smaller.',
-  refused: 'Change what is said to be wrong, and start anew.',
-  damaged: 'The bytes arrive damaged again and again. Try another network; what was sent is kept.',
-  undelivered: 'When the cause is mended, try again: the handoff is repeated. Or cancel it.',
-  unhashed: 'The worker that computes checksums does not run here. Is its script there, and may it run WebAssembly?',
-  cancelled: 'Start it anew if it is still wanted.',
+  'too-large': 'Ask the operator of this cloud for more space, or make the image smaller.',
+  refused: 'Correct what is wrong, and start again.',
+  damaged: 'The bytes are damaged on their way again and again. Try another network; what was sent is kept.',
+  undelivered: 'When the cause is solved, try again: only the handoff is repeated. Or cancel the upload.',
+  unhashed: 'The worker that computes checksums does not run. Is its script there, and may it run WebAssembly?',
+  cancelled: 'Start it again if you still need it.',
 }
 
-/** `code` is stable, `message` says what happened, `advice` what a person can do. */
+/** A failure that retrying cannot solve. */
 export class UploadError extends Error {
-  constructor({ code, message, ...more }) {
+  /** @param {import('../core/vocabulary.js').Failure} failure */
+  constructor({ code, message, status, reason, requestId }) {
     super(message)
-    Object.assign(this, { name: 'UploadError', code, advice: ADVICE[code] ?? '', ...more })
+    this.name = /** @type {const} */ ('UploadError')
+    /** The kind of failure; these names are stable. */
+    this.code = code
+    /** What a person can do about it. */
+    this.advice = ADVICE[code] ?? ''
+    /** HTTP status, if an answer was the cause. */
+    this.status = status
+    /** The service's reason, if it gave one. */
+    this.reason = reason
+    /** The request id to give to an operator. */
+    this.requestId = requestId
   }
 }

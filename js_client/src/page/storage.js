@@ -1,21 +1,41 @@
-// What is remembered of uploads, so that they go on in another page or another day. Records have a `key` and `expires`.
+// Records of uploads, so that these can be resumed by another page or on another day.
 
-const wish = (request) =>
+/**
+ * @typedef {import('./types.js').Storage} Storage
+ * @typedef {import('./types.js').UploadRecord} UploadRecord
+ */
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+const settled = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error)
   })
 
-/** In IndexedDB, where a FileSystemFileHandle can be kept too. */
+/**
+ * Records in IndexedDB, which can keep a FileSystemFileHandle too.
+ * @param {string} [name]  of the database
+ * @returns {Storage}
+ */
 export const indexedDb = (name = 'resumable-glance') => {
+  /** @type {Promise<IDBDatabase> | undefined} */
   let opened
   const open = () => {
     const request = indexedDB.open(name, 1)
     request.onupgradeneeded = () => request.result.createObjectStore('uploads', { keyPath: 'key' })
-    return wish(request)
+    return settled(request)
   }
-  const use = async (mode, what) =>
-    wish(what((await (opened ??= open())).transaction('uploads', mode).objectStore('uploads')))
+  /**
+   * @template T
+   * @param {IDBTransactionMode} mode
+   * @param {(store: IDBObjectStore) => IDBRequest<T>} act
+   */
+  const use = async (mode, act) =>
+    settled(act((await (opened ??= open())).transaction('uploads', mode).objectStore('uploads')))
   return {
     get: (key) => use('readonly', (store) => store.get(key)),
     put: (record) => use('readwrite', (store) => store.put(record)),
@@ -24,8 +44,12 @@ export const indexedDb = (name = 'resumable-glance') => {
   }
 }
 
-/** For as long as this page lives. */
+/**
+ * Records that live as long as the page.
+ * @returns {Storage}
+ */
 export const memory = () => {
+  /** @type {Map<string, UploadRecord>} */
   const records = new Map()
   return {
     get: async (key) => records.get(key),
@@ -35,17 +59,24 @@ export const memory = () => {
   }
 }
 
-/** A storage that forgets what has expired, and never fails: an upload goes on without one. */
+/**
+ * A storage that removes expired records and never fails: an upload works without one.
+ * @param {Storage} storage
+ */
 export const careful = (storage) => {
-  const fresh = async (record) => {
+  const unexpired = async (/** @type {UploadRecord | undefined} */ record) => {
     if (!record || record.expires > Date.now()) return record
     await storage.remove(record.key)
   }
-  const calm = (work) => work().catch(() => undefined)
+  /** @template T @param {() => Promise<T>} act @returns {Promise<T | undefined>} */
+  const ignoringErrors = (act) => act().catch(() => undefined)
   return {
-    get: (key) => calm(async () => fresh(await storage.get(key))),
-    put: (record) => calm(() => storage.put(record)),
-    remove: (key) => calm(() => storage.remove(key)),
-    all: async () => (await Promise.all(((await calm(() => storage.all())) ?? []).map(fresh))).filter(Boolean),
+    get: (/** @type {string} */ key) => ignoringErrors(async () => unexpired(await storage.get(key))),
+    put: (/** @type {UploadRecord} */ record) => ignoringErrors(() => storage.put(record)),
+    remove: (/** @type {string} */ key) => ignoringErrors(() => storage.remove(key)),
+    all: async () => {
+      const records = (await ignoringErrors(() => storage.all())) ?? []
+      return (await Promise.all(records.map(unexpired))).filter((record) => record !== undefined)
+    },
   }
 }

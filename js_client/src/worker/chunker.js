@@ -1,17 +1,22 @@
-// One file, hashed: each chunk by itself, and all of it in order. Knows nothing of workers.
+// Reads a file: cuts regions into chunks and runs of zeros, and computes md5 of each chunk and of the whole file.
 
 import { createMD5 } from 'hash-wasm'
 
+/** @typedef {import('hash-wasm').IHasher} Hasher */
+/** @typedef {Omit<import('../core/scheduling.js').Piece, 'stage'>} Piece */
+
 const KIB = 1024
 const MIB = 1024 * KIB
-const BLOCK = 64 * KIB // bytes that are empty or not
-const STEP = 4 * MIB // bytes that are in memory at a time
-const SHORTEST = MIB // bytes: a shorter run of zeros is not worth a request of its own
+const BLOCK = 64 * KIB // bytes; zeros are recognised in whole blocks
+const STEP = 4 * MIB // bytes in memory at a time
+const MIN_RUN = MIB // bytes; a shorter run of zeros is not worth a request of its own
 const SAMPLE = 64 * KIB
-const NOUGHT = new Uint8Array(BLOCK)
+const ZEROS = new Uint8Array(BLOCK)
 
+/** @param {Uint8Array} bytes */
 const base64 = (bytes) => btoa(String.fromCharCode(...bytes))
 
+/** @param {Uint8Array} bytes */
 export const isEmpty = (bytes) => {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)
   for (let at = 0; at < words.length; at++) if (words[at]) return false
@@ -19,123 +24,148 @@ export const isEmpty = (bytes) => {
   return true
 }
 
-export class Reader {
+export class Chunker {
+  #file
+  #fileHasher
+  #chunkHasher
+  #position = 0 // bytes that the digest of the whole file covers
+  /** @type {string | null} */
+  #fileMd5 = null
+
+  /** Whether readOn() has more to do. */
+  isReading = false
+
+  /** @param {Blob} file */
   static async open(file) {
-    return new Reader(file, await createMD5(), await createMD5())
+    return new Chunker(file, await createMD5(), await createMD5())
   }
 
-  constructor(file, whole, piece) {
-    this.file = file
-    this.reading = false // whether the whole file is wanted, and not read to its end
-    this.md5 = null
-    this.position = 0 // the whole digest has everything before it
-    this._whole = whole.init()
-    this._piece = piece
+  /** @param {Blob} file @param {Hasher} fileHasher @param {Hasher} chunkHasher */
+  constructor(file, fileHasher, chunkHasher) {
+    this.#file = file
+    this.#fileHasher = fileHasher.init()
+    this.#chunkHasher = chunkHasher
   }
 
-  /** md5 of the first, the middle and the last 64 KiB, in hexadecimal: whether it is the same file. */
-  async sample() {
-    const { size } = this.file
-    const samples = (await createMD5()).init()
+  /** Return the md5 (hexadecimal) of the first, the middle and the last 64 KiB, to recognise the file. */
+  async fingerprint() {
+    const { size } = this.#file
+    const hasher = (await createMD5()).init()
     for (const start of new Set([0, Math.floor(size / 2), Math.max(0, size - SAMPLE)]))
-      samples.update(await this._read(start, Math.min(size, start + SAMPLE)))
-    return samples.digest()
+      hasher.update(await this.#read(start, Math.min(size, start + SAMPLE)))
+    return hasher.digest()
   }
 
   /**
-   * The pieces that fill a region: { start, stop, md5 }, of at most `chunk` bytes, or { start, stop, zeros: true }. Of a
-   * region longer than `chunk`, which is looked through for zeros, only those up to the first that is not empty: how
-   * long the next ones may be shows later.
+   * Cut a region into chunks of at most `chunkSize` bytes and, if wanted, runs of zeros.
+   *
+   * A region longer than `chunkSize` is scanned for zeros: only the pieces up to its first chunk are returned, for the
+   * size of later chunks may change until they are needed.
+   * @param {{ start: number, stop: number, chunkSize: number, zeros: boolean }} region
+   * @returns {Promise<Piece[]>}
    */
-  async hash({ start, stop, chunk, zeros }) {
-    this.reading ||= !this.md5
-    const cutter = new Cutter(this._piece, start, chunk)
-    const looks = stop - start > chunk
+  async hash({ start, stop, chunkSize, zeros }) {
+    this.isReading ||= !this.#fileMd5
+    const cutter = new Cutter(this.#chunkHasher, start, chunkSize)
+    const isScan = stop - start > chunkSize
     for (let at = start; at < stop; at += STEP) {
-      const bytes = await this._read(at, Math.min(stop, at + STEP))
-      if (at <= this.position && this.position < at + bytes.length) this._follow(bytes.subarray(this.position - at))
+      const bytes = await this.#read(at, Math.min(stop, at + STEP))
+      if (at <= this.#position && this.#position < at + bytes.length)
+        this.#hashFile(bytes.subarray(this.#position - at))
       for (let from = 0; from < bytes.length; from += BLOCK) {
         const block = bytes.subarray(from, from + BLOCK)
-        if (zeros && isEmpty(block)) cutter.zeros(block.length)
-        else cutter.bytes(block)
-        if (looks && cutter.pieces.at(-1)?.md5) return cutter.pieces
+        if (zeros && isEmpty(block)) cutter.addZeros(block.length)
+        else cutter.addBytes(block)
+        if (isScan && cutter.pieces.at(-1)?.md5) return cutter.pieces
       }
     }
-    return cutter.end()
+    return cutter.finish()
   }
 
-  /** Take the whole digest a step further. The md5 of the whole file once it is there, and then no more. */
+  /** Hash the next part of the whole file. Return its md5 (base64) once that is complete, and null before. */
   async readOn() {
-    this.reading = false // whatever fails
-    if (!this.md5) this._follow(await this._read(this.position, Math.min(this.file.size, this.position + STEP)))
-    this.reading = !this.md5
-    return this.md5
+    this.isReading = false // stays so if reading fails
+    if (!this.#fileMd5)
+      this.#hashFile(await this.#read(this.#position, Math.min(this.#file.size, this.#position + STEP)))
+    this.isReading = !this.#fileMd5
+    return this.#fileMd5
   }
 
-  _follow(bytes) {
-    if (this.md5) return
-    this._whole.update(bytes)
-    this.position += bytes.length
-    if (this.position >= this.file.size) this.md5 = base64(this._whole.digest('binary'))
+  /** @param {Uint8Array} bytes */
+  #hashFile(bytes) {
+    if (this.#fileMd5) return
+    this.#fileHasher.update(bytes)
+    this.#position += bytes.length
+    if (this.#position >= this.#file.size) this.#fileMd5 = base64(this.#fileHasher.digest('binary'))
   }
 
-  async _read(start, stop) {
-    const bytes = new Uint8Array(await this.file.slice(start, stop).arrayBuffer())
+  /** @param {number} start @param {number} stop */
+  async #read(start, stop) {
+    const bytes = new Uint8Array(await this.#file.slice(start, stop).arrayBuffer())
     if (bytes.length < stop - start)
       throw Object.assign(new Error('The file has become shorter.'), { name: 'NotReadableError' })
     return bytes
   }
 }
 
-/** Cuts what comes into pieces. Zeros are held back until it is clear whether they are a run. */
+/** Cuts what is added into pieces. Zeros are held back until it is clear whether they are a run. */
 class Cutter {
-  constructor(md5, start, chunk) {
-    this._md5 = md5
-    this._chunk = chunk
-    this.pieces = []
-    this._start = start // of the piece that grows
-    this._length = 0
-    this._held = 0 // zeros after it
+  #hasher
+  #chunkSize
+  #start // of the chunk that grows
+  #length = 0 // of that chunk
+  #heldZeros = 0 // bytes after that chunk
+  /** @type {Piece[]} */
+  pieces = []
+
+  /** @param {Hasher} hasher @param {number} start @param {number} chunkSize */
+  constructor(hasher, start, chunkSize) {
+    this.#hasher = hasher
+    this.#start = start
+    this.#chunkSize = chunkSize
   }
 
-  zeros(length) {
-    this._held += length
+  /** @param {number} length */
+  addZeros(length) {
+    this.#heldZeros += length
   }
 
-  bytes(block) {
-    this._release(SHORTEST)
-    this._add(block)
+  /** @param {Uint8Array} block */
+  addBytes(block) {
+    this.#releaseZeros(MIN_RUN)
+    this.#append(block)
   }
 
-  end() {
-    this._release(this.pieces.length || this._length ? SHORTEST : 1)
-    this._close()
+  finish() {
+    this.#releaseZeros(this.pieces.length || this.#length ? MIN_RUN : 1)
+    this.#endChunk()
     return this.pieces
   }
 
-  /** What is held becomes a run if it is long enough, else a part of the piece. */
-  _release(shortest) {
-    const held = this._held
-    this._held = 0
-    if (held >= shortest) {
-      this._close()
-      this.pieces.push({ start: this._start, stop: this._start + held, zeros: true })
-      this._start += held
-    } else for (let left = held; left > 0; left -= BLOCK) this._add(NOUGHT.subarray(0, Math.min(left, BLOCK)))
+  /** Make held zeros a run if there are enough of them, else a part of the chunk. @param {number} minRun */
+  #releaseZeros(minRun) {
+    const held = this.#heldZeros
+    this.#heldZeros = 0
+    if (held >= minRun) {
+      this.#endChunk()
+      this.pieces.push({ start: this.#start, stop: this.#start + held, zeros: true })
+      this.#start += held
+    } else for (let left = held; left > 0; left -= BLOCK) this.#append(ZEROS.subarray(0, Math.min(left, BLOCK)))
   }
 
-  _add(block) {
-    if (this._length + block.length > this._chunk) this._close()
-    if (!this._length) this._md5.init()
-    this._md5.update(block)
-    this._length += block.length
+  /** @param {Uint8Array} block */
+  #append(block) {
+    if (this.#length + block.length > this.#chunkSize) this.#endChunk()
+    if (!this.#length) this.#hasher.init()
+    this.#hasher.update(block)
+    this.#length += block.length
   }
 
-  _close() {
-    if (!this._length) return
-    const stop = this._start + this._length
-    this.pieces.push({ start: this._start, stop, md5: base64(this._md5.digest('binary')) })
-    this._start = stop
-    this._length = 0
+  #endChunk() {
+    if (!this.#length) return
+    const stop = this.#start + this.#length
+    this.pieces.push({ start: this.#start, stop, md5: base64(this.#hasher.digest('binary')) })
+    this.#start = stop
+    this.#length = 0
   }
 }

@@ -1,154 +1,217 @@
-// Does what the plan says, and tells it what came of that. No decisions here.
+// Carries out the effects of the plan, and feeds the plan with what comes of them. Decides nothing.
 
+import { createParser } from 'eventsource-parser'
+import { makeRequest, readAnswer, readEvent } from '../core/messages.js'
 import { plan } from '../core/plan.js'
-import { answer, lastEvent, request } from '../core/messages.js'
 
-const LONGEST = 1e6 // characters of one stream of events: it is kept in memory as a whole
+const MAX_STREAM = 1e6 // characters of one stream of events, which XMLHttpRequest keeps in memory
 
-export class Driver {
-  /**
-   * `seams`: clock, transport, hasher. `access` gives { token, ticket } and renews them. `listener` hears of
-   * `save`, `forget`, `finish` and, with what has changed, `change`. `stall`: seconds without progress until a
-   * request is given up.
-   */
-  constructor(state, { file, uploads, description, key, clock, transport, hasher, access, listener, stall }) {
-    Object.assign(this, { state, file, uploads, description, key, clock, transport, hasher, access, listener, stall })
-    this._running = new Set()
-    this._flights = new Map() // bytes of each chunk that have been sent
-    this._high = 0
-    this.wire = 0 // bytes that have been sent in all
-  }
+/**
+ * @typedef {import('../core/plan.js').State} State
+ * @typedef {import('../core/plan.js').Event} Event
+ * @typedef {import('../core/plan.js').Effect} Effect
+ * @typedef {import('../core/plan.js').Call} Call
+ * @typedef {import('../core/messages.js').Credentials} Credentials
+ *
+ * @typedef {object} Context
+ * @property {Blob} file
+ * @property {string} uploads  URL of the collection
+ * @property {object} description  of the upload to be created
+ * @property {string} key  idempotency key of the creation
+ * @property {number} stall  seconds without progress after which a request is aborted
+ * @property {import('../core/clock.js').Clock} clock
+ * @property {(request: import('./xhr.js').TransportRequest) =>
+ *   Promise<import('../core/messages.js').Response>} transport
+ * @property {Pick<import('./hash_queue.js').HashQueue, 'hash'>} hasher
+ * @property {import('../core/credentials.js').CredentialStore} credentials
+ * @property {Listener} listener
+ *
+ * @typedef {object} Listener
+ * @property {(event: { type: string }) => void} onChange  called after each event, and when more bytes are sent
+ * @property {(state: State) => void} onSave
+ * @property {() => void} onForget
+ * @property {(state: State) => void} onFinish
+ */
 
-  send(event) {
-    const [state, effects] = plan(this.state, { chance: this.clock.chance(), ...event })
+export class EffectRunner {
+  #context
+  /** @type {Set<AbortController>} */
+  #running = new Set()
+  /** @type {Map<number, number>} bytes sent of each chunk, by its start */
+  #sending = new Map()
+  #maxSent = 0
+  #cancelWait = () => {}
+
+  /** Bytes sent in all, those that had to be sent again included. */
+  transferred = 0
+
+  /** @param {State} state @param {Context} context */
+  constructor(state, context) {
     this.state = state
-    for (const effect of effects) this._do(effect)
-    this.listener.change(event)
+    this.#context = context
   }
 
-  /** Bytes that are durable or on their way; never less than it said before. */
-  sent(durable) {
-    const flying = [...this._flights.values()].reduce((sum, each) => sum + each, 0)
-    return (this._high = Math.max(this._high, Math.min(this.state.size, durable + flying)))
+  get idempotencyKey() {
+    return this.#context.key
   }
 
-  _do(effect) {
+  /** @param {Event} event */
+  handle(event) {
+    const { clock, listener } = this.#context
+    const [state, effects] = plan(this.state, { random: clock.random(), ...event })
+    this.state = state
+    for (const effect of effects) this.#run(effect)
+    listener.onChange(event)
+  }
+
+  /** Bytes that are durable or on their way; never fewer than before. @param {number} durable */
+  sentBytes(durable) {
+    const sending = [...this.#sending.values()].reduce((sum, each) => sum + each, 0)
+    return (this.#maxSent = Math.max(this.#maxSent, Math.min(this.state.size, durable + sending)))
+  }
+
+  /** @param {Effect} effect */
+  #run(effect) {
+    const { listener, credentials } = this.#context
     switch (effect.do) {
       case 'wait':
-        return this._wait(effect.seconds)
+        return this.#wait(effect.seconds)
       case 'abort':
-        return this._abort()
+        return this.#abort()
       case 'hash':
-        return this._hash(effect)
+        return this.#hash(effect)
       case 'renew':
-        return this._renew()
+        return this.#renew()
       case 'forget':
-        this.key += '.' // the next creation is another one
-        this.access.ticket = null
-        return this.listener.forget()
+        this.#context.key += '.' // the next creation is another one
+        credentials.ticket = null
+        return listener.onForget()
       case 'save':
+        return listener.onSave(this.state)
       case 'finish':
-        return this.listener[effect.do](this.state)
+        return listener.onFinish(this.state)
       default:
-        return this._request(effect)
+        return this.#call(effect)
     }
   }
 
-  _wait(seconds) {
-    this._timer?.()
-    this._timer = this.clock.after(seconds, () => this.send({ type: 'woken' }))
+  /** @param {number} seconds */
+  #wait(seconds) {
+    this.#cancelWait()
+    this.#cancelWait = this.#context.clock.after(seconds, () => this.handle({ type: 'wake' }))
   }
 
-  _abort() {
-    this._timer?.()
-    for (const controller of this._running) controller.abort()
-    this._running.clear()
-    this._flights.clear()
+  #abort() {
+    this.#cancelWait()
+    for (const controller of this.#running) controller.abort()
+    this.#running.clear()
+    this.#sending.clear()
   }
 
-  async _hash({ start, stop, chunk, zeros }) {
+  /** @param {import('../core/plan.js').HashEffect} region */
+  async #hash(region) {
+    const { start, stop } = region
     try {
-      const pieces = await this.hasher.hash({ start, stop, chunk, zeros })
-      this.send({ type: 'hashed', start, stop, pieces })
+      this.handle({ type: 'hashed', start, stop, pieces: await this.#context.hasher.hash(region) })
     } catch (error) {
-      this.send({ type: 'broken', code: error.code ?? 'unhashed', message: error.message })
+      const { code = 'unhashed', message } = /** @type {any} */ (error)
+      this.handle({ type: 'hashing-failed', code, message })
     }
   }
 
-  async _renew() {
-    const controller = this._run()
-    const came = await this.access.renew(this.state.url, (effect, access) => this._carry(effect, access, controller))
-    this._end(controller, { type: 'answer', to: 'renew', answer: came })
+  async #renew() {
+    const controller = this.#begin()
+    const answer = await this.#context.credentials.renew(this.state.url, (token) =>
+      this.#send({ do: 'renew' }, { token, ticket: null }, controller),
+    )
+    this.#end(controller, { type: 'answer', to: 'renew', answer })
   }
 
-  async _request(effect) {
-    const { do: to, start } = effect
-    const controller = this._run()
-    const begun = this.clock.now()
-    const came = await this._carry(effect, await this.access.get(), controller, (sent) => {
-      this.wire += sent - (this._flights.get(start) ?? 0)
-      this._flights.set(start, sent)
-      this.listener.change({ type: 'progress' })
+  /** @param {import('../core/plan.js').SendEffect | { do: Call }} effect */
+  async #call(effect) {
+    const { clock, credentials, listener } = this.#context
+    const start = 'start' in effect ? effect.start : undefined
+    const controller = this.#begin()
+    const begun = clock.now()
+    const answer = await this.#send(effect, await credentials.get(), controller, (sent) => {
+      const chunk = Number(start)
+      this.transferred += sent - (this.#sending.get(chunk) ?? 0)
+      this.#sending.set(chunk, sent)
+      listener.onChange({ type: 'progress' })
     })
-    if (to === 'create' && came.document?.ticket) this.access.take(came.document.ticket)
-    const seconds = this.clock.now() - begun
-    this._end(controller, { type: 'answer', to, start, answer: came, seconds }, to === 'send' ? start : null)
+    if (effect.do === 'create' && answer.document?.ticket) credentials.accept(answer.document.ticket)
+    this.#end(controller, { type: 'answer', to: effect.do, start, answer, seconds: clock.now() - begun })
   }
 
-  _run() {
+  #begin() {
     const controller = new AbortController()
-    this._running.add(controller)
+    this.#running.add(controller)
     return controller
   }
 
-  _end(controller, event, flight) {
-    if (!this._running.delete(controller)) return // it was aborted; who did that knows
-    if (flight !== null) this._flights.delete(flight)
-    this.send(event)
+  /** @param {AbortController} controller @param {Event & { type: 'answer' }} event */
+  #end(controller, event) {
+    if (!this.#running.delete(controller)) return // it was aborted, and the plan knows
+    if (event.start !== undefined) this.#sending.delete(event.start)
+    this.handle(event)
   }
 
-  /** The answer to one request; status 0 if there was none, or no progress for too long. */
-  async _carry(effect, access, controller, progress) {
-    const { uploads, description, key, clock, file, state } = this
-    const { body, ...head } = request(effect, {
-      uploads,
-      url: state.url,
-      description,
-      key,
-      zeros: state.zeros,
-      ...access,
-    })
-    const broken = new AbortController()
-    controller.signal.addEventListener('abort', () => broken.abort())
-    let why
-    const watch = () =>
-      clock.after(this.stall, () => {
-        why = `Nothing has moved for ${this.stall} s.`
-        broken.abort()
+  /**
+   * Send one request, and abort it after too long without progress. The answer has status 0 if none came.
+   * @param {Effect} effect
+   * @param {Credentials} credentials
+   * @param {AbortController} controller
+   * @param {(bytes: number) => void} [onSent]
+   */
+  async #send(effect, credentials, controller, onSent) {
+    const { uploads, description, key, clock, file, stall, transport } = this.#context
+    const { url, zerosType } = this.state
+    const request = makeRequest(effect, { uploads, url, description, key, zerosType, ...credentials })
+    const body = Array.isArray(request.body) ? file.slice(...request.body) : request.body
+    const aborted = new AbortController()
+    controller.signal.addEventListener('abort', () => aborted.abort())
+    let why = ''
+    const startTimer = () =>
+      clock.after(stall, () => {
+        why = `Nothing has moved for ${stall} s.`
+        aborted.abort()
       })
-    let stop = watch()
-    const came = await this.transport({
-      ...head,
-      body: Array.isArray(body) ? file.slice(...body) : body || undefined,
-      signal: broken.signal,
+    let stopTimer = startTimer()
+    const restartTimer = () => {
+      stopTimer()
+      stopTimer = startTimer()
+    }
+    const readEvents = effect.do === 'watch' ? this.#eventReader(aborted) : null
+    const response = await transport({
+      ...request,
+      body,
+      signal: aborted.signal,
       onText: (text) => {
-        stop()
-        stop = watch()
-        if (effect.do === 'watch' && !broken.signal.aborted) this._told(text, broken)
+        restartTimer()
+        if (!aborted.signal.aborted) readEvents?.(text)
       },
       onProgress: (sent) => {
-        stop()
-        stop = watch()
-        if (!broken.signal.aborted && Array.isArray(body)) progress?.(sent)
+        restartTimer()
+        if (!aborted.signal.aborted && effect.do === 'send') onSent?.(sent)
       },
     })
-    stop()
-    return answer(why && !came.status ? { ...came, why } : came)
+    stopTimer()
+    return readAnswer(why && !response.status ? { ...response, why } : response)
   }
 
-  _told(text, stream) {
-    const document = lastEvent(text)
-    if (document) this.send({ type: 'told', document })
-    if (text.length > LONGEST) stream.abort() // and another one is opened
+  /** Return a function that reads the text of a stream of events as it comes. @param {AbortController} stream */
+  #eventReader(stream) {
+    let length = 0
+    const parser = createParser({
+      onEvent: (event) => {
+        const document = readEvent(event)
+        if (document && !stream.signal.aborted) this.handle({ type: 'update', document })
+      },
+    })
+    return (/** @type {string} */ text) => {
+      parser.feed(text)
+      length += text.length
+      if (length > MAX_STREAM) stream.abort() // the plan opens another one
+    }
   }
 }

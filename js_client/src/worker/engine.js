@@ -1,132 +1,136 @@
-// One upload, driven by messages: `engine(post, seams)` gives a function that hears them.
-//
-// heard: { open: file, or { size, print } of one that is not at hand } · { drive: settings } · { event } · { reply, value | error }
-// posted: { opened: fingerprint } · { progress } · { save } · { forget } · { finish } · { ask, what, url } · { error }
-//
-// The seams are a clock, a transport and `open`, which gives a Reader of a file: what a browser has is in worker.js.
+// One upload, driven by messages: createEngine(post, environment) returns a function that receives them.
 
-import { access } from '../core/credentials.js'
-import { Driver } from './effects.js'
-import { Hashing } from './hash_queue.js'
-import { meter } from '../core/rate.js'
+import { CredentialStore } from '../core/credentials.js'
+import { base64ToHex } from '../core/messages.js'
 import { begin } from '../core/plan.js'
-import { durableBytes, fraction, hex, unsafe } from '../core/status.js'
+import { rateMeter } from '../core/rate.js'
+import { SENTENCES } from '../core/vocabulary.js'
+import { durableBytes, fractionOf, isUnsafe } from '../core/status.js'
+import { EffectRunner } from './effects.js'
+import { HashQueue } from './hash_queue.js'
 
-const NO_FILE = { code: 'file-unreadable', message: 'The file has to be chosen again.' }
-const OFTEN = 0.1 // seconds between two reports of mere progress
+/**
+ * @typedef {import('../core/plan.js').State} State
+ * @typedef {import('../core/worker_protocol.js').ToWorker} ToWorker
+ * @typedef {import('../core/worker_protocol.js').ToPage} ToPage
+ * @typedef {import('../core/worker_protocol.js').Settings} Settings
+ *
+ * @typedef {Pick<import('./effects.js').Context, 'clock' | 'transport'>
+ *   & { open: typeof import('./chunker.js').Chunker.open }} Environment
+ */
 
-export const engine = (post, { clock, transport, open }) => {
-  const waiting = new Map()
-  const measured = meter()
+const PROGRESS_INTERVAL = 0.1 // seconds
+
+/** @param {(message: ToPage) => void} post @param {Environment} environment */
+export const createEngine = (post, { clock, transport, open }) => {
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+  const questions = new Map()
+  const measureRate = rateMeter()
+  /** @type {any} */
   let file
-  let hashing
-  let driver
-  let told = -Infinity
-  let farthest = 0 // a handoff reads twice, and may begin again; a bar does not go back
+  /** @type {Pick<HashQueue, 'hash'>} */
+  let hasher
+  /** @type {EffectRunner | undefined} */
+  let runner
+  /** @type {CredentialStore} */
+  let credentials
+  let reportedAt = -Infinity
+  let maxFraction = 0 // a handoff reads twice, and may begin again, but a progress bar must not go back
 
-  const ask = (what) => (url) =>
-    new Promise((resolve, reject) => {
-      waiting.set(waiting.size, { resolve, reject })
-      post({ ask: waiting.size - 1, what, url })
-    })
+  const ask =
+    (/** @type {'token' | 'renewTicket'} */ what) =>
+    (/** @type {string} */ url = '') =>
+      new Promise((resolve, reject) => {
+        const id = questions.size
+        questions.set(id, { resolve, reject })
+        post({ ask: id, what, url })
+      })
 
-  const report = (event) => {
-    const { state } = driver
-    const { phase, size, document, trouble, error } = state
+  const report = (/** @type {{ type: string }} */ event) => {
+    if (!runner) return
+    const { state } = runner
+    const { phase, size, document, lastError, error, url } = state
     const now = clock.now()
     const durable = durableBytes(state)
-    const sent = driver.sent(durable)
-    const rate = measured(driver.wire, now)
-    if (event.type === 'progress' && now - told < OFTEN) return
-    told = now
-    farthest = Math.max(farthest, fraction(state, sent))
-    const speed = phase === 'uploading' ? rate : 0
-    const eta = speed > 0 ? (size - sent) / speed : null
-    const progress = {
-      phase,
-      size,
-      durable,
-      sent,
-      fraction: farthest,
-      rate: speed,
-      eta,
-      trouble,
-      document,
-    }
-    post({ progress, error, url: state.url, unsafe: unsafe(state) })
+    const sent = runner.sentBytes(durable)
+    const measured = measureRate(runner.transferred, now)
+    if (event.type === 'progress' && now - reportedAt < PROGRESS_INTERVAL) return
+    reportedAt = now
+    maxFraction = Math.max(maxFraction, fractionOf(state, sent))
+    const rate = phase === 'uploading' ? measured : 0
+    const eta = rate > 0 ? (size - sent) / rate : null
+    const progress = { phase, size, durable, sent, fraction: maxFraction, rate, eta, lastError, document }
+    post({ progress, error, url, isUnsafe: isUnsafe(state) })
   }
 
-  const known = (state) => ({
+  const record = (/** @type {State} */ state) => ({
     url: state.url,
-    ticket: driver.access.ticket,
-    claim: driver.key,
+    ticket: credentials.ticket,
+    idempotencyKey: runner?.idempotencyKey,
     durable: durableBytes(state),
     document: state.document,
     receipt: state.receipt,
-    md5: state.whole && hex(state.whole),
+    md5: state.fileMd5 && base64ToHex(state.fileMd5),
   })
 
   const listener = {
-    change: report,
-    save: (state) => post({ save: known(state) }),
-    forget: () => post({ forget: true }),
-    finish: (state) => post({ finish: known(state) }),
+    onChange: report,
+    onSave: (/** @type {State} */ state) => post({ save: record(state) }),
+    onForget: () => post({ forget: true }),
+    onFinish: (/** @type {State} */ state) => post({ finish: record(state) }),
   }
 
-  const HEAR = {
+  /** @type {Record<string, (given: any, message: any) => any>} */
+  const RECEIVE = {
     open: async (given) => {
       file = given
-      if (given.print) {
-        hashing = { hash: () => Promise.reject(NO_FILE) }
-        return post({ opened: given.print })
+      if (given.fingerprint) {
+        hasher = { hash: () => Promise.reject({ code: 'file-unreadable', message: SENTENCES.fileNeeded }) }
+        return post({ opened: given.fingerprint })
       }
-      const whole = (md5, error) => driver.send(md5 ? { type: 'whole', md5 } : { type: 'broken', ...error })
-      hashing = new Hashing(await open(file), whole)
-      post({ opened: `${file.size}-${file.lastModified ?? 0}-${await hashing.sample()}` })
+      const queue = new HashQueue(
+        await open(file),
+        (md5) => runner?.handle({ type: 'file-hashed', md5 }),
+        (failure) => runner?.handle({ type: 'hashing-failed', ...failure }),
+      )
+      hasher = queue
+      post({ opened: `${file.size}-${file.lastModified ?? 0}-${await queue.fingerprint()}` })
     },
-    drive: ({
-      url,
-      token,
-      ticket,
-      renewTicket,
-      description,
-      key,
-      anew,
-      largest,
-      parallel,
-      zeros,
-      stall = 30,
-      uploads,
-    }) => {
-      const given = {
+    begin: (/** @type {Settings} */ settings) => {
+      const { url, token, ticket, renewTicket, uploads, description, key, stall = 30, ...options } = settings
+      credentials = new CredentialStore({
         ticket,
         token: token === true ? ask('token') : token,
-        renewTicket: renewTicket && ask('renewTicket'),
-      }
-      driver = new Driver(begin({ size: file.size, url, anew, largest, parallel, scan: zeros }), {
+        renewTicket: renewTicket ? ask('renewTicket') : undefined,
+      })
+      runner = new EffectRunner(begin({ size: file.size, url, ...options }), {
         file,
         uploads,
         description,
         key,
+        stall,
         clock,
         transport,
-        hasher: hashing,
-        access: access(given),
+        hasher,
+        credentials,
         listener,
-        stall,
       })
     },
-    event: (event) => driver?.send(event),
-    reply: (id, { value, error }) =>
-      error ? waiting.get(id).reject(new Error(error)) : waiting.get(id).resolve(value),
+    event: (event) => runner?.handle(event),
+    reply: (id, { value, error }) => {
+      const question = questions.get(id)
+      if (error) question?.reject(new Error(error))
+      else question?.resolve(value)
+    },
   }
 
-  return async (message) => {
-    const [what] = Object.keys(message)
+  return async (/** @type {ToWorker} */ message) => {
+    const [[kind, value]] = Object.entries(message)
     try {
-      await HEAR[what](message[what], message)
+      await RECEIVE[kind](value, message)
     } catch (error) {
-      post({ error: { code: error.code ?? 'unhashed', message: String(error.message ?? error) } })
+      const { code = 'unhashed', message } = /** @type {any} */ (error)
+      post({ error: { code, message: String(message ?? error) } })
     }
   }
 }

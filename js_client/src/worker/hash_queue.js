@@ -1,45 +1,72 @@
-// Hashes a file in two ways at a time. Chunks come first, since the link waits for them; between them the whole file is
-// read on, in file order.
+// Two hashing jobs on one file, one after the other. Chunks come first, because the network waits for them; between
+// them the whole file is read in order.
 
-const codeOf = ({ name }) => (name === 'NotReadableError' || name === 'NotFoundError' ? 'file-unreadable' : 'unhashed')
+/** @typedef {import('./chunker.js').Chunker} Chunker */
 
-export class Hashing {
-  /** `whole` is called with the md5 of all of the file, or with undefined and why there is none. */
-  constructor(reader, whole) {
-    this._reader = reader
-    this._whole = whole
-    this._queue = []
+const UNREADABLE = ['NotReadableError', 'NotFoundError']
+
+/** @param {any} error @returns {import('../core/vocabulary.js').Failure} */
+const failureOf = ({ name, message }) => ({
+  code: UNREADABLE.includes(name) ? 'file-unreadable' : 'unhashed',
+  message: String(message),
+})
+
+export class HashQueue {
+  #chunker
+  #onFileHashed
+  #onFailed
+  /** @type {(() => Promise<void>)[]} */
+  #queue = []
+  #isRunning = false
+
+  /**
+   * @param {Chunker} chunker
+   * @param {(md5: string) => void} onFileHashed  called with the md5 of the whole file, base64
+   * @param {(failure: import('../core/vocabulary.js').Failure) => void} onFailed  called when the whole file cannot be read
+   */
+  constructor(chunker, onFileHashed, onFailed) {
+    this.#chunker = chunker
+    this.#onFileHashed = onFileHashed
+    this.#onFailed = onFailed
   }
 
-  /** Digests of the pieces of a region; see Reader.hash. Rejects with { code, message }. */
+  /**
+   * Hash the pieces of a region; see Chunker.hash. Rejects with { code, message }.
+   * @param {Parameters<Chunker['hash']>[0]} region
+   */
   hash(region) {
-    return this._ask(() => this._reader.hash(region))
+    return this.#enqueue(() => this.#chunker.hash(region))
   }
 
-  sample() {
-    return this._ask(() => this._reader.sample())
+  fingerprint() {
+    return this.#enqueue(() => this.#chunker.fingerprint())
   }
 
-  _ask(work) {
+  /**
+   * @template T
+   * @param {() => Promise<T>} job
+   * @returns {Promise<T>}
+   */
+  #enqueue(job) {
     return new Promise((resolve, reject) => {
-      this._queue.push(() => work().then(resolve, (error) => reject({ code: codeOf(error), message: error.message })))
-      this._work()
+      this.#queue.push(() => job().then(resolve, (error) => reject(failureOf(error))))
+      this.#run()
     })
   }
 
-  async _work() {
-    if (this._busy) return
-    this._busy = true
-    while (this._queue.length || this._reader.reading) await (this._queue.shift() ?? (() => this._readOn()))()
-    this._busy = false
+  async #run() {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    while (this.#queue.length || this.#chunker.isReading) await (this.#queue.shift() ?? (() => this.#readOn()))()
+    this.#isRunning = false
   }
 
-  async _readOn() {
+  async #readOn() {
     try {
-      const md5 = await this._reader.readOn()
-      if (md5) this._whole(md5)
+      const md5 = await this.#chunker.readOn()
+      if (md5) this.#onFileHashed(md5)
     } catch (error) {
-      this._whole(undefined, { code: codeOf(error), message: error.message })
+      this.#onFailed(failureOf(error))
     }
   }
 }

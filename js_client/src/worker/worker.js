@@ -1,11 +1,12 @@
-// The worker of a page: the engine with what a browser has. Timers of hidden pages are slowed down, those of workers not.
+// The worker's script: the engine with a browser's clock and transport.
+// It is a worker because browsers slow down the timers of hidden pages, but not those of their workers.
 
 import { clock } from '../core/clock.js'
-import { engine } from './engine.js'
-import { Reader } from './chunker.js'
+import { Chunker } from './chunker.js'
+import { createEngine } from './engine.js'
 import { xhr } from './xhr.js'
 
-const hear = engine((message) => postMessage(message), { clock, transport: xhr, open: Reader.open })
+const receive = createEngine((message) => postMessage(message), { clock, transport: xhr, open: Chunker.open })
 
-addEventListener('message', ({ data }) => hear(data))
-addEventListener('online', () => hear({ event: { type: 'woken' } }))
+addEventListener('message', ({ data }) => receive(data))
+addEventListener('online', () => receive({ event: { type: 'wake' } }))

@@ -1,6 +1,7 @@
 // One upload to look at: how far it is, what can be done about it, and the proof at the end.
 
-import { PHASES, bytes, details } from "./words.js";
+import { formatSize } from "./resumable-glance.js";
+import { PHASES, details } from "./words.js";
 
 const template = document.querySelector("#upload").content;
 const ENDS = ["active", "cancelled"];
@@ -78,7 +79,7 @@ export class Card {
       eta: null,
     });
     this._find(".meta").textContent =
-      `${bytes(size)} · begun ${new Date(begun).toLocaleString()}`;
+      `${formatSize(size)} · begun ${new Date(begun).toLocaleString()}`;
     this._find(".phase").textContent = words;
     this._show({ resume: !!resume, ask: !resume });
   }
@@ -98,7 +99,7 @@ export class Card {
   }
 
   _draw(progress) {
-    const { phase, size, durable, sent, fraction, trouble, document } =
+    const { phase, size, durable, sent, fraction, lastError, document } =
       progress;
     this.element.dataset.phase = phase;
     this._find(".meta").textContent = meta(size, document);
@@ -122,7 +123,7 @@ export class Card {
       resume: phase === "paused",
       cancel: !ENDS.includes(phase) && phase !== "cancelling" && !nothing,
       remove: ENDS.includes(phase) || nothing,
-      trouble: !!trouble && !ENDS.includes(phase) && phase !== "failed",
+      waiting: !!lastError && !ENDS.includes(phase) && phase !== "failed",
       failure: phase === "failed",
       proof: phase === "active",
       ask: false,
@@ -132,8 +133,8 @@ export class Card {
         !(error.code === "refused" && this._upload.url),
       choose: ABOUT_FILES.includes(error?.code),
     });
-    this._find(".trouble").textContent = trouble
-      ? `${trouble} It goes on by itself.`
+    this._find(".waiting").textContent = lastError
+      ? `${lastError} It goes on by itself.`
       : "";
     this._glyph({ active: "done", failed: "alert" }[phase] ?? "disk");
     if (phase === "failed" && error) this._failed(error);
@@ -211,7 +212,7 @@ export class Card {
 const meta = (size, document) => {
   const { declared, detected } = document?.format ?? {};
   const format = detected ?? declared;
-  return [bytes(size), format && (FORMAT[format] ?? format)]
+  return [formatSize(size), format && (FORMAT[format] ?? format)]
     .filter(Boolean)
     .join(" · ");
 };

@@ -1,7 +1,7 @@
 // A file that was chosen and not begun: what its image is to be.
 
 import { FORMATS, detect } from "./format.js";
-import { bytes } from "./words.js";
+import { formatSize } from "./resumable-glance.js";
 
 const template = document.querySelector("#draft").content;
 
@@ -12,7 +12,7 @@ export const draft = (file, begin) => {
   const { name, format, visibility, store } = form.elements;
   card.querySelector("h3").textContent = file.name;
   const meta = card.querySelector(".meta");
-  meta.textContent = bytes(file.size);
+  meta.textContent = formatSize(file.size);
   name.value =
     file.name.replace(/\.(qcow2|img|raw|iso|vmdk|vhdx?|vdi)$/i, "") ||
     file.name;
@@ -22,7 +22,7 @@ export const draft = (file, begin) => {
   detect(file).then(
     (found) => {
       format.value = found.format;
-      meta.textContent = `${bytes(file.size)} · ${FORMATS[found.format]}, by its content`;
+      meta.textContent = `${formatSize(file.size)} · ${FORMATS[found.format]}, by its content`;
       const note = card.querySelector(".note");
       note.textContent = found.note ?? "";
       note.hidden = !found.note;

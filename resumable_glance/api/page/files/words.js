@@ -1,12 +1,6 @@
 // Numbers and phases as people read them.
 
-const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
-
-export const bytes = (count) => {
-  let unit = 0;
-  for (; count >= 1000 && unit < 4; unit++) count /= 1000;
-  return `${unit && count < 100 ? count.toFixed(1) : Math.round(count)} ${UNITS[unit]}`;
-};
+import { formatSize } from "./resumable-glance.js";
 
 export const duration = (seconds) => {
   if (seconds < 1) return "a moment";
@@ -32,12 +26,12 @@ export const PHASES = {
 
 /** The sentence below the bar, after the phase itself. */
 export const details = ({ phase, size, durable, rate, eta }) => {
-  const safe = `${bytes(durable)} of ${bytes(size)} are safe`;
+  const safe = `${formatSize(durable)} of ${formatSize(size)} are safe`;
   switch (phase) {
     case "uploading":
       return [
         safe,
-        rate && `${bytes(rate)}/s`,
+        rate && `${formatSize(rate)}/s`,
         eta !== null && `${duration(eta)} left`,
       ]
         .filter(Boolean)
