@@ -120,7 +120,7 @@ def test_the_third_example_tells_how_far_it_is(service: Service, site: str, brow
         page = opened(browser, site, disk(33))
         said = run(page, EXAMPLES[2].replace("https://glance.example", link.url), service)
     assert any(line.startswith("uploading: ") for line in said)
-    assert said[-1].startswith(f"active: {round(SIZE / 1e6)} of {round(SIZE / 1e6)} MB")
+    assert said[-1].startswith("active: 24.0 MiB of 24.0 MiB")
 
 
 def test_the_fourth_example_goes_on_another_day(service: Service, site: str, browser: Browser) -> None:

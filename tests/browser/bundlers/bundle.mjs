@@ -16,7 +16,6 @@ const BUNDLERS = {
     const { createServer } = await import('vite')
     const server = await createServer({
       configFile: false,
-      optimizeDeps: { exclude: ['resumable-glance'] },
       server: { host: '127.0.0.1', port: 0 },
       logLevel: 'silent',
     })
