@@ -31,8 +31,10 @@ const SCRIPTS = {
   'resumable-glance.worker.js': { entryPoints: ['src/worker/worker.js'], format: 'iife', legalComments: 'inline' },
 }
 
+const INCLUDED = ['eventsource-parser', 'hash-wasm'] // in the worker's script
+const LICENCES = 'dist/resumable-glance.worker.LICENSES.txt'
 const CLASSIC_TYPES = "export * from './types/page/index.js'\nexport as namespace ResumableGlance\n"
-const PAGE = '../resumable_glance/page/files'
+const PAGE = '../resumable_glance/api/page/files'
 const PAGE_SCRIPTS = ['resumable-glance.js', 'resumable-glance.worker.js']
 
 /** The declarations of the public modules, by path. */
@@ -51,6 +53,8 @@ for (const [name, options] of Object.entries(SCRIPTS)) {
   const { outputFiles } = await esbuild.build({ ...common, ...options })
   made[`dist/${name}`] = outputFiles[0].text
 }
+made[LICENCES] = ''
+for (const name of INCLUDED) made[LICENCES] += `${name}\n\n${await readFile(`node_modules/${name}/LICENSE`, 'utf8')}\n`
 for (const name of PAGE_SCRIPTS) made[`${PAGE}/${name}`] = made[`dist/${name}`]
 
 const check = process.argv.includes('--check')

@@ -16,7 +16,14 @@ from tests.support import node
 
 PROJECT = ROOT / "js_client"
 PLUGIN = PROJECT / "horizon" / "resumable_glance_dashboard" / "static" / "resumable_glance_dashboard" / "client"
-FORMATTED = ("*.mjs", "src", "test", *(f"../resumable_glance/page/files/{kind}" for kind in ("*.js", "*.css")))
+FORMATTED = (
+    "*.mjs",
+    "src",
+    "test",
+    "../resumable_glance/api/page/files/*.js",
+    "../resumable_glance/api/page/files/*.css",
+    "../tests/browser/bundlers/*.*js",
+)
 COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")
 
 
