@@ -37,7 +37,7 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    prettier = ["node_modules/prettier/bin/prettier.cjs", "--log-level=warn", *FORMATTED]
+    prettier = ["node_modules/prettier/bin/prettier.cjs", "--log-level=warn", "--config=package.json", *FORMATTED]
     commands = [[*prettier, "--write"], ["build.mjs"]]
     if check:
         typescript = ["node_modules/typescript/bin/tsc", "-p", "."]
