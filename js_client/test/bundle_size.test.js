@@ -1,4 +1,4 @@
-// What a page has to load is small, and README.md says how small.
+// The scripts that a page loads are small, and README.md states their sizes.
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
@@ -32,7 +32,7 @@ test('README.md states the sizes', async () => {
   }
 })
 
-test('README.md states what the engine and md5 have of the worker', async () => {
+test('README.md states the shares of the engine and of md5', async () => {
   const [, engine, md5] = String(await read('README.md')).match(/the engine has ([\d.]+) kB and md5 ([\d.]+) kB/)
   const { outputFiles } = await esbuild.build({
     absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
@@ -49,7 +49,7 @@ test('README.md states what the engine and md5 have of the worker', async () => 
   assert.ok(Math.abs(Number(md5) * KB - within) <= 150, `${within} bytes`)
 })
 
-test('nothing else is needed at run time', async () => {
+test('there are no dependencies at run time', async () => {
   const { dependencies } = JSON.parse(await read('package.json'))
   assert.equal(dependencies, undefined)
 })

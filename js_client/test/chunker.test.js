@@ -1,4 +1,4 @@
-// What is read of a file: md5 as Node computes it, and pieces that fill the region.
+// Hashing of files: md5 as Node computes it, and pieces that fill their region.
 
 import assert from 'node:assert/strict'
 import { Blob } from 'node:buffer'
@@ -14,7 +14,7 @@ const MIB = 1024 * KIB
 const disk = (runs, tail) =>
   Buffer.concat([...runs.map(([blocks, fill]) => Buffer.alloc(blocks * 64 * KIB, fill)), Buffer.alloc(tail, 5)])
 
-test('the pieces of a region fill it, have the md5 of what is there, and name zeros only where there are some', async () => {
+test('pieces fill their region, with the right md5 and only true zeros', async () => {
   const runs = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom(0, 0, 1, 2)), { maxLength: 8 })
   const property = fc.asyncProperty(
     runs,
@@ -47,7 +47,7 @@ test('the pieces of a region fill it, have the md5 of what is there, and name ze
   await fc.assert(property, { numRuns: 60 })
 })
 
-test('a run of zeros of a mebibyte is found, a shorter one goes with the rest', async () => {
+test('only a run of zeros of 1 MiB or more is a piece of its own', async () => {
   const content = disk(
     [
       [1, 1],
@@ -70,7 +70,7 @@ test('a run of zeros of a mebibyte is found, a shorter one goes with the rest', 
   )
 })
 
-test('after a long run of zeros, what follows is not cut before it is needed', async () => {
+test('a scan for zeros ends at the first chunk', async () => {
   const content = disk(
     [
       [160, 0],
@@ -89,7 +89,7 @@ test('after a long run of zeros, what follows is not cut before it is needed', a
   )
 })
 
-test('empty is what has zeros alone, wherever the other byte is', () => {
+test('one other byte, anywhere, makes a block not empty', () => {
   for (const size of [0, 1, 3, 4, 5, 64, 65_537]) {
     assert.ok(isEmpty(new Uint8Array(size)))
     for (const at of new Set([0, size >> 1, size - 1])) {
@@ -101,7 +101,7 @@ test('empty is what has zeros alone, wherever the other byte is', () => {
   }
 })
 
-test('a sample differs where the first, the middle or the last bytes do', async () => {
+test('the fingerprint depends on the first, middle and last bytes', async () => {
   const content = disk([[100, 1]], 77)
   const sample = async (bytes) => (await Chunker.open(new Blob([bytes]))).fingerprint()
   const found = new Set([await sample(content)])
@@ -113,7 +113,7 @@ test('a sample differs where the first, the middle or the last bytes do', async 
   assert.equal(found.size, 4)
 })
 
-test('chunks go before the whole file, which is read to its end all the same', async () => {
+test('chunks are hashed before the rest of the file', async () => {
   const content = disk([[400, 3]], 1)
   const told = []
   const whole = new Promise((resolve) => {
@@ -130,7 +130,7 @@ test('chunks go before the whole file, which is read to its end all the same', a
   )
 })
 
-test('a file that can’t be read, or has become shorter, is told as that', async () => {
+test('an unreadable or shortened file is reported as unreadable', async () => {
   const gone = {
     size: 100,
     slice: () => ({

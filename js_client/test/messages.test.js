@@ -1,5 +1,4 @@
-// The wire vectors of the native dialect, which the service is tested with too: what we send is what it reads, and what
-// it answers is what we read.
+// The vectors of the native protocol, which the service is tested with, too.
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
@@ -27,25 +26,25 @@ const same = (made, { method, headers }) => {
   assert.deepEqual(Object.entries(made.headers).sort(), [...headers].sort())
 }
 
-test('only an event of the upload describes one', () => {
+test('only an upload event describes an upload', () => {
   assert.deepEqual(readEvent({ event: 'upload', data: '{"state":"active"}' }), { state: 'active' })
   assert.equal(readEvent({ event: 'problem', data: '{"state":"active"}' }), null)
   assert.equal(readEvent({ event: 'upload', data: '<html>' }), null)
 })
 
-test('a chunk is written as the service reads it', () => {
+test('a chunk is sent as the service expects', () => {
   const chunk = { do: 'send', start: 0, stop: 1048576, size: 4194304 }
   same(makeRequest(chunk, AT), vector('a chunk says where it belongs'))
 })
 
-test('a chunk’s md5 is written as the service reads it', () => {
+test('a chunk’s md5 is sent as the service expects', () => {
   const { headers } = makeRequest({ do: 'send', start: 0, stop: 11, size: 11, md5: 'XrY7u+Ae7tCTyyK7j1rNww==' }, AT)
   const read = Object.fromEntries(vector('a chunk may declare its Content-MD5').headers)
   assert.equal(headers['Content-MD5'], read['Content-MD5'])
   assert.equal(headers['Content-Range'], read['Content-Range'])
 })
 
-test('the md5 of the image is written as the service reads it', () => {
+test('the md5 of the image is sent as the service expects', () => {
   const { headers } = makeRequest({ do: 'send', start: 0, stop: 11, size: 11, fileMd5: 'XrY7u+Ae7tCTyyK7j1rNww==' }, AT)
   const read = Object.fromEntries(vector('a chunk may come with digests of the image').headers)
   assert.ok(read['Repr-Digest'].startsWith(headers['Repr-Digest']))
@@ -59,7 +58,7 @@ test('a description is sent as JSON', () => {
   assert.deepEqual(JSON.parse(made.body), JSON.parse(read.body))
 })
 
-test('a run of zeros is declared as the service reads it', () => {
+test('a run of zeros is declared as the service expects', () => {
   const { headers } = vector('a run of zeros is declared instead of sent')
   const [, first, last, size] = Object.fromEntries(headers)
     ['Content-Range'].match(/(\d+)-(\d+)\/(\d+)/)
@@ -70,23 +69,23 @@ test('a run of zeros is declared as the service reads it', () => {
   assert.ok(!made.body)
 })
 
-test('a new ticket is asked for as the service reads it, and is read', () => {
+test('a ticket is requested as the service expects, and read', () => {
   const made = makeRequest({ do: 'renew' }, { ...AT, url: 'https://glance.example/v1/uploads/a-0123', token: 'token' })
   const read = vector('a new ticket is asked for without a body')
   assert.equal(made.method, read.method)
   assert.equal(made.url, `https://glance.example/v1/uploads/${read.upload_id}/${read.aspect}`)
   assert.equal(made.body, undefined)
-  const { reply } = VECTORS.outcomes.find((each) => each.outcome.kind === 'renewed')
+  const { reply } = VECTORS.outcomes.find((each) => each.outcome.kind === 'ticket_issued')
   assert.ok(came(reply).document.value)
 })
 
-test('a creation has a key, so that it can be repeated', () => {
+test('a creation has an idempotency key', () => {
   const { headers } = vector('a creation with a key')
   const key = '8e03978e-40d5-43e2'
   same(makeRequest({ do: 'create' }, { ...AT, key, description: {} }), { method: 'POST', headers })
 })
 
-test('a ticket goes before a token, and only a token creates', () => {
+test('a ticket is preferred to a token, except for creation', () => {
   const both = { ...AT, token: 'token', ticket: 'ticket' }
   assert.deepEqual(makeRequest({ do: 'get' }, both).headers, { Authorization: 'Bearer ticket' })
   assert.deepEqual(makeRequest({ do: 'renew' }, both).headers, { 'X-Auth-Token': 'token' })
@@ -133,7 +132,7 @@ for (const { name, refusal, reply } of VECTORS.refusals)
     if (refusal.facts.retry_after) assert.equal(read.retryAfter, refusal.facts.retry_after)
   })
 
-test('a page of a proxy is no answer of the service', () => {
+test('a proxy’s page has no reason of the service', () => {
   const read = readAnswer({ status: 502, text: '<html>' })
   assert.equal(read.reason, null)
   assert.equal(classify(read), 'retry')

@@ -1,5 +1,5 @@
-// The service as docs/native-protocol.md has it, small and without time: what a client can be tried against.
-// handle(request, bytes) -> { status, header, text }, as transports give it.
+// A small model of the service after docs/native-protocol.md, without time.
+// handle(request, bytes) -> { status, header, text }, as a transport resolves to.
 
 import { createHash } from 'node:crypto'
 import { merge, missing, total } from '../src/core/ranges.js'
@@ -41,7 +41,7 @@ export class Model {
     return reply(200, this._described(upload), head(upload))
   }
 
-  /** Tickets that were given count no more. */
+  /** Let all tickets expire. */
   expireTickets() {
     for (const upload of this.uploads.values()) upload.generation += 1
   }
@@ -119,7 +119,7 @@ export class Model {
     return reply(204, null, head(upload))
   }
 
-  /** Each event takes the handoff a step further, too; the answer is the stream as a whole. */
+  /** The whole stream of events; each event advances the handoff. */
   _events(upload) {
     let text = ''
     do text += `event: upload\ndata: ${JSON.stringify(this._described(upload))}\n\n: ping\n\n`
@@ -132,7 +132,7 @@ export class Model {
     return reply(204, null)
   }
 
-  /** What GET tells; each time it is asked, the handoff goes a step further. */
+  /** The description of an upload; each one advances the handoff. */
   _described(upload) {
     if (['sealed', 'delivering', 'verifying'].includes(upload.state) && upload.size === total(upload.durable)) {
       upload.left = (upload.left ?? this.polls) - 1

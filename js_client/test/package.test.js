@@ -1,4 +1,4 @@
-// The packed package has every file that its package.json names, and nothing else than it needs.
+// The packed package has every file that its package.json names.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

@@ -1,4 +1,4 @@
-// A page for Upload without a browser: its worker runs here, and speaks to the model of the service.
+// A page without a browser: its worker runs in this process and talks to the model of the service.
 
 import { createEngine } from '../src/worker/engine.js'
 import { Chunker } from '../src/worker/chunker.js'
@@ -31,7 +31,7 @@ export class Page {
     })
   }
 
-  /** Close the page: its workers end, and nobody is told. */
+  /** Close the page: its workers end without notice. */
   close() {
     for (const terminate of this.terminate) terminate()
   }

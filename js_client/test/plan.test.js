@@ -21,7 +21,7 @@ const content = (blocks, tail) =>
     Buffer.alloc(tail, 7),
   ])
 
-/** What the hasher would give: cut at each change between zeros and others. */
+/** The pieces of a region as a hasher makes them: cut wherever zeros begin or end. */
 const hashed = (file, { start, stop, chunkSize, zeros }) => {
   const pieces = []
   const block = 256 * KIB
@@ -36,7 +36,7 @@ const hashed = (file, { start, stop, chunkSize, zeros }) => {
   return pieces.map((each) => (each.zeros ? each : { ...each, md5: md5(file.subarray(each.start, each.stop)) }))
 }
 
-/** An upload under the plan: effects wait in `pending` until `happens` lets one of them come true. */
+/** An upload under the plan: effects wait in `pending` until `happens` completes one. */
 class World {
   constructor(file, model, { owner = true, ...options } = {}) {
     Object.assign(this, { file, model, owner, token: 'token' })
@@ -85,7 +85,7 @@ class World {
     if (state.phase === 'active') assert.ok(!isUnsafe(state))
   }
 
-  /** One of the pending effects comes true; `how` says what becomes of it. */
+  /** Complete one of the pending effects; `how` is its outcome. */
   happens(which, how) {
     const [effect] = this.pending.splice(which % this.pending.length, 1)
     if (effect.do === 'wait') return this.send({ type: 'wake' })
@@ -132,7 +132,7 @@ class World {
     return came
   }
 
-  /** Everything goes well from here on. */
+  /** Complete all effects without failures until the upload ends. */
   ends(most = 20_000) {
     this.send({ type: 'file-hashed', md5: md5(this.file) })
     if (this.state.phase === 'paused' || this.state.phase === 'failed') this.send({ type: 'start' })
@@ -195,7 +195,7 @@ const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1
 })
 const files = fc.tuple(fc.array(fc.boolean(), { maxLength: 60 }), fc.nat(100_000))
 
-test('whatever happens in between, and in whatever order, every byte arrives, once it can', () => {
+test('any order of events ends with every byte at the service', () => {
   const property = fc.property(
     files,
     story,
@@ -221,13 +221,13 @@ test('whatever happens in between, and in whatever order, every byte arrives, on
   fc.assert(property, { numRuns: Number(process.env.RUNS ?? 100) })
 })
 
-test('a file of no bytes is an image too', () => {
+test('an empty file becomes an image', () => {
   const world = started(Buffer.alloc(0))
   world.ends()
   assertUploaded(world)
 })
 
-test('an answer to a creation that was lost does not make two uploads', () => {
+test('a creation repeated after a lost answer makes one upload', () => {
   const world = started(content([1, 1], 5))
   world.happens(until(world, 'create'), { lost: 'answer' })
   world.ends()
@@ -235,7 +235,7 @@ test('an answer to a creation that was lost does not make two uploads', () => {
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('chunks grow while the link is fast, up to what the service takes', () => {
+test('chunks grow on a fast network up to the service’s limit', () => {
   const world = started(content(Array(400).fill(1), 0), new Model({ maxChunk: 16 * MIB }))
   world.ends()
   assertUploaded(world)
@@ -243,14 +243,14 @@ test('chunks grow while the link is fast, up to what the service takes', () => {
   assert.equal(world.state.parallel, world.state.maxParallel)
 })
 
-test('chunks shrink, and fewer go at a time, while the link is slow', () => {
+test('chunks shrink on a slow network, and fewer are sent at a time', () => {
   const world = started(content(Array(80).fill(1), 0))
   world.happens(until(world, 'send'), { seconds: 40 })
   assert.equal(world.state.chunkSize, 2 * MIB)
   assert.equal(world.state.parallel, 1)
 })
 
-test('what was being hashed when chunks shrank is not sent in one of the old size', () => {
+test('chunks hashed before a shrink are not sent in the old size', () => {
   const world = started(content(Array(80).fill(1), 0))
   until(world, 'send')
   const hashing = world.pending.filter((each) => each.do === 'hash')
@@ -265,7 +265,7 @@ test('what was being hashed when chunks shrank is not sent in one of the old siz
   assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunkSize))
 })
 
-test('a proxy that takes little is sent little', () => {
+test('chunks shrink to a proxy’s limit', () => {
   const world = started(content(Array(40).fill(1), 0))
   for (let at = 0; at < 2; at++) world.happens(until(world, 'send'), { html: 413 })
   assert.ok(world.state.maxChunkSize < 4 * MIB)
@@ -273,13 +273,13 @@ test('a proxy that takes little is sent little', () => {
   assertUploaded(world)
 })
 
-test('a proxy that takes nothing is told to a person', () => {
+test('a proxy that accepts no chunk ends the upload', () => {
   const world = started(content(Array(40).fill(1), 0))
   while (world.state.phase !== 'failed') world.happens(until(world, 'send'), { html: 413 })
   assert.equal(world.state.error.code, 'refused')
 })
 
-test('a ticket that has ended is renewed once, and the upload goes on', () => {
+test('an expired ticket is renewed once', () => {
   const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
   until(world, 'send')
   world.model.expireTickets()
@@ -288,7 +288,7 @@ test('a ticket that has ended is renewed once, and the upload goes on', () => {
   assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
 })
 
-test('a fresh ticket that is refused too ends it, and with another one it goes on', () => {
+test('a refused new ticket ends the upload until there is another', () => {
   const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
   const which = until(world, 'send')
   world.happens(which, { refused: [401, 'ticket-expired'] })
@@ -299,7 +299,7 @@ test('a fresh ticket that is refused too ends it, and with another one it goes o
   assertUploaded(world)
 })
 
-test('an upload that is gone ends it, and is not begun again behind a person’s back', () => {
+test('an upload that is gone is not created again by itself', () => {
   const world = started(content(Array(20).fill(1), 0))
   until(world, 'send')
   for (const upload of world.model.uploads.values()) upload.gone = 'upload-expired'
@@ -308,13 +308,13 @@ test('an upload that is gone ends it, and is not begun again behind a person’s
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('a remembered upload that is gone is made anew', () => {
+test('a remembered upload that is gone is created again', () => {
   const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', recreate: true })
   world.ends()
   assertUploaded(world)
 })
 
-test('another file than the one that was begun is refused', () => {
+test('a file of another size is refused', () => {
   const model = new Model()
   const first = started(content(Array(20).fill(1), 0), model)
   first.happens(until(first, 'send'), { seconds: 1 })
@@ -325,7 +325,7 @@ test('another file than the one that was begun is refused', () => {
   assert.equal(other.state.error.code, 'file-changed')
 })
 
-test('runs of zeros are declared in one request, and cost no bytes', () => {
+test('a run of zeros is declared in one request without a body', () => {
   const file = content([1, ...Array(400).fill(0), 1], 0)
   const world = started(file, new Model())
   world.ends()
@@ -335,7 +335,7 @@ test('runs of zeros are declared in one request, and cost no bytes', () => {
   assert.ok(runs.length <= 2, `${runs.length} requests`)
 })
 
-test('what waits for its owner asks for consent once', () => {
+test('a handoff that needs the owner’s token gets it once', () => {
   const world = started(content([1], 0), new Model({ tickets: true }))
   world.model.polls = 5
   world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -346,7 +346,7 @@ test('what waits for its owner asks for consent once', () => {
   assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
 })
 
-test('a handoff that has failed is tried again, if that is of any use', () => {
+test('a failed handoff is repeated unless the service refuses', () => {
   for (const hopeless of [false, true]) {
     const world = started(content([1], 0))
     world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -360,7 +360,7 @@ test('a handoff that has failed is tried again, if that is of any use', () => {
   }
 })
 
-test('what an upload has failed for in its bytes is refused, whoever tells it', () => {
+test('refused content has the code `refused`', () => {
   for (const reason of ['format-mismatch', 'unsafe-image', 'disk-too-large']) {
     const world = started(content([1], 0))
     world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -372,7 +372,7 @@ test('what an upload has failed for in its bytes is refused, whoever tells it', 
   }
 })
 
-/** An upload whose bytes are safe, and whose stream of events is asked for. */
+/** An upload whose bytes are safe and whose stream of events is requested. */
 const sealed = (polls, model = new Model()) => {
   const world = started(content([1], 0), model)
   model.polls = polls
@@ -383,7 +383,7 @@ const sealed = (polls, model = new Model()) => {
 const stream = (world) => world.pending.findIndex((each) => each.do === 'watch')
 const delay = (world) => world.pending.find((each) => each.do === 'wait').seconds
 
-test('while events tell what happens, nothing is asked', () => {
+test('an open stream of events replaces polling', () => {
   const world = sealed(4)
   assert.ok(delay(world) < 1, 'until something is heard, it is asked')
   for (const told of [2, 3]) {
@@ -397,7 +397,7 @@ test('while events tell what happens, nothing is asked', () => {
   assertUploaded(world)
 })
 
-test('a stream of events that is lost is opened again, and it is asked meanwhile', () => {
+test('a lost stream of events is replaced, with polling meanwhile', () => {
   const world = sealed(4)
   world.happens(stream(world), { heard: true })
   world.happens(stream(world), { lost: 'request' })
@@ -408,7 +408,7 @@ test('a stream of events that is lost is opened again, and it is asked meanwhile
   world.ends()
 })
 
-test('a service or a proxy that has no events is asked instead, and never for events again', () => {
+test('a refused stream of events is not requested again', () => {
   const world = sealed(9)
   world.happens(stream(world), { html: 404 })
   for (let steps = 0; world.state.phase !== 'active'; steps++) {
@@ -419,7 +419,7 @@ test('a service or a proxy that has no events is asked instead, and never for ev
   }
 })
 
-test('a stream that says nothing holds nothing up', () => {
+test('a silent stream delays nothing', () => {
   const world = sealed(5)
   for (let steps = 0; world.state.phase !== 'active'; steps++) {
     assert.ok(steps < 20)
@@ -431,7 +431,7 @@ test('a stream that says nothing holds nothing up', () => {
   assert.equal(world.pending.filter((each) => each.do === 'watch').length, 1)
 })
 
-test('an event that overtakes an answer counts, and the answer does not', () => {
+test('an event that overtakes an answer wins', () => {
   const world = sealed(3)
   world.happens(
     world.pending.findIndex((each) => each.do === 'wait'),
@@ -448,7 +448,7 @@ test('an event that overtakes an answer counts, and the answer does not', () => 
   assertUploaded(world)
 })
 
-test('an image is active without a receipt, too', () => {
+test('an upload is active without a receipt, too', () => {
   for (const how of [{ html: 404 }, { html: 502 }, { refused: [401, 'ticket-expired'] }, { lost: 'answer' }]) {
     const world = sealed(3)
     until(world, 'receipt')
@@ -459,7 +459,7 @@ test('an image is active without a receipt, too', () => {
   }
 })
 
-test('a 5xx never makes it begin again', () => {
+test('a 5xx never creates another upload', () => {
   const world = started(content(Array(60).fill(1), 0))
   world.happens(until(world, 'send'), { seconds: 1 })
   world.happens(until(world, 'send'), { html: 502 })
@@ -472,7 +472,7 @@ test('a 5xx never makes it begin again', () => {
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('a wish to wait is obeyed, within reason', () => {
+test('Retry-After is obeyed up to a limit', () => {
   const world = started(content([1], 0))
   const [, effects] = plan(world.state, {
     type: 'answer',
@@ -490,7 +490,7 @@ test('a wish to wait is obeyed, within reason', () => {
   assert.equal(more[0].seconds, 300)
 })
 
-test('nothing is tried again that can’t become better', () => {
+test('refusals are not retried', () => {
   for (const [status, reason] of [
     [400, 'malformed-request'],
     [403, 'forbidden'],
