@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.javascript import PROJECT
 from tests.support.browser import Browser, served
 from tests.support.images import raw_disk
-from tests.javascript import PROJECT
 from tests.support.node import packages
 from tests.support.service import Service, development
 

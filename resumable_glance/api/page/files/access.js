@@ -1,5 +1,5 @@
-// Who uses the page: anybody (development), somebody with a Keystone token, or somebody with a ticket for one upload.
-// The token is kept in memory alone: it ends with the page.
+// Signing in: with nothing (development), a Keystone token, or a ticket for one upload.
+// The token is kept in memory only, so that it is gone with the page.
 
 const WORDS = {
   token: {
@@ -16,7 +16,7 @@ const WORDS = {
   },
 }
 
-/** #upload=ID&ticket=VALUE of an address, or null. */
+/** The upload and ticket of an address (#upload=ID&ticket=VALUE), or null. */
 export const invitation = (address) => {
   const found = new URLSearchParams(address.slice(address.indexOf('#') + 1))
   const [id, ticket] = [found.get('upload'), found.get('ticket')]
@@ -27,7 +27,7 @@ export const invitation = (address) => {
 
 export const base = () => new URL('.', location.href).href
 
-/** Asks until it has something; `taken(value)` gives a sentence about what is wrong with it, or nothing. */
+/** Ask until a value is accepted; `taken(value)` returns a sentence about what is wrong with it, or nothing. */
 export const ask = (how, taken) => {
   const form = document.querySelector('#access')
   const { title, text, label, button } = WORDS[how]
@@ -48,7 +48,7 @@ export const ask = (how, taken) => {
 
 export const close = () => (document.querySelector('#access').hidden = true)
 
-/** What an answer that is not good says to a person. */
+/** The sentence for people in an answer that is an error. */
 export const complaint = async (answer) => {
   const problem = await answer.json().catch(() => null)
   return problem?.detail ?? `The answer was ${answer.status}.`

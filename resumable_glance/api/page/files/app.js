@@ -1,4 +1,4 @@
-// Puts the page together: files in, cards out. The work is done by resumable-glance.js.
+// Makes a card of each chosen file and each earlier upload. resumable-glance.js does the uploads.
 
 import { ask, base, close, complaint, invitation } from './access.js'
 import { Card } from './card.js'
@@ -14,9 +14,9 @@ const options = () => ({
   ...(access.token && { token: () => access.token }),
 })
 
-/** Cards and the files that they take while nothing runs: { card, name, size, open(file), url }; a name of null is any. */
+/** Cards that wait for a file: { card, name, size, open(file), url }; a name of null matches any file. */
 let expected = []
-let picking = null // the card that the person chooses a file for
+let picking = null // the card for which a file is being chosen
 
 const say = (text) => (find('#said').textContent = text)
 
@@ -32,14 +32,14 @@ const follow = (card, upload) => {
   card.follow(upload.start())
 }
 
-// Files come in
+// Choosing files
 
 const isFor =
   (file) =>
   ({ card, name, size }) =>
     card.idle && (picking ? card === picking : size === file.size && [null, file.name].includes(name))
 
-/** `source` is a file, or a handle of one, with which it need not be picked again. */
+/** `source` is a file, or a handle, with which the file need not be chosen again. */
 const take = async (source) => {
   const file = source.getFile ? await source.getFile() : source
   const found = expected.find(isFor(file))
@@ -77,7 +77,7 @@ const drop = async (event) => {
   picking = null
   const items = [...event.dataTransfer.items].filter((each) => each.kind === 'file')
   const sources = items.map(async (each) => {
-    const file = each.getAsFile() // before the event is over
+    const file = each.getAsFile() // only possible during the event
     const handle = await each.getAsFileSystemHandle?.().catch(() => null)
     return handle?.getFile ? handle : file
   })
@@ -93,7 +93,7 @@ document.addEventListener('dragover', (event) => {
 document.addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('over'))
 document.addEventListener('drop', drop)
 
-// What was begun before
+// Earlier uploads
 
 const remember = async () => {
   for (const previous of (await Upload.findPrevious(options())).reverse()) {
@@ -116,7 +116,7 @@ const remember = async () => {
   }
 }
 
-/** Cancel what this page has no file of. */
+/** Cancel an upload whose file this page does not have. */
 const abandon = async (card, { url, ticket, forget }) => {
   const headers = ticket ? { Authorization: `Bearer ${ticket}` } : access.token ? { 'X-Auth-Token': access.token } : {}
   const answer = await fetch(url, { method: 'DELETE', headers }).catch(() => null)
@@ -125,7 +125,7 @@ const abandon = async (card, { url, ticket, forget }) => {
   card.element.remove()
 }
 
-// Who is there
+// Signing in
 
 const opened = () => {
   close()
@@ -138,7 +138,7 @@ const invited = async ({ url, ticket }) => {
   }).catch(() => null)
   if (!answer?.ok) return answer ? complaint(answer) : 'The service does not answer. Try again.'
   const { image, size, received, created_at: created, state } = await answer.json()
-  const older = expected.filter((each) => each.card.idle && (each.url ?? each.card.url) === url) // with a ticket that has ended
+  const older = expected.filter((each) => each.card.idle && (each.url ?? each.card.url) === url) // whose ticket has expired
   for (const each of older) each.card.element.remove()
   expected = expected.filter((each) => !older.includes(each))
   const card = cardOf(image?.name ?? 'An image')
@@ -166,7 +166,7 @@ const signedIn = async (token) => {
   opened()
 }
 
-/** Whoever has nothing to show (any more) is asked for it. */
+/** Ask for a token or ticket if there is none (any more). */
 const signIn = () => {
   if (access.how === 'token') ask('token', signedIn)
   if (access.how === 'ticket')
@@ -178,7 +178,7 @@ const signIn = () => {
 const begin = async () => {
   access.how = (await (await fetch(`${base()}page/settings.json`)).json()).sign_in
   const invite = invitation(location.href)
-  if (location.hash) history.replaceState(null, '', location.pathname) // a ticket stays in no history
+  if (location.hash) history.replaceState(null, '', location.pathname) // keeps the ticket out of the history
   if (access.how === 'none') opened()
   else signIn()
   await remember()

@@ -1,4 +1,4 @@
-// One upload to look at: how far it is, what can be done about it, and the proof at the end.
+// The card of one upload: its progress, its buttons, and the hashes at the end.
 
 import { formatSize } from './resumable-glance.js'
 import { PHASES, details } from './words.js'
@@ -10,7 +10,7 @@ const ABOUT_FILES = ['file-changed', 'file-unreadable']
 const AGAIN = ['unauthenticated', 'forbidden', 'too-large', 'refused', 'damaged', 'unhashed', 'undelivered']
 
 export class Card {
-  /** `say` tells a screen reader; `chosen` is called when the person wants to choose the file again. */
+  /** `say` announces to screen readers; `choose` is called to let the person choose the file again. */
   constructor(name, { say, choose, remove }) {
     this.element = template.cloneNode(true).firstElementChild
     this.name = name
@@ -32,7 +32,7 @@ export class Card {
       button.setAttribute('aria-label', `${button.textContent.trim()}: ${name}`)
   }
 
-  /** Whether it could take a file: it is there, and nothing runs. */
+  /** Whether the card can take a file: it is on the page, and no upload is running. */
   get idle() {
     return this.element.isConnected && (!this._upload || this._upload.phase === 'failed')
   }
@@ -50,7 +50,7 @@ export class Card {
     this._draw(upload.progress)
   }
 
-  /** Show one that was begun before this page; `resume` goes on without a file, null where one has to be chosen. */
+  /** Show an earlier upload; `resume` resumes it without a file, and is null if the file has to be chosen. */
   wait({ size, received, begun }, { resume, cancel, words }) {
     this._waits = { resume, cancel }
     this._draw({
@@ -73,7 +73,7 @@ export class Card {
   }
 
   _cancel() {
-    if (!confirm(`Cancel the upload of ${this.name}? What was sent is deleted.`)) return
+    if (!confirm(`Cancel the upload of ${this.name}? The bytes sent so far are deleted.`)) return
     if (this._waits) this._waits.cancel()
     else this._upload.cancel()
   }
@@ -172,7 +172,7 @@ const meta = (size, document) => {
 
 const FORMAT = { raw: 'Raw', qcow2: 'QCOW2', iso: 'ISO', vmdk: 'VMDK' }
 
-/** A value, and a button that copies it. */
+/** A value with a button that copies it. */
 const copied = (value, what) => {
   const code = Object.assign(document.createElement('code'), {
     textContent: value,
@@ -192,7 +192,7 @@ const copied = (value, what) => {
   return navigator.clipboard ? [code, button] : [code]
 }
 
-/** A link that saves the signed receipt; it needs neither the network nor the service any more. */
+/** A link that saves the signed receipt, without the network. */
 const saved = (receipt, name) => {
   const file = new Blob([`${JSON.stringify(receipt, null, 2)}\n`], {
     type: 'application/json',

@@ -1,11 +1,11 @@
-// A file that was chosen and not begun: what its image is to be.
+// The form for a chosen file: name, format, visibility and store of its image.
 
 import { FORMATS, detect } from './format.js'
 import { formatSize } from './resumable-glance.js'
 
 const template = document.querySelector('#draft').content
 
-/** A card with a form; `begin` is called with what the image is to be, once. */
+/** Return a card with the form; `begin` is called once, with the options of the upload. */
 export const draft = (file, begin) => {
   const card = template.cloneNode(true).firstElementChild
   const form = card.querySelector('form')

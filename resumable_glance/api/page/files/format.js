@@ -1,8 +1,8 @@
-// What a file is, by its first bytes: names do not tell. The service looks again, and has the last word.
+// The format of an image by its first bytes, as a default for the form. The service decides.
 
 const text = (bytes, at, length) => String.fromCharCode(...bytes.subarray(at, at + length))
 
-// The disk_format of Glance, what people call it, how it begins.
+// Glance's disk_format, the name of the format, and the first bytes.
 const BEGINNINGS = [
   ['qcow2', 'QCOW2', 'QFI\xfb'],
   ['vmdk', 'VMDK', 'KDMV'],
@@ -35,7 +35,7 @@ export const FORMATS = {
   aki: 'AKI',
 }
 
-/** { format, note }: the disk_format it looks like, and what a person should know. */
+/** Return { format, note }: the likely disk_format, and a warning for people or null. */
 export const detect = async (file) => {
   const head = new Uint8Array(await file.slice(0, 512).arrayBuffer())
   const begins = (mark) => text(head, 0, mark.length) === mark

@@ -1,4 +1,4 @@
-// Numbers and phases as people read them.
+// Texts for durations, phases and progress.
 
 import { formatSize } from './resumable-glance.js'
 
@@ -24,7 +24,7 @@ export const PHASES = {
   cancelled: 'Cancelled',
 }
 
-/** The sentence below the bar, after the phase itself. */
+/** The text after the phase, below the progress bar. */
 export const details = ({ phase, size, durable, rate, eta }) => {
   const safe = `${formatSize(durable)} of ${formatSize(size)} are safe`
   switch (phase) {
@@ -36,7 +36,7 @@ export const details = ({ phase, size, durable, rate, eta }) => {
     case 'verifying':
       return 'All bytes are safe. You may close this page.'
     case 'active':
-      return 'The image is your file: proven.'
+      return 'The hashes of the image are those of your file.'
     case 'hashing':
     case 'waiting':
     case 'paused':
