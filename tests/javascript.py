@@ -16,7 +16,14 @@ from tests.support import node
 
 PROJECT = ROOT / "js_client"
 PLUGIN = PROJECT / "horizon" / "resumable_glance_dashboard" / "static" / "resumable_glance_dashboard" / "client"
-FORMATTED = ("build.mjs", "src", "test", *(f"../resumable_glance/page/files/{kind}" for kind in ("*.js", "*.css")))
+FORMATTED = (
+    "*.mjs",
+    "src",
+    "test",
+    "../resumable_glance/api/page/files/*.js",
+    "../resumable_glance/api/page/files/*.css",
+    "../tests/browser/bundlers/*.*js",
+)
 COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")
 
 
@@ -30,10 +37,11 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    prettier = ["node_modules/prettier/bin/prettier.cjs", "--log-level=warn", *FORMATTED]
+    prettier = ["node_modules/prettier/bin/prettier.cjs", "--log-level=warn", "--config=package.json", *FORMATTED]
     commands = [[*prettier, "--write"], ["build.mjs"]]
     if check:
-        commands = [[*prettier, "--check"], ["build.mjs", "--check"], ["node_modules/typescript/bin/tsc", "-p", "."]]
+        typescript = ["node_modules/typescript/bin/tsc", "-p", "."]
+        commands = [[*prettier, "--check"], ["rooms.mjs"], ["build.mjs", "--check"], typescript]
     status = max(subprocess.run([program, *command], cwd=PROJECT, check=False).returncode for command in commands)
     return max(status, copy(check))
 

@@ -1,8 +1,8 @@
-// The service as docs/native-protocol.md has it, small and without time: what a client can be tried against.
-// handle(request, bytes) -> { status, header, text }, as transports give it.
+// A small model of the service after docs/native-protocol.md, without time.
+// handle(request, bytes) -> { status, header, text }, as a transport resolves to.
 
 import { createHash } from 'node:crypto'
-import { merge, missing, total } from '../src/ranges.js'
+import { merge, missing, total } from '../src/core/ranges.js'
 
 const PREFIX = 'urn:problem-type:resumable-glance:'
 export const ZEROS = 'application/vnd.resumable-glance.zeros'
@@ -16,6 +16,7 @@ export class Model {
     this.requests = []
     this.wire = 0 // bytes of bodies
     this.streams = true // whether it tells events
+    this.newline = '\n' // of events
     this.polls = 2 // questions until a sealed upload is active
   }
 
@@ -40,7 +41,7 @@ export class Model {
     return reply(200, this._described(upload), head(upload))
   }
 
-  /** Tickets that were given count no more. */
+  /** Let all tickets expire. */
   expireTickets() {
     for (const upload of this.uploads.values()) upload.generation += 1
   }
@@ -118,12 +119,12 @@ export class Model {
     return reply(204, null, head(upload))
   }
 
-  /** Each event takes the handoff a step further, too; the answer is the stream as a whole. */
+  /** The whole stream of events; each event advances the handoff. */
   _events(upload) {
     let text = ''
     do text += `event: upload\ndata: ${JSON.stringify(this._described(upload))}\n\n: ping\n\n`
     while (!['active', 'failed'].includes(upload.state))
-    return { ...reply(200, null), text }
+    return { ...reply(200, null), text: text.replaceAll('\n', this.newline) }
   }
 
   _cancel(upload) {
@@ -131,7 +132,7 @@ export class Model {
     return reply(204, null)
   }
 
-  /** What GET tells; each time it is asked, the handoff goes a step further. */
+  /** The description of an upload; each one advances the handoff. */
   _described(upload) {
     if (['sealed', 'delivering', 'verifying'].includes(upload.state) && upload.size === total(upload.durable)) {
       upload.left = (upload.left ?? this.polls) - 1
@@ -149,7 +150,7 @@ export class Model {
       hashes: upload.state === 'active' ? { md5: md5(upload.content, 'hex'), sha512: 'sha512' } : null,
       handoff: {
         delivered: upload.state === 'active' ? upload.size : (this.delivered?.shift() ?? 0),
-        trouble:
+        last_error:
           upload.trouble ?? (upload.state === 'failed' ? { reason: 'digest-mismatch', detail: 'It differs.' } : null),
       },
     }

@@ -1,20 +1,22 @@
-// A page for Upload without a browser: its worker runs here, and speaks to the model of the service.
+// A page without a browser: its worker runs in this process and talks to the model of the service.
 
-import { engine } from '../src/engine.js'
-import { Reader } from '../src/reader.js'
-import { Upload } from '../src/upload.js'
-import { memory } from '../src/storage.js'
+import { createEngine } from '../src/worker/engine.js'
+import { Chunker } from '../src/worker/chunker.js'
+import { Upload } from '../src/page/upload.js'
+import { memory } from '../src/page/storage.js'
 
-/** Where an answer is broken into pieces: within a line, and behind each event of a stream. */
-const ends = (text) => [Math.floor(text.length / 3), ...Array.from(text.matchAll(/\n\n/g), ({ index }) => index + 2)]
+// Tabs of one browser share locks. Pages here share a process, and end without releasing any.
+if (globalThis.navigator) Object.defineProperty(globalThis.navigator, 'locks', { value: undefined })
 
-/** Where transports come to: `transport` can be changed by a test. Waits take no time. */
+/** `between` lets a test intervene in requests. Waits take no time. */
 export class Page {
   constructor(model, { storage = memory() } = {}) {
     this.model = model
     this.storage = storage
     this.between = async (request, carry) => carry() // what a test does to requests
     this.waits = []
+    this.partSize = 1000 // characters of an answer that arrive at a time
+    this.terminate = []
     this.rate = Infinity // bytes a second, as the clock of the worker has it
     this.passed = 0 // seconds that took no time
   }
@@ -29,16 +31,25 @@ export class Page {
     })
   }
 
+  /** Close the page: its workers end without notice. */
+  close() {
+    for (const terminate of this.terminate) terminate()
+  }
+
   worker() {
     let alive = true
     const worker = { onmessage: null, terminate: () => void (alive = false) }
-    const hear = engine((data) => queueMicrotask(() => alive && worker.onmessage({ data: structuredClone(data) })), {
-      clock: this.clock(),
-      open: Reader.open,
-      transport: (request) => (alive ? this.carry(request) : new Promise(() => {})),
-    })
+    this.terminate.push(worker.terminate)
+    const receive = createEngine(
+      (data) => queueMicrotask(() => alive && worker.onmessage({ data: structuredClone(data) })),
+      {
+        clock: this.clock(),
+        open: Chunker.open,
+        transport: (request) => (alive ? this.carry(request) : new Promise(() => {})),
+      },
+    )
     const copied = (message) => (message.open ? message : structuredClone(message)) // Node's copies of files have no date
-    worker.postMessage = (message) => queueMicrotask(() => hear(copied(message)))
+    worker.postMessage = (message) => queueMicrotask(() => receive(copied(message)))
     return worker
   }
 
@@ -46,7 +57,7 @@ export class Page {
     const waits = this.waits
     return {
       now: () => performance.now() / 1000 + this.passed,
-      chance: () => 0.5,
+      random: () => 0.5,
       after: (seconds, call) => {
         if (seconds < 30) waits.push(seconds)
         const timer = setTimeout(call, seconds < 30 ? 1 : seconds * 1000)
@@ -63,9 +74,9 @@ export class Page {
       this.passed += bytes.length / this.rate
       request.onProgress?.(bytes.length)
       const came = this.model.handle(request, bytes)
-      for (const end of ends(came.text)) {
-        await new Promise((resolve) => setTimeout(resolve)) // as pieces come over a network
-        request.onText?.(came.text.slice(0, end))
+      for (let at = 0; at < came.text.length; at += this.partSize) {
+        await new Promise((resolve) => setTimeout(resolve)) // as over a network
+        request.onText?.(came.text.slice(at, at + this.partSize))
       }
       return came
     }

@@ -1,4 +1,4 @@
-// What tests in Chromium tell an upload to do, and what they want to know of it.
+// Functions with which tests in Chromium control and watch an upload.
 
 import * as ResumableGlance from 'resumable-glance'
 
@@ -16,17 +16,17 @@ globalThis.follow = (upload) => {
   return upload
 }
 
-/** Upload what is chosen, or `file`. */
+/** Upload `file`, by default the chosen one. */
 globalThis.begin = (options, file = document.querySelector('input').files[0]) =>
   void follow(new rg.Upload(file, options)).start()
 
-/** Go on with what was begun last, with the file that is chosen. */
+/** Resume the latest upload with the chosen file. */
 globalThis.goOn = async () => {
   const [previous] = await rg.Upload.findPrevious()
   follow(await previous.reopen(document.querySelector('input').files[0])).start()
 }
 
-/** What tests look at: plain data. */
+/** The upload as plain data. */
 globalThis.told = () => {
   const { document, ...progress } = upload.progress
   const error = upload.error && { code: upload.error.code, message: upload.error.message, advice: upload.error.advice }

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { verdict } from '../src/failures.js'
-import { begin, plan } from '../src/plan.js'
-import { merge, missing } from '../src/ranges.js'
-import { durableBytes, fraction, unsafe } from '../src/telling.js'
-import { answer, request } from '../src/wire.js'
+import { classify } from '../src/core/failures.js'
+import { begin, plan } from '../src/core/plan.js'
+import { merge, missing } from '../src/core/ranges.js'
+import { durableBytes, fractionOf, isUnsafe } from '../src/core/status.js'
+import { makeRequest, readAnswer } from '../src/core/messages.js'
 import { Model, md5, problem } from './model.js'
 
 const KIB = 1024
@@ -21,22 +21,22 @@ const content = (blocks, tail) =>
     Buffer.alloc(tail, 7),
   ])
 
-/** What the hasher would give: cut at each change between zeros and others. */
-const hashed = (file, { start, stop, chunk, zeros }) => {
+/** The pieces of a region as a hasher makes them: cut wherever zeros begin or end. */
+const hashed = (file, { start, stop, chunkSize, zeros }) => {
   const pieces = []
   const block = 256 * KIB
   for (let at = start; at < stop; at += block) {
     const bytes = file.subarray(at, Math.min(stop, at + block))
     const empty = zeros && bytes.equals(NOUGHT.subarray(0, bytes.length))
     const last = pieces.at(-1)
-    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunk))
+    if (last && !!last.zeros === empty && (empty || last.stop + bytes.length - last.start <= chunkSize))
       last.stop += bytes.length
     else pieces.push({ start: at, stop: at + bytes.length, ...(empty && { zeros: true }) })
   }
   return pieces.map((each) => (each.zeros ? each : { ...each, md5: md5(file.subarray(each.start, each.stop)) }))
 }
 
-/** An upload under the plan: effects wait in `pending` until `happens` lets one of them come true. */
+/** An upload under the plan: effects wait in `pending` until `happens` completes one. */
 class World {
   constructor(file, model, { owner = true, ...options } = {}) {
     Object.assign(this, { file, model, owner, token: 'token' })
@@ -65,37 +65,37 @@ class World {
 
   check(before) {
     const { state } = this
-    const flying = state.pieces.filter((each) => each.stage === 'flying')
-    const spans = flying.map((each) => [each.start, each.stop])
+    const sending = state.pieces.filter((each) => each.stage === 'sending')
+    const spans = sending.map((each) => [each.start, each.stop])
     assert.equal(
       merge(spans).length <= spans.length && covered(merge(spans)),
       covered(spans),
-      'chunks in flight overlap',
+      'chunks that are sent overlap',
     )
-    assert.ok(flying.length <= state.widest)
-    const news = flying.filter((each) =>
-      before.pieces.every((old) => old.start !== each.start || old.stage !== 'flying'),
+    assert.ok(sending.length <= state.maxParallel)
+    const news = sending.filter((each) =>
+      before.pieces.every((old) => old.start !== each.start || old.stage !== 'sending'),
     )
-    assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.largest))
+    assert.ok(news.every((each) => each.zeros || each.stop - each.start <= state.maxChunkSize))
     if (state.url === before.url) assert.ok(durableBytes(state) >= durableBytes(before), 'what was durable is not')
-    const shown = fraction(state, durableBytes(state))
+    const shown = fractionOf(state, durableBytes(state))
     assert.equal(shown === 1, state.phase === 'active')
     const whole = spans.length && !missing(state.size, [...state.durable, ...spans]).length
-    if (whole) assert.ok(state.whole, 'the last byte goes without the digest of all of them')
-    if (state.phase === 'active') assert.ok(!unsafe(state))
+    if (whole) assert.ok(state.fileMd5, 'the last byte goes without the digest of all of them')
+    if (state.phase === 'active') assert.ok(!isUnsafe(state))
   }
 
-  /** One of the pending effects comes true; `how` says what becomes of it. */
+  /** Complete one of the pending effects; `how` is its outcome. */
   happens(which, how) {
     const [effect] = this.pending.splice(which % this.pending.length, 1)
-    if (effect.do === 'wait') return this.send({ type: 'woken' })
+    if (effect.do === 'wait') return this.send({ type: 'wake' })
     if (effect.do === 'watch' && how.heard) {
       if (how.lost !== 'request') this.pending.push(effect) // it goes on
-      return this.send({ type: 'told', document: this.carried({ do: 'ask' }, {}).document })
+      return this.send({ type: 'update', document: this.carried({ do: 'get' }, {}).document })
     }
     if (effect.do === 'hash') {
       this.send({ type: 'hashed', start: effect.start, stop: effect.stop, pieces: hashed(this.file, effect) })
-      if (how.whole) this.send({ type: 'whole', md5: md5(this.file) })
+      if (how.whole) this.send({ type: 'file-hashed', md5: md5(this.file) })
       return
     }
     this.send({
@@ -103,7 +103,7 @@ class World {
       to: effect.do,
       start: effect.start,
       seconds: how.seconds,
-      chance: 0.5,
+      random: 0.5,
       answer: this.carried(effect, how),
     })
   }
@@ -111,30 +111,30 @@ class World {
   carried(effect, { lost, refused, damaged, html }) {
     const { state, model } = this
     const token = this.owner ? this.token : null
-    const { body, ...head } = request(effect, {
+    const { body, ...head } = makeRequest(effect, {
       uploads: 'http://service/v1/uploads',
       url: state.url,
-      zeros: state.zeros,
+      zerosType: state.zerosType,
       key: 'key',
       token,
       ticket: this.ticket,
       description: { size: state.size, image: { name: 'disk' } },
     })
-    if (lost === 'request') return answer({ status: 0 })
-    if (refused) return answer(problem(...refused))
-    if (html) return answer({ status: html, text: '<html>' })
+    if (lost === 'request') return readAnswer({ status: 0 })
+    if (refused) return readAnswer(problem(...refused))
+    if (html) return readAnswer({ status: html, text: '<html>' })
     let bytes = Array.isArray(body) ? this.file.subarray(...body) : Buffer.alloc(0)
     if (damaged && bytes.length) bytes = Buffer.from(bytes.map((each, at) => (at ? each : each ^ 1)))
-    const came = answer(model.handle({ ...head, body }, bytes))
-    if (lost === 'answer') return answer({ status: 0 })
+    const came = readAnswer(model.handle({ ...head, body }, bytes))
+    if (lost === 'answer') return readAnswer({ status: 0 })
     const ticket = effect.do === 'renew' ? came.document?.value : came.document?.ticket?.value
     if (ticket) this.ticket = ticket
     return came
   }
 
-  /** Everything goes well from here on. */
+  /** Complete all effects without failures until the upload ends. */
   ends(most = 20_000) {
-    this.send({ type: 'whole', md5: md5(this.file) })
+    this.send({ type: 'file-hashed', md5: md5(this.file) })
     if (this.state.phase === 'paused' || this.state.phase === 'failed') this.send({ type: 'start' })
     for (let steps = 0; !['active', 'failed', 'cancelled'].includes(this.state.phase); steps++) {
       assert.ok(steps < most && this.pending.length, `it hangs: ${JSON.stringify({ ...this.state, document: null })}`)
@@ -189,13 +189,13 @@ const happening = fc.record({
   ),
   html: fc.constantFrom(undefined, undefined, undefined, undefined, 502, 504, 413),
 })
-const told = fc.constantFrom('pause', 'start', 'woken', 'expire', 'whole')
+const told = fc.constantFrom('pause', 'start', 'wake', 'expire', 'file-hashed')
 const story = fc.array(fc.oneof({ weight: 9, arbitrary: happening }, { weight: 1, arbitrary: told }), {
   maxLength: 120,
 })
 const files = fc.tuple(fc.array(fc.boolean(), { maxLength: 60 }), fc.nat(100_000))
 
-test('whatever happens in between, and in whatever order, every byte arrives, once it can', () => {
+test('any order of events ends with every byte at the service', () => {
   const property = fc.property(
     files,
     story,
@@ -205,7 +205,7 @@ test('whatever happens in between, and in whatever order, every byte arrives, on
       const world = started(file, new Model(how))
       for (const event of events) {
         if (event === 'expire') world.model.expireTickets()
-        else if (event === 'whole') world.send({ type: 'whole', md5: md5(file) })
+        else if (event === 'file-hashed') world.send({ type: 'file-hashed', md5: md5(file) })
         else if (typeof event === 'string') world.send({ type: event })
         else if (world.pending.length) world.happens(event.which, event)
       }
@@ -221,13 +221,13 @@ test('whatever happens in between, and in whatever order, every byte arrives, on
   fc.assert(property, { numRuns: Number(process.env.RUNS ?? 100) })
 })
 
-test('a file of no bytes is an image too', () => {
+test('an empty file becomes an image', () => {
   const world = started(Buffer.alloc(0))
   world.ends()
   assertUploaded(world)
 })
 
-test('an answer to a creation that was lost does not make two uploads', () => {
+test('a creation repeated after a lost answer makes one upload', () => {
   const world = started(content([1, 1], 5))
   world.happens(until(world, 'create'), { lost: 'answer' })
   world.ends()
@@ -235,22 +235,22 @@ test('an answer to a creation that was lost does not make two uploads', () => {
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('chunks grow while the link is fast, up to what the service takes', () => {
+test('chunks grow on a fast network up to the service’s limit', () => {
   const world = started(content(Array(400).fill(1), 0), new Model({ maxChunk: 16 * MIB }))
   world.ends()
   assertUploaded(world)
-  assert.equal(world.state.chunk, 16 * MIB)
-  assert.equal(world.state.width, world.state.widest)
+  assert.equal(world.state.chunkSize, 16 * MIB)
+  assert.equal(world.state.parallel, world.state.maxParallel)
 })
 
-test('chunks shrink, and fewer go at a time, while the link is slow', () => {
+test('chunks shrink on a slow network, and fewer are sent at a time', () => {
   const world = started(content(Array(80).fill(1), 0))
   world.happens(until(world, 'send'), { seconds: 40 })
-  assert.equal(world.state.chunk, 2 * MIB)
-  assert.equal(world.state.width, 1)
+  assert.equal(world.state.chunkSize, 2 * MIB)
+  assert.equal(world.state.parallel, 1)
 })
 
-test('what was being hashed when chunks shrank is not sent in one of the old size', () => {
+test('chunks hashed before a shrink are not sent in the old size', () => {
   const world = started(content(Array(80).fill(1), 0))
   until(world, 'send')
   const hashing = world.pending.filter((each) => each.do === 'hash')
@@ -262,24 +262,24 @@ test('what was being hashed when chunks shrank is not sent in one of the old siz
       {},
     )
   const ready = world.state.pieces.filter((each) => each.stage === 'ready')
-  assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunk))
+  assert.ok(ready.every((each) => each.stop - each.start <= world.state.chunkSize))
 })
 
-test('a proxy that takes little is sent little', () => {
+test('chunks shrink to a proxy’s limit', () => {
   const world = started(content(Array(40).fill(1), 0))
   for (let at = 0; at < 2; at++) world.happens(until(world, 'send'), { html: 413 })
-  assert.ok(world.state.largest < 4 * MIB)
+  assert.ok(world.state.maxChunkSize < 4 * MIB)
   world.ends()
   assertUploaded(world)
 })
 
-test('a proxy that takes nothing is told to a person', () => {
+test('a proxy that accepts no chunk ends the upload', () => {
   const world = started(content(Array(40).fill(1), 0))
   while (world.state.phase !== 'failed') world.happens(until(world, 'send'), { html: 413 })
   assert.equal(world.state.error.code, 'refused')
 })
 
-test('a ticket that has ended is renewed once, and the upload goes on', () => {
+test('an expired ticket is renewed once', () => {
   const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
   until(world, 'send')
   world.model.expireTickets()
@@ -288,18 +288,18 @@ test('a ticket that has ended is renewed once, and the upload goes on', () => {
   assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
 })
 
-test('a fresh ticket that is refused too ends it, and with another one it goes on', () => {
+test('a refused new ticket ends the upload until there is another', () => {
   const world = started(content(Array(20).fill(1), 0), new Model({ tickets: true }))
   const which = until(world, 'send')
   world.happens(which, { refused: [401, 'ticket-expired'] })
   world.happens(until(world, 'renew'), {})
-  world.happens(until(world, 'ask'), { refused: [401, 'ticket-expired'] })
+  world.happens(until(world, 'get'), { refused: [401, 'ticket-expired'] })
   assert.equal(world.state.error.code, 'unauthenticated')
   world.ends()
   assertUploaded(world)
 })
 
-test('an upload that is gone ends it, and is not begun again behind a person’s back', () => {
+test('an upload that is gone is not created again by itself', () => {
   const world = started(content(Array(20).fill(1), 0))
   until(world, 'send')
   for (const upload of world.model.uploads.values()) upload.gone = 'upload-expired'
@@ -308,13 +308,13 @@ test('an upload that is gone ends it, and is not begun again behind a person’s
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('a remembered upload that is gone is made anew', () => {
-  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', anew: true })
+test('a remembered upload that is gone is created again', () => {
+  const world = started(content([1], 0), new Model(), { url: 'http://service/v1/uploads/a-gone', recreate: true })
   world.ends()
   assertUploaded(world)
 })
 
-test('another file than the one that was begun is refused', () => {
+test('a file of another size is refused', () => {
   const model = new Model()
   const first = started(content(Array(20).fill(1), 0), model)
   first.happens(until(first, 'send'), { seconds: 1 })
@@ -325,7 +325,7 @@ test('another file than the one that was begun is refused', () => {
   assert.equal(other.state.error.code, 'file-changed')
 })
 
-test('runs of zeros are declared in one request, and cost no bytes', () => {
+test('a run of zeros is declared in one request without a body', () => {
   const file = content([1, ...Array(400).fill(0), 1], 0)
   const world = started(file, new Model())
   world.ends()
@@ -335,7 +335,7 @@ test('runs of zeros are declared in one request, and cost no bytes', () => {
   assert.ok(runs.length <= 2, `${runs.length} requests`)
 })
 
-test('what waits for its owner asks for consent once', () => {
+test('a handoff that needs the owner’s token gets it once', () => {
   const world = started(content([1], 0), new Model({ tickets: true }))
   world.model.polls = 5
   world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -346,7 +346,7 @@ test('what waits for its owner asks for consent once', () => {
   assert.equal(world.model.requests.filter((each) => each.url.endsWith('/ticket')).length, 1)
 })
 
-test('a handoff that has failed is tried again, if that is of any use', () => {
+test('a failed handoff is repeated unless the service refuses', () => {
   for (const hopeless of [false, true]) {
     const world = started(content([1], 0))
     world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -360,7 +360,7 @@ test('a handoff that has failed is tried again, if that is of any use', () => {
   }
 })
 
-test('what an upload has failed for in its bytes is refused, whoever tells it', () => {
+test('refused content has the code `refused`', () => {
   for (const reason of ['format-mismatch', 'unsafe-image', 'disk-too-large']) {
     const world = started(content([1], 0))
     world.happens(until(world, 'send', { seconds: 1, whole: true }), { seconds: 1 })
@@ -372,7 +372,7 @@ test('what an upload has failed for in its bytes is refused, whoever tells it', 
   }
 })
 
-/** An upload whose bytes are safe, and whose stream of events is asked for. */
+/** An upload whose bytes are safe and whose stream of events is requested. */
 const sealed = (polls, model = new Model()) => {
   const world = started(content([1], 0), model)
   model.polls = polls
@@ -383,7 +383,7 @@ const sealed = (polls, model = new Model()) => {
 const stream = (world) => world.pending.findIndex((each) => each.do === 'watch')
 const delay = (world) => world.pending.find((each) => each.do === 'wait').seconds
 
-test('while events tell what happens, nothing is asked', () => {
+test('an open stream of events replaces polling', () => {
   const world = sealed(4)
   assert.ok(delay(world) < 1, 'until something is heard, it is asked')
   for (const told of [2, 3]) {
@@ -397,7 +397,7 @@ test('while events tell what happens, nothing is asked', () => {
   assertUploaded(world)
 })
 
-test('a stream of events that is lost is opened again, and it is asked meanwhile', () => {
+test('a lost stream of events is replaced, with polling meanwhile', () => {
   const world = sealed(4)
   world.happens(stream(world), { heard: true })
   world.happens(stream(world), { lost: 'request' })
@@ -408,7 +408,7 @@ test('a stream of events that is lost is opened again, and it is asked meanwhile
   world.ends()
 })
 
-test('a service or a proxy that has no events is asked instead, and never for events again', () => {
+test('a refused stream of events is not requested again', () => {
   const world = sealed(9)
   world.happens(stream(world), { html: 404 })
   for (let steps = 0; world.state.phase !== 'active'; steps++) {
@@ -419,7 +419,7 @@ test('a service or a proxy that has no events is asked instead, and never for ev
   }
 })
 
-test('a stream that says nothing holds nothing up', () => {
+test('a silent stream delays nothing', () => {
   const world = sealed(5)
   for (let steps = 0; world.state.phase !== 'active'; steps++) {
     assert.ok(steps < 20)
@@ -431,24 +431,24 @@ test('a stream that says nothing holds nothing up', () => {
   assert.equal(world.pending.filter((each) => each.do === 'watch').length, 1)
 })
 
-test('an event that overtakes an answer counts, and the answer does not', () => {
+test('an event that overtakes an answer wins', () => {
   const world = sealed(3)
   world.happens(
     world.pending.findIndex((each) => each.do === 'wait'),
     {},
   )
-  assert.equal(world.state.doing, 'ask')
+  assert.equal(world.state.doing, 'get')
   const [upload] = world.model.uploads.values()
-  const late = answer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
+  const late = readAnswer(world.model.handle({ method: 'GET', url: world.state.url, headers: {} }))
   upload.left = 0
   world.happens(stream(world), { heard: true })
-  world.send({ type: 'answer', to: 'ask', answer: late })
+  world.send({ type: 'answer', to: 'get', answer: late })
   assert.equal(world.state.document.state, 'active')
   world.ends()
   assertUploaded(world)
 })
 
-test('an image is active without a receipt, too', () => {
+test('an upload is active without a receipt, too', () => {
   for (const how of [{ html: 404 }, { html: 502 }, { refused: [401, 'ticket-expired'] }, { lost: 'answer' }]) {
     const world = sealed(3)
     until(world, 'receipt')
@@ -459,38 +459,38 @@ test('an image is active without a receipt, too', () => {
   }
 })
 
-test('a 5xx never makes it begin again', () => {
+test('a 5xx never creates another upload', () => {
   const world = started(content(Array(60).fill(1), 0))
   world.happens(until(world, 'send'), { seconds: 1 })
   world.happens(until(world, 'send'), { html: 502 })
   const before = durableBytes(world.state)
   for (let at = 0; at < 5; at++) {
-    world.happens(until(world, 'ask'), { html: 502 })
+    world.happens(until(world, 'get'), { html: 502 })
     assert.ok(durableBytes(world.state) >= before && before > 0)
   }
   world.ends()
   assert.equal(world.model.uploads.size, 1)
 })
 
-test('a wish to wait is obeyed, within reason', () => {
+test('Retry-After is obeyed up to a limit', () => {
   const world = started(content([1], 0))
   const [, effects] = plan(world.state, {
     type: 'answer',
     to: 'limits',
-    chance: 0,
+    random: 0,
     answer: { status: 503, reason: null, retryAfter: 40 },
   })
   assert.equal(effects[0].seconds, 40)
   const [, more] = plan(world.state, {
     type: 'answer',
     to: 'limits',
-    chance: 0,
+    random: 0,
     answer: { status: 503, reason: null, retryAfter: 9999 },
   })
   assert.equal(more[0].seconds, 300)
 })
 
-test('nothing is tried again that can’t become better', () => {
+test('refusals are not retried', () => {
   for (const [status, reason] of [
     [400, 'malformed-request'],
     [403, 'forbidden'],
@@ -498,5 +498,5 @@ test('nothing is tried again that can’t become better', () => {
     [415, null],
     [501, null],
   ])
-    assert.equal(verdict({ status, reason }), 'give up')
+    assert.equal(classify({ status, reason }), 'fail')
 })

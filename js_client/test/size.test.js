@@ -1,56 +1,16 @@
-// What a page has to load is small, and README.md says how small.
+// Sizes are printed as the CLI and Horizon print them.
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
-import esbuild from 'esbuild'
+import { formatSize } from '../src/core/size.js'
 
-const KB = 1000
-const read = (file) => readFile(new URL(`../${file}`, import.meta.url))
-const size = async (file) => gzipSync(await read(`dist/${file}`), { level: 9 }).length
+const VECTORS = JSON.parse(await readFile(new URL('../../tests/vectors/sizes.json', import.meta.url), 'utf8'))
 
-const LIMITS = {
-  'resumable-glance.js': 6 * KB,
-  'resumable-glance.iife.js': 6 * KB,
-  'resumable-glance.worker.js': 14 * KB,
-}
+for (const { bytes, text } of VECTORS) test(`${bytes} bytes are ${text}`, () => assert.equal(formatSize(bytes), text))
 
-for (const [file, limit] of Object.entries(LIMITS))
-  test(`${file} has at most ${limit} bytes, minified and compressed`, async () => {
-    assert.ok((await size(file)) <= limit, `${await size(file)}`)
-  })
-
-test('README.md states the sizes', async () => {
-  const readme = String(await read('README.md'))
-  for (const file of Object.keys(LIMITS)) {
-    const [, stated] =
-      readme.match(new RegExp(`\\| \`${file.replaceAll('.', '\\.')}\` \\|.*\\| ([\\d.]+) kB \\|`)) ?? []
-    assert.ok(stated, `${file} is not in the table`)
-    assert.ok(Math.abs(Number(stated) * KB - (await size(file))) <= 150, `${file} has ${await size(file)} bytes`)
-  }
-})
-
-test('README.md states what the engine and md5 have of the worker', async () => {
-  const [, engine, md5] = String(await read('README.md')).match(/the engine has ([\d.]+) kB and md5 ([\d.]+) kB/)
-  const { outputFiles } = await esbuild.build({
-    absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-    entryPoints: ['src/worker.js'],
-    external: ['hash-wasm'],
-    format: 'esm',
-    bundle: true,
-    minify: true,
-    mangleProps: /^_/,
-    write: false,
-  })
-  const without = gzipSync(outputFiles[0].contents, { level: 9 }).length
-  const within = (await size('resumable-glance.worker.js')) - without
-  assert.ok(Math.abs(Number(engine) * KB - without) <= 150, `${without} bytes`)
-  assert.ok(Math.abs(Number(md5) * KB - within) <= 150, `${within} bytes`)
-})
-
-test('nothing else is needed at run time', async () => {
-  const { dependencies } = JSON.parse(await read('package.json'))
-  assert.equal(dependencies, undefined)
+test('a rate need not be a whole number', () => {
+  assert.equal(formatSize(1023.4), '1023 B')
+  assert.equal(formatSize(1023.6), '1.0 KiB')
+  assert.equal(formatSize(1048576.1), '1.0 MiB')
 })

@@ -1,6 +1,6 @@
 // Is checked, never run: what the documentation shows has types.
 
-import { memory, Upload, UploadError, type Options, type Progress } from '../src/resumable-glance.js'
+import { formatSize, memory, Upload, UploadError, type Options, type Progress } from 'resumable-glance'
 
 export async function use(file: File, handle: FileSystemFileHandle): Promise<string> {
   const options: Options = {
@@ -10,7 +10,8 @@ export async function use(file: File, handle: FileSystemFileHandle): Promise<str
     storage: memory(),
   }
   const upload = new Upload(file, options).start()
-  upload.addEventListener('progress', ({ progress }) => console.log(progress.fraction))
+  upload.addEventListener('progress', ({ progress }) => console.log(progress.fraction, formatSize(progress.sent)))
+  upload.addEventListener('error', (event) => console.log(event.type))
   const seen: Progress[] = []
   for await (const progress of upload) seen.push(progress)
   for (const previous of await Upload.findPrevious()) (await previous.reopen(previous.handle ? null : file)).start()
@@ -24,3 +25,9 @@ export async function use(file: File, handle: FileSystemFileHandle): Promise<str
 
 // @ts-expect-error: an image has a format
 new Upload(new File([], ''), { image: { name: 'x' } })
+
+// @ts-expect-error: there is no such phase
+new Upload(new File([], '')).phase === 'done'
+
+// @ts-expect-error: the inside of an upload is private
+new Upload(new File([], '')).begun

@@ -1,10 +1,10 @@
-// Upload as a page has it in hand, with its worker beside it and the model of the service behind.
+// Upload as a page uses it, with a worker in this process and a model of the service.
 
 import assert from 'node:assert/strict'
 import { Blob } from 'node:buffer'
 import { test } from 'node:test'
-import { UploadError } from '../src/errors.js'
-import { Upload } from '../src/upload.js'
+import { UploadError } from '../src/page/errors.js'
+import { Upload } from '../src/page/upload.js'
 import { Model, md5, problem } from './model.js'
 import { Page } from './page.js'
 
@@ -17,7 +17,7 @@ const CONTENT = noise(9 * MIB + 5)
 
 const received = (model) => [...model.uploads.values()].at(-1)
 
-test('a file becomes an image, and three md5s are equal', async () => {
+test('a file becomes an image with the same md5', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))
   const result = await upload.start().done
@@ -30,7 +30,7 @@ test('a file becomes an image, and three md5s are equal', async () => {
   assert.equal(upload.progress.fraction, 1)
 })
 
-test('progress never runs backwards, and is whole only at the end', async () => {
+test('progress never decreases, and is 1 only at the end', async () => {
   const page = new Page(new Model())
   let fails = 6
   page.between = async (request, carry) =>
@@ -48,10 +48,10 @@ test('progress never runs backwards, and is whole only at the end', async () => 
     seen.map((each) => each.durable).sort((a, b) => a - b),
   )
   assert.ok(seen.every((each) => each.fraction < 1 || each.phase === 'active'))
-  assert.ok(seen.some((each) => each.phase === 'waiting' && each.trouble))
+  assert.ok(seen.some((each) => each.phase === 'waiting' && each.lastError))
 })
 
-test('progress does not run backwards when the handoff begins again', async () => {
+test('progress does not decrease when the handoff starts again', async () => {
   const model = new Model()
   Object.assign(model, { polls: 6, delivered: [0, 0.9, 0.1, 0.5, 0].map((part) => part * CONTENT.length) })
   const upload = new Page(model).upload(fileOf(CONTENT)).start()
@@ -64,7 +64,7 @@ test('progress does not run backwards when the handoff begins again', async () =
   )
 })
 
-test('the phases after the last byte come as events, and by asking where there are none', async () => {
+test('events report the handoff, or polling if there are none', async () => {
   for (const streams of [true, false]) {
     const page = new Page(Object.assign(new Model(), { streams, polls: 6 }))
     const asked = []
@@ -81,7 +81,31 @@ test('the phases after the last byte come as events, and by asking where there a
   }
 })
 
-test('chunks shrink on a slow link, and grow when it is fast', async () => {
+test('events are read as they arrive, wherever they are cut', async () => {
+  for (const newline of ['\n', '\r\n', '\r'])
+    for (const partSize of [7, 100_000]) {
+      const page = new Page(Object.assign(new Model(), { newline, polls: 4 }))
+      page.partSize = partSize
+      let gets = 0
+      page.between = async ({ method, url }, carry) =>
+        method === 'GET' && url.split('/').length === 6 && ++gets > 1 ? new Promise(() => {}) : carry()
+      await page.upload(fileOf(CONTENT)).start().done
+    }
+})
+
+test('an overlong stream of events is replaced', async () => {
+  const page = new Page(Object.assign(new Model(), { polls: 6 }))
+  let streams = 0
+  page.between = async (request, carry) => {
+    if (!request.url.endsWith('/events') || ++streams > 1) return carry()
+    request.onText(`: ${'x'.repeat(1_000_000)}`)
+    return new Promise(() => {}) // until it is aborted
+  }
+  await page.upload(fileOf(CONTENT)).start().done
+  assert.equal(streams, 2)
+})
+
+test('chunks shrink on a slow network and grow on a fast one', async () => {
   const page = new Page(new Model())
   page.rate = 100_000
   const sizes = []
@@ -97,7 +121,7 @@ test('chunks shrink on a slow link, and grow when it is fast', async () => {
   assert.ok(Math.max(...fast) >= 4, String(sizes))
 })
 
-test('a pause stops it, and it goes on where it was', async () => {
+test('an upload resumes after a pause where it was', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))
   let chunks = 0
@@ -115,15 +139,15 @@ test('a pause stops it, and it goes on where it was', async () => {
   assert.ok(received(page.model).content.equals(CONTENT))
 })
 
-test('a page that was closed is followed by one that goes on', async () => {
+test('another page resumes the upload of a closed one', async () => {
   const model = new Model()
   const first = new Page(model)
   let chunks = 0
   first.between = async (request, carry) =>
     request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry()
-  const closed = first.upload(fileOf(CONTENT), { locks: false }).start()
+  const closed = first.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('progress', () => closed.progress.durable && resolve()))
-  closed._leave() // its worker ends with it
+  first.close()
 
   const second = new Page(model, { storage: first.storage })
   const [previous, ...others] = await Upload.findPrevious({ storage: first.storage })
@@ -136,26 +160,31 @@ test('a page that was closed is followed by one that goes on', async () => {
   assert.deepEqual(await Upload.findPrevious({ storage: first.storage }), [])
 })
 
-test('a creation whose answer never came, and whose page was closed, makes no second upload', async () => {
+test('a creation repeated by another page makes one upload', async () => {
   const model = new Model()
   const page = new Page(model)
-  page.between = async (request, carry) =>
-    request.method === 'POST' ? (await carry(), new Promise(() => {})) : carry()
-  const closed = page.upload(fileOf(CONTENT)).start()
-  while (!model.uploads.size) await new Promise((resolve) => setTimeout(resolve, 5))
-  closed._leave()
+  const created = new Promise((resolve) => {
+    page.between = async (request, carry) =>
+      request.method === 'POST' ? (await carry(), resolve(), new Promise(() => {})) : carry()
+  })
+  page.upload(fileOf(CONTENT)).start()
+  await created
+  page.close()
   page.between = async (request, carry) => carry()
   await page.upload(fileOf(CONTENT)).start().done
   assert.equal(model.uploads.size, 1)
 })
 
-test('what is asked for otherwise is another creation', async () => {
+test('a creation with other options has another key', async () => {
   const page = new Page(new Model())
-  page.between = async (request, carry) => (request.method === 'POST' ? new Promise(() => {}) : carry())
   for (const name of ['one', 'two']) {
-    const upload = page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name } }).start()
-    await new Promise((resolve) => setTimeout(resolve, 60))
-    upload._leave()
+    const posted = new Promise((resolve) => {
+      page.between = async (request, carry) =>
+        request.method === 'POST' ? (resolve(), new Promise(() => {})) : carry()
+    })
+    page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name } }).start()
+    await posted
+    page.close()
   }
   assert.equal((await page.storage.all()).length, 1)
   const keys = []
@@ -165,7 +194,7 @@ test('what is asked for otherwise is another creation', async () => {
   assert.equal(new Set(keys.filter(Boolean)).size, 2)
 })
 
-test('what Glance will never take is told, and the same file, said to be something else, is begun anew', async () => {
+test('a refused file can be uploaded again as another format', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) => {
     if (request.method !== 'PATCH') return carry()
@@ -184,7 +213,7 @@ test('what Glance will never take is told, and the same file, said to be somethi
   )
 })
 
-test('what is safe already is followed without its file', async () => {
+test('an upload whose bytes are safe needs no file', async () => {
   const model = new Model()
   const page = new Page(model)
   page.between = async (request, carry) => (request.method === 'GET' ? new Promise(() => {}) : carry())
@@ -192,7 +221,7 @@ test('what is safe already is followed without its file', async () => {
   await new Promise((resolve) =>
     closed.addEventListener('progress', () => closed.progress.durable === CONTENT.length && resolve()),
   )
-  closed._leave()
+  page.close()
   page.between = async (request, carry) => carry()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
@@ -200,24 +229,24 @@ test('what is safe already is followed without its file', async () => {
   assert.equal(result.hashes.md5, md5(CONTENT, 'hex'))
 })
 
-test('what is not safe yet asks for its file', async () => {
+test('an upload whose bytes are not safe needs its file', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
-  closed._leave()
+  page.close()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
   await assert.rejects(upload.start().done, { code: 'file-unreadable' })
 })
 
-test('a file that was changed meanwhile is refused', async () => {
+test('a changed file is refused', async () => {
   const model = new Model()
   const page = new Page(model)
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
-  closed._leave()
+  page.close()
   const [previous] = await Upload.findPrevious({ storage: page.storage })
   for (const changed of [fileOf(CONTENT, 2), fileOf(noise(CONTENT.length, 2))]) {
     const upload = await previous.reopen(changed, { worker: () => page.worker() })
@@ -226,7 +255,7 @@ test('a file that was changed meanwhile is refused', async () => {
   }
 })
 
-test('cancelling ends it here and at the service', async () => {
+test('cancel() ends an upload here and at the service', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const upload = page.upload(fileOf(CONTENT)).start()
@@ -237,7 +266,7 @@ test('cancelling ends it here and at the service', async () => {
   assert.deepEqual(await Upload.findPrevious({ storage: page.storage }), [])
 })
 
-test('a ticket that ends is asked for again, once', async () => {
+test('an expired ticket is renewed once by the page', async () => {
   const model = new Model({ tickets: true })
   const page = new Page(model)
   let chunks = 0
@@ -255,7 +284,7 @@ test('a ticket that ends is asked for again, once', async () => {
   assert.equal(asked, 1)
 })
 
-test('who has a ticket alone needs no token', async () => {
+test('a ticket suffices without a token', async () => {
   const model = new Model({ tickets: true })
   const description = JSON.stringify({ size: CONTENT.length, image: { name: 'theirs' } })
   const made = model.handle({
@@ -269,7 +298,7 @@ test('who has a ticket alone needs no token', async () => {
   assert.equal(model.uploads.size, 1)
 })
 
-test('without a way to a new ticket, what to do is said', async () => {
+test('without a new ticket the upload fails with advice', async () => {
   const page = new Page(new Model({ tickets: true }))
   const upload = page.upload(fileOf(CONTENT), { token: 'wrong' }).start()
   await assert.rejects(
@@ -278,7 +307,7 @@ test('without a way to a new ticket, what to do is said', async () => {
   )
 })
 
-test('a token that can’t be had is told, with what whoever gives it says', async () => {
+test('a failing token function is reported with its message', async () => {
   const page = new Page(new Model({ tickets: true }))
   const token = async () => {
     throw new Error('Nobody is signed in.')
@@ -289,14 +318,14 @@ test('a token that can’t be had is told, with what whoever gives it says', asy
   })
 })
 
-test('a handle whose file is away is told as that', async () => {
+test('a handle without its file is reported as unreadable', async () => {
   const getFile = async () => {
     throw new DOMException('A file was not found.', 'NotFoundError')
   }
   await assert.rejects(new Page(new Model()).upload({ getFile }).start().done, { code: 'file-unreadable' })
 })
 
-test('what has ended can’t be paused, cancelled or begun again', async () => {
+test('a finished upload ignores pause, resume and cancel', async () => {
   const page = new Page(new Model())
   const upload = page.upload(fileOf(CONTENT))
   const result = await upload.start().done
@@ -313,7 +342,7 @@ test('what has ended can’t be paused, cancelled or begun again', async () => {
   }
 })
 
-test('who begins while it is being cancelled hears that it was', async () => {
+test('start() during a cancellation rejects as cancelled', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
   const upload = page.upload(fileOf(CONTENT)).start()
@@ -346,7 +375,7 @@ test('a failure can be tried again', async () => {
   assert.equal(upload.error, null)
 })
 
-test('zeros cost nothing', async () => {
+test('zeros are not sent', async () => {
   const disk = Buffer.concat([noise(MIB), Buffer.alloc(64 * MIB), noise(MIB, 3), Buffer.alloc(32 * MIB)])
   const page = new Page(new Model())
   const result = await page.upload(fileOf(disk)).start().done

@@ -201,7 +201,7 @@ def test_it_is_paused_resumed_and_goes_on_after_a_reload_and_a_restart(service: 
         service.start()
         card.get_by_text("Uploading").wait_for(timeout=DEADLINE)
         page.reload()
-        page.get_by_text("What is safe already is not sent again").wait_for()
+        page.get_by_role("button", name="Choose the file").wait_for()
         shown(page, "reloaded")
         link.rate = None
         choose(page, file)

@@ -76,7 +76,7 @@ def test_paths_and_methods_are_those_of_the_service(client: Client, tmp_path: Pa
 
     async def paths() -> set[str]:
         async with rig(tmp_path) as here:
-            parts = endpoint.Endpoint(here.settings, NoAuthenticator(), here.uploads)
+            parts = here.endpoint(NoAuthenticator())
             found = {getattr(route, "path", "") for route in endpoint.routes(parts, Health({}))}
             return {each for each in found if not each.startswith(others)}
 

@@ -108,14 +108,14 @@ def test_a_gigabyte_survives_an_offline_phase_a_restart_a_reload_and_a_crash_of_
         page.on("dialog", lambda dialog: asked.append(dialog.type))
         page.reload()
         assert asked == ["beforeunload"]  # for bytes are not safe
-        page.get_by_text("What is safe already is not sent again").wait_for(timeout=DEADLINE)
+        page.get_by_role("button", name="Choose the file").wait_for(timeout=DEADLINE)
         choose(page, big)  # without a token: there is a ticket
         reaches(page.locator(".upload"), 60)
         tasks += page.evaluate("window.tasks")
         browser.kill()
         browser.start()
         page = come(browser, link.url)
-        page.get_by_text("What is safe already is not sent again").wait_for(timeout=DEADLINE)
+        page.get_by_role("button", name="Choose the file").wait_for(timeout=DEADLINE)
         choose(page, big)
         image = active(page.locator(".upload"))
         tasks += page.evaluate("window.tasks")

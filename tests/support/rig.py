@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from resumable_glance.api.endpoint import Endpoint
+from resumable_glance.api.sse import EventStreams
 from resumable_glance.app import Core, Parts, build_core
-from resumable_glance.auth.base import Identity
+from resumable_glance.auth.base import Authenticator, Identity
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.auth.trusts import Trusts
@@ -121,6 +123,11 @@ class Rig:
     def core_with(self, clock: Callable[[], float]) -> Core:
         """Uploads and a handoff over the same parts, by another clock."""
         return build_core(self.settings, dataclasses.replace(self.parts, clock=clock))
+
+    def endpoint(self, authenticator: Authenticator) -> Endpoint:
+        """HTTP above these parts."""
+        streams = EventStreams(self.uploads, self.catalog.notifier, self.core.progress, 0)
+        return Endpoint(self.settings, authenticator, self.uploads, streams, self.core.signer, self.clock)
 
     def use(self, core: Core) -> None:
         """Let the scenario go on with these."""

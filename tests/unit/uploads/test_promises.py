@@ -11,9 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from resumable_glance.api.endpoint import Endpoint, application
+from resumable_glance.api.endpoint import application
 from resumable_glance.api.health import Health
-from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import reader
@@ -99,9 +98,7 @@ class TwoPeople:
 
 
 def transport_to(here: Rig) -> httpx.ASGITransport:
-    streams = EventStreams(here.uploads, here.catalog.notifier, here.core.progress, 0)
-    requests = Endpoint(here.settings, TwoPeople(), here.uploads, streams, here.core.signer, here.clock)
-    return httpx.ASGITransport(application(here.settings, requests, Health({}), None))
+    return httpx.ASGITransport(application(here.settings, here.endpoint(TwoPeople()), Health({}), None))
 
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])

@@ -1,58 +1,48 @@
-// Numbers and phases as people read them.
+// Texts for durations, phases and progress.
 
-const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
-
-export const bytes = (count) => {
-  let unit = 0;
-  for (; count >= 1000 && unit < 4; unit++) count /= 1000;
-  return `${unit && count < 100 ? count.toFixed(1) : Math.round(count)} ${UNITS[unit]}`;
-};
+import { formatSize } from './resumable-glance.js'
 
 export const duration = (seconds) => {
-  if (seconds < 1) return "a moment";
-  if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`;
-  return `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`;
-};
+  if (seconds < 1) return 'a moment'
+  if (seconds < 60) return `${Math.ceil(seconds)} s`
+  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`
+  return `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`
+}
 
 export const PHASES = {
-  new: "Ready",
-  preparing: "Preparing",
-  hashing: "Checking the file",
-  uploading: "Uploading",
-  waiting: "Waiting",
-  paused: "Paused",
-  "handing over": "Handing over to Glance",
-  verifying: "Comparing with Glance",
-  cancelling: "Cancelling",
-  active: "Active",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
+  new: 'Ready',
+  preparing: 'Preparing',
+  hashing: 'Checking the file',
+  uploading: 'Uploading',
+  waiting: 'Waiting',
+  paused: 'Paused',
+  'handing over': 'Handing over to Glance',
+  verifying: 'Comparing with Glance',
+  cancelling: 'Cancelling',
+  active: 'Active',
+  failed: 'Failed',
+  cancelled: 'Cancelled',
+}
 
-/** The sentence below the bar, after the phase itself. */
+/** The text after the phase, below the progress bar. */
 export const details = ({ phase, size, durable, rate, eta }) => {
-  const safe = `${bytes(durable)} of ${bytes(size)} are safe`;
+  const safe = `${formatSize(durable)} of ${formatSize(size)} are safe`
   switch (phase) {
-    case "uploading":
-      return [
-        safe,
-        rate && `${bytes(rate)}/s`,
-        eta !== null && `${duration(eta)} left`,
-      ]
+    case 'uploading':
+      return [safe, rate && `${formatSize(rate)}/s`, eta !== null && `${duration(eta)} left`]
         .filter(Boolean)
-        .join(" · ");
-    case "handing over":
-    case "verifying":
-      return "All bytes are safe. You may close this page.";
-    case "active":
-      return "The image is your file: proven.";
-    case "hashing":
-    case "waiting":
-    case "paused":
-    case "failed":
-      return safe;
+        .join(' · ')
+    case 'handing over':
+    case 'verifying':
+      return 'All bytes are safe. You may close this page.'
+    case 'active':
+      return 'The hashes of the image are those of your file.'
+    case 'hashing':
+    case 'waiting':
+    case 'paused':
+    case 'failed':
+      return safe
     default:
-      return "";
+      return ''
   }
-};
+}

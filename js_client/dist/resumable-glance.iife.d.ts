@@ -1,0 +1,2 @@
+export * from './types/page/index.js'
+export as namespace ResumableGlance

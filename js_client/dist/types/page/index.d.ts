@@ -1,0 +1,5 @@
+export { formatSize } from "../core/size.js";
+export { UploadError } from "./errors.js";
+export * from "./types.js";
+export { Upload } from "./upload.js";
+export { indexedDb, memory } from "./storage.js";

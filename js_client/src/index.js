@@ -1,3 +1,0 @@
-export { UploadError } from './errors.js'
-export { Upload } from './upload.js'
-export { indexedDb, memory } from './storage.js'
