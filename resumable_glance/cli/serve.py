@@ -52,8 +52,11 @@ def add_config_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop. Raises CannotStart."""
+    from resumable_glance.api.http11.compatibility import check_uvicorn
+
+    check_uvicorn()  # before the next imports, which need it
     from resumable_glance import app
-    from resumable_glance.api.http11.server import StoppableServer
+    from resumable_glance.api.http11.server import GracefulServer
     from resumable_glance.runtime import config, log
 
     overrides = development(arguments.state_dir) if arguments.dev else {}
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CannotStart(f"{problem}. 'resumable-glance check' tells more.") from problem
     if arguments.dev:
         print(_welcome(settings), file=sys.stderr, flush=True)
-    server = StoppableServer(service, settings)
+    server = GracefulServer(service, settings)
     server.run()
     logging.shutdown()
     # Not by the interpreter's end, which waits for threads, and those for a Glance that hangs: all we have is on disk.

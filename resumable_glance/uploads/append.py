@@ -7,7 +7,7 @@ open with all of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -18,17 +18,16 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageRejected
 from resumable_glance.model.commands import Append
 from resumable_glance.model.preconditions import check_order, check_verdict, check_writable, known_before, place_of
-from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import Event, IllegalTransition, State
 from resumable_glance.model.upload import Extent, FailureReason, LastError, Upload, check_alive
 from resumable_glance.runtime.config import Settings
 from resumable_glance.storage.base import UploadStorage
-from resumable_glance.uploads import zeros
 from resumable_glance.uploads.authorization import Access
-from resumable_glance.uploads.chunk_writer import ChunkWriter
+from resumable_glance.uploads.body import Body
+from resumable_glance.uploads.chunk_writer import ChunkWriter, Target, write_zeros
 from resumable_glance.uploads.create import Creation
 from resumable_glance.uploads.format_check import FormatCheck
-from resumable_glance.uploads.write_locks import Body, WriteLock, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class HandoffPort(Protocol):
 
 
 class Appending:
-    """`check_open` refuses what comes once the service is being stopped; `clock` gives seconds since the epoch."""
+    """The use case of a chunk. `clock` returns seconds since the epoch."""
 
     def __init__(
         self,
@@ -62,10 +61,9 @@ class Appending:
         handoff: HandoffPort,
         creation: Creation,
         access: Access,
-        leases: WriteLocks,
+        locks: WriteLocks,
         judge: FormatCheck,
         clock: Callable[[], float],
-        check_open: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._catalog = catalog
@@ -75,34 +73,31 @@ class Appending:
         self._creation = creation
         self._access = access
         self._owned = access.owned
-        self._leases = leases
+        self._locks = locks
         self._judge = judge
         self._clock = clock
-        self._check_open = check_open
 
     async def append(self, append: Append, identity: Identity, body: Body) -> Upload:
         """The upload with one more chunk. Refused, or OSError from scratch."""
-        self._check_open()
         chunk = append.chunk
         upload = await self._owned(append.upload_id, identity)
         if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
             check_writable(upload)
-            if self._leases.held(upload.id):  # else no detour: whoever asks from now on has to find our lease
-                await self._leases.evict(Reason.SUPERSEDED, upload.id)
+            if self._locks.held(upload.id):  # else no detour: requests from now on have to find our lock
+                await self._locks.evict(Reason.SUPERSEDED, upload.id)
                 upload = await self._owned(upload.id, identity)
             check_order(upload, chunk)
-        place = place_of(upload, append, self._settings.service.max_chunk_size)
-        async with self._leases.hold(upload.id, place) as lease:
-            self._check_open()  # a stop that came before the lease has not seen it; one that comes now ends it
-            now, extents = await self._catalog.placed(upload.id, place)
+        range_ = place_of(upload, append, self._settings.service.max_chunk_size)
+        async with self._locks.hold(upload.id, range_, body):
+            now, extents = await self._catalog.placed(upload.id, range_)
             upload = self._access.reached(now, identity)
             check_order(upload, chunk)
-            upload = await self._creation.take(upload, append, place)
+            upload = await self._creation.take(upload, append, range_)
             try:
-                grown = await self._take(upload, append, place, extents, lease, identity, body)
+                grown = await self._take(upload, append, Target(range_, extents), identity, body)
             except FileNotFoundError:
-                empty = place.length == 0 and not await lease.read(body)
-                same = empty or known_before(chunk, place, await self._catalog.extents(upload.id, place))
+                empty = range_.length == 0 and await body.is_empty()
+                same = empty or known_before(chunk, range_, await self._catalog.extents(upload.id, range_))
                 return await self._repeated(upload.id, same, identity)
             except ImageRejected as objection:
                 raise await self._judge.refuted(upload, objection) from objection
@@ -115,18 +110,11 @@ class Appending:
             return await self._concluded(append, grown, identity)
 
     async def _take(
-        self,
-        upload: Upload,
-        append: Append,
-        place: Range,
-        extents: Sequence[Extent],
-        lease: WriteLock,
-        identity: Identity,
-        body: Body,
+        self, upload: Upload, append: Append, target: Target, identity: Identity, body: Body
     ) -> Upload | None:
-        """Take a chunk, of whose place some `extents` are durable; the upload as it is now, None if nothing was new.
+        """Write a chunk; return the upload as it is now, None if nothing was new.
 
-        Refused, Objection, or FileNotFoundError if scratch was freed.
+        Raises Refused, ImageRejected, or FileNotFoundError if the upload's storage was freed.
         """
         chunk, head, newest = append.chunk, None, None
         # Where the client says which chunk is the last one, that has to come whole first: see _concluded.
@@ -144,12 +132,11 @@ class Appending:
 
         async with self._scratch.open(upload.id) as file:
             if chunk.zeros:
-                await zeros.take(chunk, place, extents, file, commit, body, lease)
+                await write_zeros(chunk, target, file, commit, body)
             else:
-                head = self._judge.head(upload, place)
-                durable = [each.range for each in extents]
+                head = self._judge.head(upload, target.range)
                 size = self._settings.scratch.commit_size
-                await ChunkWriter(chunk, place, durable, file, commit, size, head).run(body, lease)
+                await ChunkWriter(chunk, target, file, commit, size, head).run(body)
             if head is None or head.found is None:
                 await self._judge.look_back(upload, file)
         return newest

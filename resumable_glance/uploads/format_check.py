@@ -28,11 +28,11 @@ class FormatCheck:
     """`clock` gives seconds since the epoch."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, leases: WriteLocks, janitor: Cleaner, clock: Callable[[], float]
+        self, settings: Settings, catalog: Catalog, locks: WriteLocks, janitor: Cleaner, clock: Callable[[], float]
     ) -> None:
         self._rules = Rules.of(settings)
         self._catalog = catalog
-        self._leases = leases
+        self._locks = locks
         self._janitor = janitor
         self._clock = clock
 
@@ -63,7 +63,7 @@ class FormatCheck:
         trouble, reason = LastError(objection.hitch, objection.detail), Reason(objection.hitch.value)
         with contextlib.suppress(IllegalTransition):  # somebody has ended it meanwhile
             ended = await self._catalog.refute(upload.id, self._clock(), image_too=True, trouble=trouble)
-            self._leases.turn_away(reason, upload.id)
+            self._locks.evict_nowait(reason, upload.id)
             with contextlib.suppress(OSError):  # whoever cancels it tries again
                 await self._janitor.clear(ended)
         return Refused(reason, objection.detail, state=State.FAILED)

@@ -57,12 +57,13 @@ from resumable_glance.runtime.config import Settings
 from resumable_glance.storage.base import UploadStorage
 from resumable_glance.uploads.append import Appending, HandoffPort
 from resumable_glance.uploads.authorization import Access
+from resumable_glance.uploads.body import Body
 from resumable_glance.uploads.chunk_writer import storage_failure
 from resumable_glance.uploads.cleanup import Cleaner
 from resumable_glance.uploads.create import Creation
 from resumable_glance.uploads.format_check import FormatCheck
 from resumable_glance.uploads.idempotency import IdempotencyKeys, idempotency_key_of
-from resumable_glance.uploads.write_locks import Body, Patience, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 
@@ -91,17 +92,16 @@ class UploadService:
         self._creation = Creation(settings, catalog, scratch, sink, vault, clock)
         self._delegation = Delegation(catalog, vault, trusts, clock)
         self.janitor = Cleaner(settings, catalog, scratch, sink, self._delegation, clock, self.busy)
-        self._leases = WriteLocks(Patience(settings.service.idle_timeout, settings.service.min_rate))
+        self._locks = WriteLocks()
         self._access = Access(catalog, clock, self.busy)
         self._owned = self._access.owned
         self._claims = IdempotencyKeys(catalog, self._access.seen)
         self.news = catalog.news
         self.signer = ReceiptSigner(vault)
         self.tickets = Tickets(vault, settings.tickets.lifetime, clock)
-        self._closing = False
         self._appending = Appending(
-            settings, catalog, scratch, vault, handoff, self._creation, self._access, self._leases,
-            FormatCheck(settings, catalog, self._leases, self.janitor, clock), clock, self._check_open,
+            settings, catalog, scratch, vault, handoff, self._creation, self._access, self._locks,
+            FormatCheck(settings, catalog, self._locks, self.janitor, clock), clock,
         )  # fmt: skip
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
@@ -157,9 +157,8 @@ class UploadService:
 
     async def close(self) -> None:
         """Take no more bytes: running requests keep what they have and are told to come back."""
-        self._closing = True
         self.news.close()
-        await self._leases.evict(Reason.CLOSING)
+        await self._locks.close()
 
     def now(self) -> float:
         """What time it is for uploads, in seconds since the epoch."""
@@ -171,15 +170,15 @@ class UploadService:
 
     async def check(self) -> None:
         """Refused if there is no space for another byte, or if the service is being stopped."""
-        self._check_open()
+        self._locks.check_open()
         await self._creation.check_space(1)
 
     def busy(self, upload_id: str) -> bool:
         """Whether somebody writes to an upload right now."""
-        return self._leases.held(upload_id)
+        return self._locks.held(upload_id)
 
     async def _create(self, create: Create, identity: Identity, body: Body, request_id: str | None) -> Created:
-        self._check_open()
+        self._locks.check_open()
         claim = idempotency_key_of(create, identity.owner)
         async with self._claims.held(claim) as earlier:
             if earlier is not None:
@@ -202,7 +201,7 @@ class UploadService:
             raise
 
     async def _join(self, join: Join, identity: Identity, request_id: str | None) -> Created:
-        self._check_open()
+        self._locks.check_open()
         parts = [await self._owned(each, identity) for each in join.parts]
         upload = await self._creation.join(join, parts, identity, request_id)
         await self._delegation.begin(upload, identity)
@@ -215,8 +214,8 @@ class UploadService:
         if upload.owner != identity.owner:  # who looks at the upload of somebody else changes nothing
             return await self._watch(Watch(upload.id), identity)
         check_alive(upload)
-        if inspect.taking_over and self._leases.held(upload.id):
-            await self._leases.evict(Reason.SUPERSEDED, upload.id)
+        if inspect.taking_over and self._locks.held(upload.id):
+            await self._locks.evict(Reason.SUPERSEDED, upload.id)
         waits = upload.trouble is not None and upload.trouble.hitch is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.only is None:
             await self._appending.bind(upload, identity)  # whoever asks shows a token that is valid right now
@@ -227,7 +226,7 @@ class UploadService:
         return UploadFound(upload, tuple(durable), self.delivered(upload.id))
 
     async def _watch(self, watch: Watch, identity: Identity) -> UploadFound:
-        self._check_open()
+        self._locks.check_open()
         upload = await self._owned(watch.upload_id, identity, Right.GET_ANY)
         if not watch.again:  # who has watched it until now is told what has become of it
             check_alive(upload)
@@ -271,7 +270,7 @@ class UploadService:
 
     async def _discard(self, upload_id: str, identity: Identity, request_id: str | None) -> Cancelled:
         upload = await self._owned(upload_id, identity, Right.CANCEL_ANY)
-        await self._leases.evict(Reason.CANCELLED, upload.id)
+        await self._locks.evict(Reason.CANCELLED, upload.id)
         async with self._handoff.halted(upload_id):
             upload = await self._owned(upload_id, identity, Right.CANCEL_ANY)
             if upload.state is State.ACTIVE:
@@ -308,10 +307,6 @@ class UploadService:
     async def _revoke(self, upload_id: str, identity: Identity) -> TicketsRevoked:
         await self._owned(upload_id, identity)
         await self._catalog.revoke(upload_id)
-        await self._leases.evict(Reason.SUPERSEDED, upload_id)  # what runs has shown its ticket before
+        await self._locks.evict(Reason.SUPERSEDED, upload_id)  # what runs has shown its ticket before
         LOG.info("the tickets of upload %s were revoked", upload_id)
         return TicketsRevoked(upload_id)
-
-    def _check_open(self) -> None:
-        if self._closing:
-            raise Refused(Reason.CLOSING, "The service is being restarted. Try again in a moment.", retry_after=1)
