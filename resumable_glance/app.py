@@ -51,7 +51,7 @@ from resumable_glance.uploads.idempotency import Idempotency
 from resumable_glance.uploads.image_preparation import ImagePreparation
 from resumable_glance.uploads.inspect import InspectUseCases, ReadUseCases
 from resumable_glance.uploads.service import UploadService, UseCase
-from resumable_glance.uploads.write_locks import Patience, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
@@ -152,7 +152,7 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     tickets, signer = Tickets(parts.cipher, settings.tickets.lifetime, clock), ReceiptSigner(parts.cipher)
     delegation = Delegation(catalog, parts.cipher, parts.trusts, clock)
 
-    locks = WriteLocks(Patience(service.idle_timeout, service.min_rate))
+    locks = WriteLocks()
     orphans = OrphanRemover(catalog.orphans, images, delegation, service.record_retention, clock)
     cleaner = Cleaner(catalog, storage, orphans, locks, service, clock)
 

@@ -6,14 +6,13 @@ request head -> dialect.parse -> gate.admit -> uploads.perform(command, body) ->
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
@@ -21,7 +20,8 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from resumable_glance import __version__
 from resumable_glance.api.cors import Cors
 from resumable_glance.api.health import Health
-from resumable_glance.api.middleware import BODY, EarlyResponse, RequestId
+from resumable_glance.api.http11.body import RequestBody, receiver_of
+from resumable_glance.api.middleware import EarlyResponse, RequestId
 from resumable_glance.api.page import WebPage
 from resumable_glance.api.protocols import native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
@@ -34,51 +34,9 @@ from resumable_glance.model.commands import Content, Watch
 from resumable_glance.runtime import log
 from resumable_glance.runtime.config import Settings
 from resumable_glance.uploads.service import UploadService
-from resumable_glance.uploads.write_locks import Body
 
 LOG = logging.getLogger(__name__)
 PROTOCOLS: tuple[WireProtocol, ...] = (native, tus, rufh)
-
-
-class RequestBody(Body):
-    """A request's body as uploads read it."""
-
-    def __init__(self, request: Request) -> None:
-        self._direct = request.scope.get("extensions", {}).get(BODY)
-        self._stream = request.stream()
-
-    async def read(self) -> bytes | memoryview:
-        try:
-            if self._direct is not None:
-                piece: bytes | memoryview = await self._direct.read()
-                return piece
-            async for piece in self._stream:
-                if piece:
-                    return piece
-        except ClientDisconnect:
-            raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
-        return b""
-
-    def arrived(self) -> bytes | memoryview:
-        piece: bytes | memoryview = b"" if self._direct is None else self._direct.arrived()
-        return piece
-
-    async def whole(self, limit: int, patience: float) -> bytes:
-        """All of it, if it has at most `limit` bytes and comes within `patience` seconds.
-
-        Refused: BODY_TOO_LONG, STALLED.
-        """
-        document = bytearray()
-        try:
-            async with asyncio.timeout(patience):
-                while piece := await self.read():
-                    document += piece
-                    if len(document) > limit:
-                        raise Refused(Reason.BODY_TOO_LONG, f"A description has at most {limit} bytes.", limit=limit)
-        except TimeoutError:
-            sentence = "The description did not come in time. Send it again."
-            raise Refused(Reason.STALLED, sentence, retry_after=1) from None
-        return bytes(document)
 
 
 class Endpoint:
@@ -151,11 +109,13 @@ class Endpoint:
         self, dialect: WireProtocol, request: Request, place: RequestContext, aspect: str | None
     ) -> Response:
         self._of_peer.take(network_of(request.client.host) if request.client else "")
-        head, body = _head(request, aspect), RequestBody(request)
+        head, settings = _head(request, aspect), self._settings.service
+        receiver = receiver_of(request.scope, request.receive)
+        body = RequestBody(receiver, settings.idle_timeout, settings.min_rate)
         if head.method == "OPTIONS":
             return _response(dialect.options(head, place))
         described = head.method == "POST" and dialect.LARGEST_DOCUMENT
-        document = await body.whole(dialect.LARGEST_DOCUMENT, self._settings.service.idle_timeout) if described else b""
+        document = await body.whole(dialect.LARGEST_DOCUMENT, settings.idle_timeout) if described else b""
         command = dialect.parse(head, document, place)
         identity = await self._authenticator.admit(request.headers)
         self._of_project.take(identity.owner.project_id)

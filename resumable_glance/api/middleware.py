@@ -1,26 +1,22 @@
-"""What is around every request, whatever it asks for. Plain ASGI, so that bodies pass untouched."""
+"""Middleware of all requests, in plain ASGI."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import math
 import uuid
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from resumable_glance.api.http11.body import discard, receiver_of
 from resumable_glance.runtime import log
 
-BODY = "resumable_glance.body"  # an extension of ASGI's scope: a body that comes in another way (receiving.py)
-REST = 16 * 1024 * 1024  # bytes of a body that are taken after its answer
-LINGER = 2  # seconds for which they are
+REST = 16 * 1024 * 1024  # bytes of a body that are received after the response
+LINGER = 2  # seconds in which they are
 
 
 class RequestId:
-    """Gives every request an id of its own, in the log and in X-Openstack-Request-Id of the answer.
+    """Gives each request an id, which the log and the response's X-Openstack-Request-Id show.
 
-    An id that came with the request (the caller's, also `req-` and a UUID) is logged next to ours.
+    The id that the request came with, its caller's, is logged next to it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,62 +38,32 @@ class RequestId:
 
 
 class EarlyResponse:
-    """Ends the connection after an answer that came when much of the request's body was still to come.
+    """Closes the connection after a response that came when much of the request's body was still to come.
 
-    uvicorn takes such a body to its end and throws it away. Many clients (Chromium is one) send all of theirs before
-    they look for an answer, so that a chunk that is refused at once costs as much of their link as one that counts.
-    The connection ends a moment after the answer, for one that ends at once can lose it (RFC 9112, section 9.6).
+    uvicorn would receive such a body to its end, for nothing. Many clients (Chromium is one) send all of a body before
+    they look for a response, so that a chunk that is refused at once takes as much of their link as one that counts.
+    The connection is closed a moment after the response, which could be lost otherwise (RFC 9112, section 9.6).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = scope.get("extensions", {}).get(BODY) or _Counted(receive, _announced(scope))
-        if not body.rest:
+        receiver = receiver_of(scope, receive) if scope["type"] == "http" else None
+        if receiver is None or not receiver.rest:
             await self._app(scope, receive, send)
             return
-        ending = False
+        closing = False
 
-        async def send_and_end(message: Message) -> None:
-            nonlocal ending
-            if message["type"] == "http.response.start" and body.rest > REST:
-                ending = True
+        async def send_and_close(message: Message) -> None:
+            nonlocal closing
+            if message["type"] == "http.response.start" and receiver.rest > REST:
+                closing = True
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
-            elif ending and message["type"] == "http.response.body" and not message.get("more_body"):
+            elif closing and message["type"] == "http.response.body" and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                most = REST
-                with contextlib.suppress(TimeoutError, ClientDisconnect):
-                    async with asyncio.timeout(LINGER):
-                        while most > 0 and (piece := await body.read()):
-                            most -= len(piece)
+                await discard(receiver, REST, LINGER)
                 message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, getattr(body, "receive", receive), send_and_end)
-
-
-class _Counted:
-    """A body as ASGI gives it; `rest` bytes of it have not come yet, infinitely many if nobody knows."""
-
-    def __init__(self, receive: Receive, rest: float) -> None:
-        self.rest = rest
-        self._receive = receive
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self.rest = self.rest - len(message.get("body", b"")) if message.get("more_body") else 0
-        return message
-
-    async def read(self) -> bytes:
-        while self.rest:
-            message = await self.receive()
-            if piece := message.get("body", b""):
-                return bytes(piece)
-        return b""
-
-
-def _announced(scope: Scope) -> float:
-    """Bytes of a request's body; infinite if they are not told."""
-    headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-    return math.inf if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+        await self._app(scope, receive, send_and_close)

@@ -23,8 +23,8 @@ from resumable_glance.catalog.notifications import ChangeNotifier
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Outcome, UploadFound, Watch
 from resumable_glance.model.states import ENDED, State
+from resumable_glance.uploads.body import EmptyBody
 from resumable_glance.uploads.service import UploadService
-from resumable_glance.uploads.write_locks import Body
 
 PACE = 0.5  # seconds between two events, at least
 LOOK = 15  # seconds after which a stream looks even if it has heard nothing
@@ -102,14 +102,9 @@ class EventStreams:
                 return
 
     async def _seen(self, watch: Watch, identity: Identity) -> UploadFound:
-        outcome = await self._uploads.perform(watch, identity, _Nothing())
+        outcome = await self._uploads.perform(watch, identity, EmptyBody())
         assert isinstance(outcome, UploadFound)
         return outcome
-
-
-class _Nothing(Body):
-    async def read(self) -> bytes:
-        return b""
 
 
 class _Counted(EventSourceResponse):

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         uvicorn_check.check()  # before the import of anything that extends uvicorn
         from resumable_glance import app
-        from resumable_glance.api.http11.server import StoppableServer
+        from resumable_glance.api.http11.server import GracefulServer
         from resumable_glance.runtime import config, log
 
     overrides = development(arguments.state_dir) if arguments.dev else {}
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CannotStart(f"{problem}. Run 'resumable-glance check' for details.") from problem
     if arguments.dev:
         print(_welcome(settings), file=sys.stderr, flush=True)
-    server = StoppableServer(service, settings)
+    server = GracefulServer(service.asgi, service.uploads, settings)
     server.run()
     logging.shutdown()
     # The interpreter's own end waits for threads, and those may wait for a hung Glance. Everything is on disk by now.

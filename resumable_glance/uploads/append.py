@@ -7,26 +7,24 @@ them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageRejected
 from resumable_glance.model.commands import Append, Appended
 from resumable_glance.model.preconditions import check_format, check_order, check_writable, known_before
-from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, FailureReason, Upload, check_alive
 from resumable_glance.runtime.config import Settings
 from resumable_glance.storage.base import UploadStorage
-from resumable_glance.uploads import zeros
 from resumable_glance.uploads.authorization import Authorization
 from resumable_glance.uploads.call import Call
 from resumable_glance.uploads.capacity import Capacity
-from resumable_glance.uploads.chunk_writer import ChunkWriter
+from resumable_glance.uploads.chunk_writer import ChunkWriter, Target, write_zeros
 from resumable_glance.uploads.completion import Completion
 from resumable_glance.uploads.format_check import FormatCheck
-from resumable_glance.uploads.write_locks import WriteLock, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 
@@ -50,10 +48,8 @@ class ChunkReceiver:
         self._settings = settings
         self._clock = clock
 
-    async def receive(
-        self, upload: Upload, append: Append, target: Range, extents: Sequence[Extent], lock: WriteLock, call: Call
-    ) -> Upload | None:
-        """Take a chunk; `extents` are what is durable of its target range.
+    async def receive(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload | None:
+        """Take a chunk.
 
         Returns:
             The upload with the chunk; None if nothing of it was new.
@@ -77,12 +73,11 @@ class ChunkReceiver:
         try:
             async with self._storage.open(upload.id) as file:
                 if chunk.zeros:
-                    await zeros.take(chunk, target, extents, file, commit, call.body, lock)
+                    await write_zeros(chunk, target, file, commit, call.body)
                 else:
-                    head = self._format_check.head(upload, target)
-                    durable = [each.range for each in extents]
+                    head = self._format_check.head(upload, target.range)
                     size = self._settings.scratch.commit_size
-                    await ChunkWriter(chunk, target, durable, file, commit, size, head).run(call.body, lock)
+                    await ChunkWriter(chunk, target, file, commit, size, head).run(call.body)
                 if head is None or head.found is None:
                     await self._format_check.look_back(upload, file)
         except ImageRejected as rejected:
@@ -119,23 +114,21 @@ class AppendUseCase:
                 await self._locks.evict(Reason.SUPERSEDED, upload.id)
                 upload = await self._authorization.get(upload.id, identity)
             check_order(upload, chunk)
-        target = self._capacity.target_of(upload, append)
-        async with self._locks.hold(upload.id, target) as lock:
-            now, extents = await self._uploads.get_with_extents(upload.id, target)
+        range_ = self._capacity.target_of(upload, append)
+        async with self._locks.hold(upload.id, range_, call.body):
+            now, extents = await self._uploads.get_with_extents(upload.id, range_)
             upload = self._authorization.reached(now, identity)
             check_order(upload, chunk)
-            upload = await self._capacity.reserve(upload, append, target)
-            return Appended(await self._received(upload, append, target, extents, lock, call))
+            upload = await self._capacity.reserve(upload, append, range_)
+            return Appended(await self._received(upload, append, Target(range_, extents), call))
 
-    async def _received(
-        self, upload: Upload, append: Append, target: Range, extents: Sequence[Extent], lock: WriteLock, call: Call
-    ) -> Upload:
-        identity = call.identity
+    async def _received(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload:
+        identity, range_ = call.identity, target.range
         try:
-            grown = await self._receiver.receive(upload, append, target, extents, lock, call)
+            grown = await self._receiver.receive(upload, append, target, call)
         except FileNotFoundError:
-            empty = target.length == 0 and not await lock.read(call.body)
-            same = empty or known_before(append.chunk, target, await self._uploads.extents(upload.id, target))
+            empty = range_.length == 0 and await call.body.is_empty()
+            same = empty or known_before(append.chunk, range_, await self._uploads.extents(upload.id, range_))
             return await self._repeated(upload.id, same, call)
         except Refused as refusal:
             if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.images.base import Actor
-from resumable_glance.uploads.write_locks import Body
+from resumable_glance.uploads.body import Body
 
 
 @dataclass(frozen=True, slots=True)

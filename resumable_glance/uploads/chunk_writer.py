@@ -1,6 +1,6 @@
-"""One chunk's way from a request's body to durable extents.
+"""From the body of a request to durable extents: one chunk, sent or declared to be zeros.
 
-Its one rule: data is durable on scratch before the catalog names it, and only what the catalog names counts.
+Data is durable in storage before the catalog names it, and only what the catalog names counts.
 """
 
 from __future__ import annotations
@@ -8,23 +8,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageHead
 from resumable_glance.model.commands import Chunk
-from resumable_glance.model.digests import Digest, MultiHasher, hasher
+from resumable_glance.model.digests import ZEROS, Digest, MultiHasher, hasher, only_zeros
 from resumable_glance.model.ranges import Range, Segment, segments
 from resumable_glance.model.upload import Extent
 from resumable_glance.storage.base import StorageFile
-from resumable_glance.uploads.write_locks import Body, WriteLock
+from resumable_glance.uploads.body import BATCH, Body
 
 LOG = logging.getLogger(__name__)
-BATCH = 1024 * 1024  # bytes gathered for one hop to a thread: a hop costs 77 us, a megabyte of md5 1.4 ms
-GATHER_TIMEOUT = (
-    5.0  # seconds for which it is gathered: else a thousand slow clients would fill a gigabyte of memory with theirs
-)
-MARK = "xxh3"  # what an extent is checked by: it costs a twentieth of md5, or less
+CHECKSUM = "xxh3"  # of extents without a declared digest: it takes a twentieth of the time of md5, or less
+ZEROS_STEP = 256 * 1024 * 1024  # bytes zeroed in one hop to a thread: a file system without holes writes them all
 _INTERRUPTIONS = {
     Reason.DISCONNECTED,
     Reason.STALLED,
@@ -37,85 +35,96 @@ _INTERRUPTIONS = {
 Commit = Callable[[list[Extent]], Awaitable[object]]
 
 
-class ChunkWriter:
-    """Takes one chunk in. Bytes that are durable already are compared, all others are written.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The range that a chunk is for, and the extents in it that are durable already."""
 
-    `place` is where its bytes belong, `durable` the ranges that the catalog has; `commit` names new extents in it;
-    `commit_size` in bytes. `head`: with it there are enough bytes to judge that.
+    range: Range
+    extents: Sequence[Extent]
+
+    @property
+    def durable(self) -> list[Range]:
+        return [each.range for each in self.extents]
+
+
+class ChunkWriter:
+    """Writes the body of one chunk. Bytes that are durable already are compared, all others are written.
+
+    `commit` names new extents in the catalog, after each `commit_size` bytes where that is possible. Once the chunk
+    has brought enough bytes of it, the image's `head` is judged.
     """
 
     def __init__(
         self,
         chunk: Chunk,
-        place: Range,
-        durable: list[Range],
+        target: Target,
         file: StorageFile,
         commit: Commit,
         commit_size: int,
         head: ImageHead | None = None,
     ) -> None:
         self._chunk = chunk
-        self._place = place
-        self._segments = list(segments(place, durable))
+        self._target = target.range
+        self._segments = list(segments(target.range, target.durable))
         self._file = file
         self._commit_extents = commit
         self._commit_size = commit_size
         self._head = head
-        self._position = place.start
-        self._tally = MultiHasher(*(each.algorithm for each in chunk.declared))
-        # Of a chunk that is one new extent, the declared digest is the extent's, too.
-        self._whole = bool(chunk.declared) and self._segments == [Segment(place, durable=False)]
-        self._mark = hasher(MARK)
-        self._begun: int | None = None  # where the extent that is being written began
-        self._extents: list[Extent] = []  # complete, but not in the catalog yet
+        self._position = target.range.start
+        self._declared = MultiHasher(*(each.algorithm for each in chunk.declared))
+        # If all of the chunk becomes one extent, its declared digest is the extent's as well.
+        self._whole = bool(chunk.declared) and self._segments == [Segment(target.range, durable=False)]
+        self._checksum = hasher(CHECKSUM)
+        self._begun: int | None = None  # the start of the extent that is being written
+        self._extents: list[Extent] = []  # complete, but not committed yet
         self._uncommitted = 0  # bytes
         self._differs = False
 
-    async def run(self, body: Body, lease: WriteLock) -> None:
-        """Take the whole body. Refused, Objection, or OSError from scratch; what must not be kept is not kept."""
+    async def run(self, body: Body) -> None:
+        """Write the whole body. Raises Refused, ImageRejected, or OSError from storage; commits what may be kept."""
         try:
-            await self._take(body, lease)
+            await self._write_body(body)
         except Refused as refusal:
-            # A chunk with a digest is all or nothing; of another one every byte that came is kept.
+            # A chunk with a digest is kept as a whole or not at all; of any other all bytes that came are kept.
             if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:
                 await self._commit()
             if refusal.reason is not Reason.SUPERSEDED or not self._has_all:
                 raise
-        check_digests(self._tally, self._chunk.declared)
+        check_digests(self._declared, self._chunk.declared)
         if self._differs:
-            raise different_bytes()
+            raise _different_bytes()
         await self._commit()
 
-    async def _take(self, body: Body, lease: WriteLock) -> None:
-        async for batch in gathered(body, lease, self._place.length):
-            rest = memoryview(batch)
+    async def _write_body(self, body: Body) -> None:
+        async for batch in body.batches(self._target.length):
+            rest = batch
             while rest:
                 rest = rest[await self._put(rest) :]
             if self._uncommitted >= self._commit_size and self._may_commit():
                 await self._commit()
-        if self._chunk.length is not None and self._position < self._place.stop:
+        if self._chunk.length is not None and self._position < self._target.stop:
             raise Refused(
                 Reason.BODY_TOO_SHORT,
-                f"The body ended {self._place.stop - self._position} bytes before its range does.",
+                f"The body ended {self._target.stop - self._position} bytes before the end of its range.",
             )
 
     @property
     def _has_all(self) -> bool:
-        """Whether only the end of the body was not read yet: then there was nothing left to take over."""
-        return self._chunk.length is not None and self._position == self._place.stop
+        """Whether only the end of the body was still waited for: then there was nothing left to take over."""
+        return self._chunk.length is not None and self._position == self._target.stop
 
     def _may_commit(self) -> bool:
-        # Not while there is something left to check: an upload must not become a mixture of two files.
+        # Not while anything is left to check: an upload must not become a mixture of two files.
         return not self._chunk.declared and not any(each.durable for each in self._segments)
 
     async def _put(self, data: memoryview) -> int:
-        """Compare or write as much of `data` as lies in the current segment; the number of bytes used."""
+        """Compare or write as much of `data` as lies in the current segment; return the number of bytes used."""
         segment = self._segments[0]
         data = data[: segment.range.stop - self._position]
-        take = self._compare if segment.durable else self._write
+        put = self._compare if segment.durable else self._write
         hashing = asyncio.create_task(asyncio.to_thread(self._hash, data, not segment.durable))
-        try:  # not gather(): when it is cancelled it does not wait for what can't be stopped
-            await take(data)
+        try:  # not gather(): on cancellation it does not wait for threads, which go on
+            await put(data)
         finally:
             await hashing
         self._position += len(data)
@@ -127,16 +136,16 @@ class ChunkWriter:
             await asyncio.to_thread(head.inspect, await self._file.read(0, head.length))
         return len(data)
 
-    def _hash(self, data: memoryview, mark: bool) -> None:
-        self._tally.update(data)
-        if mark:
-            self._mark.update(data)
+    def _hash(self, data: memoryview, checksum: bool) -> None:
+        self._declared.update(data)
+        if checksum:
+            self._checksum.update(data)
 
     async def _compare(self, data: memoryview) -> None:
         if await self._file.read(self._position, len(data)) != data:
             if not self._chunk.declared:
-                raise different_bytes()
-            self._differs = True  # said at the end, for the digest may tell that it happened on the way here
+                raise _different_bytes()
+            self._differs = True  # refused at the end: the digest may tell that the body was changed on its way
 
     async def _write(self, data: memoryview) -> None:
         if self._begun is None:
@@ -145,13 +154,13 @@ class ChunkWriter:
         await self._file.write(self._position, data)
 
     def _end_extent(self) -> None:
-        """What was written since the last extent becomes one."""
+        """Make an extent of the bytes that were written since the last one."""
         if self._begun is None:
             return
-        mark = Digest(MARK, self._mark.digest())
-        digests = (self._chunk.declared[0], mark) if self._whole else (mark,)
+        checksum = Digest(CHECKSUM, self._checksum.digest())
+        digests = (self._chunk.declared[0], checksum) if self._whole else (checksum,)
         self._extents.append(Extent(Range(self._begun, self._position), *digests))
-        self._begun, self._mark = None, hasher(MARK)
+        self._begun, self._checksum = None, hasher(CHECKSUM)
 
     async def _commit(self) -> None:
         self._end_extent()
@@ -161,70 +170,76 @@ class ChunkWriter:
             await self._commit_extents(extents)
 
 
-def check_digests(tally: MultiHasher, declared: Sequence[Digest]) -> None:
-    """Refused: CHUNK_DIGEST_MISMATCH where a digest of the body that was declared does not hold."""
+async def write_zeros(chunk: Chunk, target: Target, file: StorageFile, commit: Commit, body: Body) -> None:
+    """Write a chunk that is declared to be zeros, of any length, as a whole or not at all.
+
+    Durable bytes in its range must be zeros; all others become zeros, for an interrupted chunk may have left bytes
+    there, and a restart does not remove them. Raises Refused, or OSError from storage.
+    """
+    if not await body.is_empty():
+        raise Refused(Reason.BODY_TOO_LONG, "A chunk of zeros has no body: its range says everything.")
+    check_digests(MultiHasher(*(each.algorithm for each in chunk.declared)), chunk.declared)
+    zeros = [each.range for each in target.extents if each.digest == ZEROS]
+    for gap in _gaps(target.range, zeros):
+        for segment in segments(gap, target.durable):
+            if segment.durable:
+                await _compare_with_zeros(segment.range, file, body)
+    new = list(_gaps(target.range, target.durable))
+    for gap in new:
+        for step in _steps(gap, ZEROS_STEP):
+            body.check()
+            await file.zero(step.start, step.length)
+    if new:
+        await file.sync()
+        await commit([Extent(each, ZEROS) for each in new])
+
+
+async def _compare_with_zeros(range_: Range, file: StorageFile, body: Body) -> None:
+    for step in _steps(range_, BATCH):
+        body.check()
+        if not only_zeros(await file.read(step.start, step.length)):
+            raise _different_bytes()
+
+
+def _gaps(range_: Range, known: Iterable[Range]) -> Iterator[Range]:
+    return (each.range for each in segments(range_, known) if not each.durable)
+
+
+def _steps(range_: Range, length: int) -> Iterator[Range]:
+    """Cut a range into steps of at most `length` bytes."""
+    for start in range(range_.start, range_.stop, length):
+        yield Range(start, min(start + length, range_.stop))
+
+
+def check_digests(hashed: MultiHasher, declared: Sequence[Digest]) -> None:
+    """Refused: CHUNK_DIGEST_MISMATCH if a declared digest is not that of the body."""
     for each in declared:
-        if not tally.digest(each.algorithm).matches(each):
+        if not hashed.digest(each.algorithm).matches(each):
             raise Refused(
                 Reason.CHUNK_DIGEST_MISMATCH,
-                f"The body's {each.algorithm} is not the declared one: it was changed on the way, or is not what was "
-                "meant to be sent. Nothing of it was kept; send it again.",
+                f"The {each.algorithm} of the body is not the declared one: the body was changed on its way, or it is "
+                "another one. Nothing of it was kept; send it again.",
             )
 
 
-def different_bytes() -> Refused:
+def _different_bytes() -> Refused:
     return Refused(
         Reason.DIFFERENT_BYTES,
-        "Other bytes were received in this range before. Is it the same file? They stay as they are.",
+        "This range already holds other bytes, which stay as they are. Is it the same file?",
     )
 
 
-async def gathered(body: Body, lease: WriteLock, length: int) -> AsyncIterator[bytes | memoryview]:
-    """The body in batches. Whatever came before an interruption is given first; then it is raised.
-
-    Refused: BODY_TOO_LONG after the first `length` bytes, or as Lease.read.
-    """
-    now = asyncio.get_running_loop().time
-    pieces: list[bytes] = []
-    held, left = 0, length
-    began = now()
-    interruption: Refused | None = None
-    ended = False
-    while not ended:
-        try:
-            piece = await lease.read(body) if interruption is None else body.arrived()
-        except Refused as refusal:
-            interruption = refusal
-            continue
-        if len(piece) > left:
-            interruption = Refused(Reason.BODY_TOO_LONG, f"The body is longer than the {length} bytes of its place.")
-            piece = piece[:left]
-        left -= len(piece)
-        ended = not piece
-        batch = piece if isinstance(piece, memoryview) else b""  # it was gathered already, and is gone with the next
-        if not batch:
-            pieces.append(bytes(piece))
-            held += len(piece)
-        if held and (batch or ended or held >= BATCH or now() >= began + GATHER_TIMEOUT):
-            yield b"".join(pieces)
-            pieces, held, began = [], 0, now()
-        if batch:
-            yield batch
-    if interruption is not None:
-        raise interruption
-
-
 def storage_failure(problem: OSError | EOFError) -> Refused:
-    """What a client is told when scratch fails. Acknowledged bytes are safe in any case."""
-    LOG.error("Scratch failed: %s", problem)
+    """Return the refusal for a failure of storage. Acknowledged bytes are safe in any case."""
+    LOG.error("Storage failed: %s", problem)
     if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused(
             Reason.NO_SPACE,
-            "There is no space for these bytes right now. What was acknowledged is safe; try later.",
+            "There is no space for these bytes right now. All acknowledged bytes are safe; try again later.",
             retry_after=60,
         )
     return Refused(
         Reason.SCRATCH_FAILED,
-        "These bytes could not be stored. What was acknowledged is safe; send them again.",
+        "These bytes could not be stored. All acknowledged bytes are safe; send these again.",
         retry_after=5,
     )

@@ -67,7 +67,7 @@ class FormatCheck:
         error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
         with contextlib.suppress(IllegalTransition):  # it was ended meanwhile
             failed = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
-            self._locks.turn_away(reason, upload.id)
+            self._locks.evict_nowait(reason, upload.id)
             with contextlib.suppress(OSError):  # its cancellation tries again
                 await self._cleaner.clear(failed)
         return Refused(reason, rejected.detail, state=State.FAILED)

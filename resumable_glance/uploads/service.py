@@ -13,10 +13,11 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Appended, Cancel, Command, Create, Created, Join, Outcome, Watch
 from resumable_glance.model.states import IllegalTransition
 from resumable_glance.uploads.authorization import Authorization
+from resumable_glance.uploads.body import Body
 from resumable_glance.uploads.call import Call
 from resumable_glance.uploads.capacity import Capacity
 from resumable_glance.uploads.chunk_writer import storage_failure
-from resumable_glance.uploads.write_locks import Body, WriteLocks
+from resumable_glance.uploads.write_locks import WriteLocks
 
 UseCase = Callable[[Any, Call], Awaitable[Outcome]]
 _NOT_WHILE_CLOSING = (Create, Join, Append, Watch)

@@ -27,7 +27,8 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from resumable_glance import cli
-from resumable_glance.api.http11 import body, server
+from resumable_glance.api.http11 import server
+from resumable_glance.api.http11.transport import TransportReceiver
 
 INTERVAL = 0.004  # seconds between two looks
 WRITTEN = 0.2  # seconds between two writings of the file
@@ -39,20 +40,20 @@ RECEIVING = "receiving"
 REST = "the rest of our code"
 # The first of these that a frame fits, from the innermost one outwards, is what a stack is about.
 COMPONENTS: tuple[tuple[str, str], ...] = (
-    (r"^(_hash|update) .*(chunks|digests)\.py", "hashing"),
-    (r"^(_put|_write_all|_zero_all) .*scratch/local\.py", "writing to scratch"),
+    (r"^(_hash|update) .*(chunk_writer|digests)\.py", "hashing"),
+    (r"^(_put|_write_all|_zero_all) .*storage/local\.py", "writing to scratch"),
     (r"^_fdatasync ", "flushing"),
-    (r"/scratch/local\.py|/files\.py", "other calls on scratch"),
-    (r"/(catalog|transactions|records|backlog|schema|database)\.py|/sqlalchemy/", "catalog"),
-    (r"/receiving\.py", RECEIVING),
-    (r"^(read|_piece) .*/source\.py", "reading scratch"),
-    (r"/sinks/", "sink"),
+    (r"/storage/local\.py|/durable\.py", "other calls on scratch"),
+    (r"/resumable_glance/catalog/|/sqlalchemy/", "catalog"),
+    (r"/http11/(body|transport)\.py", RECEIVING),
+    (r"^(read|_piece) .*/handoff/reader\.py", "reading scratch"),
+    (r"/resumable_glance/images/", "sink"),
     (r"/concurrent/futures/|/aiofiles/|/asyncio/(futures|threads)\.py", HOPS),
     (r"/resumable_glance/(?!cli/)", REST),
     (r"/starlette/|/uvicorn/protocols/|/uvicorn/middleware/", "requests and answers"),
     (r"/uvicorn/|/asyncio/|/uvloop/", LOOP),
 )
-OUTWARDS = re.compile(r"/(source|handoff|steps)\.py$|/sinks/")
+OUTWARDS = re.compile(r"/resumable_glance/(handoff|images)/")
 
 
 class Books:
@@ -126,8 +127,8 @@ class Steps(Coroutine[Any, Any, Any]):
 
 def install() -> None:
     """Book from now on."""
-    submit, startup = ThreadPoolExecutor.submit, server.StoppableServer.startup
-    updated = body.Body.buffer_updated
+    submit, startup = ThreadPoolExecutor.submit, server.GracefulServer.startup
+    updated = TransportReceiver.buffer_updated
 
     def submitting(pool: ThreadPoolExecutor, job: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         what = f"in {component(code_of(job)) or REST}"
@@ -142,20 +143,20 @@ def install() -> None:
 
         return submit(pool, booked)
 
-    async def starting(server: server.StoppableServer, sockets: Any = None) -> None:
+    async def starting(server: server.GracefulServer, sockets: Any = None) -> None:
         loop = asyncio.get_running_loop()
         loop.set_task_factory(lambda loop, inner, **named: asyncio.Task(Steps(inner), loop=loop, **named))
         await startup(server, sockets)
 
-    def updating(body: body.Body, nbytes: int) -> None:
+    def updating(receiver: TransportReceiver, nbytes: int) -> None:
         thread = threading.get_native_id()
         BOOKS.book(thread, f"in {LOOP}")
-        updated(body, nbytes)
+        updated(receiver, nbytes)
         BOOKS.book(thread, f"in {RECEIVING}")
 
     ThreadPoolExecutor.submit = submitting  # type: ignore[method-assign, assignment]
-    server.StoppableServer.startup = starting  # type: ignore[method-assign, assignment]
-    body.Body.buffer_updated = updating  # type: ignore[method-assign, assignment]
+    server.GracefulServer.startup = starting  # type: ignore[method-assign, assignment]
+    TransportReceiver.buffer_updated = updating  # type: ignore[method-assign, assignment]
 
 
 def code_of(job: Any) -> CodeType | None:

@@ -35,7 +35,7 @@ TRIAL = Trial(
         Sabotage(
             "a newer request writes before an older one of the same range has ended",
             "uploads/write_locks.py",
-            "            await _ended(rivals, Reason.SUPERSEDED)\n",
+            "            await _evict(rivals, Reason.SUPERSEDED)\n",
             "",
             count=4_000,
         ),

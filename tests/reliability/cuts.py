@@ -158,7 +158,7 @@ TRIAL = Trial(
             "a chunk that was cut is written down as if all of it had come",
             "uploads/chunk_writer.py",
             "Extent(Range(self._begun, self._position), *digests)",
-            "Extent(Range(self._begun, min(self._position + 1, self._place.stop)), *digests)",
+            "Extent(Range(self._begun, min(self._position + 1, self._target.stop)), *digests)",
             count=100,
         ),
         Sabotage(

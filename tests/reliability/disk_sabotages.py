@@ -49,7 +49,7 @@ CRASH_STATES = (
         "    stop = position + length\n    while", "    stop = position + length\n    while False and", 10_000,
     ),
     swapped(
-        "the catalog names zeros before they are flushed", "uploads/zeros.py",
+        "the catalog names zeros before they are flushed", "uploads/chunk_writer.py",
         "        await file.sync()", "        await commit([Extent(each, ZEROS) for each in new])", 10_000,
     ),
     instead(
@@ -98,12 +98,12 @@ CRASH_STATES = (
     ),
     instead(
         "a write is not waited for once the hash beside it was cancelled", "uploads/chunk_writer.py",
-        "            await take(data)\n        finally:\n            await hashing\n",
-        "            await asyncio.gather(take(data), hashing)\n        finally:\n            pass\n", 250_000,
+        "            await put(data)\n        finally:\n            await hashing\n",
+        "            await asyncio.gather(put(data), hashing)\n        finally:\n            pass\n", 250_000,
     ),
     left_out(
         "the digest of a chunk is not compared", "uploads/chunk_writer.py",
-        "        check_digests(self._tally, self._chunk.declared)", 30_000,
+        "        check_digests(self._declared, self._chunk.declared)", 30_000,
     ),
     instead(
         "a chunk with a digest is recorded before all of it came", "uploads/chunk_writer.py",

@@ -100,8 +100,8 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a stop tells nobody who sends that it ends",
-            "uploads/service.py",
-            "        await self._leases.evict(Reason.CLOSING)\n",
+            "uploads/write_locks.py",
+            "        await _evict([each for locks in self._locks.values() for each in locks], Reason.CLOSING)\n",
             "",
             count=1,
         ),
@@ -115,7 +115,7 @@ TRIAL = Trial(
         Sabotage(
             "who is told to come back is not told when",
             "uploads/write_locks.py",
-            'facts = {} if reason in {Reason.CANCELLED, Reason.EXPIRED} else {"retry_after": 1}',
+            'facts = {"retry_after": 1} if reason in {Reason.SUPERSEDED, Reason.CLOSING} else {}',
             "facts: dict[str, int] = {}",
             count=1,
         ),

@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import (
     Append,
@@ -29,7 +30,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range, missing
 from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.upload import ImageRequest
-from resumable_glance.uploads import write_locks
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.reliability.world import LONGEST, ME, World
 
 NOTHING = Range(0, 0)
@@ -63,22 +64,30 @@ class Meant:
     upload_id: str
 
 
-class Body(write_locks.Body):
-    """The bytes of a request, in small pieces; `broken` off after them."""
+class Body(RequestBody):
+    """The bytes of a request, in small pieces at random moments; `broken` off after them."""
 
     def __init__(self, content: bytes, chance: random.Random, broken: bool = False) -> None:
-        self._content = content
-        self._chance = chance
-        self._broken = broken
+        gone = Refused(Reason.DISCONNECTED, "The client is gone.")
+        pieces = []
+        while content:
+            length = chance.randint(1, 200)
+            pieces.append(content[:length])
+            content = content[length:]
+        super().__init__(Hesitant(pieces, chance, gone if broken else None), PATIENCE)
 
-    async def read(self) -> bytes:
+
+class Hesitant(MemoryReceiver):
+    """Gives each piece after some turns of the event loop."""
+
+    def __init__(self, pieces: list[bytes], chance: random.Random, end: Refused | None) -> None:
+        super().__init__(pieces, end)
+        self._chance = chance
+
+    async def next(self) -> bytes:
         for _ in range(self._chance.randrange(3)):
             await asyncio.sleep(0)
-        length = self._chance.randint(1, 200)
-        piece, self._content = self._content[:length], self._content[length:]
-        if not piece and self._broken:
-            raise Refused(Reason.DISCONNECTED, "The client is gone.")
-        return piece
+        return await super().next()
 
 
 @dataclass

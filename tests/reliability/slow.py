@@ -173,9 +173,9 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "who sends nothing for half a second is given up",
-            "uploads/service.py",
-            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
-            "Patience(0.5, settings.service.min_rate)",
+            "api/endpoint.py",
+            "RequestBody(receiver, settings.idle_timeout, settings.min_rate)",
+            "RequestBody(receiver, 0.5, settings.min_rate)",
             count=20,
         ),
         Sabotage(
@@ -187,9 +187,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a slow body is waited for as if it were a fast one",
-            "uploads/service.py",
-            "Patience(settings.service.idle_timeout, settings.service.min_rate)",
-            "Patience(1.5, 1e6)",
+            "api/endpoint.py",
+            "RequestBody(receiver, settings.idle_timeout, settings.min_rate)",
+            "RequestBody(receiver, 1.5, 1e6)",
             count=20,
         ),
     ),

@@ -115,14 +115,14 @@ TRIAL = Trial(
         Sabotage(
             "an older request of the same range is not ended",
             "uploads/write_locks.py",
-            "            await _ended(rivals, Reason.SUPERSEDED)\n",
+            "            await _evict(rivals, Reason.SUPERSEDED)\n",
             "",
             count=200,
         ),
         Sabotage(
             "a question is answered while an older request still writes",
             "uploads/service.py",
-            "        if inspect.taking_over and self._leases.held(upload.id):\n",
+            "        if inspect.taking_over and self._locks.held(upload.id):\n",
             "        if False:\n",
             count=50,
         ),

@@ -26,6 +26,7 @@ from unittest import mock
 
 import sqlalchemy as sa
 
+from resumable_glance.api.http11 import body
 from resumable_glance.app import Parts, build_core
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.encryption import TokenCipher
@@ -40,7 +41,6 @@ from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Owner
 from resumable_glance.runtime import config
 from resumable_glance.storage.local import LocalStorage
-from resumable_glance.uploads import chunk_writer
 from tests.reliability.strict_disk import ROOT, StrictDisk, mounted
 
 T = TypeVar("T")
@@ -335,7 +335,7 @@ def live(disk: StrictDisk, life: Callable[[], Coroutine[Any, Any, T]], chance: r
 
 @contextlib.contextmanager
 def small() -> Iterator[None]:
-    with mock.patch.object(chunk_writer, "BATCH", BATCH), mock.patch.object(verifying, "PIECE", PIECE):
+    with mock.patch.object(body, "BATCH", BATCH), mock.patch.object(verifying, "PIECE", PIECE):
         yield
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resumable_glance import app
-from resumable_glance.api.http11.server import StoppableServer
+from resumable_glance.api.http11 import body
+from resumable_glance.api.http11.server import GracefulServer
 from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
 from resumable_glance.runtime import config, log
 from resumable_glance.runtime.clock import SteadyClock
-from resumable_glance.uploads import chunk_writer
 
 BATCH = 4 * 1024  # bytes
 COMMIT_SIZE = 16 * 1024  # bytes
@@ -146,12 +146,12 @@ def main(argv: Sequence[str]) -> int:
     log.setup(conf)
     panel = panel_of(Path(file).parent)
     panel.count(ended=panel.running)  # a killed service could not count those
-    chunk_writer.BATCH = BATCH
+    body.BATCH = BATCH  # type: ignore[attr-defined]
     app.TIDY_INTERVAL = TIDY_INTERVAL  # type: ignore[assignment]
     scratch = dataclasses.replace(settings.scratch, commit_size=COMMIT_SIZE)
     smaller = dataclasses.replace(settings, scratch=scratch)
     service = app.build(smaller, conf, ProjectGate(), MovableClock(panel))
-    server = StoppableServer(dataclasses.replace(service, asgi=Counted(service.asgi, panel)), settings)
+    server = GracefulServer(Counted(service.asgi, panel), service.uploads, settings)
     server.run()
     return 0 if server.started else 1
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from resumable_glance.api.endpoint import Endpoint
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.api.sse import EventStreams
 from resumable_glance.app import Core, Parts, build_core
 from resumable_glance.auth.base import Authenticator, Identity
@@ -33,7 +34,8 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Owner, Upload
 from resumable_glance.runtime import config
-from resumable_glance.uploads.write_locks import Body
+from resumable_glance.uploads.body import Body
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.fakes.memory_storage import MemoryStorage
 
 DAY = 24 * 3600.0
@@ -62,29 +64,21 @@ def catalog_in(directory: Path) -> Catalog:
     return Catalog(Transactions(f"sqlite:///{file}"))
 
 
-class Pieces(Body):
+class Pieces(RequestBody):
     """A body that comes in pieces of at most 10,000 bytes."""
 
     def __init__(self, content: bytes = b"") -> None:
-        self._pieces = [content[start : start + 10_000] for start in range(0, len(content), 10_000)]
-
-    async def read(self) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
+        pieces = [content[start : start + 10_000] for start in range(0, len(content), 10_000)]
+        super().__init__(MemoryReceiver(pieces), PATIENCE)
 
 
-class Waiting(Body):
-    """A body that gives its first bytes and then nothing, until somebody ends it."""
+class Waiting(RequestBody):
+    """A body whose first bytes come, and then nothing until it is interrupted."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.waits = asyncio.Event()
-
-    async def read(self) -> bytes:
-        content, self._content = self._content, b""
-        if not content:
-            self.waits.set()
-            await asyncio.Event().wait()
-        return content
+        receiver = MemoryReceiver([content], silent=True)
+        super().__init__(receiver, PATIENCE)
+        self.waits = receiver.is_silent
 
 
 class Rig:

@@ -1,243 +1,218 @@
-"""Bodies of known length, from the socket straight into buffers that are used again and again.
+"""The body of a request: gathered into batches, with an idle timeout, a minimum rate and a way to interrupt it.
 
-uvicorn copies a body several times on the event loop, which costs more than half of what a socket can give. Here
-uvicorn and httptools read heads, as ever; while a body of known length comes, the transport speaks to a `Body`. Under
-any other ASGI server everything works too, only slower: who wants a body asks the scope whether there is one of these.
-
-Its one rule: never a byte beyond the end of the body is read. So the parser need not know that there was a body, and
-what comes next is a head again.
+The bytes come from a receiver: the one of transport.py where a connection offers it, else ASGI's `receive`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from typing import Protocol
 
-import httptools
 from starlette.requests import ClientDisconnect
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from starlette.types import Receive, Scope
 
-from resumable_glance.api.middleware import BODY
-from resumable_glance.uploads.chunk_writer import BATCH, GATHER_TIMEOUT
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.uploads.body import BATCH, Body
 
-READ = 256 * 1024  # bytes: the most that one read takes from those who have no buffers of their own
-BUFFER = 2 * BATCH  # bytes: so much is written and hashed at once of a body that comes fast
-MOST = 32  # buffers for all bodies together; one that comes fast has two
+RECEIVER = "resumable_glance.receiver"  # an extension in ASGI's scope: the receiver of the request's body
+GATHER_TIMEOUT = 5.0  # seconds until fewer bytes than a batch are passed on: a thousand slow clients stay small
 
 
-class Buffers:
-    """At most `count` buffers of BUFFER bytes, made when they are needed and then kept."""
+class Receiver(Protocol):
+    """The bytes of a body that have come and were not taken yet."""
 
-    def __init__(self, count: int = MOST) -> None:
-        self._unmade = count
-        self._idle: list[bytearray] = []
+    @property
+    def received(self) -> int:
+        """The number of bytes that have come so far, taken or not."""
 
-    def pair(self) -> list[bytearray]:
-        """One to be filled while another is read; none if there are no two left."""
-        if len(self._idle) + self._unmade < 2:
-            return []
-        taken, self._idle = self._idle[-2:], self._idle[:-2]
-        self._unmade -= 2 - len(taken)
-        return taken + [bytearray(BUFFER) for _ in range(2 - len(taken))]
+    @property
+    def rest(self) -> float:
+        """The number of bytes that have not come yet; infinite while nobody knows it."""
 
-    def give_back(self, buffers: list[bytearray]) -> None:
-        self._idle += buffers
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has come."""
+
+    def is_ready(self, size: int) -> bool:
+        """Return whether `size` bytes, or as many as will ever be in one piece, can be taken."""
+
+    async def more(self) -> None:
+        """Wait until more has come, or the end. Raises ClientDisconnect."""
+
+    def take(self) -> memoryview:
+        """Return the oldest bytes that have come, empty if there are none; valid until the next call."""
+
+    def pause(self) -> None:
+        """Receive nothing until the next more()."""
 
 
-class Body(asyncio.BufferedProtocol):
-    """A body while it comes; `rest` bytes of it have not come yet.
+class AsgiReceiver:
+    """A receiver for any ASGI server, and for bodies of unknown length."""
 
-    At first they come in uvicorn's way. When somebody reads who is as fast as they come, they fill two buffers in turn.
+    def __init__(self, receive: Receive, announced: float) -> None:
+        self.received = 0
+        self.rest = announced
+        self.ended = False
+        self._receive = receive
+        self._waiting = bytearray()
+
+    def is_ready(self, size: int) -> bool:
+        return self.ended or len(self._waiting) >= size
+
+    async def more(self) -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        self._waiting += piece
+        self.received += len(piece)
+        self.ended = not message.get("more_body", False)
+        self.rest = 0 if self.ended else self.rest - len(piece)
+
+    def take(self) -> memoryview:
+        taken, self._waiting = self._waiting, bytearray()
+        return memoryview(taken)
+
+    def pause(self) -> None:
+        """Nothing comes unless it is asked for."""
+
+
+def receiver_of(scope: Scope, receive: Receive) -> Receiver:
+    """Return the receiver of a request's body, always the same one."""
+    headers = dict(scope["headers"])
+    announced = math.inf if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+    extensions = scope.setdefault("extensions", {})
+    receiver: Receiver = extensions.setdefault(RECEIVER, AsgiReceiver(receive, announced))
+    return receiver
+
+
+async def discard(receiver: Receiver, limit: int, seconds: float) -> None:
+    """Receive the rest of a body and throw it away, for at most `limit` bytes and so many seconds."""
+    stop = receiver.received + limit
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(seconds):
+            while not receiver.ended and receiver.received < stop:
+                await receiver.more()
+                while receiver.take():
+                    pass
+
+
+class RequestBody(Body):
+    """A body that has to come within `idle_timeout` seconds a byte and at `min_rate` bytes a second.
+
+    Only the time spent waiting for the client counts, not what is done with its bytes.
     """
 
-    def __init__(self, http: Http, rest: int) -> None:
-        self.rest = rest
-        self._http = http
-        self._cycle = http.cycle
-        self._wanted = False
-        self._filling: bytearray | None = None
-        self._filled = 0  # bytes of it
-        self._full: memoryview | None = None  # waits to be read
-        self._lent: bytearray | None = None  # is being read
-        self._spare: list[bytearray] = []
+    def __init__(self, receiver: Receiver, idle_timeout: float, min_rate: float = 0.0) -> None:
+        self._receiver = receiver
+        self._idle_timeout = idle_timeout
+        self._min_rate = min_rate
+        self._idle = 0.0  # seconds waited since the last byte
+        self._waited = 0.0  # seconds waited since the rate was last checked
+        self._checked = 0  # bytes that had come by then
+        self._interruption: Refused | None = None
+        self._timer: asyncio.Timeout | None = None
 
-    # For the transport
+    async def batches(self, limit: int) -> AsyncIterator[memoryview]:
+        left, interruption = limit, None
+        while True:
+            if interruption is None:
+                try:
+                    await self._gather(min(BATCH, left + 1))
+                except Refused as refusal:
+                    self._receiver.pause()  # else a fast client could go on and on
+                    interruption = refusal
+            batch = self._receiver.take()
+            if len(batch) > left:
+                if left:
+                    yield batch[:left]
+                raise Refused(Reason.BODY_TOO_LONG, f"The body has more than the {limit} bytes that may come here.")
+            left -= len(batch)
+            if batch:
+                yield batch
+            elif interruption is not None:
+                raise interruption
+            elif self._receiver.ended:
+                return
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        if self._filling is None or self._cycle.response_complete:
-            return memoryview(self._http.common)[: self.rest]
-        return memoryview(self._filling)[self._filled : self._filled + self.rest]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._http._unset_keepalive_if_required()
-        self.rest -= nbytes
-        if self._cycle.response_complete:
-            pass  # nobody wants it any more
-        elif self._filling is not None:
-            self._filled += nbytes
-            self._turn_over()
-        else:
-            self._cycle.body += memoryview(self._http.common)[:nbytes]
-            self._cycle.message_event.set()
-            if self._wanted and nbytes == len(self._http.common) and self.rest >= BUFFER:
-                self._speed_up()
-            elif len(self._cycle.body) > HIGH_WATER_LIMIT:
-                self._http.flow.pause_reading()
-        if not self.rest:
-            self._http.body_ended()
-
-    def eof_received(self) -> None:
-        self._http.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._http.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._http.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._http.resume_writing()
-
-    # For who reads
-
-    async def read(self) -> bytes | memoryview:
-        """The next piece, empty at the end; a memoryview is good until the next call. Raises ClientDisconnect."""
-        self._wanted = True
-        self._http.expected(self._cycle)
-        while not (piece := self._next()):
-            if self._cycle.disconnected:
-                if piece := self.arrived():
-                    return piece
-                raise ClientDisconnect
-            if not self.rest:
-                return b""
-            self._cycle.message_event.clear()
-            try:
-                async with asyncio.timeout(None if self._filling is None else GATHER_TIMEOUT):
-                    await self._cycle.message_event.wait()
-            except TimeoutError:  # and even so a buffer may have become full just now: it comes first
-                if piece := self.arrived():
-                    return piece
-        return piece
-
-    def arrived(self) -> bytes | memoryview:
-        """The next piece of what has come and was not read; empty if nothing has. Does not wait."""
-        return self._next() or self._slow_down()
-
-    def release(self) -> None:
-        """Nobody reads any more."""
-        self._wanted = False
-        while self.arrived():
-            pass  # each piece is of a buffer, which is taken back with the next one
-        self._take_back()
-
-    def _next(self) -> bytes | memoryview:
-        self._take_back()
-        piece: bytes | memoryview = b""
-        if self._cycle.body:
-            piece = bytes(self._cycle.body)
-            self._cycle.body = bytearray()
-        elif self._full is not None:
-            piece, self._lent, self._full = self._full, cast(bytearray, self._full.obj), None
-            if self._filling is None and self._spare:
-                self._filling = self._spare.pop()
-            self._turn_over()
-        if self._full is None or (self._filling is not None and self._filled < BUFFER):
-            self._http.flow.resume_reading()
-        return piece
-
-    def _take_back(self) -> None:
-        if self._lent is not None:
-            self._spare.append(self._lent)
-            self._lent = None
-        if self._filling is None and self._full is None:
-            self._http.buffers.give_back(self._spare)
-            self._spare = []
-
-    def _speed_up(self) -> None:
-        if pair := self._http.buffers.pair():
-            self._filling, self._filled = pair.pop(), 0
-            self._spare += pair
-
-    def _turn_over(self) -> None:
-        """A buffer that is full waits to be read, one at a time; meanwhile the other one is filled."""
-        if self._filling is None or not self._filled or (self._filled < BUFFER and self.rest):
-            return
-        if self._full is None:
-            self._full = memoryview(self._filling)[: self._filled]
-            self._filling, self._filled = self._spare.pop() if self._spare else None, 0
-            self._cycle.message_event.set()
-        if self._filling is None or self._filled == BUFFER:
-            self._http.flow.pause_reading()
-
-    def _slow_down(self) -> memoryview | bytes:
-        """From now on in uvicorn's way again; what is in the buffer that was being filled."""
-        if self._filling is None:
-            return b""
-        piece = memoryview(self._filling)[: self._filled]
-        self._lent, self._filling, self._filled = self._filling, None, 0
-        return piece
-
-
-class Http(HttpToolsProtocol):
-    """uvicorn's protocol, but for bodies of known length. `buffers` and `common` serve all connections."""
-
-    buffers = Buffers()
-    common = bytearray(READ)
-    _rest = 0  # bytes of the body that the parser still waits for
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.app = _releasing(self.app)
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._rest = sum(int(value) for name, value in self.headers if name == b"content-length")
-
-    def on_body(self, body: bytes) -> None:
-        self._rest -= len(body)
-        super().on_body(body)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self.pass_on()
-
-    def pass_on(self) -> None:
-        """Let the transport speak to a body from here on, if one of known length has begun."""
-        # A request that waits for the answer to an earlier one is rare enough to be left to uvicorn.
-        if self._rest > 0 and not self.pipeline and not self.transport.is_closing():
-            body = Body(self, self._rest)
-            self._rest = 0
-            cast(dict[str, Any], self.cycle.scope).setdefault("extensions", {})[BODY] = body
-            self.transport.set_protocol(body)
-
-    def body_ended(self) -> None:
-        """All of a body has come; from now on the transport speaks to us again."""
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
-        self.parse_anew()
-        self.transport.set_protocol(self)
-
-    def parse_anew(self) -> None:
-        """Let another parser read what comes next, as lenient as the one that uvicorn makes."""
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-
-    def expected(self, cycle: RequestResponseCycle) -> None:
-        """Tell a client that waits for it to go on (RFC 9110, section 10.1.1)."""
-        if cycle.waiting_for_100_continue and not self.transport.is_closing():
-            cycle.waiting_for_100_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _releasing(app: ASGI3Application) -> ASGI3Application:
-    async def released(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def is_empty(self) -> bool:
         try:
-            await app(scope, receive, send)
-        finally:
-            if body := cast(dict[str, Any], scope).get("extensions", {}).get(BODY):
-                body.release()
+            async for _ in self.batches(0):
+                pass
+        except Refused as refusal:
+            if refusal.reason is Reason.BODY_TOO_LONG:
+                return False
+            raise
+        return True
 
-    return released
+    def interrupt(self, refusal: Refused) -> None:
+        self._interruption = self._interruption or refusal
+        if self._timer is not None and not self._timer.expired():  # one that expires can't be changed any more
+            self._timer.reschedule(asyncio.get_running_loop().time())
+
+    def check(self) -> None:
+        if self._interruption is not None:
+            raise self._interruption
+
+    async def whole(self, limit: int, seconds: float) -> bytes:
+        """Return the whole body: a document of at most `limit` bytes that comes within so many seconds.
+
+        Refused: BODY_TOO_LONG, STALLED, DISCONNECTED.
+        """
+        document = bytearray()
+        try:
+            async with asyncio.timeout(seconds):
+                async for batch in self.batches(limit):
+                    document += batch
+        except TimeoutError:
+            raise _stalled() from None
+        except Refused as refusal:
+            if refusal.reason is Reason.BODY_TOO_LONG:
+                refusal.facts["limit"] = limit
+            raise
+        return bytes(document)
+
+    async def _gather(self, size: int) -> None:
+        """Wait until `size` bytes have come, the body has ended, or GATHER_TIMEOUT is over."""
+        self.check()
+        now = asyncio.get_running_loop().time
+        deadline = now() + GATHER_TIMEOUT
+        while not self._receiver.is_ready(size) and (left := deadline - now()) > 0:
+            await self._more(left)
+
+    async def _more(self, most: float) -> None:
+        """Wait for more to come, for at most so many seconds."""
+        self._check_rate()
+        now = asyncio.get_running_loop().time
+        before, began = self._receiver.received, now()
+        try:
+            async with asyncio.timeout(min(most, self._idle_timeout - self._idle)) as self._timer:
+                await self._receiver.more()
+        except TimeoutError:
+            self.check()
+        except ClientDisconnect:
+            raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
+        finally:
+            self._timer = None
+            waited = now() - began
+            self._waited += waited
+            self._idle = 0.0 if self._receiver.received > before else self._idle + waited
+        if self._idle >= self._idle_timeout:
+            raise _stalled()
+
+    def _check_rate(self) -> None:
+        """Check the minimum rate as soon as a body without a single byte would have been given up."""
+        if self._waited < self._idle_timeout:
+            return
+        came = self._receiver.received - self._checked
+        if came < self._waited * self._min_rate:
+            raise _stalled()
+        self._waited, self._checked = 0.0, self._receiver.received
+
+
+def _stalled() -> Refused:
+    sentence = "No bytes, or too few, came for too long. Ask for the upload's offset, if there is one, and go on there."
+    return Refused(Reason.STALLED, sentence, retry_after=1)

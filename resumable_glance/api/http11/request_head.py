@@ -1,7 +1,8 @@
-"""What is wrong with the head of a request, before anybody acts on it. Pure.
+"""Checks of a request's head before the application sees it. Pure.
 
-The one rule: what two programs could read in two ways is refused, for one of the two may be the proxy that decides who
-may ask. httptools refuses most of it by itself (two lengths, a length beside a coding, bare line feeds, folded lines).
+A head that two programs could read in two ways is refused: one of the two may be the proxy that decides which requests
+get through. httptools refuses most of them itself (two lengths, a length beside a transfer coding, bare line feeds,
+folded lines).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _VERSIONS = {"1.0", "1.1"}
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """How much a head may be: bytes of its request line and fields, number of fields."""
+    """The largest head: bytes of its request line and fields, and number of fields."""
 
     size: int
     fields: int
@@ -34,21 +35,21 @@ class HeadLimits:
 
 
 def check(version: str, method: str, target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> None:
-    """Refuse (MALFORMED) what can be read in two ways. Field names in lower case."""
+    """Refuse (MALFORMED) a head that can be read in two ways. Field names are in lower case."""
     if version not in _VERSIONS:
-        raise _malformed("Speak HTTP/1.1.")
+        raise _malformed("Use HTTP/1.1.")
     if method == "CONNECT":
-        raise _malformed("This is no proxy.")
+        raise _malformed("This server is not a proxy.")
     names = [name for name, _ in fields]
     if version == "1.0" and b"transfer-encoding" in names:  # RFC 9112, section 6.1
-        raise _malformed("HTTP/1.0 has no Transfer-Encoding. Speak HTTP/1.1.")
+        raise _malformed("HTTP/1.0 has no Transfer-Encoding. Use HTTP/1.1.")
     hosts = [value for name, value in fields if name == b"host"]
     if len(hosts) > 1 or (version == "1.1" and not hosts):  # RFC 9112, section 3.2
         raise _malformed("Send one Host header.")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise _malformed("The Host header is not a host with a port.")
+        raise _malformed("The Host header is not a host with an optional port.")
     if not target.startswith(b"/") and target != b"*" and hosts != [_authority(target)]:
-        raise _malformed("The address of the request names another host than its Host header.")
+        raise _malformed("The request target and the Host header name different hosts.")
 
 
 def _authority(target: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""uvicorn with a stop that keeps every byte (apart from cli/serve.py, for it takes a while to import)."""
+"""uvicorn with a stop that keeps all received bytes."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from resumable_glance import app
 from resumable_glance.api.http11 import connection
 from resumable_glance.api.http11.request_head import HeadLimits
 from resumable_glance.runtime import config
+from resumable_glance.uploads.service import UploadService
 
 
-class StoppableServer(uvicorn.Server):
-    """uvicorn waits for running requests when it stops; here they are told at once, and keep what they have."""
+class GracefulServer(uvicorn.Server):
+    """A server that interrupts running requests when it stops, instead of waiting for their ends as uvicorn does."""
 
-    def __init__(self, service: app.Service, settings: config.Settings) -> None:
-        self._service = service
+    def __init__(self, asgi: ASGIApp, uploads: UploadService, settings: config.Settings) -> None:
+        self._uploads = uploads
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(
             uvicorn.Config(
-                service.asgi,
+                asgi,
                 host=settings.service.bind_host,
                 port=settings.service.bind_port,
                 loop="uvloop",
-                http=connection.protocol(_rules(settings)),
+                http=connection.protocol(_limits(settings)),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 server_header=False,
                 proxy_headers=bool(settings.service.trusted_proxies),
                 forwarded_allow_ips=list(settings.service.trusted_proxies),
-                timeout_keep_alive=75,  # longer than what proxies keep connections for, so that they close first
+                timeout_keep_alive=75,  # longer than proxies keep connections, so that they close them first
                 timeout_graceful_shutdown=settings.service.graceful_timeout,
             )
         )
@@ -45,17 +46,17 @@ class StoppableServer(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's own, which ends the process by the signal afterwards: a stop that was asked for is a success.
+        # uvicorn's own would end the process by the signal afterwards: but this stop is a success.
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._service.uploads.close(), self._loop)
+            asyncio.run_coroutine_threadsafe(self._uploads.close(), self._loop)
 
 
-def _rules(settings: config.Settings) -> connection.Rules:
+def _limits(settings: config.Settings) -> connection.ConnectionLimits:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return connection.Rules(
-        bounds=HeadLimits(settings.limits.head_size, settings.limits.head_fields),
+    return connection.ConnectionLimits(
+        head=HeadLimits(settings.limits.head_size, settings.limits.head_fields),
         head_timeout=settings.service.head_timeout,
         send_timeout=settings.service.idle_timeout,
         connections=settings.limits.connections or files // 2,

@@ -108,11 +108,11 @@ def test_the_page_is_as_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("function", "file", "expected"),
     [
-        ("_hash", "/x/resumable_glance/chunks.py", "hashing"),
-        ("_write_all", "/x/resumable_glance/scratch/local.py", "writing to scratch"),
-        ("_fdatasync", "/x/resumable_glance/scratch/local.py", "flushing"),
-        ("transaction", "/x/resumable_glance/transactions.py", "catalog"),
-        ("run", "/x/resumable_glance/chunks.py", sampled.REST),
+        ("_hash", "/x/resumable_glance/uploads/chunk_writer.py", "hashing"),
+        ("_write_all", "/x/resumable_glance/storage/local.py", "writing to scratch"),
+        ("_fdatasync", "/x/resumable_glance/storage/local.py", "flushing"),
+        ("transaction", "/x/resumable_glance/catalog/transactions.py", "catalog"),
+        ("run", "/x/resumable_glance/uploads/chunk_writer.py", sampled.REST),
         ("run_forever", "/lib/asyncio/base_events.py", sampled.LOOP),
         ("loads", "/lib/json/__init__.py", ""),
     ],
@@ -124,8 +124,8 @@ def test_a_function_is_for_what_its_place_says(function: str, file: str, expecte
 @pytest.mark.parametrize(
     ("function", "file"),
     [
-        ("_hash", "chunks.py"), ("_write_all", "scratch/local.py"), ("_fdatasync", "scratch/local.py"),
-        ("read", "source.py"), ("_piece", "source.py"), ("update", "protocol/digests.py"),
+        ("_hash", "uploads/chunk_writer.py"), ("_write_all", "storage/local.py"), ("_fdatasync", "storage/local.py"),
+        ("read", "handoff/reader.py"), ("_piece", "handoff/reader.py"), ("update", "model/digests.py"),
     ],
 )  # fmt: skip
 def test_the_functions_that_the_profile_knows_by_name_are_still_there(function: str, file: str) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import itertools
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,41 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resumable_glance.api.http11 import body as http_body
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Chunk
 from resumable_glance.model.digests import Digest, hasher
 from resumable_glance.model.ranges import Range, merge
 from resumable_glance.model.upload import Extent
 from resumable_glance.storage import local
-from resumable_glance.uploads import chunk_writer, write_locks
-from resumable_glance.uploads.chunk_writer import ChunkWriter, gathered, storage_failure
-from resumable_glance.uploads.write_locks import Patience, WriteLock, WriteLocks
+from resumable_glance.uploads import chunk_writer
+from resumable_glance.uploads.body import BATCH, Body
+from resumable_glance.uploads.chunk_writer import ChunkWriter, Target, storage_failure
+from resumable_glance.uploads.write_locks import WriteLocks
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver, body_of
 from tests.fakes.memory_storage import MemoryStorage, MemoryStorageFile
 
 T = TypeVar("T")
 ID = "a-" + "0" * 32
 DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the body did.")
-NEVER = Patience(3600.0)
-
-
-class Body(write_locks.Body):
-    """A body in memory: its pieces, and then its end, a refusal, or silence."""
-
-    def __init__(self, pieces: Sequence[bytes], end: Refused | None = None, *, silent: bool = False) -> None:
-        self._pieces = list(pieces)
-        self._end = end
-        self._silent = silent
-        self.reads = 0
-
-    async def read(self) -> bytes:
-        self.reads += 1
-        if self._pieces:
-            return self._pieces.pop(0)
-        if self._silent:
-            await asyncio.Event().wait()
-        if self._end is not None:
-            raise self._end
-        return b""
 
 
 @dataclass
@@ -59,7 +42,7 @@ class Store:
     scratch: MemoryStorage = field(default_factory=MemoryStorage)
     extents: list[Extent] = field(default_factory=list)
     commits: list[list[Extent]] = field(default_factory=list)
-    locks: WriteLocks = field(default_factory=lambda: WriteLocks(NEVER))
+    locks: WriteLocks = field(default_factory=WriteLocks)
     refuses_commits: bool = False
 
     @property
@@ -84,11 +67,11 @@ class Store:
     ) -> None:
         """One chunk; with `until_its_end` only the end of the body tells how long it is."""
         range_ = Range(start, self.size if stop is None else stop)
-        async with self.locks.hold(ID, range_) as lease:
-            known = [each.range for each in self.extents if each.range.overlaps(range_)]
+        async with self.locks.hold(ID, range_, body):
+            target = Target(range_, [each for each in self.extents if each.range.overlaps(range_)])
             async with self.scratch.open(ID) as file:
                 chunk = Chunk(start, None if until_its_end else range_.length, declared)
-                await ChunkWriter(chunk, range_, known, file, self.commit, commit_size).run(body, lease)
+                await ChunkWriter(chunk, target, file, self.commit, commit_size).run(body)
 
     async def durable(self, range_: Range) -> bytes:
         """What would be there after a power cut."""
@@ -146,9 +129,9 @@ CONTENT = bytes(range(100))
 def test_a_chunk_becomes_one_extent_with_a_mark_of_its_own() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(10, Body([CONTENT[10:20], CONTENT[20:30]]), 30)
+        await made.take(10, body_of([CONTENT[10:20], CONTENT[20:30]]), 30)
         assert made.ranges == [Range(10, 30)]
-        assert made.extents[0].digest.algorithm == chunk_writer.MARK
+        assert made.extents[0].digest.algorithm == chunk_writer.CHECKSUM
         await made.check(CONTENT)
 
     run(scenario())
@@ -157,7 +140,7 @@ def test_a_chunk_becomes_one_extent_with_a_mark_of_its_own() -> None:
 def test_a_declared_digest_becomes_that_of_the_extent() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT]), declared=(sha256(CONTENT), md5(CONTENT)))
+        await made.take(0, body_of([CONTENT]), declared=(sha256(CONTENT), md5(CONTENT)))
         assert made.extents == [Extent(Range(0, 100), sha256(CONTENT))]
 
     run(scenario())
@@ -166,8 +149,8 @@ def test_a_declared_digest_becomes_that_of_the_extent() -> None:
 def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the_new_extent() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT[:40]]), 40)
-        await made.take(0, Body([CONTENT]), declared=(md5(CONTENT),))
+        await made.take(0, body_of([CONTENT[:40]]), 40)
+        await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
         assert made.ranges == [Range(0, 40), Range(40, 100)]
         await made.check(CONTENT)
 
@@ -177,10 +160,10 @@ def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the
 def test_a_chunk_around_what_is_durable_fills_the_gaps_and_writes_nothing_twice() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(20, Body([CONTENT[20:30]]), 30)
-        await made.take(60, Body([CONTENT[60:70]]), 70)
+        await made.take(20, body_of([CONTENT[20:30]]), 30)
+        await made.take(60, body_of([CONTENT[60:70]]), 70)
         before = made.scratch.used
-        await made.take(0, Body([CONTENT[each : each + 7] for each in range(0, 100, 7)]))
+        await made.take(0, body_of([CONTENT[each : each + 7] for each in range(0, 100, 7)]))
         assert made.scratch.used - before == 80
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
@@ -191,10 +174,10 @@ def test_a_chunk_around_what_is_durable_fills_the_gaps_and_writes_nothing_twice(
 def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT]), declared=(md5(CONTENT),))
+        await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
         before, used = list(made.extents), made.scratch.used
-        await made.take(0, Body([CONTENT]), declared=(md5(CONTENT),))
-        await made.take(0, Body([CONTENT]))
+        await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
+        await made.take(0, body_of([CONTENT]))
         assert (made.extents, made.scratch.used) == (before, used)
 
     run(scenario())
@@ -204,12 +187,12 @@ def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
 def test_other_bytes_than_before_are_refused_and_nothing_is_changed(place: int) -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(20, Body([CONTENT[20:30]]), 30)
+        await made.take(20, body_of([CONTENT[20:30]]), 30)
         other = bytearray(CONTENT)
         other[place] ^= 1
         before = list(made.extents)
         with refused(Reason.DIFFERENT_BYTES):
-            await made.take(0, Body([bytes(other[:10]), bytes(other[10:])]))
+            await made.take(0, body_of([bytes(other[:10]), bytes(other[10:])]))
         assert made.extents == before
         await made.check(CONTENT)
 
@@ -220,14 +203,14 @@ def test_other_bytes_than_before_change_nothing_even_if_a_commit_was_due_before_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else an image is made of two files: the answer says that nothing was changed, and it is not true."""
-    monkeypatch.setattr(chunk_writer, "BATCH", 10)
+    monkeypatch.setattr(http_body, "BATCH", 10)
 
     async def scenario() -> None:
         made = await store(100)
-        await made.take(90, Body([CONTENT[90:]]))
+        await made.take(90, body_of([CONTENT[90:]]))
         before = list(made.extents)
         with refused(Reason.DIFFERENT_BYTES):
-            await made.take(0, Body([b"\xff" * 10 for _ in range(10)]), commit_size=20)
+            await made.take(0, body_of([b"\xff" * 10 for _ in range(10)]), commit_size=20)
         assert made.extents == before
 
     run(scenario())
@@ -238,9 +221,9 @@ def test_a_chunk_with_a_wrong_digest_commits_nothing(wrong: tuple[Digest, ...]) 
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
-            await made.take(0, Body([CONTENT]), declared=wrong, commit_size=1)
+            await made.take(0, body_of([CONTENT]), declared=wrong, commit_size=1)
         assert made.commits == []
-        await made.take(0, Body([CONTENT]), declared=(md5(CONTENT),))
+        await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
         await made.check(CONTENT)
 
     run(scenario())
@@ -249,9 +232,9 @@ def test_a_chunk_with_a_wrong_digest_commits_nothing(wrong: tuple[Digest, ...]) 
 def test_the_same_bytes_with_a_wrong_digest_are_refused_too() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT]))
+        await made.take(0, body_of([CONTENT]))
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
-            await made.take(0, Body([CONTENT]), declared=(md5(b""),))
+            await made.take(0, body_of([CONTENT]), declared=(md5(b""),))
 
     run(scenario())
 
@@ -260,25 +243,14 @@ def test_the_same_bytes_with_a_wrong_digest_are_refused_too() -> None:
 def test_a_digest_tells_another_file_from_a_repeat_that_was_spoilt_on_its_way(honest: bool, reason: Reason) -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(20, Body([CONTENT[20:30]]), 30)
+        await made.take(20, body_of([CONTENT[20:30]]), 30)
         other = bytearray(CONTENT)
         other[25] ^= 1
         before = list(made.extents)
         with refused(reason):
-            await made.take(0, Body([bytes(other)]), declared=(md5(other if honest else CONTENT),))
+            await made.take(0, body_of([bytes(other)]), declared=(md5(other if honest else CONTENT),))
         assert made.extents == before
         await made.check(CONTENT)
-
-    run(scenario())
-
-
-def test_leases_know_who_writes() -> None:
-    async def scenario() -> None:
-        locks = WriteLocks(NEVER)
-        async with locks.hold(ID, Range(0, 10)):
-            assert locks.held(ID)
-            assert not locks.held("another")
-        assert not locks.held(ID)
 
     run(scenario())
 
@@ -291,7 +263,7 @@ def test_a_body_that_is_cut_keeps_what_came(end: Refused | None, reason: Reason)
     async def scenario() -> None:
         made = await store(100)
         with refused(reason):
-            await made.take(0, Body([CONTENT[:10], CONTENT[10:33]], end))
+            await made.take(0, body_of([CONTENT[:10], CONTENT[10:33]], end))
         assert list(merge(made.ranges)) == [Range(0, 33)]
         await made.check(CONTENT)
 
@@ -303,7 +275,7 @@ def test_a_body_that_is_cut_keeps_nothing_if_its_digest_can_not_be_checked(end: 
     async def scenario() -> None:
         made = await store(100)
         with refused(reason):
-            await made.take(0, Body([CONTENT[:33]], end), declared=(md5(CONTENT),), commit_size=1)
+            await made.take(0, body_of([CONTENT[:33]], end), declared=(md5(CONTENT),), commit_size=1)
         assert made.commits == []
 
     run(scenario())
@@ -313,7 +285,7 @@ def test_a_body_that_is_too_long_is_cut_at_the_end_of_its_range() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_LONG):
-            await made.take(0, Body([CONTENT[:40], CONTENT[40:]]), 50)
+            await made.take(0, body_of([CONTENT[:40], CONTENT[40:]]), 50)
         assert list(merge(made.ranges)) == [Range(0, 50)]
         assert await made.durable(Range(50, 100)) == bytes(50)
         await made.check(CONTENT)
@@ -325,7 +297,7 @@ def test_a_body_that_is_too_long_keeps_nothing_if_it_declared_a_digest() -> None
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_LONG):
-            await made.take(0, Body([CONTENT]), 50, declared=(md5(CONTENT[:50]),))
+            await made.take(0, body_of([CONTENT]), 50, declared=(md5(CONTENT[:50]),))
         assert made.commits == []
 
     run(scenario())
@@ -335,7 +307,7 @@ def test_an_empty_body_is_too_short_and_commits_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_SHORT):
-            await made.take(0, Body([]))
+            await made.take(0, body_of([]))
         assert made.commits == []
 
     run(scenario())
@@ -348,7 +320,7 @@ def test_an_empty_body_is_too_short_and_commits_nothing() -> None:
 def test_a_body_of_unknown_length_may_end_wherever_it_does(length: int) -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT[:length]] if length else []), until_its_end=True)
+        await made.take(0, body_of([CONTENT[:length]] if length else []), until_its_end=True)
         assert made.ranges == ([Range(0, length)] if length else [])
         await made.check(CONTENT)
 
@@ -360,7 +332,7 @@ def test_the_digest_of_a_body_of_unknown_length_is_that_of_what_came(length: int
     async def scenario() -> None:
         made = await store(100)
         sent = CONTENT[:length]
-        await made.take(0, Body([sent] if sent else []), declared=(sha256(sent),), until_its_end=True)
+        await made.take(0, body_of([sent] if sent else []), declared=(sha256(sent),), until_its_end=True)
         assert made.extents == ([Extent(Range(0, length), sha256(sent))] if sent else [])
         await made.check(CONTENT)
 
@@ -374,7 +346,7 @@ def test_a_body_of_unknown_length_whose_digest_does_not_hold_commits_nothing(len
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
-            body = Body([CONTENT[:length]] if length else [])
+            body = body_of([CONTENT[:length]] if length else [])
             await made.take(0, body, declared=(md5(CONTENT),), commit_size=1, until_its_end=True)
         assert made.commits == []
 
@@ -386,7 +358,7 @@ def test_a_body_of_unknown_length_that_is_cut_is_treated_as_any_other(declared: 
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.DISCONNECTED):
-            await made.take(0, Body([CONTENT[:33]], DISCONNECTED), declared=declared, until_its_end=True)
+            await made.take(0, body_of([CONTENT[:33]], DISCONNECTED), declared=declared, until_its_end=True)
         assert made.ranges == ([] if declared else [Range(0, 33)])
         await made.check(CONTENT)
 
@@ -397,7 +369,7 @@ def test_a_body_of_unknown_length_ends_at_the_uploads_end_at_the_latest() -> Non
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_LONG):
-            await made.take(60, Body([CONTENT[60:], b"!"]), until_its_end=True)
+            await made.take(60, body_of([CONTENT[60:], b"!"]), until_its_end=True)
         assert made.ranges == [Range(60, 100)]
         await made.check(CONTENT)
 
@@ -409,9 +381,9 @@ def test_a_body_of_unknown_length_ends_at_the_uploads_end_at_the_latest() -> Non
 def test_a_body_of_unknown_length_goes_over_what_is_durable_and_stops_anywhere(stop: int, declares: bool) -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(20, Body([CONTENT[20:30]]), 30)
+        await made.take(20, body_of([CONTENT[20:30]]), 30)
         sent = CONTENT[10:stop]
-        await made.take(10, Body([sent]), declared=(md5(sent),) if declares else (), until_its_end=True)
+        await made.take(10, body_of([sent]), declared=(md5(sent),) if declares else (), until_its_end=True)
         assert list(merge([*made.ranges, Range(20, 30)])) == list(merge([Range(10, stop), Range(20, 30)]))
         await made.check(CONTENT)
 
@@ -422,10 +394,10 @@ def test_a_body_of_unknown_length_goes_over_what_is_durable_and_stops_anywhere(s
 def test_a_place_of_no_bytes_takes_none(body: bytes) -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(0, Body([CONTENT]))
+        await made.take(0, body_of([CONTENT]))
         before = list(made.extents)
         with refused(Reason.BODY_TOO_LONG) if body else contextlib.nullcontext():
-            await made.take(100, Body([body] if body else []))
+            await made.take(100, body_of([body] if body else []))
         assert made.extents == before
 
     run(scenario())
@@ -441,9 +413,9 @@ def test_a_scratch_that_fails_commits_nothing_and_the_chunk_can_come_again(
         made = await store(100)
         made.scratch.faults[operation] = number
         with fails_with(number):
-            await made.take(0, Body([CONTENT]), declared=declared)
+            await made.take(0, body_of([CONTENT]), declared=declared)
         assert made.commits == []
-        await made.take(0, Body([CONTENT]), declared=declared)
+        await made.take(0, body_of([CONTENT]), declared=declared)
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
@@ -455,7 +427,7 @@ def test_a_sync_that_fails_after_a_cut_is_not_hidden_by_the_cut() -> None:
         made = await store(100)
         made.scratch.faults["sync"] = errno.EIO
         with fails_with(errno.EIO):
-            await made.take(0, Body([CONTENT[:50]], DISCONNECTED))
+            await made.take(0, body_of([CONTENT[:50]], DISCONNECTED))
         assert made.commits == []
 
     run(scenario())
@@ -465,7 +437,7 @@ def test_a_catalog_that_fails_is_not_hidden() -> None:
     async def scenario() -> None:
         made = await store(100, refuses_commits=True)
         with pytest.raises(ConnectionError):
-            await made.take(0, Body([CONTENT]))
+            await made.take(0, body_of([CONTENT]))
         assert made.extents == []
 
     run(scenario())
@@ -475,12 +447,12 @@ def test_a_catalog_that_fails_is_not_hidden() -> None:
 def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
     monkeypatch: pytest.MonkeyPatch, declared: bool
 ) -> None:
-    monkeypatch.setattr(chunk_writer, "BATCH", 10)
+    monkeypatch.setattr(http_body, "BATCH", 10)
 
     async def scenario() -> None:
         made = await store(100)
         pieces = [CONTENT[each : each + 10] for each in range(0, 100, 10)]
-        await made.take(0, Body(pieces), declared=(md5(CONTENT),) if declared else (), commit_size=30)
+        await made.take(0, body_of(pieces), declared=(md5(CONTENT),) if declared else (), commit_size=30)
         ends = [[each.range.stop for each in batch] for batch in made.commits]
         assert ends == ([[100]] if declared else [[30], [60], [90], [100]])
         await made.check(CONTENT)
@@ -489,17 +461,18 @@ def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
 
 
 def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_writer, "BATCH", 10)
+    monkeypatch.setattr(http_body, "BATCH", 10)
 
-    class FailsLater(Body):
-        async def read(self) -> bytes:
-            if self.reads == 5:
+    class FailsLater(MemoryReceiver):
+        async def next(self) -> bytes:
+            if self.waits == 6:
                 made.scratch.faults["write"] = errno.ENOSPC
-            return await super().read()
+            return await super().next()
 
     async def scenario() -> None:
+        pieces = [CONTENT[each : each + 10] for each in range(0, 100, 10)]
         with fails_with(errno.ENOSPC):
-            await made.take(0, FailsLater([CONTENT[each : each + 10] for each in range(0, 100, 10)]), commit_size=20)
+            await made.take(0, RequestBody(FailsLater(pieces), PATIENCE), commit_size=20)
         assert list(merge(made.ranges)) == [Range(0, 40)]
         await made.check(CONTENT)
 
@@ -507,60 +480,7 @@ def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: 
     run(scenario())
 
 
-# Batches
-
-
-def batches(body: Body, length: int) -> tuple[list[bytes], Reason | None]:
-    async def scenario() -> tuple[list[bytes], Reason | None]:
-        found: list[bytes] = []
-        try:
-            async for each in gathered(body, WriteLock(Range(0, length), NEVER), length):
-                found.append(bytes(each))
-        except Refused as refusal:
-            return found, refusal.reason
-        return found, None
-
-    return run(scenario())
-
-
-def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> None:
-    pieces = [b"x" * 1000] * 3000
-    found, reason = batches(Body(pieces), 3_000_000)
-    assert reason is None
-    assert [len(each) >= chunk_writer.BATCH for each in found] == [True, True, False]
-    assert sum(map(len, found)) == 3_000_000
-
-
-def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_writer, "GATHER_TIMEOUT", 0.03)
-
-    class Slow(Body):
-        async def read(self) -> bytes:
-            await asyncio.sleep(0.02)
-            return await super().read()
-
-    found, _ = batches(Slow([b"x"] * 10), 10)
-    assert len(found) >= 5
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.binary(min_size=1, max_size=20), max_size=20), st.integers(0, 200), st.booleans())
-def test_what_came_is_given_before_the_interruption_is_told(pieces: list[bytes], length: int, cut: bool) -> None:
-    sent = b"".join(pieces)
-    found, reason = batches(Body(pieces, DISCONNECTED if cut else None), length)
-    assert b"".join(found) == sent[:length]
-    assert all(found)
-    expected = Reason.BODY_TOO_LONG if len(sent) > length else Reason.DISCONNECTED if cut else None
-    assert reason is expected
-
-
-def test_after_a_piece_that_is_too_much_nothing_more_is_read() -> None:
-    body = Body([b"12345", b"67890"])
-    assert batches(body, 3) == ([b"123"], Reason.BODY_TOO_LONG)
-    assert body.reads == 1
-
-
-# Leases
+# Takeovers
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
@@ -569,14 +489,23 @@ async def soon(awaitable: Awaitable[T]) -> T:
         return await awaitable
 
 
+async def stalled(
+    made: Store, sent: bytes, stop: int | None = None, declared: tuple[Digest, ...] = ()
+) -> asyncio.Task[None]:
+    """A request that has sent the first bytes of its chunk, and sends no more."""
+    receiver = MemoryReceiver([sent], silent=True)
+    task = asyncio.create_task(made.take(0, RequestBody(receiver, PATIENCE), stop, declared))
+    await receiver.is_silent.wait()
+    return task
+
+
 def test_a_newer_request_takes_over_from_a_stalled_one_at_once_and_keeps_its_bytes() -> None:
     async def scenario() -> None:
         made = await store(100)
-        stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True)))
-        await asyncio.sleep(0.02)
-        await soon(made.take(0, Body([CONTENT])))
+        older = await stalled(made, CONTENT[:37])
+        await soon(made.take(0, body_of([CONTENT])))
         with refused(Reason.SUPERSEDED):
-            await stalled
+            await older
         assert Range(0, 37) in made.ranges
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
@@ -587,12 +516,10 @@ def test_a_newer_request_takes_over_from_a_stalled_one_at_once_and_keeps_its_byt
 def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all() -> None:
     async def scenario() -> None:
         made = await store(100)
-        body = Body([CONTENT[:37]], silent=True)
-        stalled = asyncio.create_task(made.take(0, body, declared=(md5(CONTENT),)))
-        await asyncio.sleep(0.02)
-        await soon(made.take(0, Body([CONTENT]), declared=(md5(CONTENT),)))
+        older = await stalled(made, CONTENT[:37], declared=(md5(CONTENT),))
+        await soon(made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),)))
         with refused(Reason.SUPERSEDED):
-            await stalled
+            await older
         assert made.extents == [Extent(Range(0, 100), md5(CONTENT))]
 
     run(scenario())
@@ -601,13 +528,12 @@ def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_ha
 def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
     async def scenario() -> None:
         made = await store(100)
-        stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True), 50))
-        await asyncio.sleep(0.02)
-        await soon(made.take(50, Body([CONTENT[50:]])))
-        assert not stalled.done()
-        await soon(made.locks.evict(Reason.CLOSING))
+        other = await stalled(made, CONTENT[:37], 50)
+        await soon(made.take(50, body_of([CONTENT[50:]])))
+        assert not other.done()
+        await soon(made.locks.close())
         with refused(Reason.CLOSING):
-            await stalled
+            await other
         assert made.ranges == [Range(0, 37), Range(50, 100)]
 
     run(scenario())
@@ -616,10 +542,11 @@ def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
 def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ever() -> None:
     async def scenario() -> None:
         made = await store(100)
-        older = [asyncio.create_task(made.take(0, Body([CONTENT[:9]], silent=True))) for _ in range(5)]
-        await asyncio.sleep(0.02)
-        await soon(made.take(0, Body([CONTENT])))
-        for each in older:
+        oldest = await stalled(made, CONTENT[:9])
+        older = [asyncio.create_task(made.take(0, body_of([CONTENT[:9]], silent=True))) for _ in range(4)]
+        await asyncio.sleep(0)
+        await soon(made.take(0, body_of([CONTENT])))
+        for each in (oldest, *older):
             with refused(Reason.SUPERSEDED):
                 await each
         await made.check(CONTENT)
@@ -627,156 +554,38 @@ def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ev
     run(scenario())
 
 
-def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
-    async def scenario() -> None:
-        locks, steps = WriteLocks(NEVER), list[str]()
-
-        async def older() -> None:
-            async with locks.hold(ID, Range(0, 10)) as lease:
-                with refused(Reason.SUPERSEDED):
-                    await lease.read(Body([], silent=True))
-                await asyncio.sleep(0.03)  # it still commits what came
-                steps.append("older has stopped")
-
-        task = asyncio.create_task(older())
-        await asyncio.sleep(0)
-        async with locks.hold(ID, Range(9, 20)):
-            steps.append("newer begins")
-        await task
-        assert steps == ["older has stopped", "newer begins"]
-
-    run(scenario())
-
-
-def test_whoever_was_evicted_while_not_waiting_for_bytes_is_told_at_the_next_read() -> None:
-    async def scenario() -> None:
-        lease = WriteLock(Range(0, 10), NEVER)
-        assert await lease.read(Body([b"x"])) == b"x"
-        lease.evict(Reason.CLOSING)
-        lease.evict(Reason.SUPERSEDED)  # the first reason is the one that is told
-        body = Body([b"late"])
-        with refused(Reason.CLOSING):
-            await lease.read(body)
-        assert body.reads == 0
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    "reason", [Reason.SUPERSEDED, Reason.CLOSING, Reason.CANCELLED, Reason.EXPIRED]
-)  # whatever uploads.py evicts for
+@pytest.mark.parametrize("reason", [Reason.SUPERSEDED, Reason.CLOSING, Reason.CANCELLED, Reason.EXPIRED])
 def test_an_evicted_request_is_told_why(reason: Reason) -> None:
     async def scenario() -> None:
         made = await store(100)
-        stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True)))
-        await asyncio.sleep(0.02)
+        older = await stalled(made, CONTENT[:37])
         await soon(made.locks.evict(reason, ID))
         with refused(reason):
-            await stalled
+            await older
 
     run(scenario())
 
 
 @pytest.mark.parametrize("reason", [Reason.CANCELLED, Reason.EXPIRED])
 def test_nothing_is_committed_to_an_upload_that_has_ended(reason: Reason) -> None:
-    async def scenario() -> list[list[Extent]]:
+    async def scenario() -> None:
         made = await store(100)
-        stalled = asyncio.create_task(made.take(0, Body([CONTENT[:37]], silent=True)))
-        await asyncio.sleep(0.02)
+        older = await stalled(made, CONTENT[:37])
         await made.locks.evict(reason, ID)
-        await asyncio.wait([stalled])
-        stalled.exception()
-        return made.commits
-
-    assert run(scenario()) == []
-
-
-def test_an_eviction_of_one_upload_leaves_others_alone() -> None:
-    async def scenario() -> None:
-        locks = WriteLocks(NEVER)
-        async with locks.hold("one", Range(0, 10)) as lease:
-            await soon(locks.evict(Reason.CANCELLED, "other"))
-            await soon(locks.evict(Reason.CANCELLED, "nobody's"))
-            assert await lease.read(Body([b"x"])) == b"x"
-
-    run(scenario())
-
-
-def test_a_lease_that_is_not_held_any_more_is_forgotten() -> None:
-    async def scenario() -> None:
-        locks = WriteLocks(NEVER)
-        async with locks.hold(ID, Range(0, 10)), locks.hold(ID, Range(10, 20)):
-            assert len(locks._held[ID]) == 2
-        assert locks._held == {}
-
-    run(scenario())
-
-
-def test_whoever_is_cancelled_while_waiting_for_an_older_request_holds_nothing_up() -> None:
-    async def scenario() -> None:
-        locks = WriteLocks(NEVER)
-
-        async def take() -> None:
-            async with locks.hold(ID, Range(0, 10)):
-                pytest.fail("the older one has not stopped yet")
-
-        async with locks.hold(ID, Range(0, 10)):
-            waiting = asyncio.create_task(take())
-            await asyncio.sleep(0)
-            waiting.cancel()
-            await asyncio.wait([waiting])
-        async with asyncio.timeout(0.1), locks.hold(ID, Range(0, 10)):
-            pass
-        assert locks._held == {}
+        with refused(reason):
+            await older
+        assert made.commits == []
 
     run(scenario())
 
 
 def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
     async def scenario() -> None:
-        made = await store(100, locks=WriteLocks(Patience(0.05)))
+        made = await store(100)
         with refused(Reason.STALLED):
-            await made.take(0, Body([CONTENT[:37]], silent=True))
+            await made.take(0, RequestBody(MemoryReceiver([CONTENT[:37]], silent=True), 0.05))
         assert made.ranges == [Range(0, 37)]
         await made.check(CONTENT)
-
-    run(scenario())
-
-
-class Slow(Body):
-    async def read(self) -> bytes:
-        await asyncio.sleep(0.04)
-        return await super().read()
-
-
-def test_a_body_that_brings_too_few_bytes_is_ended_and_what_came_is_kept() -> None:
-    async def scenario() -> None:
-        made = await store(100, locks=WriteLocks(Patience(0.2, min_rate=1000)))
-        with refused(Reason.STALLED):
-            await made.take(0, Slow([CONTENT[each : each + 1] for each in range(100)]))
-        (kept,) = merge(made.ranges)
-        assert 0 < kept.stop < 100
-        await made.check(CONTENT)
-
-    run(scenario())
-
-
-def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow() -> None:
-    async def scenario() -> None:
-        lease = WriteLock(Range(0, 10), Patience(0.05, min_rate=1000))
-        body = Body([b"x"] * 10)
-        for _ in range(10):
-            assert await lease.read(body) == b"x"
-            await asyncio.sleep(0.03)  # what we do with it
-
-    run(scenario())
-
-
-def test_a_slow_body_is_not_a_stalled_one() -> None:
-    async def scenario() -> None:
-        made = await store(10, locks=WriteLocks(Patience(0.2)))
-        await made.take(0, Slow([CONTENT[each : each + 1] for each in range(10)]))
-        assert list(merge(made.ranges)) == [Range(0, 10)]
 
     run(scenario())
 
@@ -808,7 +617,7 @@ def attempts(draw: st.DrawFn, size: int) -> Attempt:
         draw(st.sampled_from(["nothing", "nothing", "right", "wrong"])),
         draw(st.sampled_from([None, None, None, "write", "sync", "read"])),
         draw(st.sampled_from([1, 16, 1 << 20])),
-        draw(st.sampled_from([1, 8, chunk_writer.BATCH])),
+        draw(st.sampled_from([1, 8, BATCH])),
     )
 
 
@@ -823,10 +632,10 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     pieces = [cut[a:b] for a, b in itertools.pairwise(places) if a < b]
     if attempt.fault:
         made.scratch.faults[attempt.fault] = errno.EIO
-    body = Body(pieces, None if attempt.end is None else DISCONNECTED)
+    body = body_of(pieces, None if attempt.end is None else DISCONNECTED)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(chunk_writer, "BATCH", attempt.batch)
+            patch.setattr(http_body, "BATCH", attempt.batch)
             await made.take(attempt.start, body, attempt.stop, declared, attempt.commit_size)
     except (Refused, OSError) as problem:
         return problem
@@ -919,18 +728,19 @@ class Stubborn(MemoryStorageFile):
 
 
 @pytest.mark.parametrize("cancellations", [1, 2])
-def test_whoever_is_cancelled_during_a_write_holds_its_lease_until_the_thread_has_finished(cancellations: int) -> None:
+def test_a_cancelled_write_keeps_its_lock_until_its_thread_has_ended(cancellations: int) -> None:
     """Otherwise its bytes land where somebody else writes by then, or in a file that is closed already."""
 
     async def scenario() -> None:
-        locks, file = WriteLocks(NEVER), Stubborn()
+        locks, file = WriteLocks(), Stubborn()
 
         async def commit(_: list[Extent]) -> None:
             pytest.fail("cancelled, and yet recorded")
 
         async def take() -> None:
-            async with locks.hold(ID, Range(0, 3)) as lease:
-                await ChunkWriter(Chunk(0, 3), Range(0, 3), [], file, commit, 1).run(Body([b"abc"]), lease)
+            body = body_of([b"abc"])
+            async with locks.hold(ID, Range(0, 3), body):
+                await ChunkWriter(Chunk(0, 3), Target(Range(0, 3), []), file, commit, 1).run(body)
 
         task = asyncio.create_task(take())
         await file.begun.wait()

@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_utils.imageutils.format_inspector import FileInspector
 
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import HEAD, FormatRules, ImageHead, ImageRejected, Inspection, inspect_head
 from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Format, ImageRequest, InspectionState, Upload
 from tests.clients.test_cli import DevelopmentServer, server, surroundings, upload
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.support import images
 from tests.support import inspected_images as verdicts
 from tests.support.chaos import BadLink
@@ -208,20 +210,16 @@ def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
 # When it is said
 
 
-class Counted:
+class Counted(RequestBody):
     """A body of `content`, in pieces of 64 KiB; how many bytes of it were read."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.read_so_far = 0
+        self._pieces = MemoryReceiver([content[start : start + 65536] for start in range(0, len(content), 65536)])
+        super().__init__(self._pieces, PATIENCE)
 
-    async def read(self) -> bytes:
-        piece = self._content[self.read_so_far : self.read_so_far + 65536]
-        self.read_so_far += len(piece)
-        return piece
-
-    def arrived(self) -> bytes:
-        return b""
+    @property
+    def read_so_far(self) -> int:
+        return self._pieces.received
 
 
 async def created(here: Rig, size: int | None, image: ImageRequest = QCOW2) -> str:

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 import xxhash
 
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.auth.base import Identity
 from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
@@ -23,7 +24,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, FailureReason, Image, Owner, Upload, require
-from resumable_glance.uploads.write_locks import Body
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, DAY, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, Waiting, refusal, rig
 
@@ -49,20 +50,20 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
 
 
 def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tmp_path: Path) -> None:
-    class SlowBody(Body):
-        def __init__(self, here: Rig) -> None:
-            self._here = here
-            self._content = [CONTENT, b""]
+    class SlowReceiver(MemoryReceiver):
+        async def next(self) -> bytes:
+            here.now += 8 * DAY
+            await here.cleaner.tidy()
+            return await super().next()
 
-        async def read(self) -> bytes:
-            self._here.now += 8 * DAY
-            await self._here.cleaner.tidy()
-            return self._content.pop(0)
+    here: Rig
 
     async def scenario() -> None:
+        nonlocal here
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            await here.uploads.perform(Append(upload_id, Chunk(0, SIZE), SIZE), ME, SlowBody(here))
+            body = RequestBody(SlowReceiver([CONTENT]), PATIENCE)
+            await here.uploads.perform(Append(upload_id, Chunk(0, SIZE), SIZE), ME, body)
             assert (await here.inspect(upload_id)).upload.state is State.SEALED
 
     asyncio.run(scenario())

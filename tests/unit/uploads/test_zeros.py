@@ -15,11 +15,12 @@ from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, FailureReason, Upload
-from resumable_glance.uploads import chunk_writer, zeros
-from resumable_glance.uploads.write_locks import Patience, WriteLock
+from resumable_glance.uploads import chunk_writer
+from resumable_glance.uploads.chunk_writer import Target, write_zeros
+from tests.fakes.memory_body import body_of
 from tests.fakes.memory_storage import MemoryStorageFile
 from tests.support.rig import IMAGE, ME, Pieces, Rig, refusal, rig
-from tests.unit.uploads.test_chunk_writer import ID, Body, Store, fails_with, md5, refused, run, store
+from tests.unit.uploads.test_chunk_writer import ID, Store, fails_with, md5, refused, run, store
 
 OTHER = b"!" * 100  # what came and was not kept
 
@@ -28,17 +29,17 @@ async def declare(
     made: Store, start: int, stop: int, declared: tuple[Digest, ...] = (), body: Sequence[bytes] = ()
 ) -> None:
     """A run of zeros, as uploads takes it."""
-    place = Range(start, stop)
-    async with made.locks.hold(ID, place) as lease, made.scratch.open(ID) as file:
-        known = [each for each in made.extents if each.range.overlaps(place)]
-        chunk = Chunk(start, place.length, declared, zeros=True)
-        await zeros.take(chunk, place, known, file, made.commit, Body(body), lease)
+    range_, sent = Range(start, stop), body_of(body)
+    async with made.locks.hold(ID, range_, sent), made.scratch.open(ID) as file:
+        target = Target(range_, [each for each in made.extents if each.range.overlaps(range_)])
+        chunk = Chunk(start, range_.length, declared, zeros=True)
+        await write_zeros(chunk, target, file, made.commit, sent)
 
 
 async def spoilt(made: Store, start: int, stop: int) -> None:
     """Bytes that came to scratch and do not count: their digest did not hold."""
     with refused(Reason.CHUNK_DIGEST_MISMATCH):
-        await made.take(start, Body([OTHER[start:stop]]), stop, (md5(b""),))
+        await made.take(start, body_of([OTHER[start:stop]]), stop, (md5(b""),))
 
 
 def test_a_run_of_zeros_is_one_extent_that_takes_no_space() -> None:
@@ -100,7 +101,7 @@ def test_zeros_count_only_once_they_are_durable() -> None:
 def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(50, Body([b"x"]), 51)
+        await made.take(50, body_of([b"x"]), 51)
         await spoilt(made, 0, 20)
         before = list(made.extents)
         with refused(Reason.DIFFERENT_BYTES):
@@ -114,8 +115,8 @@ def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> No
 def test_zeros_that_were_sent_before_are_looked_at_and_the_rest_is_added() -> None:
     async def scenario() -> None:
         made = await store(100)
-        await made.take(30, Body([bytes(20)]), 50)
-        await made.take(0, Body([b"x"]), 1)
+        await made.take(30, body_of([bytes(20)]), 50)
+        await made.take(0, body_of([b"x"]), 1)
         await declare(made, 1, 100)
         assert made.ranges == [Range(0, 1), Range(1, 30), Range(30, 50), Range(50, 100)]
         await made.check(b"x" + bytes(99))
@@ -141,9 +142,9 @@ def test_bytes_that_come_where_zeros_were_declared_are_compared_with_them() -> N
     async def scenario() -> None:
         made = await store(100)
         await declare(made, 0, 100)
-        await made.take(10, Body([bytes(10)]), 20)
+        await made.take(10, body_of([bytes(10)]), 20)
         with refused(Reason.DIFFERENT_BYTES):
-            await made.take(10, Body([b"x"]), 11)
+            await made.take(10, body_of([b"x"]), 11)
         await made.check(bytes(100))
 
     run(scenario())
@@ -175,14 +176,14 @@ def test_a_digest_beside_a_run_of_zeros_is_that_of_its_empty_body() -> None:
 def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
     monkeypatch: pytest.MonkeyPatch, place: Range
 ) -> None:
-    monkeypatch.setattr(zeros, "STEP", 10)
+    monkeypatch.setattr(chunk_writer, "ZEROS_STEP", 10)
     monkeypatch.setattr(chunk_writer, "BATCH", 10)
-    lease, steps = WriteLock(place, Patience(3600.0)), []
+    body, steps = body_of(), list[int]()
 
     class Evicted(MemoryStorageFile):
         async def zero(self, position: int, length: int) -> None:
             steps.append(position)
-            lease.evict(Reason.SUPERSEDED)
+            body.interrupt(Refused(Reason.SUPERSEDED, "A newer request has taken over."))
 
         async def read(self, position: int, length: int) -> bytes:
             await self.zero(position, length)
@@ -190,11 +191,11 @@ def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
 
     async def scenario() -> None:
         made = await store(100)
-        await made.take(60, Body([bytes(40)]))
+        await made.take(60, body_of([bytes(40)]))
         file = Evicted(made.scratch, made.scratch._found(ID))
         with refused(Reason.SUPERSEDED):
             chunk = Chunk(place.start, place.length, zeros=True)
-            await zeros.take(chunk, place, made.extents, file, made.commit, Body([]), lease)
+            await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
         assert steps == [place.start]
         assert made.ranges == [Range(60, 100)]
 
@@ -219,7 +220,7 @@ def test_in_whatever_order_bytes_and_zeros_come_what_counts_is_the_content(
         made = await store(100)
         for what, (start, stop) in steps:
             if what == "sent":
-                await made.take(start, Body([content[start:stop]]), stop)
+                await made.take(start, body_of([content[start:stop]]), stop)
             elif what == "spoilt":
                 await spoilt(made, start, stop)
             elif what == "declared" and not any(content[start:stop]):

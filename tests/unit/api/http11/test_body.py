@@ -1,302 +1,308 @@
-"""Bodies that come straight into buffers: whoever reads them, however they come, they are the bytes that were sent."""
+"""Bodies in batches: what they give, and when they are given up."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import http.client
-import random
-import socket
-import threading
-import time
-import types
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pytest
-import uvicorn
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Scope
 
-from resumable_glance.api.http11 import body as receiving
-from resumable_glance.api.http11.body import Buffers, Http
-from resumable_glance.api.middleware import BODY
+from resumable_glance.api.http11 import body as http_body
+from resumable_glance.api.http11.body import RequestBody, discard, receiver_of
+from resumable_glance.errors import Reason, Refused
+from resumable_glance.uploads.body import BATCH, EmptyBody
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver, body_of
 
-BUFFER = 1000  # bytes, so that small bodies fill many of them
-READ = 250
-POOL = 6  # buffers
-CONTENT = random.Random(5).randbytes(50_000)
-
-
-class Small(Http):
-    common = bytearray(READ)
-    buffers = Buffers(POOL)
+T = TypeVar("T")
+DISCONNECTED = Refused(Reason.DISCONNECTED, "The connection ended before the body did.")
+SUPERSEDED = Refused(Reason.SUPERSEDED, "A newer request has taken over.")
 
 
-class Reader:
-    """An application that reads as the query says, and answers with what it has read."""
-
-    def __init__(self) -> None:
-        self.kinds: set[type] = set()  # of pieces
-        self.broken: list[bytes] = []  # what came of bodies that were cut
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive)
-        response = await self._read(request, scope.get("extensions", {}).get(BODY))
-        await response(scope, receive, send)
-
-    async def _read(self, request: Request, body: receiving.Body | None) -> Response:
-        how, most, pause = request.query_params["how"], int(request.query_params["most"]), request.query_params["pause"]
-        found = bytearray()
-        try:
-            if how == "asgi" or body is None:
-                async for piece in request.stream():
-                    found += piece
-                    await asyncio.sleep(float(pause))
-            while body is not None and how != "asgi" and len(found) < most and (direct := await body.read()):
-                self.kinds.add(type(direct))
-                await asyncio.sleep(float(pause))  # others may fill whatever buffer is not ours meanwhile
-                found += direct
-            while how == "leave" and body is not None and (direct := body.arrived()):
-                found += direct
-        except ClientDisconnect:
-            self.broken.append(bytes(found))
-        return PlainTextResponse(f"{len(found)} {hashlib.md5(found).hexdigest()}")
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(scenario, timeout=30))
 
 
-class Served:
-    def __init__(self) -> None:
-        self.reader = Reader()
-        config = uvicorn.Config(self.reader, port=0, http=Small, loop="uvloop", lifespan="off", log_config=None)
-        self.server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self.server.run)
-        self._thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-        self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
-
-    def end(self) -> None:
-        self.server.should_exit = True
-        self._thread.join()
+@contextlib.contextmanager
+def refused(reason: Reason) -> Iterator[None]:
+    with pytest.raises(Refused) as refusal:
+        yield
+    assert refusal.value.reason is reason
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(receiving, "BUFFER", BUFFER)
-    patch.setattr(receiving, "GATHER_TIMEOUT", 0.02)
-    running = Served()
-    yield running
-    running.end()
-    patch.undo()
+async def collected(body: RequestBody, limit: int) -> tuple[list[bytes], Reason | None]:
+    """Its batches, and why there were no more."""
+    found: list[bytes] = []
+    try:
+        async for each in body.batches(limit):
+            found.append(bytes(each))
+    except Refused as refusal:
+        return found, refusal.reason
+    return found, None
 
 
-def head(length: int, how: str, most: int = 10**9, pause: float = 0, **headers: str) -> bytes:
-    lines = [f"POST /?how={how}&most={most}&pause={pause} HTTP/1.1", "Host: test", f"Content-Length: {length}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode()
+# Batches
 
 
-def answer(line: socket.socket) -> str:
-    with contextlib.closing(http.client.HTTPResponse(line, method="POST")) as response:
-        response.begin()
-        assert response.status == 200
-        return response.read().decode()
+def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> None:
+    found, reason = run(collected(body_of([b"x" * 1000] * 3000), 3_000_000))
+    assert reason is None
+    assert [BATCH <= len(each) < BATCH + 1000 for each in found] == [True, True, False]
+    assert sum(map(len, found)) == 3_000_000
 
 
-def told(content: bytes) -> str:
-    return f"{len(content)} {hashlib.md5(content).hexdigest()}"
-
-
-def connection(served: Served) -> socket.socket:
-    line = socket.create_connection(("127.0.0.1", served.port), timeout=10)
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return line
-
-
-def send(line: socket.socket, content: bytes, cuts: list[int]) -> None:
-    for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True):
-        line.sendall(content[start:stop])
-        if stop < len(content):
-            time.sleep(0.001)
-
-
-requests = st.tuples(
-    st.sampled_from(["direct", "direct", "direct", "leave", "asgi"]),
-    st.one_of(st.integers(0, 3000), st.integers(0, 20_000)),  # bytes of the body
-    st.lists(st.integers(0, 20_000), max_size=6),  # where what is sent is cut
-    st.sampled_from([0, 0, 0.0005]),  # seconds that the reader takes for each piece
-    st.one_of(st.just(10**9), st.integers(0, 5000)),  # bytes after which it has had enough
-)
-
-
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-@given(several=st.lists(requests, min_size=1, max_size=4))
-def test_requests_on_one_connection_bring_what_was_sent_however_it_is_cut_and_read(
-    served: Served, several: list[tuple[str, int, list[int], float, int]]
-) -> None:
-    with connection(served) as line:
-        for how, length, cuts, pause, most in several:
-            wire = head(length, how, most, pause) + CONTENT[:length]
-            send(line, wire, sorted(each for each in cuts if each < len(wire)))
-            said = answer(line)
-            read = int(said.split()[0])
-            assert said == told(CONTENT[:read])
-            assert read == length if most > length or how == "asgi" else read <= length
-
-
-def test_who_is_fast_fills_buffers_and_who_is_slow_keeps_none(served: Served) -> None:
-    with connection(served) as line:
-        line.sendall(head(len(CONTENT), "direct", pause=0.001))
-        time.sleep(0.05)  # it is waited for
-        line.sendall(CONTENT)
-        assert answer(line) == told(CONTENT)
-        assert memoryview in served.reader.kinds
-        line.sendall(head(5000, "direct") + CONTENT[:3000])
-        time.sleep(0.1)  # longer than a buffer waits to be full
-        assert idle() == made(), "a body that stalls keeps buffers from others"
-        line.sendall(CONTENT[3000:5000])
-        assert answer(line) == told(CONTENT[:5000])
-
-
-def test_more_bodies_than_there_are_buffers_for_all_come(served: Served) -> None:
-    lines = [connection(served) for _ in range(POOL)]
-    for line in lines:
-        line.sendall(head(len(CONTENT), "direct", pause=0.001))
-    for start in range(0, len(CONTENT), 5000):
-        for line in lines:
-            line.sendall(CONTENT[start : start + 5000])
-    for line in lines:
-        assert answer(line) == told(CONTENT)
-        line.close()
-
-
-@pytest.mark.parametrize("sent", [0, 1, 249, 250, 999, 1000, 1001, 2000, 2500, 9999, 40_001])
-def test_all_that_came_before_a_cut_is_read(served: Served, sent: int) -> None:
-    served.reader.broken.clear()
-    with connection(served) as line:
-        line.sendall(head(len(CONTENT), "direct", pause=0.0005) + CONTENT[:sent])
-    deadline = time.monotonic() + 10
-    while not served.reader.broken and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert served.reader.broken == [CONTENT[:sent]]
-
-
-def test_who_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
-    with connection(served) as line:
-        line.sendall(head(2000, "direct", Expect="100-continue"))
-        assert line.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        line.sendall(CONTENT[:2000])
-        assert answer(line) == told(CONTENT[:2000])
-
-
-def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(served: Served) -> None:
-    with connection(served) as line:
-        line.sendall((head(3000, "direct") + CONTENT[:3000]) * 3)
-        file = line.makefile("rb")
-        for _ in range(3):
-            assert b" 200 " in file.readline()
-            length = 0
-            while (field := file.readline()) != b"\r\n":
-                if field.lower().startswith(b"content-length:"):
-                    length = int(field.split(b":")[1])
-            assert file.read(length).decode() == told(CONTENT[:3000])
-
-
-def test_what_follows_the_last_request_of_a_connection_is_harmless_after_a_body_too(served: Served) -> None:
-    last = head(0, "asgi", Connection="close") + b"and something more"
-    for bodies in (0, 1):
-        with connection(served) as line:
-            for _ in range(bodies):
-                line.sendall(head(3000, "direct"))
-                time.sleep(0.05)
-                line.sendall(CONTENT[:3000])
-                assert answer(line) == told(CONTENT[:3000])
-            line.sendall(last)
-            assert answer(line) == told(b"")
-
-
-def test_at_the_end_every_buffer_is_back_once(served: Served) -> None:
-    with connection(served) as line:
-        line.sendall(head(len(CONTENT), "direct", most=3000) + CONTENT)
-        answer(line)
-    assert idle() == made()
-    assert len({id(each) for each in Small.buffers._idle}) == made()
-
-
-def busy(seconds: float) -> None:
-    """Nothing else runs in this thread meanwhile."""
-    time.sleep(seconds)
-
-
-def idle() -> int:
-    """Buffers that wait to be used, once nobody is in the middle of giving one back."""
-    deadline = time.monotonic() + 5
-    while len(Small.buffers._idle) < made() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return len(Small.buffers._idle)
-
-
-def made() -> int:
-    return POOL - Small.buffers._unmade
-
-
-def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No connection can be made to be so exact; so its two ends are not real here."""
-    monkeypatch.setattr(receiving, "BUFFER", BUFFER)
-    monkeypatch.setattr(receiving, "GATHER_TIMEOUT", 0.01)
+def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.02)
 
     async def scenario() -> None:
-        cycle = types.SimpleNamespace(
-            body=bytearray(), message_event=asyncio.Event(), disconnected=False, response_complete=False
-        )
-        nothing = types.SimpleNamespace(pause_reading=lambda: None, resume_reading=lambda: None)
-        connection: Any = types.SimpleNamespace(
-            cycle=cycle, common=bytearray(READ), buffers=Buffers(2), flow=nothing, expected=lambda _: None,
-            _unset_keepalive_if_required=lambda: None,
-        )  # fmt: skip
-        body = receiving.Body(connection, len(CONTENT))
-        sent = 0
+        batches = aiter(body_of([b"x", b"y"], silent=True).batches(1000))
+        assert bytes(await anext(batches)) == b"xy", "although nothing more comes"
 
-        def come(length: int) -> None:
-            nonlocal sent
-            body.get_buffer(-1)[:length] = CONTENT[sent : sent + length]
-            sent += length
-            body.buffer_updated(length)
-
-        reading = asyncio.create_task(body.read())
-        await asyncio.sleep(0)
-        come(READ)  # as fast as it is read: from now on into a buffer
-        found = bytes(await reading)
-        reading = asyncio.create_task(body.read())
-        await asyncio.sleep(0)
-        # Due right before the reader's patience ends; and nobody looks before both are.
-        for length in (BUFFER, 10):
-            asyncio.get_running_loop().call_later(0.005, come, length)
-        busy(0.03)
-        await asyncio.sleep(0.001)
-        while len(found) < sent:
-            found += await reading
-            reading = asyncio.create_task(body.read())
-        reading.cancel()
-        assert found == CONTENT[:sent]
-
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_buffers_are_given_in_pairs_as_long_as_there_are_any() -> None:
-    buffers = Buffers(5)
-    first, second = buffers.pair(), buffers.pair()
-    assert [len(each) for each in (first, second, buffers.pair())] == [2, 2, 0]
-    buffers.give_back([first[0]])
-    again: list[Any] = buffers.pair()
-    assert again[0] is first[0]
-    assert len(again) == 2
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.binary(min_size=1, max_size=20), max_size=20), st.integers(0, 200), st.booleans())
+def test_what_came_is_given_before_the_interruption_is_told(pieces: list[bytes], length: int, cut: bool) -> None:
+    sent = b"".join(pieces)
+    found, reason = run(collected(body_of(pieces, DISCONNECTED if cut else None), length))
+    assert b"".join(found) == sent[:length]
+    assert all(found)
+    expected = Reason.BODY_TOO_LONG if len(sent) > length else Reason.DISCONNECTED if cut else None
+    assert reason is expected
+
+
+def test_after_a_piece_that_is_too_much_nothing_more_is_read() -> None:
+    receiver = MemoryReceiver([b"12345", b"67890"])
+    assert run(collected(RequestBody(receiver, PATIENCE), 3)) == ([b"123"], Reason.BODY_TOO_LONG)
+    assert receiver.waits == 1
+
+
+@pytest.mark.parametrize(("pieces", "expected"), [([], True), ([b"x"], False), ([b"x" * 2 * BATCH], False)])
+def test_a_body_is_empty_or_it_is_not(pieces: list[bytes], expected: bool) -> None:
+    assert run(body_of(pieces).is_empty()) is expected
+
+
+def test_whether_a_cut_body_is_empty_is_not_known() -> None:
+    with refused(Reason.DISCONNECTED):
+        run(body_of([], DISCONNECTED).is_empty())
+
+
+def test_the_body_of_a_command_that_has_none_is_empty() -> None:
+    async def scenario() -> None:
+        body = EmptyBody()
+        body.interrupt(SUPERSEDED)
+        body.check()
+        assert [each async for each in body.batches(10)] == []
+        assert await body.is_empty()
+
+    run(scenario())
+
+
+# Documents
+
+
+def test_a_document_is_the_whole_body() -> None:
+    assert run(body_of([b"{", b"}"]).whole(2, 30)) == b"{}"
+
+
+def test_a_document_that_is_too_long_is_refused_with_the_limit() -> None:
+    with pytest.raises(Refused) as refusal:
+        run(body_of([b"{", b"}}"], silent=True).whole(2, 30))
+    assert (refusal.value.reason, refusal.value.facts) == (Reason.BODY_TOO_LONG, {"limit": 2})
+
+
+def test_a_document_has_its_time_however_steadily_it_comes() -> None:
+    class Steady(MemoryReceiver):
+        async def next(self) -> bytes:
+            await asyncio.sleep(0.01)
+            return b" "
+
+    with refused(Reason.STALLED):
+        run(RequestBody(Steady([]), PATIENCE).whole(1000, 0.1))
+
+
+# Interruptions
+
+
+def test_an_interruption_ends_a_present_wait_at_once() -> None:
+    async def scenario() -> None:
+        receiver = MemoryReceiver([b"came"], silent=True)
+        body = RequestBody(receiver, PATIENCE)
+        reading = asyncio.create_task(collected(body, 100))
+        await receiver.is_silent.wait()
+        body.interrupt(SUPERSEDED)
+        async with asyncio.timeout(1):
+            assert await reading == ([b"came"], Reason.SUPERSEDED)
+
+    run(scenario())
+
+
+def test_an_interruption_between_two_waits_is_told_before_more_is_read() -> None:
+    async def scenario() -> None:
+        receiver = MemoryReceiver([b"x", b"late"])
+        body = RequestBody(receiver, PATIENCE)
+        body.check()
+        body.interrupt(SUPERSEDED)
+        body.interrupt(DISCONNECTED)  # the first one is told
+        with refused(Reason.SUPERSEDED):
+            body.check()
+        assert await collected(body, 100) == ([], Reason.SUPERSEDED)
+        assert receiver.waits == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_second_interruption_may_come_at_any_moment(turns: int) -> None:
+    """Also while the timer that the first one has set off is about to end the wait."""
+
+    async def scenario() -> None:
+        receiver = MemoryReceiver([], silent=True)
+        body = RequestBody(receiver, PATIENCE)
+        reading = asyncio.create_task(collected(body, 100))
+        await receiver.is_silent.wait()
+        body.interrupt(SUPERSEDED)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        body.interrupt(DISCONNECTED)
+        assert await reading == ([], Reason.SUPERSEDED)
+
+    run(scenario())
+
+
+# How long a body is waited for
+
+
+class Slow(MemoryReceiver):
+    """A piece every 20 ms."""
+
+    async def next(self) -> bytes:
+        await asyncio.sleep(0.02)
+        return await super().next()
+
+
+def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.02)  # many of them until it is
+
+    async def scenario() -> None:
+        began = asyncio.get_running_loop().time()
+        body = RequestBody(MemoryReceiver([b"came"], silent=True), 0.1)
+        assert await collected(body, 100) == ([b"came"], Reason.STALLED)
+        assert asyncio.get_running_loop().time() - began >= 0.095
+
+    run(scenario())
+
+
+def test_a_body_that_comes_slowly_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.05)
+    found, reason = run(collected(RequestBody(Slow([b"x"] * 20), 0.2), 100))
+    assert (b"".join(found), reason) == (b"x" * 20, None)
+
+
+def test_a_body_that_brings_too_few_bytes_is_given_up_and_what_came_is_given() -> None:
+    found, reason = run(collected(RequestBody(Slow([b"x"] * 1000), 0.2, min_rate=1000), 1000))
+    assert reason is Reason.STALLED
+    assert 0 < len(b"".join(found)) < 1000
+
+
+def test_a_body_that_comes_fast_enough_is_not_given_up_while_it_is_gathered() -> None:
+    found, reason = run(collected(RequestBody(Slow([b"x" * 1000] * 20), 0.1, min_rate=1000), 20_000))
+    assert (len(b"".join(found)), reason) == (20_000, None)
+
+
+def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_body, "BATCH", 1)
+
+    async def scenario() -> None:
+        async for batch in RequestBody(MemoryReceiver([b"x"] * 10), 0.05, min_rate=1000).batches(10):
+            assert bytes(batch) == b"x"
+            await asyncio.sleep(0.03)  # what is done with it
+
+    run(scenario())
+
+
+# Bodies from any ASGI server
+
+
+def scope(*headers: tuple[bytes, bytes]) -> Scope:
+    return {"type": "http", "headers": headers}
+
+
+def messages(pieces: Sequence[bytes], *, cut: bool = False) -> list[Message]:
+    sent: list[Message] = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
+    return [*sent, {"type": "http.disconnect"} if cut else {"type": "http.request"}]
+
+
+def asgi_body(pieces: Sequence[bytes], *, cut: bool = False) -> RequestBody:
+    waiting = messages(pieces, cut=cut)
+
+    async def receive() -> Message:
+        return waiting.pop(0)
+
+    return RequestBody(receiver_of(scope(), receive), PATIENCE)
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"a", b"", b"bc"]])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_body_of_any_asgi_server_is_what_it_gives(pieces: list[bytes], cut: bool) -> None:
+    found, reason = run(collected(asgi_body(pieces, cut=cut), 100))
+    assert b"".join(found) == b"".join(pieces)
+    assert reason is (Reason.DISCONNECTED if cut else None)
+
+
+async def never() -> Message:
+    pytest.fail("nobody has asked")
+
+
+@pytest.mark.parametrize(
+    ("headers", "rest"),
+    [((), 0), (((b"content-length", b"7"),), 7), (((b"transfer-encoding", b"chunked"),), math.inf)],
+)
+def test_what_is_still_to_come_is_known_before_anything_has(
+    headers: tuple[tuple[bytes, bytes], ...], rest: float
+) -> None:
+    assert receiver_of(scope(*headers), never).rest == rest
+
+
+def test_what_is_still_to_come_becomes_less_and_then_nothing() -> None:
+    waiting = messages([b"abc", b"d"])
+
+    async def receive() -> Message:
+        return waiting.pop(0)
+
+    async def rests() -> AsyncIterator[float]:
+        receiver = receiver_of(scope((b"content-length", b"9")), receive)
+        while not receiver.ended:
+            await receiver.more()
+            yield receiver.rest
+
+    async def scenario() -> None:
+        assert [each async for each in rests()] == [6, 5, 0]
+
+    run(scenario())
+
+
+def test_a_request_has_one_receiver() -> None:
+    request = scope()
+    assert receiver_of(request, never) is receiver_of(request, never)
+
+
+@pytest.mark.parametrize(
+    ("receiver", "received"),
+    [
+        (MemoryReceiver([b"x" * 10] * 3), 30),
+        (MemoryReceiver([b"x" * 10] * 30), 50),
+        (MemoryReceiver([b"x" * 10], silent=True), 10),
+    ],
+    ids=["to its end", "to the limit", "for some time"],
+)
+def test_the_rest_of_a_body_is_thrown_away_within_limits(receiver: MemoryReceiver, received: int) -> None:
+    run(discard(receiver, 50, 0.1))
+    assert receiver.received == received
+    assert not receiver.take()
