@@ -599,3 +599,21 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_a_file_of_a_wrong_format_is_refused_after_two_mebibytes_of_a_gigabyte(
+    server: DevelopmentServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "disk.qcow2"
+    with path.open("wb") as file:
+        file.write(b"no qcow2 " * 200_000)
+        file.truncate(1024 * MIB)
+    with BadLink(server.port) as link:
+        ended = upload(link.url, path)
+        assert ended.returncode == 1
+        assert "declared as qcow2" in ended.stderr
+        print(f"{link.carried} bytes on the wire")
+        assert link.carried <= 2 * MIB
+    (shown,) = server.uploads()
+    assert shown["state"] == "failed"
+    assert list(server.images.iterdir()) == []

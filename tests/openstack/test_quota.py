@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.errors import Refused
-from resumable_glance.images.glance.quota import REMEMBERED, Quota
 from tests.support.cloud import DEMO, Cloud, start
 from tests.support.service import beside
 from tests.support.wire import Client, md5, reason
@@ -61,31 +59,3 @@ def test_an_image_that_is_adopted_has_to_fit_as_well(limited: Cloud, demo: Clien
     image = limited.glance(DEMO).images.create(name="mine", disk_format="raw", container_format="bare")
     assert reason(demo.create(4 * MIB, image_id=image.id)) == "over-quota"
     assert demo.create(3 * MIB, image_id=image.id).status_code == 201
-
-
-class Limits:
-    """glanceclient where Glance says this of its limits."""
-
-    def __init__(self, usage: dict[str, dict[str, int]]) -> None:
-        self.info = self
-        self.usage = usage
-        self.asked = 0
-
-    def get_usage(self) -> dict[str, dict[str, int]]:
-        self.asked += 1
-        return self.usage
-
-
-def test_that_there_are_no_limits_is_remembered_for_a_while() -> None:
-    now, glance = 100.0, Limits({})
-    quota = Quota(lambda: now)
-    quota.check(glance, MIB)
-    glance.usage = {"image_size_total": {"usage": 3, "limit": 3}}  # Glance was started again, with limits
-    now += REMEMBERED - 1
-    quota.check(glance, MIB)
-    assert glance.asked == 1
-    now += 1
-    for times in (2, 3):
-        with pytest.raises(Refused, match="3 MiB"):
-            quota.check(glance, MIB)
-        assert glance.asked == times

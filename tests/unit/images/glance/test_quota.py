@@ -1,0 +1,38 @@
+"""Glance's quota is asked, and its absence remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from resumable_glance.errors import Refused
+from resumable_glance.images.glance.quota import REMEMBERED, Quota
+
+MIB = 1024 * 1024
+
+
+class Limits:
+    """glanceclient where Glance says this of its limits."""
+
+    def __init__(self, usage: dict[str, dict[str, int]]) -> None:
+        self.info = self
+        self.usage = usage
+        self.asked = 0
+
+    def get_usage(self) -> dict[str, dict[str, int]]:
+        self.asked += 1
+        return self.usage
+
+
+def test_that_there_are_no_limits_is_remembered_for_a_while() -> None:
+    now, glance = 100.0, Limits({})
+    quota = Quota(lambda: now)
+    quota.check(glance, MIB)
+    glance.usage = {"image_size_total": {"usage": 3, "limit": 3}}  # Glance was started again, with limits
+    now += REMEMBERED - 1
+    quota.check(glance, MIB)
+    assert glance.asked == 1
+    now += 1
+    for times in (2, 3):
+        with pytest.raises(Refused, match="3 MiB"):
+            quota.check(glance, MIB)
+        assert glance.asked == times

@@ -1,0 +1,188 @@
+"""The format of an image is inspected as Glance does it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oslo_utils.imageutils.format_inspector import FileInspector
+
+from resumable_glance.images.inspection import HEAD, FormatRules, ImageHead, ImageRejected, Inspection, inspect_head
+from resumable_glance.model.upload import FailureReason, Format, InspectionState
+from tests.support import images
+from tests.support import inspected_images as verdicts
+from tests.support.images import MIB
+from tests.support.inspected_images import CASES, Case
+
+each_case = pytest.mark.parametrize("case", [pytest.param(each, id=each.name) for each in CASES])
+
+
+RULES = FormatRules()
+
+
+def of(case: Case) -> tuple[bytes, Format]:
+    content = case.make().read_bytes()
+    return content, Format(case.declared, case.detected, case.virtual_size or len(content), InspectionState.FINAL)
+
+
+@each_case
+def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) -> None:
+    content, expected = of(case)
+    if case.refused is not None and not case.open:
+        with pytest.raises(ImageRejected) as objection:
+            inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
+        assert objection.value.reason is case.refused
+        return
+    found = inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
+    assert (found.declared, found.detected) == (case.declared, case.detected)
+    assert found.inspection is (InspectionState.PARTIAL if case.open else InspectionState.FINAL)
+    assert found.virtual_size in ({None, expected.virtual_size} if case.open else {expected.virtual_size})
+
+
+@pytest.mark.parametrize("declared", ["raw", "qcow2"])
+def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
+    """Inspectors refer to themselves, and each would stay, with tens of kibibytes, until Python looks for garbage."""
+
+    def inspectors() -> int:
+        return sum(isinstance(each, FileInspector) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = inspectors()
+        with contextlib.suppress(ImageRejected):
+            inspect_head(bytes(HEAD), Format(declared), HEAD, RULES)
+        assert inspectors() == before
+    finally:
+        gc.enable()
+
+
+@each_case
+def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
+    content, expected = of(case)
+    inspection = Inspection(Format(case.declared), len(content), RULES)
+    for start in range(0, len(content), 100_000):
+        inspection.feed(content[start : start + 100_000])
+    if case.refused is not None:
+        with pytest.raises(ImageRejected) as objection:
+            inspection.found()
+        assert objection.value.reason is case.refused
+    else:
+        assert inspection.found() == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "disk_format", "min_disk"),
+    [
+        (lambda: images.raw_disk(4 * MIB), "raw", 1),
+        (lambda: images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB), "qcow2", 4),
+        (images.bootable_iso, "iso", 1),
+        (verdicts._LUKS, "raw", 1),
+    ],
+)
+def test_what_is_not_declared_is_found_out_with_the_smallest_disk_for_it(
+    make: Any, disk_format: str, min_disk: int
+) -> None:
+    content = make().read_bytes()
+    found = inspect_head(content[:HEAD], Format(None), len(content), RULES)
+    assert (found.declared, found.disk_format, found.min_disk) == (None, disk_format, min_disk)
+
+
+def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None:
+    content = images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB).read_bytes()
+    size = len(content)
+    assert (
+        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB)).inspection
+        is InspectionState.FINAL
+    )
+    with pytest.raises(ImageRejected) as objection:
+        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB - 1))
+    assert objection.value.reason is FailureReason.DISK_TOO_LARGE
+
+
+def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
+    qcow2 = images.qcow2(8 * MIB).read_bytes()
+    assert inspect_head(qcow2[:HEAD], Format("vmdk"), len(qcow2), FormatRules(must_match=False)).detected == "qcow2"
+    disk = bytearray(images.raw_disk(4 * MIB).read_bytes())
+    disk[446] = 0x55  # no boot flag that there is
+    with pytest.raises(ImageRejected) as objection:
+        inspect_head(bytes(disk[:HEAD]), Format("raw"), len(disk), RULES)
+    assert objection.value.reason is FailureReason.UNSAFE_IMAGE
+    for declared, rules in (("raw", FormatRules(lenient=frozenset({"mbr"}))), ("aki", FormatRules(must_match=False))):
+        assert inspect_head(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
+
+
+def test_two_formats_at_once_are_a_trick() -> None:
+    both = bytearray(images.qcow2(8 * MIB).read_bytes())
+    both[510:512] = b"\x55\xaa"
+    with pytest.raises(ImageRejected) as objection:
+        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), RULES)
+    assert objection.value.reason is FailureReason.FORMAT_MISMATCH
+    assert (
+        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), FormatRules(must_match=False)).inspection
+        is InspectionState.FINAL
+    )
+
+
+MAGIC = [
+    b"QFI\xfb",
+    b"KDMV",
+    b"vhdxfile",
+    b"conectix",
+    b"LUKS\xba\xbe",
+    b"QED\0",
+    b"# Disk DescriptorFile",
+    b'createType="',
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from(MAGIC) | st.binary(max_size=600) | st.integers(0, 40_000).map(bytes), max_size=8).map(
+        b"".join
+    ),
+    st.sampled_from(["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "ami", None]),
+    st.integers(0, 5),
+)
+def test_whatever_the_bytes_are_there_is_a_format_or_an_objection(
+    content: bytes, declared: str | None, more: int
+) -> None:
+    for size in (len(content) + more, None):
+        try:
+            found = inspect_head(content, Format(declared), size, RULES)
+        except ImageRejected as objection:
+            assert objection.detail
+        else:
+            assert found.virtual_size is None or found.virtual_size >= 0
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(CASES), st.lists(st.tuples(st.integers(0, 400_000), st.binary(max_size=8)), max_size=4))
+def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
+    case: Case, changes: list[tuple[int, bytes]]
+) -> None:
+    content = bytearray(case.make().read_bytes())
+    for place, data in changes:
+        content[place : place + len(data)] = data
+    inspection = Inspection(Format(case.declared), len(content), RULES)
+    inspection.feed(bytes(content))
+    try:
+        assert inspection.found().inspection is InspectionState.FINAL
+    except ImageRejected as objection:
+        assert objection.reason in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
+
+
+def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
+    large = ImageHead(Format("qcow2"), 10 * MIB, RULES)
+    assert large.length == HEAD
+    with pytest.raises(ImageRejected):
+        large.inspect(bytes(HEAD))
+    assert large.found is None
+    small = ImageHead(Format("raw"), 10, RULES)
+    assert small.length == 10
+    small.inspect(b"0123456789")
+    assert small.found == Format("raw", "raw", 10, InspectionState.FINAL)
