@@ -1,6 +1,6 @@
-"""What operators of Horizon get: the plugin's distribution, its examples, and what translators need.
+"""The Horizon plugin as operators and translators get it.
 
-The deployment tools themselves are not here. What stands in for DevStack are the two functions that our script calls.
+The deployment tools themselves are not here: two functions that our script calls stand in for DevStack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Server-sent events: what polling would tell, when it happens, for as long as the gate lets somebody hear it."""
+"""Server-sent events: the changes that polling would show, as long as their reader is authorized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What load balancers are told."""
+"""Answers to load balancers."""
 
 from __future__ import annotations
 

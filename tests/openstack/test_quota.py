@@ -1,4 +1,4 @@
-"""Glance's quota of a project (unified limits, kept by Keystone) is asked before a byte moves."""
+"""Glance's quota of a project (unified limits in Keystone) is asked before a byte is sent."""
 
 from __future__ import annotations
 

@@ -16,12 +16,11 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from resumable_glance.api import health
-from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+from resumable_glance.auth.keystone import service_session
 from resumable_glance.images.base import Actor
 from resumable_glance.images.glance.service import GlanceImageService
 from resumable_glance.model.upload import ImageRequest, Owner
 from resumable_glance.runtime import config
-from tests.contracts import check_authenticator, check_image_service
 from tests.contracts.images import WatchedSource
 from tests.support.cloud import ADMIN, DEMO, OTHER, READER, SERVICE, Cloud, User, start
 from tests.support.service import Service, beside
@@ -102,14 +101,6 @@ def test_cancelling_removes_the_image_that_we_made_but_not_an_adopted_one(cloud:
     assert adopted.id in left
 
 
-def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
-    settings, conf = config.load([str(glance_service.configuration)])
-    session = cloud.session(DEMO)
-    owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
-    asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
-
-
 def test_what_glance_says_the_same_of_every_image_is_asked_once(
     cloud: Cloud, glance_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,15 +132,6 @@ def test_what_glance_says_the_same_of_every_image_is_asked_once(
 
 
 # Who may
-
-
-def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
-    settings, conf = config.load([str(glance_service.configuration)])
-    gate = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
-    revoked = cloud.token(DEMO)
-    cloud.revoke(revoked)
-    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]
-    asyncio.run(check_authenticator(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
 def test_a_reader_is_refused_before_any_byte_moves(cloud: Cloud, glance_service: Service) -> None:

@@ -29,7 +29,19 @@ from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.directory import DirectoryImageService
-from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created, Get, Outcome, UploadFound
+from resumable_glance.model.commands import (
+    Append,
+    Appended,
+    Chunk,
+    Content,
+    Create,
+    Created,
+    Get,
+    Join,
+    Outcome,
+    Read,
+    UploadFound,
+)
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Owner, Upload
@@ -128,10 +140,32 @@ class Rig:
         self.core = core
         self.handoff, self.uploads, self.cleaner = core.handoff, core.uploads, core.cleaner
 
-    async def create(self, size: int = SIZE) -> str:
-        outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())
+    async def created(self, create: Create, content: bytes = b"", who: Identity = ME) -> Upload:
+        outcome = await self.uploads.perform(create, who, Pieces(content))
         assert isinstance(outcome, Created)
-        return outcome.upload.id
+        return outcome.upload
+
+    async def create(self, size: int = SIZE) -> str:
+        return (await self.created(Create(size, IMAGE))).id
+
+    async def joined(self, ids: tuple[str, ...]) -> Upload:
+        """The upload into which these parts are joined."""
+        outcome = await self.uploads.perform(Join(ids, IMAGE), ME, Pieces())
+        assert isinstance(outcome, Created)
+        return outcome.upload
+
+    async def appended(self, upload_id: str, chunk: Chunk, total: int | None = None, **more: object) -> Upload:
+        """An upload after a chunk of CONTENT."""
+        append = Append(upload_id, chunk, total, **more)  # type: ignore[arg-type]
+        stop = SIZE if chunk.length is None else chunk.start + chunk.length
+        outcome = await self.uploads.perform(append, ME, Pieces(CONTENT[chunk.start : stop]))
+        assert isinstance(outcome, Appended)
+        return outcome.upload
+
+    async def read(self, upload_id: str) -> bytes:
+        outcome = await self.uploads.perform(Read(upload_id), ME, Pieces())
+        assert isinstance(outcome, Content)
+        return b"".join([piece async for piece in outcome.stream])
 
     async def send(self, upload_id: str, start: int, stop: int) -> None:
         append = Append(upload_id, Chunk(start, stop - start), SIZE)

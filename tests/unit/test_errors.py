@@ -1,4 +1,4 @@
-"""The one exception, and the reasons that are part of the wire."""
+"""Refusals, and the reasons that are part of the wire."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The health report asks parts seldom and waits for none."""
+"""Reports of health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams of server-sent events, without a network."""
+"""Streams of events, without a network."""
 
 from __future__ import annotations
 

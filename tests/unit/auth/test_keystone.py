@@ -1,88 +1,20 @@
-"""Every gate keeps the family's contract, and the check of it notices whoever does not.
-
-The real Keystone is asked in test_cloud.py. Here a stand-in for keystoneauth1's session shows what a real one can't be
-made to show on demand: that it is down or broken, how often it is asked, and clocks that have moved on.
-"""
+"""Tokens that Keystone is asked about: how often, and for how long its answer holds. The real one: openstack/."""
 
 import asyncio
-import datetime
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
-from resumable_glance.auth.base import Authenticator, Identity, Right, UploadScope
+from resumable_glance.auth.base import Authenticator, Identity, Right
 from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneAuthenticator
-from resumable_glance.auth.noauth import NoAuthenticator
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
-from tests.contracts import BrokenPromise, check_authenticator
-from tests.support import launcher
-
-TOKEN = "gAAAAA-a-good-token"
-GOOD = {"x-auth-token": TOKEN}
-FAR = 4_000_000_000.0  # seconds since the epoch
-SCOPED = {
-    "project": {"id": "p1", "name": "demo"},
-    "user": {"id": "u1", "name": "alice"},
-    "roles": [{"id": "r1", "name": "member"}, {"id": "r2", "name": "reader"}],
-}
-
-
-def shown(moment: float) -> str:
-    """As Keystone writes it."""
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
-class Answer:
-    def __init__(self, status_code: int, document: object = None) -> None:
-        self.status_code = status_code
-        self._document = document
-
-    def json(self) -> object:
-        if self._document is None:
-            raise ValueError("this is not JSON")
-        return self._document
-
-
-class Keystone:
-    """Knows one good token, or answers each question by `answer`."""
-
-    def __init__(self, expires_at: float = FAR, **token: object) -> None:
-        self.questions: list[str] = []
-        self.answer: Callable[[str], Answer] | None = None
-        self.token: dict[str, object] = {**SCOPED, "expires_at": shown(expires_at), **token}
-        self.threads: set[int] = set()
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-
-    def get(self, url: str, *, headers: Mapping[str, str], raise_exc: bool, **_: object) -> Answer:
-        assert url.startswith("/auth/tokens")
-        assert not raise_exc
-        token = headers["X-Subject-Token"]
-        self.questions.append(token)
-        self.threads.add(threading.get_ident())
-        assert self.may_answer.wait(10)
-        if self.answer is not None:
-            return self.answer(token)
-        return Answer(200, {"token": self.token}) if token == TOKEN else Answer(404, {"error": {}})
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def gate(
-    keystone: Keystone, cache_time: float = 60.0, clock: Callable[[], float] | None = None
-) -> KeystoneAuthenticator:
-    return KeystoneAuthenticator(cast(Session, keystone), cache_time, clock or Clock())
+from tests.contracts import check_authenticator
+from tests.fakes.keystone import FAR, GOOD, SCOPED, TOKEN, Answer, Clock, Keystone, gate
 
 
 def admitted(gate: Authenticator, headers: Mapping[str, str] = GOOD) -> Identity:
@@ -93,140 +25,6 @@ def reason(gate: Authenticator, headers: Mapping[str, str] = GOOD) -> Reason:
     with pytest.raises(Refused) as refused:
         admitted(gate, headers)
     return refused.value.reason
-
-
-def test_the_open_gate_keeps_the_contract() -> None:
-    asyncio.run(check_authenticator(NoAuthenticator(), {}))
-
-
-def test_the_keystone_gate_keeps_the_contract() -> None:
-    bad: list[dict[str, str]] = [{}, {"x-auth-token": ""}, {"x-auth-token": "stolen"}, {"authorization": TOKEN}]
-    asyncio.run(check_authenticator(gate(Keystone()), GOOD, bad))
-
-
-def test_the_gate_of_many_projects_keeps_the_contract() -> None:
-    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(launcher.token(""))]
-    asyncio.run(check_authenticator(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
-
-
-def _small(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-# What the check of the contract must notice
-
-
-class AdmitsEverybody(NoAuthenticator):
-    pass
-
-
-class RefusesEverybody(NoAuthenticator):
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        raise Refused(Reason.UNAUTHENTICATED, "No.")
-
-
-class RefusesForTheWrongReason(NoAuthenticator):
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        if headers != GOOD:
-            raise Refused(Reason.INTERNAL, "No.")
-        return await super().admit(headers)
-
-
-class CrashesOnStrangers(NoAuthenticator):
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        return await super().admit({"x": headers["x-auth-token"]})
-
-
-class RemembersRefusalsAsAdmissions(NoAuthenticator):
-    def __init__(self) -> None:
-        self.seen: list[Mapping[str, str]] = [GOOD]
-
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        if headers not in self.seen:
-            self.seen.append(headers)
-            raise Refused(Reason.UNAUTHENTICATED, "Not yet.")
-        return await super().admit(headers)
-
-
-class Strict(NoAuthenticator):
-    identity = Identity(Owner("p", "u"))
-
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        if headers != GOOD:
-            raise Refused(Reason.UNAUTHENTICATED, "No.")
-        return self.identity
-
-
-class HasNoProject(Strict):
-    identity = Identity(Owner("", "u"))
-
-
-class HasNoUser(Strict):
-    identity = Identity(Owner("p", ""))
-
-
-class AdmitsWhoseTimeIsOver(Strict):
-    identity = Identity(Owner("p", "u"), expires_at=1.0)
-
-
-class ShowsTheToken(Strict):
-    identity = Identity(Owner(TOKEN, "u"), TOKEN)
-
-
-class OpensNoUploadByATicket(Strict):
-    identity = Identity(Owner("p", "u"), scope=UploadScope("", 0))
-
-
-class TakesATokenForATicket(Strict):
-    identity = Identity(Owner("p", "u"), "secret", scope=UploadScope("a-1", 0))
-
-
-class MixesUpParallelRequests(Strict):
-    running = 0
-
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        await super().admit(headers)
-        self.running += 1
-        await asyncio.sleep(0)
-        running, self.running = self.running, 0
-        return Identity(Owner("p", f"u{running}"))
-
-
-class TakesTheTokenOutOfTheHeaders(Strict):
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        found = await super().admit(headers)
-        cast(dict[str, str], headers).pop("x-auth-token")
-        return found
-
-
-@pytest.mark.parametrize(
-    "saboteur",
-    [
-        AdmitsEverybody,
-        RefusesForTheWrongReason,
-        CrashesOnStrangers,
-        RemembersRefusalsAsAdmissions,
-        HasNoProject,
-        HasNoUser,
-        AdmitsWhoseTimeIsOver,
-        ShowsTheToken,
-        OpensNoUploadByATicket,
-        TakesATokenForATicket,
-        MixesUpParallelRequests,
-        TakesTheTokenOutOfTheHeaders,
-    ],
-)
-def test_the_check_notices_a_gate_that_breaks_its_word(saboteur: type[NoAuthenticator]) -> None:
-    with pytest.raises(BrokenPromise):
-        asyncio.run(check_authenticator(saboteur(), GOOD, [{"x-auth-token": "stolen"}, {}]))
-
-
-def test_the_check_does_not_hide_why_a_good_request_was_refused() -> None:
-    with pytest.raises(Refused):
-        asyncio.run(check_authenticator(RefusesEverybody(), GOOD))
-
-
-# Keystone
 
 
 def test_an_identity_is_the_tokens_project_and_user_and_end() -> None:

@@ -1,4 +1,4 @@
-"""Nobody but the service can have signed its receipts, and anybody can verify them."""
+"""Receipts: signed by the service alone, verified with its public keys."""
 
 from __future__ import annotations
 

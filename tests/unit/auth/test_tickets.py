@@ -1,4 +1,4 @@
-"""Tickets: what opens one upload and nothing else, for as long as it says, unless it was revoked."""
+"""Tickets: each opens one upload, until its end or its revocation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from resumable_glance.model.commands import (
 )
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Owner, Upload
-from tests.contracts import check_authenticator
 from tests.support.launcher import ProjectGate, token
 from tests.support.rig import CONTENT, IMAGE, SIZE, Pieces, Rig, Waiting, refusal, rig
 
@@ -152,19 +151,6 @@ def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
     assert ours == TokenCipher(key_file).derived("tickets")
     assert len({*ours, *others, *vault._secrets}) == 6
     assert {len(each) for each in ours} == {32}
-
-
-# The gate
-
-
-def test_the_gate_keeps_the_contract_with_a_ticket_and_with_a_token(key_file: Path) -> None:
-    made = Tickets(TokenCipher(key_file), LIFETIME)
-    gate = TicketAuthenticator(made, ProjectGate())
-    good = {"authorization": f"Bearer {made.issue(upload()).value}"}
-    over = Tickets(TokenCipher(key_file), -1).issue(upload()).value
-    bad = [{}, {"authorization": "Bearer"}, {"authorization": "Bearer x"}, {"authorization": f"Basic {over}"}]
-    asyncio.run(check_authenticator(gate, good, [*bad, {"authorization": f"Bearer {over}"}]))
-    asyncio.run(check_authenticator(gate, {"x-auth-token": token("ada")["X-Auth-Token"]}, bad))
 
 
 def test_who_shows_both_is_admitted_by_the_ticket_alone(key_file: Path) -> None:

@@ -1,13 +1,18 @@
-"""Tasks that wait for a change of an upload are woken."""
+"""Tasks that wait for a change of an upload."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
+from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.notifications import ChangeNotifier
 from resumable_glance.model.commands import IssueTicket
-from resumable_glance.model.states import State
+from resumable_glance.model.states import Event, State
+from tests.support.records import extent, upload, wait
 from tests.support.rig import ME, SIZE, Pieces, rig
 
 
@@ -44,3 +49,30 @@ def test_nothing_is_kept_of_those_who_have_gone() -> None:
         news.notify(["a"])
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalog, upload_id: catalog.uploads.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
+        lambda catalog, upload_id: catalog.uploads.transition(upload_id, Event.CANCELLED, 1001.0),
+        lambda catalog, upload_id: catalog.uploads.set_credential(upload_id, None, due=1500.0),
+        lambda catalog, upload_id: catalog.uploads.revoke_tickets(upload_id),
+    ],
+    ids=["commit", "happen", "bind", "revoke"],
+)
+def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
+    catalog: Catalog, change: Callable[[Catalog, str], Awaitable[object]]
+) -> None:
+    async def scenario() -> None:
+        for each in (made, other):
+            await catalog.uploads.add(each, None)
+        with catalog.notifier.subscribe(made.id) as news, catalog.notifier.subscribe(other.id) as others:
+            news.clear()
+            others.clear()
+            await change(catalog, made.id)
+            await asyncio.wait_for(news.wait(), 5)
+            assert not others.is_set()
+
+    made, other = upload(), upload()
+    wait(scenario())

@@ -1,29 +1,28 @@
-"""What the catalog has for the janitor: images that are to be removed, each by itself and whose turn is first first."""
+"""Orphaned images: each by itself, and the first to be removed comes first."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from resumable_glance.catalog import Catalog
-from resumable_glance.catalog.orphans import OrphanedImage
-from resumable_glance.model.states import State
-from resumable_glance.model.upload import Image, Owner, Upload
-from tests.support.rig import catalog_in
+from resumable_glance.catalog.orphans import ImageOrphaned, OrphanedImage
+from resumable_glance.model.states import Event, State
+from resumable_glance.model.upload import (
+    Delivery,
+    FailureReason,
+    Image,
+    ImageRequest,
+    LastError,
+    Owner,
+    require,
+)
+from tests.support.records import ALICE, upload, wait
 
 ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
 OTHER = OrphanedImage(Image("image-2"), Owner("another", "bob"), None)
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with contextlib.closing(catalog_in(tmp_path)) as opened:
-        yield opened
 
 
 def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog: Catalog) -> None:
@@ -57,17 +56,60 @@ def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_ti
     assert asyncio.run(scenario()) == left
 
 
-def test_a_clock_that_was_set_takes_all_times_with_it_and_none_that_is_not_there(catalog: Catalog) -> None:
-    stuck = Upload("a-1", ONE.owner, 1, State.DELIVERING, Image("i"), 1.0, 2.0, 3.0).with_delivery(stuck_at=0.5)
-    free = dataclasses.replace(stuck, id="a-2").with_delivery(stuck_at=0.0)
+@pytest.mark.parametrize(("due_at", "added"), [(1000.0, False), (1000.1, True), (None, False)])
+def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
+    catalog: Catalog, due_at: float | None, added: bool
+) -> None:
+    made = upload(created_at=1000.0, request=ImageRequest())
+    if due_at is not None:
+        wait(catalog.orphans.expect(OrphanedImage(require(made.image), ALICE, None), 900.0, due_at))
+    if not added:
+        with pytest.raises(ImageOrphaned):
+            wait(catalog.uploads.add(made, None))
+        assert wait(catalog.uploads.get(made.id)) is None
+        return
+    wait(catalog.uploads.add(made, None))
+    assert wait(catalog.orphans.due(2000.0)) == []
 
-    async def scenario() -> list[Upload | None]:
-        for each in (stuck, free):
-            await catalog.uploads.add(each, None)
-        await catalog.instances.shift(100.0)
-        return [await catalog.uploads.get(each.id) for each in (stuck, free)]
 
-    later = {"created_at": 101.0, "updated_at": 102.0, "expires_at": 103.0}
-    assert asyncio.run(scenario()) == [
-        dataclasses.replace(stuck, **later).with_delivery(stuck_at=100.5), dataclasses.replace(free, **later)  # type: ignore[arg-type]
-    ]  # fmt: skip
+def left(catalog: Catalog) -> list[str]:
+    """The images that are to be removed by 1500."""
+    return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
+
+
+@pytest.mark.parametrize("image_too", [True, False])
+@pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
+def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
+    catalog: Catalog, image: Image | None, image_too: bool
+) -> None:
+    made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
+    wait(catalog.uploads.add(made, None))
+    failed = wait(catalog.uploads.fail(made.id, 1234.0, image_too=image_too, last_error=trouble))
+    assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0).with_delivery(last_error=trouble)
+    assert wait(catalog.uploads.get(made.id)) == failed
+    assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
+
+
+def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog: Catalog) -> None:
+    made, without = upload(state=State.DELIVERING, delivery=Delivery(successor="new")), upload(state=State.DELIVERING)
+    for each in (made, without):
+        wait(catalog.uploads.add(each, None))
+        wait(catalog.uploads.abandon_successor(each.id, 1234.0))
+        assert wait(catalog.uploads.get(each.id)) == each.with_delivery(successor=None)
+    assert left(catalog) == ["new"]
+
+
+def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
+    made = upload(expires_at=2000.0)
+    wait(catalog.uploads.add(made, b"stored"))
+    assert wait(catalog.uploads.end(made.id, Event.EXPIRED, 2000.0))
+    (leftover,) = wait(catalog.orphans.due(2000.0))
+    assert leftover.credential == b"stored"
+
+
+def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.uploads.add(made, b"stored"))
+    assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
+    (leftover,) = wait(catalog.orphans.due(1500.0))
+    assert leftover.credential == b"fresh"

@@ -1,29 +1,20 @@
-"""The catalog: each method is one transaction, and what it says after any sequence of them."""
+"""Records of uploads: each method is one transaction, in any sequence."""
 
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import itertools
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import alembic.autogenerate
-import alembic.migration
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.catalog import Catalog, schema
-from resumable_glance.catalog import engine as database
-from resumable_glance.catalog.engine import NewerCatalog
-from resumable_glance.catalog.orphans import ImageOrphaned, OrphanedImage
+from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.model.digests import LENGTHS, Digest
 from resumable_glance.model.ranges import Range, merge
@@ -34,7 +25,6 @@ from resumable_glance.model.upload import (
     FailureReason,
     Format,
     Image,
-    ImageRequest,
     InspectionState,
     LastError,
     Owner,
@@ -43,105 +33,11 @@ from resumable_glance.model.upload import (
     Verified,
     require,
 )
-from tests.support.rig import catalog_in
-
-T = TypeVar("T")
-ALICE, BOB = Owner("project", "alice"), Owner("project", "bob")
-NAMES = itertools.count()
-
-
-def upload(**changes: object) -> Upload:
-    number = next(NAMES)
-    made = Upload(
-        id=f"a-{number:032x}",
-        owner=ALICE,
-        size=100,
-        state=State.RECEIVING,
-        image=Image("11111111-2222-3333-4444-555555555555"),
-        created_at=1000.0 + number,
-        updated_at=1000.0,
-        expires_at=2000.0,
-    )
-    changed = dataclasses.replace(made, **changes)  # type: ignore[arg-type]
-    return dataclasses.replace(changed, reserved=changed.size or 0)
-
-
-def extent(start: int, stop: int) -> Extent:
-    return Extent(Range(start, stop), Digest("xxh3", start.to_bytes(8, "big")))
+from tests.support.records import ALICE, BOB, extent, upload, wait
 
 
 def address(directory: Path) -> str:
     return f"sqlite:///{directory / 'catalog' / 'catalog.sqlite'}"
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with contextlib.closing(catalog_in(tmp_path)) as opened:
-        yield opened
-
-
-def wait(awaitable: Awaitable[T]) -> T:
-    async def waiting() -> T:
-        return await awaitable
-
-    return asyncio.run(waiting())
-
-
-def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
-    Catalog(Transactions(address(tmp_path))).close()
-    engine = sa.create_engine(address(tmp_path))
-    with engine.connect() as connection:
-        context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
-        assert alembic.autogenerate.compare_metadata(context, schema.metadata) == []
-    engine.dispose()
-
-
-def test_a_catalog_that_is_up_to_date_is_opened_without_alembic(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
-    Catalog(Transactions(url)).close()
-    monkeypatch.setitem(sys.modules, "alembic.command", None)  # to import it is an error now
-    Catalog(Transactions(url)).close()
-
-
-@pytest.mark.parametrize(
-    ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)]
-)
-def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
-    catalog: Catalog, pragma: str, value: object
-) -> None:
-    assert wait(catalog.transactions.write(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
-
-
-def test_a_transaction_takes_the_write_lock_at_its_begin(catalog: Catalog, tmp_path: Path) -> None:
-    """Otherwise it reads, somebody else writes, and what it read is not true any more when it writes."""
-    other = sa.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}", connect_args={"timeout": 0})
-
-    def write_elsewhere(_: sa.Connection) -> None:
-        with other.connect() as connection, pytest.raises(sa.exc.OperationalError):
-            connection.exec_driver_sql("DELETE FROM uploads")
-
-    wait(catalog.transactions.write(write_elsewhere))
-    other.dispose()
-
-
-def test_a_transaction_that_fails_changes_nothing(catalog: Catalog) -> None:
-    made = upload()
-
-    def work(db: sa.Connection) -> None:
-        db.execute(schema.uploads.delete())
-        raise ZeroDivisionError
-
-    wait(catalog.uploads.add(made, None))
-    with pytest.raises(ZeroDivisionError):
-        wait(catalog.transactions.write(work))
-    assert wait(catalog.uploads.get(made.id)) == made
-
-
-def test_the_catalogs_directory_is_made_for_nobody_else(tmp_path: Path) -> None:
-    Catalog(Transactions(address(tmp_path))).close()
-    assert (tmp_path / "catalog").stat().st_mode & 0o777 == 0o700
 
 
 def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
@@ -153,23 +49,6 @@ def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
         assert wait(catalog.uploads.get(made.id)) == grown
         assert wait(catalog.uploads.credential(made.id)) == b"closed"
         assert wait(catalog.uploads.extents(made.id)) == [extent(0, 10)]
-
-
-def test_a_catalog_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    Catalog(Transactions(address(tmp_path))).close()
-    engine = sa.create_engine(address(tmp_path))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(NewerCatalog):
-        Catalog(Transactions(address(tmp_path)))
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "9999"
-    engine.dispose()
-
-
-def test_other_databases_are_left_to_sqlalchemy() -> None:
-    with pytest.raises(sa.exc.NoSuchModuleError):
-        database.create("nosuchdatabase://host/name")
 
 
 def test_an_upload_is_given_back_as_it_was_added(catalog: Catalog) -> None:
@@ -235,22 +114,6 @@ def test_an_upload_that_is_not_there_cannot_be_changed(
 ) -> None:
     with pytest.raises(LookupError):
         wait(change(catalog))
-
-
-@pytest.mark.parametrize(("due_at", "added"), [(1000.0, False), (1000.1, True), (None, False)])
-def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
-    catalog: Catalog, due_at: float | None, added: bool
-) -> None:
-    made = upload(created_at=1000.0, request=ImageRequest())
-    if due_at is not None:
-        wait(catalog.orphans.expect(OrphanedImage(require(made.image), ALICE, None), 900.0, due_at))
-    if not added:
-        with pytest.raises(ImageOrphaned):
-            wait(catalog.uploads.add(made, None))
-        assert wait(catalog.uploads.get(made.id)) is None
-        return
-    wait(catalog.uploads.add(made, None))
-    assert wait(catalog.orphans.due(2000.0)) == []
 
 
 def test_an_upload_is_added_once(catalog: Catalog) -> None:
@@ -463,19 +326,6 @@ def left(catalog: Catalog) -> list[str]:
     return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
 
 
-@pytest.mark.parametrize("image_too", [True, False])
-@pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
-def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
-    catalog: Catalog, image: Image | None, image_too: bool
-) -> None:
-    made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
-    wait(catalog.uploads.add(made, None))
-    failed = wait(catalog.uploads.fail(made.id, 1234.0, image_too=image_too, last_error=trouble))
-    assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0).with_delivery(last_error=trouble)
-    assert wait(catalog.uploads.get(made.id)) == failed
-    assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
-
-
 def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Catalog) -> None:
     old, new = Image("old", replaced=("oldest",)), Image("new")
     made = upload(state=State.DELIVERING, image=old, delivery=Delivery(successor="new", suspicion=2, stuck_at=900.0))
@@ -492,42 +342,6 @@ def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Cat
         )
     )
     assert left(catalog) == ["old"]
-
-
-def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog: Catalog) -> None:
-    made, without = upload(state=State.DELIVERING, delivery=Delivery(successor="new")), upload(state=State.DELIVERING)
-    for each in (made, without):
-        wait(catalog.uploads.add(each, None))
-        wait(catalog.uploads.abandon_successor(each.id, 1234.0))
-        assert wait(catalog.uploads.get(each.id)) == each.with_delivery(successor=None)
-    assert left(catalog) == ["new"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda catalog, upload_id: catalog.uploads.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
-        lambda catalog, upload_id: catalog.uploads.transition(upload_id, Event.CANCELLED, 1001.0),
-        lambda catalog, upload_id: catalog.uploads.set_credential(upload_id, None, due=1500.0),
-        lambda catalog, upload_id: catalog.uploads.revoke_tickets(upload_id),
-    ],
-    ids=["commit", "happen", "bind", "revoke"],
-)
-def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
-    catalog: Catalog, change: Callable[[Catalog, str], Awaitable[object]]
-) -> None:
-    async def scenario() -> None:
-        for each in (made, other):
-            await catalog.uploads.add(each, None)
-        with catalog.notifier.subscribe(made.id) as news, catalog.notifier.subscribe(other.id) as others:
-            news.clear()
-            others.clear()
-            await change(catalog, made.id)
-            await asyncio.wait_for(news.wait(), 5)
-            assert not others.is_set()
-
-    made, other = upload(), upload()
-    wait(scenario())
 
 
 def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
@@ -608,17 +422,6 @@ def test_after_a_marker_that_does_not_exist_there_is_nothing(catalog: Catalog) -
     assert wait(catalog.uploads.page(ALICE, 10, "a-" + "f" * 32)) == []
 
 
-def test_trouble_of_a_database_that_is_no_disks_stays_what_it_is(catalog: Catalog) -> None:
-    problem = sa.exc.OperationalError("SELECT 1", {}, Exception("of a driver that has no error codes"))
-
-    def work(db: sa.Connection) -> None:
-        raise problem
-
-    with pytest.raises(sa.exc.OperationalError) as raised:
-        wait(catalog.transactions.write(work))
-    assert raised.value is problem
-
-
 def test_a_limit_of_none_lists_none(catalog: Catalog) -> None:
     wait(catalog.uploads.add(upload(), None))
     assert wait(catalog.uploads.page(ALICE, 0, None)) == []
@@ -680,46 +483,10 @@ def test_what_is_promised_to_an_upload_without_a_size_never_gets_less_and_is_its
         assert wait(catalog.uploads.promised()) == promised
 
 
-def test_all_transactions_take_turns_in_one_thread(catalog: Catalog) -> None:
-    def work(db: sa.Connection) -> int:
-        time.sleep(0.01)
-        return threading.get_ident()
-
-    async def several() -> list[int]:
-        return await asyncio.gather(*(catalog.transactions.write(work) for _ in range(10)))
-
-    (thread,) = set(wait(several()))
-    assert thread != threading.get_ident()
-
-
 def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
     wait(catalog.uploads.add(upload(created_at=1000.0), None))
     assert wait(catalog.uploads.usage(ALICE.project_id, 999.9)).recent == 1
     assert wait(catalog.uploads.usage(ALICE.project_id, 1000.0)).recent == 0
-
-
-def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
-    made = upload(expires_at=2000.0)
-    wait(catalog.uploads.add(made, b"stored"))
-    assert wait(catalog.uploads.end(made.id, Event.EXPIRED, 2000.0))
-    (leftover,) = wait(catalog.orphans.due(2000.0))
-    assert leftover.credential == b"stored"
-
-
-def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
-    made = upload()
-    wait(catalog.uploads.add(made, b"stored"))
-    assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
-    (leftover,) = wait(catalog.orphans.due(1500.0))
-    assert leftover.credential == b"fresh"
-
-
-def test_a_catalog_that_can_not_be_written_is_told(catalog: Catalog) -> None:
-    wait(catalog.uploads.check())
-    wait(catalog.transactions.write(lambda db: db.exec_driver_sql("PRAGMA query_only = ON")))
-    with pytest.raises(OSError, match="catalog") as told:
-        wait(catalog.uploads.check())
-    assert told.value.errno == errno.EROFS
 
 
 def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) -> None:

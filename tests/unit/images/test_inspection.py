@@ -1,4 +1,4 @@
-"""The format of an image is inspected as Glance does it."""
+"""The format of an image, from its head and from all of its bytes."""
 
 from __future__ import annotations
 

@@ -8,21 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from resumable_glance.storage.local import LocalStorage
-from tests.contracts import check_storage
 from tests.reliability import aftermath
 from tests.reliability.aftermath import SECTOR, Aftermath
 from tests.reliability.strict_disk import ROOT, StrictDisk
-from tests.reliability.world import live
 
 FILE = ROOT / "file"
 NEW = StrictDisk.O_RDWR | StrictDisk.O_CREAT
-
-
-def test_scratch_keeps_its_contract_on_the_strict_disk() -> None:
-    disk = StrictDisk()
-    live(disk, lambda: check_storage(LocalStorage(ROOT / "scratch")), random.Random(1))
-    assert not disk.trespasses
 
 
 def left(disk: StrictDisk) -> set[bytes | None]:

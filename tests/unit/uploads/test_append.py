@@ -1,29 +1,28 @@
-"""Behaviours that can't be seen from outside for certain: who hashes, who is told apart, and the narrow moments."""
+"""Chunks: in order and in any order, taken over, and when storage or the catalog fails."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
+import sqlalchemy as sa
 
-from resumable_glance.api.endpoint import application
-from resumable_glance.api.health import Health
-from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff import reader
 from resumable_glance.model import digests
 from resumable_glance.model.commands import Appended, Chunk
 from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Owner
+from resumable_glance.model.upload import require
 from resumable_glance.uploads import chunk_writer
 from tests.fakes.memory_storage import MemoryStorage
-from tests.support.rig import CONTENT, SIZE, Pieces, Rig, refusal, rig
+from tests.support.rig import CONTENT, NOBODYS, SIZE, Pieces, Rig, refusal, rig
 
 
 def test_a_chunk_that_came_whole_is_taken_though_a_newer_one_came_before_its_end_was_read(tmp_path: Path) -> None:
@@ -87,84 +86,199 @@ def test_nothing_is_hashed_in_the_thread_that_everybody_waits_for(
     asyncio.run(scenario())
 
 
-class TwoPeople:
-    """A gate that believes what a header says of who somebody is."""
-
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        return Identity(Owner("project", headers["x-auth-token"]))
-
-    async def check(self) -> None:
-        pass
-
-
-def transport_to(here: Rig) -> httpx.ASGITransport:
-    return httpx.ASGITransport(application(here.settings, here.endpoint(TwoPeople()), Health({}), None))
-
-
-@pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_was(
-    tmp_path: Path, dialect: str
+@pytest.mark.parametrize(
+    ("operation", "number", "expected"),
+    [
+        ("write", errno.ENOSPC, Reason.NO_SPACE),
+        ("write", errno.EDQUOT, Reason.NO_SPACE),
+        ("write", errno.EIO, Reason.SCRATCH_FAILED),
+        ("sync", errno.EIO, Reason.SCRATCH_FAILED),
+        ("sync", errno.ENOSPC, Reason.NO_SPACE),
+    ],
+)
+def test_when_scratch_fails_what_was_acknowledged_stays_and_the_upload_goes_on(
+    tmp_path: Path, operation: str, number: int, expected: Reason
 ) -> None:
-    nobodys = "a-" + "0" * 32
+    async def scenario() -> None:
+        scratch = MemoryStorage()
+        async with rig(tmp_path, scratch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            scratch.faults[operation] = number
+            assert await refusal(here.send(upload_id, 1000, SIZE)) is expected
+            scratch.crash()
+            assert (await here.inspect(upload_id)).durable == (Range(0, 1000),)
+            await here.send(upload_id, 1000, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
 
-    async def answers(client: httpx.AsyncClient, upload_id: str) -> list[tuple[int, object, str]]:
-        found: list[tuple[int, object, str]] = []
-        mount = {"native": "/v1/uploads", "tus": "/v1/tus"}[dialect]
-        chunk = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
-        if dialect == "native":
-            chunk = {"Content-Range": f"bytes 0-9/{SIZE}"}
-        for method, headers in (("HEAD", {}), ("GET", {}), ("DELETE", {}), ("PATCH", chunk)):
-            answer = await client.request(
-                method, f"{mount}/{upload_id}", headers={"Tus-Resumable": "1.0.0", **headers}, content=b"0123456789"
+    asyncio.run(scenario())
+
+
+def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothing_lost(tmp_path: Path) -> None:
+    """SQLite itself says so here: it is forbidden to grow."""
+
+    async def scenario() -> None:
+        scratch = MemoryStorage()
+        async with rig(tmp_path, scratch) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            pages = await here.catalog.transactions.write(
+                lambda db: int(db.exec_driver_sql("PRAGMA page_count").scalar_one())
             )
-            request_id = answer.headers.pop("x-openstack-request-id")
-            found.append((answer.status_code, sorted(answer.headers.items()), answer.text.replace(request_id, "")))
-        joined = {"Tus-Resumable": "1.0.0", "Upload-Concat": f"final;/v1/tus/{upload_id}"}
-        answer = await client.post("/v1/tus", headers=joined)
-        found.append((answer.status_code, "", answer.text.replace(answer.headers["x-openstack-request-id"], "")))
-        return found
 
+            def grow_to(most: int) -> Callable[[sa.Connection], object]:
+                return lambda db: db.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar_one()
+
+            await here.catalog.transactions.write(grow_to(pages))
+            assert await refusal(send_many(here, upload_id)) is Reason.NO_SPACE
+            durable = (await here.inspect(upload_id)).durable
+            assert durable[0] == Range(0, 1000)
+            before = {each.name for each in here.images.iterdir()}
+            assert await refusal(create_many(here)) is Reason.NO_SPACE
+            created = {each.name for each in here.images.iterdir()} - before
+            assert len(created) == len(await here.files()) - 1, "an image or a file without a record is left"
+            await here.catalog.transactions.write(grow_to(pages + 1000))
+            assert (await here.inspect(upload_id)).durable == durable
+            await here.send(upload_id, 0, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
+
+    async def send_many(here: Rig, upload_id: str) -> None:
+        for start in range(2000, SIZE, 20):
+            await here.send(upload_id, start, start + 10)
+
+    async def create_many(here: Rig) -> None:
+        for _ in range(200):
+            await here.create()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("length", [None, 0, 500, SIZE - 1000])
+def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path, length: int | None) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            transport = transport_to(here)
             upload_id = await here.create()
-            base = "http://uploads.example"
-            async with httpx.AsyncClient(
-                transport=transport, base_url=base, headers={"X-Auth-Token": "else"}
-            ) as client:
-                foreign, unknown = await answers(client, upload_id), await answers(client, nobodys)
-                assert foreign == unknown
-                assert {status for status, _, _ in foreign} == {404}
-            headers = {"X-Auth-Token": "user"}
-            async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
-                assert (await client.get(f"/v1/uploads/{upload_id}")).json()["received"] == 0
+            await here.send(upload_id, 0, 1000)
+            running = await here.begun(upload_id, Chunk(90_000, 10_000), sent=10)
+            content = CONTENT[1000:] if length is None else CONTENT[1000 : 1000 + length]
+            upload = await here.send_in_order(upload_id, 1000, Pieces(content), length)
+            assert await refusal(running) is Reason.SUPERSEDED
+            assert upload.offset == 1000 + len(content)
+            if upload.state is State.RECEIVING:
+                assert (await here.inspect(upload_id)).durable == (Range(0, upload.offset), Range(90_000, 90_010))
+                await here.send(upload_id, upload.offset, SIZE)
+            await here.reaches(upload_id, State.ACTIVE)
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
 
     asyncio.run(scenario())
 
 
-def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [Chunk(1000, None, in_order=True), Chunk(1000, SIZE - 1000)])
+def test_a_chunk_in_order_that_comes_after_a_stalled_one_finds_the_offset_behind_what_that_one_had(
+    tmp_path: Path, older: Chunk
+) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
-            transport = transport_to(here)
-            headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
-                answer = await client.post("/v1/tus")
-                assert answer.headers["Location"].startswith("https://uploads.example/images/v1/tus/a-")
-                described = {"size": 5, "image": {"disk_format": "raw", "container_format": "bare"}}
-                answer = await client.post("/v1/uploads", json=described)
-                assert answer.headers["Location"] == answer.json()["href"]
-                assert answer.json()["href"].startswith("https://uploads.example/images/v1/uploads/a-")
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            running = await here.begun(upload_id, older, sent=10)
+            with pytest.raises(Refused) as refused:
+                await here.send_in_order(upload_id, 1000, Pieces(CONTENT[1000:]))
+            assert refused.value.reason is Reason.WRONG_OFFSET
+            assert refused.value.facts == {"offset": 1010, "provided": 1000}
+            assert await refusal(running) is Reason.SUPERSEDED
+            await here.send_in_order(upload_id, 1010, Pieces(CONTENT[1010:]))
+            await here.reaches(upload_id, State.ACTIVE)
 
     asyncio.run(scenario())
 
 
-def test_the_same_space_is_not_promised_twice_at_the_same_time(tmp_path: Path) -> None:
+def test_a_stalled_chunk_in_order_with_a_digest_leaves_the_offset_where_it_was(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE)) as here:
-            made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
-            refused = [each.reason for each in made if isinstance(each, Refused)]
-            assert refused == [Reason.NO_SPACE] * 6
-            assert len(await here.files()) == 2
-            assert len(list(here.images.iterdir())) == 2, "an image was left behind"
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, None, (NOBODYS,), in_order=True))
+            assert (await here.send_in_order(upload_id, 0, Pieces(CONTENT))).state is State.SEALED
+            assert await refusal(running) is Reason.SUPERSEDED
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("start", [0, 999, 1001, SIZE - 1])
+@pytest.mark.parametrize("length", [None, 1])
+def test_a_chunk_in_order_that_does_not_begin_at_the_offset_changes_nothing(
+    tmp_path: Path, start: int, length: int | None
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 1000)
+            body = Pieces(CONTENT[start : start + 1])
+            assert await refusal(here.send_in_order(upload_id, start, body, length)) is Reason.WRONG_OFFSET
+            assert (await here.inspect(upload_id)).durable == (Range(0, 1000),)
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_that_needs_no_order_leaves_others_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            running = await here.begun(upload_id, Chunk(0, 10_000))
+            await here.send(upload_id, 10_000, 20_000)
+            assert not running.done()
+            await here.uploads.close()
+            assert await refusal(running) is Reason.CLOSING
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [1, 10_000, SIZE])
+def test_a_chunk_of_unknown_length_ends_where_its_body_does(tmp_path: Path, size: int) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            digest = Digest("sha1", hashlib.sha1(CONTENT[:size], usedforsecurity=False).digest())
+            upload = await here.send_in_order(upload_id, 0, Pieces(CONTENT[:size]), declared=(digest,))
+            assert upload.offset == size
+            if size < SIZE:
+                assert upload.state is State.RECEIVING
+                await here.send_in_order(upload_id, size, Pieces(CONTENT[size:]))
+            await here.reaches(upload_id, State.ACTIVE)
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_of_unknown_length_whose_digest_does_not_hold_is_not_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            sent = here.send_in_order(upload_id, 0, Pieces(CONTENT[:10]), declared=(NOBODYS,))
+            assert await refusal(sent) is Reason.CHUNK_DIGEST_MISMATCH
+            assert (await here.inspect(upload_id)).durable == ()
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_in_order_goes_over_what_came_before_its_turn(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 20_000, 30_000)
+            assert (await here.send_in_order(upload_id, 0, Pieces(CONTENT[:25_000]))).offset == 30_000
+            assert (await here.send_in_order(upload_id, 30_000, Pieces(CONTENT[30_000:]))).state is State.SEALED
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_a_scratch_file_that_is_too_short_for_a_repeated_chunk_is_no_defect_of_ours(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            del here.scratch._stored[upload_id].current[1000:]
+            assert await refusal(here.send(upload_id, 0, 50_000)) is Reason.SCRATCH_FAILED
 
     asyncio.run(scenario())

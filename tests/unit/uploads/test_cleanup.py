@@ -1,4 +1,4 @@
-"""What nobody needs any more goes, even after a crash; and nothing goes because a clock was set."""
+"""Expiry, orphaned images and forgotten records: after crashes, and when a clock was set."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import xxhash
 
+from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.catalog.orphans import OrphanedImage
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import Actor, DeliveryFailed
 from resumable_glance.images.directory import DirectoryImageService
-from resumable_glance.model.commands import Cancel, Chunk, Create, Created, Join, List, Listed
+from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join, List, Listed
+from resumable_glance.model.digests import Digest
+from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import FailureReason, Image, ImageRequest
+from resumable_glance.model.upload import Extent, FailureReason, Image, ImageRequest
 from resumable_glance.runtime.clock import SteadyClock
+from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.fakes.memory_storage import MemoryStorage
-from tests.support.rig import CONTENT, DAY, IMAGE, ME, Pieces, Rig, refusal, rig
+from tests.support.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 YEAR = 365 * DAY
 
@@ -453,5 +458,133 @@ def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
             assert (await here.inspect(sealed)).upload.state is State.SEALED
             assert await here.files() == {sealed}
             await here.reaches(sealed, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 10)
+            here.now += 7 * DAY - 1
+            await here.cleaner.tidy()
+            assert (await here.inspect(upload_id)).upload.offset == 10
+            here.now += 1
+            assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED, "before anybody tidied up, too"
+            await here.cleaner.tidy()
+            assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
+            assert await refusal(here.send(upload_id, 10, 20)) is Reason.EXPIRED
+            assert await refusal(here.uploads.perform(Cancel(upload_id), ME, Pieces())) is Reason.EXPIRED
+            assert await here.files() == set()
+            assert list(here.images.iterdir()) == [], "the queued image is left behind"
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tmp_path: Path) -> None:
+    class SlowReceiver(MemoryReceiver):
+        async def next(self) -> bytes:
+            here.now += 8 * DAY
+            await here.cleaner.tidy()
+            return await super().next()
+
+    here: Rig
+
+    async def scenario() -> None:
+        nonlocal here
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            body = RequestBody(SlowReceiver([CONTENT]), PATIENCE)
+            await here.uploads.perform(Append(upload_id, Chunk(0, SIZE), SIZE), ME, body)
+            assert (await here.inspect(upload_id)).upload.state is State.SEALED
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_path: Path) -> None:
+    class SlowSink(DirectoryImageService):
+        """Takes its time to remove an image, as Glance does."""
+
+        async def delete(self, image: Image, actor: Actor) -> None:
+            await super().delete(image, actor)
+            removing.set()
+            await go_on.wait()
+
+    removing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def scenario() -> None:
+        async with rig(tmp_path, sink=SlowSink) as here:
+            ids = [await here.create(), await here.create()]
+            for upload_id in ids:
+                await here.send(upload_id, 0, 10)
+            here.now += 8 * DAY
+            tidying = asyncio.create_task(here.cleaner.tidy())
+            await removing.wait()
+            stored = [await here.catalog.uploads.get(each) for each in ids]
+            (other,) = [each.id for each in stored if each is not None and each.state is State.RECEIVING]
+            # Its chunk began in time and is acknowledged now, after it was listed among those that nobody continued.
+            extent = Extent(Range(10, 20), Digest("xxh3", xxhash.xxh3_64(CONTENT[10:20]).digest()))
+            await here.catalog.uploads.commit(other, [extent], here.now, here.now + 7 * DAY)
+            go_on.set()
+            await tidying
+            assert (await here.inspect(other)).upload.offset == 20
+            assert await here.files() == {other}
+
+    asyncio.run(scenario())
+
+
+def test_every_new_byte_postpones_the_expiry(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            for number in range(5):
+                here.now += 6 * DAY
+                await here.cleaner.tidy()
+                await here.send(upload_id, number * 10, number * 10 + 10)
+            assert (await here.inspect(upload_id)).upload.offset == 50
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_sealed_upload_never_expires_whatever_the_clock_does(tmp_path: Path, years: int) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, SIZE)
+            here.now += years * 365 * DAY
+            await here.cleaner.tidy()
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_records_of_what_has_ended_are_kept_for_a_while_and_then_forgotten(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create(0)
+            await here.reaches(upload_id, State.ACTIVE)
+            here.now += 29 * DAY
+            await here.cleaner.tidy()
+            assert (await here.inspect(upload_id)).upload.state is State.ACTIVE
+            here.now += 2 * DAY
+            await here.cleaner.tidy()
+            assert await refusal(here.inspect(upload_id)) is Reason.UNKNOWN_UPLOAD
+
+    asyncio.run(scenario())
+
+
+def test_a_start_frees_what_a_crash_left_on_scratch_and_nothing_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        scratch = MemoryStorage()
+        async with rig(tmp_path, scratch) as here:
+            unfinished, done = await here.create(), await here.create(0)
+            await here.reaches(done, State.ACTIVE)
+            await scratch.remove(done)
+            await scratch.create(done, 0)  # killed between "active" and the removal
+            await scratch.create("a-" + "0" * 32, 10)  # killed between the file and the catalog
+            await here.cleaner.open()
+            assert await here.files() == {unfinished}
 
     asyncio.run(scenario())

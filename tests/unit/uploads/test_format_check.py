@@ -1,4 +1,4 @@
-"""What Glance would refuse after the last byte is refused after the first MiB, and nothing else is."""
+"""Bytes that Glance would refuse in the end are refused after the first MiB, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of zeros that are declared: they are there after any crash, whatever had come there before."""
+"""Declared runs of zeros: zeros after any crash, whatever was there before."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Glance's quota is asked, and its absence remembered."""
+"""Glance's limits, and for how long their absence is remembered."""
 
 from __future__ import annotations
 

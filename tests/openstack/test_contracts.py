@@ -1,0 +1,48 @@
+"""The members that need OpenStack keep their contracts."""
+
+from __future__ import annotations
+
+import asyncio
+
+from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+from resumable_glance.images.base import Actor
+from resumable_glance.images.glance.service import GlanceImageService
+from resumable_glance.model.upload import ImageRequest, Owner
+from resumable_glance.runtime import config
+from tests.contracts import check_authenticator, check_image_service
+from tests.contracts import images as contract
+from tests.support.cloud import DEMO, Cloud
+from tests.support.service import Service
+from tests.support.wire import RAW
+
+
+def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
+    settings, conf = config.load([str(glance_service.configuration)])
+    session = cloud.session(DEMO)
+    owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
+    asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
+
+
+def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
+    settings, conf = config.load([str(glance_service.configuration)])
+    gate = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
+    revoked = cloud.token(DEMO)
+    cloud.revoke(revoked)
+    bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]
+    asyncio.run(check_authenticator(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
+
+
+def test_what_is_staged_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
+    """Those parts of it where an import is another thing than an upload."""
+    settings, conf = config.load([str(glance_service.configuration)])
+    session = cloud.session(DEMO)
+    owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
+    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
+    actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
+
+    async def keeps() -> None:
+        await contract._an_image_of_no_bytes_is_complete_too(sink, actor, request)
+        await contract._a_source_that_is_too_short_never_completes(sink, actor, request)
+
+    asyncio.run(keeps())

@@ -1,0 +1,65 @@
+"""Handoffs free storage and tokens, and wait while storage can't be read."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from pathlib import Path
+
+from resumable_glance.auth.base import Identity
+from resumable_glance.model.commands import Create, Created
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import FailureReason, require
+from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, rig
+
+
+def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            me = Identity(ME.owner, token="secret")
+            outcome = await here.uploads.perform(Create(0, IMAGE), me, Pieces())
+            assert isinstance(outcome, Created)
+            kept = await here.catalog.uploads.credential(outcome.upload.id)
+            assert kept is not None
+            assert b"secret" not in kept
+            assert here.vault.decrypt(kept) == "secret"
+            await here.reaches(outcome.upload.id, State.ACTIVE)
+            assert await here.catalog.uploads.credential(outcome.upload.id) is None
+
+    asyncio.run(scenario())
+
+
+def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, SIZE)
+            assert await here.files() == {upload_id}
+            await here.reaches(upload_id, State.ACTIVE)
+            upload = (await here.inspect(upload_id)).upload
+            assert (here.images / require(upload.image).id).read_bytes() == CONTENT
+            async with asyncio.timeout(10):
+                while await here.files():
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+
+
+def test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            upload_id = await here.create()
+            here.scratch.faults["reader"] = errno.EMFILE
+            await here.send(upload_id, 0, SIZE)
+            job = asyncio.create_task(here.handoff.run())
+            async with asyncio.timeout(30):
+                while (upload := (await here.inspect(upload_id)).upload).delivery.last_error is None:
+                    await asyncio.sleep(0.01)
+            assert (upload.state, upload.delivery.last_error.reason) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
+            assert str(tmp_path) not in upload.delivery.last_error.detail
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            here.now += 3600
+            await here.reaches(upload_id, State.ACTIVE)
+
+    asyncio.run(scenario())

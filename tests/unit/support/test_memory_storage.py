@@ -1,0 +1,135 @@
+"""The storage of the tests loses in a crash what a disk may lose."""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Iterator
+
+import pytest
+
+from resumable_glance.storage.base import StorageFile, UploadStorage
+from tests.fakes.memory_storage import MemoryStorage
+
+ID = "a-" + "0" * 32
+OTHER = "a-" + "1" * 32
+
+
+@contextlib.contextmanager
+def fails_with(number: int) -> Iterator[None]:
+    with pytest.raises(OSError) as failed:  # noqa: PT011 - its number is what is looked at
+        yield
+    assert failed.value.errno == number
+
+
+async def written(scratch: UploadStorage, *, synced: bool) -> None:
+    await scratch.create(ID, 4)
+    async with scratch.open(ID) as file:
+        await file.write(0, b"old!")
+        await file.sync()
+        await file.write(0, b"new!")
+        if synced:
+            await file.sync()
+
+
+async def content(scratch: UploadStorage, length: int = 4) -> bytes:
+    async with scratch.open(ID) as file:
+        return await file.read(0, length)
+
+
+@pytest.mark.parametrize(("synced", "left"), [(False, b"old!"), (True, b"new!")])
+def test_a_crash_of_memory_loses_exactly_what_was_not_synced(synced: bool, left: bytes) -> None:
+    async def scenario() -> bytes:
+        scratch = MemoryStorage()
+        await written(scratch, synced=synced)
+        assert await content(scratch) == b"new!"
+        scratch.crash()
+        return await content(scratch)
+
+    assert asyncio.run(scenario()) == left
+
+
+def test_a_crash_of_memory_can_keep_what_was_not_synced() -> None:
+    async def scenario() -> bytes:
+        scratch = MemoryStorage()
+        await written(scratch, synced=False)
+        scratch.crash(keeps=True)
+        scratch.crash()
+        return await content(scratch)
+
+    assert asyncio.run(scenario()) == b"new!"
+
+
+def test_a_sync_makes_durable_what_was_written_through_the_same_object_only() -> None:
+    async def scenario() -> bytes:
+        scratch = MemoryStorage()
+        await scratch.create(ID, 4)
+        async with scratch.open(ID) as one, scratch.open(ID) as other:
+            await one.write(0, b"a")
+            await other.write(1, b"b")
+            await other.sync()
+        scratch.crash()
+        return await content(scratch)
+
+    assert asyncio.run(scenario()) == b"\0b\0\0"
+
+
+def test_what_a_failed_sync_was_to_make_durable_a_second_one_does_not() -> None:
+    """The kernel may have dropped the pages: a sync that is tried again says yes and is wrong."""
+
+    async def scenario() -> bytes:
+        scratch = MemoryStorage()
+        await scratch.create(ID, 4)
+        async with scratch.open(ID) as file:
+            await file.write(0, b"lost")
+            scratch.faults["sync"] = errno.EIO
+            with fails_with(errno.EIO):
+                await file.sync()
+            await file.sync()
+        scratch.crash()
+        return await content(scratch)
+
+    assert asyncio.run(scenario()) == bytes(4)
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "zero", "sync", "read"])
+def test_a_fault_strikes_the_next_call_and_no_other(operation: str) -> None:
+    async def scenario() -> None:
+        scratch = MemoryStorage()
+
+        async def call(file: StorageFile) -> None:
+            calls = {"write": lambda: file.write(0, b"x"), "sync": file.sync, "read": lambda: file.read(0, 1)}
+            calls["zero"] = lambda: file.zero(0, 1)
+            await calls.get(operation, lambda: scratch.create(OTHER, 1))()  # type: ignore[no-untyped-call]
+
+        await scratch.create(ID, 4)
+        async with scratch.open(ID) as file:
+            scratch.faults[operation] = errno.EIO
+            with fails_with(errno.EIO):
+                await call(file)
+            await call(file)
+
+    asyncio.run(scenario())
+
+
+def test_memory_that_is_full_says_so_and_takes_nothing_of_what_does_not_fit() -> None:
+    async def scenario() -> None:
+        scratch = MemoryStorage(capacity=6)
+        await scratch.create(ID, 8)
+        async with scratch.open(ID) as file:
+            await file.write(0, b"1234")
+            with fails_with(errno.ENOSPC):
+                await file.write(4, b"5678")
+            assert await file.read(0, 8) == b"1234" + bytes(4)
+        assert await scratch.free() == 2
+
+    asyncio.run(scenario())
+
+
+def test_memory_that_was_full_takes_bytes_again_after_a_removal() -> None:
+    async def scenario() -> int:
+        scratch = MemoryStorage(capacity=8)
+        await written(scratch, synced=True)
+        await scratch.remove(ID)
+        return await scratch.free()
+
+    assert asyncio.run(scenario()) == 8
