@@ -249,7 +249,7 @@ def test_a_cancelled_upload_leaves_no_image(scene: Scene) -> None:
         assert "in the background" not in scene.images()
 
 
-def test_what_the_service_refuses_is_said_in_the_dialog(scene: Scene) -> None:
+def test_the_dialog_shows_a_refusal(scene: Scene) -> None:
     # By the catalogue alone, and so not over the slow link: little is sent.
     with scene.person(DEMO, RESUMABLE_GLANCE={"public_url": None}) as person:
         person.open_images()

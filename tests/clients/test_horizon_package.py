@@ -32,7 +32,7 @@ run "${{@:2}}"
 """
 
 
-def test_the_wheel_has_all_that_horizon_needs_and_asks_for_nothing(tmp_path: Path) -> None:
+def test_the_wheel_is_complete_and_has_no_requirements(tmp_path: Path) -> None:
     install.uv("build", "--wheel", "--out-dir", tmp_path, PLUGIN)
     (built,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(built) as wheel:
@@ -50,7 +50,7 @@ def devstack(horizon: Path, *phase: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_the_devstack_plugin_installs_and_takes_away_what_is_its_own(tmp_path: Path) -> None:
+def test_the_devstack_plugin_installs_and_removes_its_files(tmp_path: Path) -> None:
     local = tmp_path / "openstack_dashboard" / "local"
     for each in ("enabled", "local_settings.d"):
         (local / each).mkdir(parents=True)
@@ -66,7 +66,7 @@ def test_the_devstack_plugin_installs_and_takes_away_what_is_its_own(tmp_path: P
     assert sorted(local.rglob("*")) == before
 
 
-def test_the_examples_are_what_their_tools_can_read() -> None:
+def test_the_examples_are_valid_for_their_tools() -> None:
     chosen = yaml.safe_load((EXAMPLES / "openstack-ansible-user_variables.yml").read_text())
     assert chosen["horizon_images_upload_mode"] == "direct"
     settings: dict[str, object] = {}
@@ -74,7 +74,7 @@ def test_the_examples_are_what_their_tools_can_read() -> None:
     assert settings["HORIZON_IMAGES_UPLOAD_MODE"] == "direct"
 
 
-def test_every_command_copies_the_enabled_files_and_no_others() -> None:
+def test_each_command_copies_exactly_the_enabled_files() -> None:
     """`_*.py` would be `__init__.py`, too."""
     texts = [*EXAMPLES.iterdir(), *(PLUGIN / "devstack").iterdir(), PLUGIN / "README.md"]
     texts += [PLUGIN.parents[1] / "README.md", PLUGIN.parents[1] / "docs" / "horizon.md"]
@@ -96,7 +96,7 @@ def messages(kind: str, tmp_path: Path) -> set[str]:
     return {str(ast.literal_eval(f"({each})")) for each in found} - {""}
 
 
-def test_what_people_read_can_be_translated(tmp_path: Path) -> None:
+def test_all_messages_can_be_translated(tmp_path: Path) -> None:
     python = messages("django", tmp_path)
     assert {"Image Uploads", "Average Rate", "Cancel Upload", "Cancel Uploads", "Resume"} <= python
     script = messages("djangojs", tmp_path)

@@ -20,16 +20,16 @@ from tests.support import launcher
 from tests.support.launcher import ProjectGate, token
 
 
-def test_the_open_gate_keeps_the_contract() -> None:
+def test_noauth_keeps_the_contract() -> None:
     asyncio.run(check_authenticator(NoAuthenticator(), {}))
 
 
-def test_the_keystone_gate_keeps_the_contract() -> None:
+def test_keystone_keeps_the_contract() -> None:
     bad: list[dict[str, str]] = [{}, {"x-auth-token": ""}, {"x-auth-token": "stolen"}, {"authorization": TOKEN}]
     asyncio.run(check_authenticator(gate(Keystone()), GOOD, bad))
 
 
-def test_the_gate_of_many_projects_keeps_the_contract() -> None:
+def test_the_test_authenticator_keeps_the_contract() -> None:
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(launcher.token(""))]
     asyncio.run(check_authenticator(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
 
@@ -138,12 +138,12 @@ class TakesTheTokenOutOfTheHeaders(Strict):
         TakesTheTokenOutOfTheHeaders,
     ],
 )
-def test_the_check_notices_a_gate_that_breaks_its_word(saboteur: type[NoAuthenticator]) -> None:
+def test_the_check_notices_a_broken_authenticator(saboteur: type[NoAuthenticator]) -> None:
     with pytest.raises(BrokenPromise):
         asyncio.run(check_authenticator(saboteur(), GOOD, [{"x-auth-token": "stolen"}, {}]))
 
 
-def test_the_check_does_not_hide_why_a_good_request_was_refused() -> None:
+def test_the_check_shows_why_a_good_request_was_refused() -> None:
     with pytest.raises(Refused):
         asyncio.run(check_authenticator(RefusesEverybody(), GOOD))
 
@@ -161,7 +161,7 @@ def key_file(tmp_path: Path) -> Path:
     return tmp_path / "credentials.key"
 
 
-def test_the_gate_keeps_the_contract_with_a_ticket_and_with_a_token(key_file: Path) -> None:
+def test_tickets_keep_the_contract(key_file: Path) -> None:
     made = Tickets(TokenCipher(key_file), LIFETIME)
     gate = TicketAuthenticator(made, ProjectGate())
     good = {"authorization": f"Bearer {made.issue(upload()).value}"}

@@ -23,13 +23,13 @@ def test_the_directory_keeps_the_contract(tmp_path: Path) -> None:
     asyncio.run(check_image_service(DirectoryImageService(tmp_path), ACTOR, REQUEST))
 
 
-def test_the_directory_keeps_the_contract_for_a_store_and_without_a_name(tmp_path: Path) -> None:
+def test_the_directory_keeps_the_contract_with_a_store_and_no_name(tmp_path: Path) -> None:
     asyncio.run(
         check_image_service(DirectoryImageService(tmp_path), ACTOR, ImageRequest({"disk_format": "raw"}, store="fast"))
     )
 
 
-def test_after_discard_nothing_is_left_even_of_a_delivery_that_broke(tmp_path: Path) -> None:
+def test_the_check_leaves_no_file_in_the_directory(tmp_path: Path) -> None:
     asyncio.run(check_image_service(DirectoryImageService(tmp_path), ACTOR, REQUEST))
     assert list(tmp_path.iterdir()) == []
 
@@ -263,7 +263,7 @@ SABOTEURS = [
 
 
 @pytest.mark.parametrize("saboteur", SABOTEURS)
-def test_the_check_notices_a_sink_that_breaks_its_word(saboteur: type[DirectoryImageService], tmp_path: Path) -> None:
+def test_the_check_notices_a_broken_image_service(saboteur: type[DirectoryImageService], tmp_path: Path) -> None:
     expected = (BrokenPromise, DeliveryFailed) if saboteur in {DiscardsOnlyOnce, StaysBrokenAfterABreak} else None
     with pytest.raises(expected or BrokenPromise):
         asyncio.run(check_image_service(saboteur(tmp_path), ACTOR, REQUEST))
@@ -281,5 +281,5 @@ class SlowToNotice(DirectoryImageService):
         return ImageStatus(Presence.SAVING) if awaited and self.busy % 3 == 0 else found
 
 
-def test_the_check_waits_for_a_sink_that_is_busy_for_a_moment(tmp_path: Path) -> None:
+def test_the_check_waits_for_an_image_that_is_saving(tmp_path: Path) -> None:
     asyncio.run(check_image_service(SlowToNotice(tmp_path), ACTOR, REQUEST))

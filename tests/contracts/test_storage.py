@@ -25,11 +25,11 @@ def scratch(tmp_path: Path) -> Iterator[LocalStorage]:
     made.close()
 
 
-def test_local_scratch_keeps_the_contract(scratch: LocalStorage) -> None:
+def test_local_storage_keeps_the_contract(scratch: LocalStorage) -> None:
     asyncio.run(check_storage(scratch))
 
 
-def test_memory_scratch_keeps_the_contract() -> None:
+def test_memory_storage_keeps_the_contract() -> None:
     asyncio.run(check_storage(MemoryStorage()))
 
 
@@ -237,13 +237,13 @@ class KeepsToItself(Sabotaged):
         KeepsToItself,
     ],
 )
-def test_the_check_notices_a_scratch_that_breaks_its_word(saboteur: type[MemoryStorage]) -> None:
+def test_the_check_notices_a_broken_storage(saboteur: type[MemoryStorage]) -> None:
     own_error = {RemovesOnlyOnce: KeyError, KeepsItsSize: EOFError}.get(saboteur, BrokenPromise)
     with pytest.raises((BrokenPromise, own_error)):
         asyncio.run(check_storage(saboteur()))
 
 
-def test_scratch_keeps_its_contract_on_the_strict_disk() -> None:
+def test_local_storage_keeps_the_contract_on_the_strict_disk() -> None:
     disk = StrictDisk()
     live(disk, lambda: check_storage(LocalStorage(ROOT / "scratch")), random.Random(1))
     assert not disk.trespasses

@@ -74,7 +74,7 @@ def ada(served: Service) -> Client:
     return Client(served.url, token("ada"))
 
 
-def test_who_watches_sees_bytes_arrive_and_the_image_become_active(ada: Client) -> None:
+def test_events_show_bytes_arrive_and_the_image_become_active(ada: Client) -> None:
     url = ada.created(SIZE)
     with watched(ada, url) as stream:
         assert stream.answer.headers["Content-Type"].startswith("text/event-stream")
@@ -93,14 +93,14 @@ def test_who_watches_sees_bytes_arrive_and_the_image_become_active(ada: Client) 
     assert ada.show(url) == last.document, "polling tells something else"
 
 
-def test_what_has_ended_is_told_once(ada: Client) -> None:
+def test_an_ended_upload_is_one_event(ada: Client) -> None:
     url = ada.created(0)
     ada.wait(url, "active")
     with watched(ada, url) as stream:
         assert [each.document["state"] for each in stream] == ["active"]
 
 
-def test_who_watches_is_told_that_the_upload_was_cancelled(ada: Client) -> None:
+def test_a_cancellation_is_an_event(ada: Client) -> None:
     url = ada.created(SIZE)
     with watched(ada, url) as stream:
         stream.next()
@@ -123,7 +123,7 @@ def test_a_ticket_watches_its_upload_until_it_is_revoked(ada: Client) -> None:
     assert reason(Client(ada.url, token("bob")).request("GET", f"{other}/events")) == "unknown-upload"
 
 
-def test_a_project_may_have_so_many_streams_and_those_that_have_ended_do_not_count(ada: Client) -> None:
+def test_open_streams_of_a_project_are_limited(ada: Client) -> None:
     url = ada.created(SIZE)
     with watched(ada, url) as one, watched(ada, url) as two:
         one.next()
@@ -143,7 +143,7 @@ def test_a_project_may_have_so_many_streams_and_those_that_have_ended_do_not_cou
     again.close()
 
 
-def test_a_stop_does_not_wait_for_those_who_watch_and_tells_them(tmp_path: Path) -> None:
+def test_a_stop_ends_event_streams_with_a_problem(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         client = Client(service.url)
         with watched(client, client.created(SIZE)) as stream:

@@ -9,7 +9,7 @@ import requests
 from tests.support.service import development
 
 
-def test_a_service_that_is_well_is_alive_and_ready(tmp_path: Path) -> None:
+def test_a_healthy_service_is_alive_and_ready(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         alive = requests.get(f"{service.url}/healthcheck", timeout=10)
         assert (alive.status_code, alive.text, alive.headers["Cache-Control"]) == (200, "OK", "no-store")
@@ -20,14 +20,14 @@ def test_a_service_that_is_well_is_alive_and_ready(tmp_path: Path) -> None:
         assert ready.json() == {"ready": True, "parts": parts}
 
 
-def test_a_method_that_health_lacks_is_refused_with_those_that_it_has(tmp_path: Path) -> None:
+def test_a_wrong_method_of_health_lists_the_right_ones(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         for path in ("/healthcheck", "/healthcheck/ready"):
             refused = requests.options(service.url + path, timeout=10)
             assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_a_service_without_scratch_is_alive_and_not_ready(tmp_path: Path) -> None:
+def test_a_service_without_storage_is_alive_and_not_ready(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         (tmp_path / "scratch").rename(tmp_path / "unmounted")
         assert requests.get(f"{service.url}/healthcheck", timeout=10).status_code == 200

@@ -7,7 +7,7 @@ from tests.support.tus_wire import TUS
 from tests.support.wire import Client, reason
 
 
-def test_every_dialect_takes_a_key_and_gives_the_same_answer(service: Service) -> None:
+def test_each_protocol_honours_idempotency_keys(service: Service) -> None:
     client = Client(service.url)
     described = {"size": 5, "image": {"disk_format": "raw", "container_format": "bare"}}
     for mount, headers, more in (

@@ -9,7 +9,7 @@ from tests.support.service import Service
 from tests.support.wire import Client, reason
 
 
-def test_the_service_gives_a_receipt_once_the_image_is_active_and_its_keys_to_anybody(service: Service) -> None:
+def test_an_active_image_has_a_receipt_and_the_keys_are_public(service: Service) -> None:
     client = Client(service.url)
     url = client.created(10)
     assert reason(client.request("GET", f"{url}/receipt")) == "upload-unfinished"

@@ -38,7 +38,7 @@ def ticketed(ada: Client, size: int = SIZE) -> tuple[str, Client]:
     return answer.headers["Location"], Client(ada.url, bearer(answer.json()["ticket"]["value"]))
 
 
-def test_an_upload_is_done_in_every_dialect_with_nothing_but_its_ticket(ada: Client) -> None:
+def test_a_ticket_uploads_in_each_protocol(ada: Client) -> None:
     url, holder = ticketed(ada)
     assert holder.send(url, CONTENT, 0, 1000).status_code == 204
     tus = url.replace("/v1/uploads/", "/v1/tus/")
@@ -52,13 +52,13 @@ def test_an_upload_is_done_in_every_dialect_with_nothing_but_its_ticket(ada: Cli
 
 
 @pytest.mark.parametrize("path", ["/v1/uploads/", "/v1/tus/", "/v1/rufh/"])
-def test_a_ticket_cancels_its_upload_in_every_dialect(ada: Client, path: str) -> None:
+def test_a_ticket_cancels_its_upload_in_each_protocol(ada: Client, path: str) -> None:
     url, holder = ticketed(ada)
     assert holder.request("DELETE", url.replace("/v1/uploads/", path), tus_wire.TUS).status_code == 204
     assert reason(ada.request("GET", url)) == "upload-cancelled"
 
 
-def test_what_is_no_ticket_any_more_is_401_in_every_dialect(ada: Client) -> None:
+def test_a_revoked_ticket_is_401_in_each_protocol(ada: Client) -> None:
     url, holder = ticketed(ada)
     assert ada.request("DELETE", f"{url}/ticket").status_code == 204
     for path in ("/v1/uploads/", "/v1/tus/", "/v1/rufh/"):
@@ -71,7 +71,7 @@ def test_what_is_no_ticket_any_more_is_401_in_every_dialect(ada: Client) -> None
     assert (nonsense.status_code, reason(nonsense)) == (401, "unauthenticated")
 
 
-def test_a_fresh_ticket_goes_on(ada: Client) -> None:
+def test_a_new_ticket_continues(ada: Client) -> None:
     url, old = ticketed(ada)
     ada.request("DELETE", f"{url}/ticket")
     answer = ada.request("POST", f"{url}/ticket")
@@ -83,7 +83,7 @@ def test_a_fresh_ticket_goes_on(ada: Client) -> None:
     assert reason(Client(ada.url, token("bob")).request("POST", f"{url}/ticket")) == "unknown-upload"
 
 
-def test_a_page_of_an_allowed_origin_may_send_a_ticket_and_learn_that_it_has_expired(ada: Client) -> None:
+def test_cors_allows_tickets_and_shows_their_expiry(ada: Client) -> None:
     url, _ = ticketed(ada)
     origin = {"Origin": "https://horizon.example"}
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-range"}
@@ -107,7 +107,7 @@ def test_no_ticket_is_written_to_disk_or_log(served: Service, ada: Client) -> No
         assert not (path.is_file() and signature in path.read_bytes()), path
 
 
-def test_in_development_a_ticket_is_given_and_taken(tmp_path: Path) -> None:
+def test_development_mode_has_tickets(tmp_path: Path) -> None:
     with development(tmp_path) as service:
         anyone = Client(service.url)
         url, holder = ticketed(anyone)

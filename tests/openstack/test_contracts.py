@@ -16,7 +16,7 @@ from tests.support.service import Service
 from tests.support.wire import RAW
 
 
-def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
+def test_glance_keeps_the_contract(cloud: Cloud, glance_service: Service) -> None:
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
@@ -24,7 +24,7 @@ def test_the_glance_sink_keeps_the_contract_of_sinks(cloud: Cloud, glance_servic
     asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
 
 
-def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_service: Service) -> None:
+def test_the_real_keystone_keeps_the_contract(cloud: Cloud, glance_service: Service) -> None:
     settings, conf = config.load([str(glance_service.configuration)])
     gate = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
     revoked = cloud.token(DEMO)
@@ -33,7 +33,7 @@ def test_the_keystone_gate_keeps_the_contract_of_gates(cloud: Cloud, glance_serv
     asyncio.run(check_authenticator(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
-def test_what_is_staged_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
+def test_glance_keeps_the_contract_for_staged_images(cloud: Cloud, glance_service: Service) -> None:
     """Those parts of it where an import is another thing than an upload."""
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)

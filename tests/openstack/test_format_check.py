@@ -16,9 +16,7 @@ from tests.support.wire import Client, md5, reason
 
 
 @pytest.mark.openstack
-def test_what_we_take_glance_takes_and_what_glance_would_refuse_we_refuse(
-    cloud: Cloud, glance_service: Service
-) -> None:
+def test_we_and_glance_accept_the_same_images(cloud: Cloud, glance_service: Service) -> None:
     client = Client(glance_service.url, {"X-Auth-Token": cloud.token(DEMO)})
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = list(pool.map(lambda case: (ours(cloud, client, case), glances(cloud, client, case)), CASES))
@@ -61,7 +59,7 @@ def described(case: Case) -> dict[str, str]:
 
 
 @pytest.mark.openstack
-def test_a_format_that_glance_was_not_told_is_told_before_the_bytes(cloud: Cloud, glance_service: Service) -> None:
+def test_a_detected_format_is_set_in_glance_before_the_bytes(cloud: Cloud, glance_service: Service) -> None:
     content = images.qcow2(8 * MIB).read_bytes()
     client = Client(glance_service.url, {"X-Auth-Token": cloud.token(DEMO)})
     url = client.created(len(content), image={"disk_format": "auto", "container_format": "bare"})
@@ -74,7 +72,7 @@ def test_a_format_that_glance_was_not_told_is_told_before_the_bytes(cloud: Cloud
 
 
 @pytest.mark.openstack
-def test_the_image_of_an_upload_that_is_refused_goes_at_once(cloud: Cloud, glance_service: Service) -> None:
+def test_the_image_of_a_refused_upload_is_deleted_at_once(cloud: Cloud, glance_service: Service) -> None:
     client = Client(glance_service.url, {"X-Auth-Token": cloud.token(DEMO)})
     url = client.created(5 * MIB, image={"disk_format": "qcow2", "container_format": "bare"})
     image_id = client.show(url)["image"]["id"]

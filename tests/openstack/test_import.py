@@ -90,9 +90,7 @@ def test_an_unknown_store_is_refused_with_those_that_there_are(cloud: Cloud, dem
     assert "import-tape" not in {each.name for each in cloud.glance(DEMO).images.list()}
 
 
-def test_an_image_that_can_not_be_put_into_one_of_the_stores_is_in_none_until_it_can(
-    cloud: Cloud, demo: Client
-) -> None:
+def test_an_import_that_one_store_refuses_is_repeated(cloud: Cloud, demo: Client) -> None:
     """Glance keeps such an image `importing` for ever, with what was staged: another one takes its place."""
     archive = cloud.directory / "stores" / "archive"
     away = archive.rename(archive.with_name("away"))
@@ -141,7 +139,7 @@ def fragile(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         [Fault("data", "lose"), Fault("import", "lose")],
     ],
 )
-def test_an_image_is_staged_and_imported_once_whatever_becomes_of_the_requests(
+def test_an_image_is_staged_and_imported_once(
     cloud: Cloud, fragile: tuple[Service, BadGlance], faults: list[Fault]
 ) -> None:
     service, bad = fragile

@@ -31,7 +31,7 @@ def demo(limited: Cloud, tmp_path: Path) -> Iterator[Client]:
         limited.glance(DEMO).images.delete(image.id)
 
 
-def test_an_image_that_does_not_fit_is_refused_before_it_is_made(limited: Cloud, demo: Client) -> None:
+def test_an_image_over_quota_is_refused_before_it_is_made(limited: Cloud, demo: Client) -> None:
     answer = demo.create(3 * MIB + 1)
     assert (answer.status_code, reason(answer)) == (413, "over-quota")
     assert "4 MiB" in answer.json()["detail"]
@@ -39,7 +39,7 @@ def test_an_image_that_does_not_fit_is_refused_before_it_is_made(limited: Cloud,
     assert list(limited.glance(DEMO).images.list()) == []
 
 
-def test_what_is_in_glance_already_counts(demo: Client) -> None:
+def test_images_in_glance_count(demo: Client) -> None:
     content = b"x" * (2 * MIB)
     url = demo.created(len(content))
     assert demo.send(url, content, 0, len(content), md5(content)).status_code == 204
@@ -48,7 +48,7 @@ def test_what_is_in_glance_already_counts(demo: Client) -> None:
     assert demo.create(1 * MIB).status_code == 201
 
 
-def test_another_image_than_there_may_be_is_refused_by_glance_itself(demo: Client) -> None:
+def test_one_image_too_many_is_refused_by_glance(demo: Client) -> None:
     for _ in range(LIMITS["image_count_total"]):
         demo.created(MIB)
     answer = demo.create(MIB)

@@ -44,52 +44,50 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "A request that stalls or has died never holds an upload: whoever asks next has the true offset, and what the "
         "old one still sends never lands.",
         (
-            "http/test_native.py::test_a_newer_chunk_takes_over_from_a_stalled_one",
-            "http/test_rivals.py::test_what_an_older_request_sends_after_it_was_taken_over_never_lands",
+            "tests/http/test_native.py::test_a_newer_chunk_takes_over_from_a_stalled_one",
+            "tests/http/test_rivals.py::test_a_superseded_request_writes_nothing_more",
         ),
     ),
     (
         "A chunk of another range neither waits for a stalled one nor ends it; nor does a question.",
-        ("http/test_native.py::test_a_stalled_chunk_does_not_hold_up_other_ranges_nor_questions",),
+        ("tests/http/test_native.py::test_a_stalled_chunk_delays_no_other_request",),
     ),
     (
         "A chunk with a declared digest is kept as a whole or not at all.",
-        (
-            "unit/uploads/test_chunk_writer.py::test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all",
-        ),
+        ("tests/unit/uploads/test_chunk_writer.py::test_a_superseded_request_with_a_digest_keeps_nothing",),
     ),
     (
         "A project has no more uploads, bytes and creations than it may, nor more than fits into Glance's quota.",
         (
-            "unit/api/test_limits.py::test_two_creations_at_once_are_not_both_the_last_one",
-            "unit/images/test_quota.py::test_an_image_that_does_not_fit_is_refused_before_it_is_made",
+            "tests/unit/uploads/test_capacity.py::test_two_creations_at_once_are_not_both_the_last_one",
+            "tests/openstack/test_quota.py::test_an_image_over_quota_is_refused_before_it_is_made",
         ),
     ),
     (
         "What is sealed, being handed over, or has failed never expires.",
-        ("unit/uploads/test_cleanup.py::test_what_is_sealed_or_has_failed_never_expires",),
+        ("tests/unit/uploads/test_cleanup.py::test_sealed_and_failed_uploads_never_expire",),
     ),
     (
         "An image that was made for an upload goes with it, even after a crash or without Glance; an adopted one "
         "stays.",
         (
-            "unit/uploads/test_cleanup.py::test_an_image_that_was_made_right_before_a_crash_is_removed",
-            "unit/uploads/test_cleanup.py::test_an_image_that_the_client_made_is_never_removed",
+            "tests/unit/uploads/test_cleanup.py::test_an_image_that_was_made_right_before_a_crash_is_removed",
+            "tests/unit/uploads/test_cleanup.py::test_an_image_that_the_client_made_is_never_removed",
         ),
     ),
     (
         "The janitor can be killed anywhere.",
-        ("unit/uploads/test_cleanup.py::test_the_janitor_can_be_stopped_anywhere_and_goes_on_from_there",),
+        ("tests/unit/uploads/test_cleanup.py::test_a_cleaner_stopped_anywhere_continues",),
     ),
     (
         "A second process on the same scratch directory refuses to start.",
-        ("http/test_native.py::test_a_second_process_on_the_same_scratch_refuses_to_start",),
+        ("tests/http/test_native.py::test_a_second_process_on_the_same_storage_does_not_start",),
     ),
     (
         "A Keystone or Glance that hangs holds up neither scratch nor a stop.",
         (
-            "unit/auth/test_authenticators.py::test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs",
-            "openstack/test_uploads.py::test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it",
+            "tests/unit/auth/test_keystone.py::test_a_hanging_keystone_holds_no_thread_of_storage",
+            "tests/openstack/test_uploads.py::test_a_hanging_glance_delays_no_stop",
         ),
     ),
 )

@@ -31,9 +31,7 @@ def transport_to(here: Rig) -> httpx.ASGITransport:
 
 
 @pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_was(
-    tmp_path: Path, dialect: str
-) -> None:
+def test_a_foreign_upload_is_answered_as_an_unknown_one(tmp_path: Path, dialect: str) -> None:
     nobodys = "a-" + "0" * 32
 
     async def answers(client: httpx.AsyncClient, upload_id: str) -> list[tuple[int, object, str]]:
@@ -71,7 +69,7 @@ def test_an_upload_of_somebody_else_is_answered_byte_by_byte_as_one_that_never_w
     asyncio.run(scenario())
 
 
-def test_a_location_is_at_the_public_endpoint_whatever_a_request_says_of_itself(tmp_path: Path) -> None:
+def test_a_location_is_at_the_public_endpoint(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
             transport = transport_to(here)

@@ -8,7 +8,7 @@ from resumable_glance.api import health
 from resumable_glance.api.health import Health
 
 
-def test_parts_are_asked_seldom_and_a_hanging_one_is_not_waited_for() -> None:
+def test_parts_are_asked_seldom_and_a_hanging_one_is_skipped() -> None:
     asked: list[str] = []
     now = [0.0]
 

@@ -44,18 +44,18 @@ def test_an_identity_never_shows_its_token() -> None:
     assert TOKEN not in f"{identity!r} {identity}"
 
 
-def test_a_token_that_keystone_does_not_know_is_not_authenticated() -> None:
+def test_an_unknown_token_is_not_authenticated() -> None:
     assert reason(gate(Keystone()), {"x-auth-token": "stolen"}) is Reason.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("token", ["", "é", "a\nb", "a\0b", "\x7f", "a" * (LONGEST_TOKEN + 1)])
-def test_what_is_no_token_is_refused_without_asking_keystone(token: str) -> None:
+def test_a_malformed_token_is_refused_without_keystone(token: str) -> None:
     keystone = Keystone()
     assert reason(gate(keystone), {"x-auth-token": token}) is Reason.UNAUTHENTICATED
     assert keystone.questions == []
 
 
-def test_a_request_without_a_token_is_refused_without_asking_keystone() -> None:
+def test_a_missing_token_is_refused_without_keystone() -> None:
     keystone = Keystone()
     assert reason(gate(keystone), {}) is Reason.UNAUTHENTICATED
     assert keystone.questions == []
@@ -77,7 +77,7 @@ def test_a_token_for_the_whole_cloud_is_of_no_project() -> None:
     assert admitted(asked) == Identity(Owner("", "u1"), TOKEN, FAR, roles=("member", "reader"), system=True)
 
 
-def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
+def test_the_rights_of_a_token_are_determined_once() -> None:
     asked: list[Identity] = []
 
     def rights(identity: Identity) -> frozenset[Right]:
@@ -90,14 +90,14 @@ def test_what_somebody_may_do_is_asked_once_for_a_token() -> None:
 
 
 @pytest.mark.parametrize("status", [300, 400, 401, 403, 429, 500, 502, 503])
-def test_a_keystone_that_does_not_answer_the_question_is_not_the_clients_fault(status: int) -> None:
+def test_an_error_of_keystone_is_not_the_clients_fault(status: int) -> None:
     keystone = Keystone()
     keystone.answer = lambda _: Answer(status, {"error": {}})
     assert reason(gate(keystone)) is Reason.IDENTITY_UNAVAILABLE
 
 
 @pytest.mark.parametrize("problem", [exceptions.ConnectFailure, exceptions.Unauthorized, exceptions.EndpointNotFound])
-def test_a_keystone_that_cannot_be_asked_is_not_the_clients_fault(problem: type[Exception]) -> None:
+def test_an_unreachable_keystone_is_not_the_clients_fault(problem: type[Exception]) -> None:
     def fails(_: str) -> Answer:
         raise problem("no")
 
@@ -107,14 +107,14 @@ def test_a_keystone_that_cannot_be_asked_is_not_the_clients_fault(problem: type[
 
 
 @pytest.mark.parametrize("document", [None, {}, {"token": None}, {"token": {**SCOPED, "expires_at": "soon"}}, []])
-def test_an_answer_that_is_not_keystones_admits_nobody_and_is_not_the_clients_fault(document: object) -> None:
+def test_an_answer_that_is_not_keystones_admits_nobody(document: object) -> None:
     """A proxy in front of Keystone says 200 with a page of its own."""
     keystone = Keystone()
     keystone.answer = lambda _: Answer(200, document)
     assert reason(gate(keystone)) is Reason.IDENTITY_UNAVAILABLE
 
 
-def test_keystones_word_is_kept_for_the_time_that_was_set_and_no_longer() -> None:
+def test_keystones_answer_is_cached_for_the_time_that_was_set() -> None:
     keystone, clock = Keystone(), Clock()
     asked = gate(keystone, 60.0, clock)
     admitted(asked)
@@ -126,7 +126,7 @@ def test_keystones_word_is_kept_for_the_time_that_was_set_and_no_longer() -> Non
     assert len(keystone.questions) == 2
 
 
-def test_being_used_does_not_keep_a_word_alive() -> None:
+def test_use_does_not_prolong_a_cached_answer() -> None:
     keystone, clock = Keystone(), Clock()
     asked = gate(keystone, 60.0, clock)
     for _ in range(13):
@@ -135,7 +135,7 @@ def test_being_used_does_not_keep_a_word_alive() -> None:
     assert len(keystone.questions) == 3
 
 
-def test_keystones_word_never_outlives_the_token() -> None:
+def test_a_cached_answer_never_outlives_the_token() -> None:
     clock = Clock()
     keystone = Keystone(expires_at=clock.now + 10.0)
     asked = gate(keystone, 60.0, clock)
@@ -145,7 +145,7 @@ def test_keystones_word_never_outlives_the_token() -> None:
     assert reason(asked) is Reason.UNAUTHENTICATED
 
 
-def test_nothing_is_kept_if_that_is_what_was_set() -> None:
+def test_a_cache_time_of_zero_caches_nothing() -> None:
     keystone = Keystone()
     asked = gate(keystone, 0.0)
     admitted(asked)
@@ -153,7 +153,7 @@ def test_nothing_is_kept_if_that_is_what_was_set() -> None:
     assert len(keystone.questions) == 2
 
 
-def test_a_refusal_is_not_kept() -> None:
+def test_a_refusal_is_not_cached() -> None:
     keystone = Keystone()
     asked = gate(keystone)
     keystone.answer = lambda _: Answer(503)
@@ -191,7 +191,7 @@ def test_parallel_requests_with_a_new_token_ask_keystone_once() -> None:
     assert len(keystone.questions) == 1
 
 
-def test_a_request_that_goes_away_does_not_take_the_others_with_it() -> None:
+def test_a_cancelled_request_does_not_cancel_the_others() -> None:
     keystone = Keystone()
     keystone.may_answer.clear()
     asked = gate(keystone)
@@ -208,7 +208,7 @@ def test_a_request_that_goes_away_does_not_take_the_others_with_it() -> None:
     assert len(keystone.questions) == 1
 
 
-def test_parallel_requests_are_refused_together_and_the_next_one_asks_again() -> None:
+def test_parallel_requests_are_refused_together() -> None:
     keystone = Keystone()
     keystone.answer = lambda _: Answer(503)
     asked = gate(keystone)
@@ -223,7 +223,7 @@ def test_parallel_requests_are_refused_together_and_the_next_one_asks_again() ->
     assert len(keystone.questions) == 2
 
 
-def test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs() -> None:
+def test_a_hanging_keystone_holds_no_thread_of_storage() -> None:
     async def scenario() -> None:
         keystone = Keystone()
         keystone.may_answer.clear()

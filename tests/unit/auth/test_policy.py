@@ -68,9 +68,7 @@ def somebody(*roles: str, system: bool = False) -> Identity:
     ],
     ids=lambda each: f"{'+'.join(each.roles)}{' system' * each.system}" if isinstance(each, Identity) else "",
 )
-def test_by_default_members_upload_readers_look_and_admins_and_services_see_to_all(
-    tmp_path: Path, who: Identity, may: set[Right]
-) -> None:
+def test_the_default_rights_of_each_role(tmp_path: Path, who: Identity, may: set[Right]) -> None:
     assert policy(tmp_path).rights(who) == may
 
 
@@ -134,7 +132,7 @@ def test_a_reader_looks_and_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("who", [ADMIN, WATCHER], ids=["admin", "reader of the system"])
-def test_who_sees_to_all_sees_the_uploads_of_all(tmp_path: Path, who: Identity) -> None:
+def test_an_admin_sees_the_uploads_of_all(tmp_path: Path, who: Identity) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
@@ -151,7 +149,7 @@ def test_who_sees_to_all_sees_the_uploads_of_all(tmp_path: Path, who: Identity) 
     asyncio.run(scenario())
 
 
-def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
+def test_looking_at_a_foreign_upload_changes_nothing(tmp_path: Path) -> None:
     """Neither is the owner's token replaced by an admin's, nor a chunk ended."""
 
     async def scenario() -> None:
@@ -169,7 +167,7 @@ def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_owner(tmp_path: Path) -> None:
+def test_an_admin_cancels_a_foreign_upload_and_its_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
@@ -192,7 +190,7 @@ def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_
 
 
 @pytest.mark.parametrize("who", [STRANGER, READER, WATCHER], ids=["a stranger", "a reader", "a reader of the system"])
-def test_nobody_else_cancels(tmp_path: Path, who: Identity) -> None:
+def test_no_other_role_cancels(tmp_path: Path, who: Identity) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)

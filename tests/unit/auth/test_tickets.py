@@ -87,7 +87,7 @@ def test_a_ticket_is_good_until_its_end_and_not_then(key_file: Path) -> None:
     assert refused(made, ticket.value) is Reason.TICKET_EXPIRED
 
 
-def test_a_ticket_is_not_shown_by_what_carries_it(key_file: Path) -> None:
+def test_a_ticket_is_not_shown_in_a_repr(key_file: Path) -> None:
     ticket = tickets(key_file).issue(upload())
     assert ticket.value not in f"{ticket!r} {tickets(key_file).read(ticket.value)!r}"
 
@@ -117,7 +117,7 @@ def test_a_changed_ticket_says_nothing_else(key_file: Path) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(text=st.text(st.characters(max_codepoint=255), max_size=LONGEST + 10))
-def test_whatever_is_shown_is_a_ticket_or_refused(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_text_is_a_ticket_or_refused(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert refused(tickets(tmp_path_factory.getbasetemp() / "fuzzed.key"), text) is Reason.UNAUTHENTICATED
 
 
@@ -133,7 +133,7 @@ def rotate(key_file: Path) -> None:
     key_file.write_text(f"{Fernet.generate_key().decode()}\n{key_file.read_text()}")
 
 
-def test_a_new_key_signs_and_the_old_one_is_believed_until_it_is_taken_away(key_file: Path) -> None:
+def test_a_new_key_signs_and_the_old_one_still_verifies(key_file: Path) -> None:
     before = tickets(key_file).issue(upload())
     rotate(key_file)
     after = tickets(key_file).issue(upload())
@@ -153,7 +153,7 @@ def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
     assert {len(each) for each in ours} == {32}
 
 
-def test_who_shows_both_is_admitted_by_the_ticket_alone(key_file: Path) -> None:
+def test_a_ticket_beside_a_token_counts_alone(key_file: Path) -> None:
     made = Tickets(TokenCipher(key_file), LIFETIME)
     headers = {"authorization": f"BEARER  {made.issue(upload()).value}", "x-auth-token": token("ada")["X-Auth-Token"]}
     assert asyncio.run(TicketAuthenticator(made, ProjectGate()).admit(headers)).scope == UploadScope(upload().id, 0)
@@ -181,9 +181,7 @@ async def kept(here: Rig, upload_id: str) -> str | None:
 @pytest.mark.parametrize(
     "command", [Append("", Chunk(0, 10), SIZE), Get(""), Cancel("")], ids=lambda c: type(c).__name__
 )
-def test_a_ticket_of_another_upload_is_told_what_is_told_of_one_that_does_not_exist(
-    tmp_path: Path, command: Append | Get | Cancel
-) -> None:
+def test_a_ticket_of_another_upload_is_answered_as_unknown(tmp_path: Path, command: Append | Get | Cancel) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             (_, holder), (other, _) = await created(here), await created(here)
@@ -236,7 +234,7 @@ def test_revoked_tickets_open_nothing_and_a_new_one_goes_on(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
-def test_a_chunk_that_runs_when_its_ticket_is_revoked_is_ended_with_its_bytes_kept(tmp_path: Path) -> None:
+def test_a_revocation_ends_a_running_chunk_and_keeps_its_bytes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id, holder = await created(here)
@@ -250,7 +248,7 @@ def test_a_chunk_that_runs_when_its_ticket_is_revoked_is_ended_with_its_bytes_ke
     asyncio.run(scenario())
 
 
-def test_nobody_but_the_owner_renews_or_revokes(tmp_path: Path) -> None:
+def test_only_the_owner_renews_or_revokes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id, _ = await created(here)
@@ -263,7 +261,7 @@ def test_nobody_but_the_owner_renews_or_revokes(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_there_is_no_ticket_for_what_has_ended(tmp_path: Path) -> None:
+def test_an_ended_upload_has_no_ticket(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id, holder = await created(here)
@@ -277,7 +275,7 @@ def test_there_is_no_ticket_for_what_has_ended(tmp_path: Path) -> None:
 # The owner's token stays
 
 
-def test_who_seals_with_a_ticket_leaves_the_owners_token_for_the_handoff(tmp_path: Path) -> None:
+def test_a_ticket_that_seals_leaves_the_owners_token(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id, holder = await created(here)
@@ -290,7 +288,7 @@ def test_who_seals_with_a_ticket_leaves_the_owners_token_for_the_handoff(tmp_pat
     asyncio.run(scenario())
 
 
-def test_a_handoff_that_waits_for_a_token_goes_on_when_the_owner_renews_and_not_when_a_ticket_asks(
+def test_only_the_owner_ends_a_handoffs_wait_for_a_token(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:

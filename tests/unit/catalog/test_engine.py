@@ -35,7 +35,7 @@ def address(directory: Path) -> str:
     return f"sqlite:///{directory / 'catalog' / 'catalog.sqlite'}"
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
+def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
     Catalog(Transactions(address(tmp_path))).close()
     engine = sa.create_engine(address(tmp_path))
     with engine.connect() as connection:
@@ -56,13 +56,11 @@ def test_a_catalog_that_is_up_to_date_is_opened_without_alembic(
 @pytest.mark.parametrize(
     ("pragma", "value"), [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)]
 )
-def test_the_live_connection_survives_a_power_cut_and_keeps_its_references(
-    catalog: Catalog, pragma: str, value: object
-) -> None:
+def test_the_connection_has_the_pragmas_for_durability(catalog: Catalog, pragma: str, value: object) -> None:
     assert wait(catalog.transactions.write(lambda db: db.exec_driver_sql(f"PRAGMA {pragma}").scalar_one())) == value
 
 
-def test_the_catalogs_directory_is_made_for_nobody_else(tmp_path: Path) -> None:
+def test_the_catalogs_directory_is_private(tmp_path: Path) -> None:
     Catalog(Transactions(address(tmp_path))).close()
     assert (tmp_path / "catalog").stat().st_mode & 0o777 == 0o700
 

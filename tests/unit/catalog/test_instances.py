@@ -17,7 +17,7 @@ from resumable_glance.model.upload import (
 ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
 
 
-def test_a_clock_that_was_set_takes_all_times_with_it_and_none_that_is_not_there(catalog: Catalog) -> None:
+def test_a_set_clock_shifts_all_times_that_are_there(catalog: Catalog) -> None:
     stuck = Upload("a-1", ONE.owner, 1, State.DELIVERING, Image("i"), 1.0, 2.0, 3.0).with_delivery(stuck_at=0.5)
     free = dataclasses.replace(stuck, id="a-2").with_delivery(stuck_at=0.0)
 

@@ -16,7 +16,7 @@ from tests.support.records import extent, upload, wait
 from tests.support.rig import ME, SIZE, Pieces, rig
 
 
-def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
+def test_each_change_notifies_of_its_upload_only(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             mine, other = await here.create(), await here.create()
@@ -38,7 +38,7 @@ def test_every_change_is_news_and_of_that_upload_only(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_is_kept_of_those_who_have_gone() -> None:
+def test_nothing_is_kept_of_ended_subscriptions() -> None:
     async def scenario() -> None:
         news = ChangeNotifier()
         with news.subscribe("a"), news.subscribe("a") as second:
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_those_who_have_gone() -> None:
     ],
     ids=["commit", "happen", "bind", "revoke"],
 )
-def test_whoever_waits_for_news_of_an_upload_is_told_of_a_change_of_that_one(
+def test_a_subscriber_is_notified_of_its_upload(
     catalog: Catalog, change: Callable[[Catalog, str], Awaitable[object]]
 ) -> None:
     async def scenario() -> None:

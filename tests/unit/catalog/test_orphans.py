@@ -25,7 +25,7 @@ ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
 OTHER = OrphanedImage(Image("image-2"), Owner("another", "bob"), None)
 
 
-def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog: Catalog) -> None:
+def test_an_orphan_is_given_back_with_owner_and_credential(catalog: Catalog) -> None:
     async def scenario() -> list[OrphanedImage]:
         await catalog.orphans.expect(ONE, 1000.0, 2000.0)
         return await catalog.orphans.due(2000.0)
@@ -33,7 +33,7 @@ def test_a_leftover_is_given_back_as_it_is_with_its_owner_and_credential(catalog
     assert asyncio.run(scenario()) == [ONE]
 
 
-def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
+def test_orphans_come_in_the_order_of_their_times(catalog: Catalog) -> None:
     async def scenario() -> list[OrphanedImage]:
         await catalog.orphans.expect(ONE, 1000.0, 2000.0)
         await catalog.orphans.expect(OTHER, 1000.0, 1500.0)
@@ -43,7 +43,7 @@ def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(("forget_before", "left"), [(1000.0, [ONE, OTHER]), (1000.1, [OTHER])])
-def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_time(
+def test_an_orphan_is_forgotten_only_after_its_time(
     catalog: Catalog, forget_before: float, left: list[OrphanedImage]
 ) -> None:
     async def scenario() -> list[OrphanedImage]:
@@ -57,9 +57,7 @@ def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_ti
 
 
 @pytest.mark.parametrize(("due_at", "added"), [(1000.0, False), (1000.1, True), (None, False)])
-def test_an_upload_is_not_added_when_its_image_has_become_a_leftover(
-    catalog: Catalog, due_at: float | None, added: bool
-) -> None:
+def test_an_upload_of_an_orphaned_image_is_not_added(catalog: Catalog, due_at: float | None, added: bool) -> None:
     made = upload(created_at=1000.0, request=ImageRequest())
     if due_at is not None:
         wait(catalog.orphans.expect(OrphanedImage(require(made.image), ALICE, None), 900.0, due_at))
@@ -79,9 +77,7 @@ def left(catalog: Catalog) -> list[str]:
 
 @pytest.mark.parametrize("image_too", [True, False])
 @pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
-def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
-    catalog: Catalog, image: Image | None, image_too: bool
-) -> None:
+def test_a_failed_uploads_image_is_orphaned_if_it_goes(catalog: Catalog, image: Image | None, image_too: bool) -> None:
     made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
     wait(catalog.uploads.add(made, None))
     failed = wait(catalog.uploads.fail(made.id, 1234.0, image_too=image_too, last_error=trouble))
@@ -90,7 +86,7 @@ def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goe
     assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
 
 
-def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog: Catalog) -> None:
+def test_an_abandoned_successor_is_orphaned(catalog: Catalog) -> None:
     made, without = upload(state=State.DELIVERING, delivery=Delivery(successor="new")), upload(state=State.DELIVERING)
     for each in (made, without):
         wait(catalog.uploads.add(each, None))
@@ -99,7 +95,7 @@ def test_a_successor_that_will_not_be_is_a_leftover_and_the_image_stays(catalog:
     assert left(catalog) == ["new"]
 
 
-def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(catalog: Catalog) -> None:
+def test_an_expired_uploads_image_is_orphaned_with_its_credential(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
     wait(catalog.uploads.add(made, b"stored"))
     assert wait(catalog.uploads.end(made.id, Event.EXPIRED, 2000.0))
@@ -107,7 +103,7 @@ def test_the_image_of_what_lapses_is_left_with_the_credential_that_is_stored(cat
     assert leftover.credential == b"stored"
 
 
-def test_the_image_of_what_is_discarded_is_left_with_the_credential_that_came_with_it(catalog: Catalog) -> None:
+def test_a_cancelled_uploads_image_keeps_the_given_credential(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.uploads.add(made, b"stored"))
     assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))

@@ -38,7 +38,7 @@ def test_a_transaction_that_fails_changes_nothing(catalog: Catalog) -> None:
     assert wait(catalog.uploads.get(made.id)) == made
 
 
-def test_trouble_of_a_database_that_is_no_disks_stays_what_it_is(catalog: Catalog) -> None:
+def test_other_database_errors_are_raised_as_they_are(catalog: Catalog) -> None:
     problem = sa.exc.OperationalError("SELECT 1", {}, Exception("of a driver that has no error codes"))
 
     def work(db: sa.Connection) -> None:

@@ -154,7 +154,7 @@ def shared_catalog() -> Iterator[Catalog]:
 
 @settings(deadline=None, max_examples=60)
 @given(plans())
-def test_whatever_the_order_the_offset_is_the_gap_free_prefix_and_the_last_byte_seals(
+def test_extents_in_any_order_make_the_offset_and_seal(
     shared_catalog: Catalog, plan: tuple[int, list[list[Range]]]
 ) -> None:
     size, batches = plan
@@ -193,7 +193,7 @@ def test_an_upload_comes_with_its_extents_in_a_range(catalog: Catalog) -> None:
     assert wait(catalog.uploads.get_with_extents("a-" + "f" * 32, Range(15, 25))) == (None, [])
 
 
-def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Catalog) -> None:
+def test_a_found_format_is_recorded_with_the_bytes(catalog: Catalog) -> None:
     made, found = upload(format=Format("raw")), Format("raw", "raw", 100, InspectionState.FINAL)
     wait(catalog.uploads.add(made, None))
     assert wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
@@ -204,7 +204,7 @@ def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Ca
 
 @settings(deadline=None, max_examples=40)
 @given(st.sets(st.integers(0, 19), min_size=1), st.integers(0, 19), st.integers(1, 20))
-def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
+def test_extents_within_a_range_share_a_byte_with_it(
     shared_catalog: Catalog, tens: set[int], start: int, length: int
 ) -> None:
     made, within = upload(size=1000), Range(start * 5, (start + length) * 5)
@@ -223,9 +223,7 @@ def test_extents_within_a_range_are_those_that_share_a_byte_with_it(
     [lambda catalog: catalog.uploads.usage(ALICE.project_id, 1000.0), lambda catalog: catalog.uploads.promised()],
     ids=["usage", "promised"],
 )
-def test_what_each_creation_asks_is_answered_from_indices_alone(
-    catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]
-) -> None:
+def test_the_queries_of_a_creation_use_indices(catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]) -> None:
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
@@ -254,7 +252,7 @@ def test_an_upload_that_is_not_receiving_does_not_grow(catalog: Catalog, state: 
     assert wait(catalog.uploads.extents(made.id)) == []
 
 
-def test_an_extent_that_begins_where_another_does_is_refused_and_nothing_is_changed(catalog: Catalog) -> None:
+def test_an_extent_with_a_taken_start_is_refused(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.uploads.add(made, None))
     grown = wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
@@ -281,7 +279,7 @@ def test_extents_belong_to_one_upload(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
-def test_what_happens_follows_the_table(catalog: Catalog, state: State, event: Event) -> None:
+def test_transitions_follow_the_table(catalog: Catalog, state: State, event: Event) -> None:
     made = upload(state=state)
     wait(catalog.uploads.add(made, b"closed"))
     if (state, event) in TRANSITIONS:
@@ -313,7 +311,7 @@ def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
     assert wait(catalog.uploads.get(made.id)) == dataclasses.replace(made, state=State.CANCELLED, updated_at=1234.0)
 
 
-def test_what_parts_are_joined_into_keeps_the_credential_that_came_with_it(catalog: Catalog) -> None:
+def test_a_joined_upload_keeps_its_own_credential(catalog: Catalog) -> None:
     part = upload(image=None, size=0)
     whole = upload(size=0, state=State.SEALED, parts=(part.id,))
     wait(catalog.uploads.add(part, b"of the part"))
@@ -326,7 +324,7 @@ def left(catalog: Catalog) -> list[str]:
     return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
 
 
-def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Catalog) -> None:
+def test_a_successor_replaces_an_image_and_resets_the_delivery(catalog: Catalog) -> None:
     old, new = Image("old", replaced=("oldest",)), Image("new")
     made = upload(state=State.DELIVERING, image=old, delivery=Delivery(successor="new", suspicion=2, stuck_at=900.0))
     wait(catalog.uploads.add(made, None))
@@ -344,7 +342,7 @@ def test_a_successor_takes_the_place_of_an_image_with_a_clean_slate(catalog: Cat
     assert left(catalog) == ["old"]
 
 
-def test_trouble_that_is_over_is_forgotten(catalog: Catalog) -> None:
+def test_a_resolved_error_is_cleared(catalog: Catalog) -> None:
     made = upload(state=State.SEALED, delivery=Delivery(last_error=LastError(FailureReason.IMAGE_BUSY, "Detail.")))
     wait(catalog.uploads.add(made, None))
     assert wait(catalog.uploads.transition(made.id, Event.STARTED, 1001.0, last_error=None)).delivery.last_error is None
@@ -360,7 +358,7 @@ def test_a_proof_is_kept_and_moves_nothing(catalog: Catalog) -> None:
     assert proven == wait(catalog.uploads.get(made.id)) == made.with_delivery(proof=Proof("5" * 32, "a" * 128))
 
 
-def test_a_fresher_credential_replaces_the_old_one_and_says_when_to_go_on(catalog: Catalog) -> None:
+def test_a_fresher_credential_replaces_the_old_one(catalog: Catalog) -> None:
     made, other = upload(), upload()
     wait(catalog.uploads.add(made, b"old"))
     wait(catalog.uploads.add(other, b"other"))
@@ -389,7 +387,7 @@ def test_each_revocation_is_a_generation_of_that_upload(catalog: Catalog) -> Non
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_credential_is_not_kept_for_an_upload_that_has_ended_meanwhile(catalog: Catalog, state: State) -> None:
+def test_an_ended_upload_keeps_no_credential(catalog: Catalog, state: State) -> None:
     made = upload(state=state)
     wait(catalog.uploads.add(made, None))
     wait(catalog.uploads.set_credential(made.id, b"new", due=1500.0))
@@ -399,7 +397,7 @@ def test_a_credential_is_not_kept_for_an_upload_that_has_ended_meanwhile(catalog
 # Questions
 
 
-def test_ones_own_uploads_are_listed_newest_first_and_page_by_page(catalog: Catalog) -> None:
+def test_an_owners_uploads_are_listed_newest_first_in_pages(catalog: Catalog) -> None:
     # Some were made at the same moment; their ids do not tell which is newer.
     mine = [upload(created_at=float((6 - each) // 2)) for each in range(7)]
     theirs = [upload(owner=BOB), upload(owner=Owner("other", "alice"))]
@@ -427,7 +425,7 @@ def test_a_limit_of_none_lists_none(catalog: Catalog) -> None:
     assert wait(catalog.uploads.page(ALICE, 0, None)) == []
 
 
-def test_the_handoff_is_given_what_is_sealed_and_not_yet_active_whose_turn_is_first_first(catalog: Catalog) -> None:
+def test_the_handoff_gets_sealed_uploads_in_turn(catalog: Catalog) -> None:
     for turn, state in enumerate(State):
         wait(catalog.uploads.add(upload(state=state, delivery=Delivery(next_attempt_at=100.0 - turn)), None))
     found = wait(catalog.uploads.with_handoff())
@@ -435,7 +433,7 @@ def test_the_handoff_is_given_what_is_sealed_and_not_yet_active_whose_turn_is_fi
     assert [each.delivery.next_attempt_at for each in found] == sorted(each.delivery.next_attempt_at for each in found)
 
 
-def test_promised_is_what_receiving_uploads_may_still_fill(catalog: Catalog) -> None:
+def test_reserved_space_is_that_of_receiving_uploads(catalog: Catalog) -> None:
     assert wait(catalog.uploads.promised()) == 0
     made = upload(size=100)
     wait(catalog.uploads.add(made, None))
@@ -448,7 +446,7 @@ def test_promised_is_what_receiving_uploads_may_still_fill(catalog: Catalog) -> 
     assert wait(catalog.uploads.promised()) == 120
 
 
-def test_an_upload_lapses_at_its_time_if_it_is_still_receiving(catalog: Catalog) -> None:
+def test_a_receiving_upload_expires_at_its_time(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
     wait(catalog.uploads.add(made, None))
     for state in set(State) - {State.RECEIVING}:
@@ -464,7 +462,7 @@ def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
     assert wait(catalog.uploads.expired(2500.0)) == []
 
 
-def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catalog) -> None:
+def test_only_ended_uploads_are_forgotten_and_in_time(catalog: Catalog) -> None:
     made = {state: upload(state=state, updated_at=1000.0) for state in State}
     for each in made.values():
         wait(catalog.uploads.add(each, b"closed"))
@@ -474,7 +472,7 @@ def test_only_what_has_ended_is_forgotten_and_only_after_its_time(catalog: Catal
     assert left == set(State) - {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 
 
-def test_what_is_promised_to_an_upload_without_a_size_never_gets_less_and_is_its_own(catalog: Catalog) -> None:
+def test_a_reservation_without_a_size_never_shrinks(catalog: Catalog) -> None:
     made = upload(size=None)
     wait(catalog.uploads.add(made, None))
     wait(catalog.uploads.add(upload(size=None), None))
@@ -489,7 +487,7 @@ def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -
     assert wait(catalog.uploads.usage(ALICE.project_id, 1000.0)).recent == 0
 
 
-def test_the_extents_of_what_is_forgotten_are_forgotten_too(catalog: Catalog) -> None:
+def test_a_forgotten_uploads_extents_are_forgotten_too(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.uploads.add(made, None))
     wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))

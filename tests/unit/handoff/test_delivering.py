@@ -13,7 +13,7 @@ from resumable_glance.model.upload import FailureReason, require
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, rig
 
 
-def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Path) -> None:
+def test_the_owners_credential_is_erased_after_the_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             me = Identity(ME.owner, token="secret")
@@ -29,7 +29,7 @@ def test_the_owners_credential_is_kept_no_longer_than_it_is_needed(tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
+def test_storage_is_freed_once_the_image_is_active(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -45,7 +45,7 @@ def test_scratch_is_free_once_the_image_is_active(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_scratch_that_can_not_be_read_for_a_moment_delays_a_handoff_and_fails_nothing(tmp_path: Path) -> None:
+def test_unreadable_storage_delays_a_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()

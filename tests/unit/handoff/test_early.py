@@ -94,9 +94,7 @@ async def is_active(here: Rig, upload_id: str) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_the_sink_has_most_of_an_upload_before_its_last_chunk_and_all_of_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_most_bytes_are_delivered_before_the_last_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
@@ -112,9 +110,7 @@ def test_the_sink_has_most_of_an_upload_before_its_last_chunk_and_all_of_it_once
     asyncio.run(scenario())
 
 
-def test_while_an_upload_lacks_bytes_the_sink_is_given_a_little_now_and_then_and_never_the_last_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trickle_bridges_gaps_without_the_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch, LEAD=10**6) as here:
             first = Create(SIZE, IMAGE, first=Chunk(0, 600, last=False))
@@ -133,7 +129,7 @@ def test_while_an_upload_lacks_bytes_the_sink_is_given_a_little_now_and_then_and
     asyncio.run(scenario())
 
 
-def test_an_upload_that_stalls_is_delivered_in_the_plain_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_upload_is_delivered_after_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch, GROWTH_TIMEOUT=0.05) as here:
             upload_id = await here.create()
@@ -149,7 +145,7 @@ def test_an_upload_that_stalls_is_delivered_in_the_plain_way(tmp_path: Path, mon
     asyncio.run(scenario())
 
 
-def test_a_sink_that_fails_on_the_way_has_all_of_it_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_early_delivery_is_repeated_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch) as here:
             sink(here).fails = True
@@ -164,7 +160,7 @@ def test_a_sink_that_fails_on_the_way_has_all_of_it_afterwards(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("at_the_end", [False, True])
-def test_a_digest_of_the_whole_that_does_not_hold_leaves_the_sink_without_its_last_bytes(
+def test_a_wrong_image_digest_withholds_the_last_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_the_end: bool
 ) -> None:
     async def scenario() -> None:
@@ -187,7 +183,7 @@ def test_a_digest_of_the_whole_that_does_not_hold_leaves_the_sink_without_its_la
 
 
 @pytest.mark.parametrize(("digest", "deliveries"), [(MD5, 1), (SHA256, 2)])
-def test_a_digest_that_comes_with_the_last_chunk_is_proven_before_the_last_byte_is_given(
+def test_a_late_image_digest_is_verified_before_the_last_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: Digest, deliveries: int
 ) -> None:
     async def scenario() -> None:
@@ -203,9 +199,7 @@ def test_a_digest_that_comes_with_the_last_chunk_is_proven_before_the_last_byte_
     asyncio.run(scenario())
 
 
-def test_a_byte_that_changes_on_scratch_never_reaches_a_complete_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_byte_changed_in_storage_never_completes_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch, LEAD=10**6) as here:
             upload_id = await here.create()
@@ -221,7 +215,7 @@ def test_a_byte_that_changes_on_scratch_never_reaches_a_complete_image(
     asyncio.run(scenario())
 
 
-def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_upload_is_delivered_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
@@ -235,9 +229,7 @@ def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monke
     asyncio.run(scenario())
 
 
-def test_an_upload_that_is_followed_when_the_service_stops_is_delivered_after_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_early_delivery_is_finished_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
@@ -252,7 +244,7 @@ def test_an_upload_that_is_followed_when_the_service_stops_is_delivered_after_th
     asyncio.run(scenario())
 
 
-def test_no_more_uploads_are_followed_than_there_are_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_deliveries_are_limited_to_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with followed(tmp_path, monkeypatch) as here:
             ids = [await here.create() for _ in range(4)]

@@ -162,7 +162,7 @@ async def left_clean(here: Rig, upload_id: str) -> None:
     assert await here.catalog.orphans.due(here.now + 1e6) == []
 
 
-def test_an_image_that_stays_busy_is_replaced_by_one_with_the_same_properties(tmp_path: Path) -> None:
+def test_a_stuck_image_is_replaced_by_one_like_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -178,7 +178,7 @@ def test_an_image_that_stays_busy_is_replaced_by_one_with_the_same_properties(tm
     asyncio.run(scenario())
 
 
-def test_an_image_is_given_the_time_that_it_may_take_before_it_counts_as_stuck(tmp_path: Path) -> None:
+def test_an_image_is_stuck_only_after_glance_timeout(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Moody, options={"handoff.glance_timeout": 500}) as here:
             upload_id = await here.create()
@@ -203,7 +203,7 @@ def test_an_image_is_given_the_time_that_it_may_take_before_it_counts_as_stuck(t
     asyncio.run(scenario())
 
 
-def test_a_delivery_that_broke_in_the_middle_is_not_waited_for_as_long_as_a_whole_one(tmp_path: Path) -> None:
+def test_a_broken_delivery_counts_as_stuck_sooner(tmp_path: Path) -> None:
     async def waited_for(read: int) -> float:
         async with rig(tmp_path / str(read), sink=Moody) as here:
             upload_id = await here.create()
@@ -260,7 +260,7 @@ async def importing(here: Rig) -> str:
 
 
 @pytest.mark.parametrize("fails", [1, 3])
-def test_an_import_that_failed_is_begun_anew_with_another_image(tmp_path: Path, fails: int) -> None:
+def test_a_failed_import_is_repeated_with_a_new_image(tmp_path: Path, fails: int) -> None:
     async def scenario() -> None:
         async with working(tmp_path, sink=Importing) as here:
             moody(here).fails = fails  # type: ignore[attr-defined]
@@ -275,7 +275,7 @@ def test_an_import_that_failed_is_begun_anew_with_another_image(tmp_path: Path, 
     asyncio.run(scenario())
 
 
-def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path: Path) -> None:
+def test_failed_imports_fail_the_upload_in_the_end(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path, {"handoff.attempts": 2}, sink=Importing) as here:
             moody(here).fails = 99  # type: ignore[attr-defined]
@@ -293,7 +293,7 @@ def test_an_import_that_failed_is_said_and_fails_after_so_many_attempts(tmp_path
     asyncio.run(scenario())
 
 
-def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_never_ends_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
@@ -309,9 +309,7 @@ def test_an_import_that_never_ends_is_begun_anew(tmp_path: Path, monkeypatch: py
     asyncio.run(scenario())
 
 
-def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_running_import_is_no_error_and_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
@@ -333,7 +331,7 @@ def test_an_import_that_runs_is_no_trouble_and_can_be_cancelled(
     asyncio.run(scenario())
 
 
-def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_try(tmp_path: Path) -> None:
+def test_a_retry_replaces_an_unusable_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -351,7 +349,7 @@ def test_an_image_that_was_spoiled_is_replaced_when_its_owner_asks_for_another_t
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_sinks_own_is_waited_for_and_a_second_one_costs_the_image(tmp_path: Path) -> None:
+def test_a_second_server_error_costs_the_image(tmp_path: Path) -> None:
     async def after(failure: DeliveryFailed, times: int) -> int:
         async with working(tmp_path / f"{failure} {times}") as here:
             upload_id = await here.create()
@@ -367,7 +365,7 @@ def test_an_error_of_the_sinks_own_is_waited_for_and_a_second_one_costs_the_imag
 
 
 @pytest.mark.parametrize("failure", [AWAY, FULL])
-def test_what_says_nothing_about_the_image_leaves_it_in_its_place(tmp_path: Path, failure: DeliveryFailed) -> None:
+def test_other_errors_leave_the_image_in_place(tmp_path: Path, failure: DeliveryFailed) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -384,7 +382,7 @@ def test_what_says_nothing_about_the_image_leaves_it_in_its_place(tmp_path: Path
 
 
 @pytest.mark.parametrize("how", ["stuck", "spoiled"])
-def test_an_adopted_image_is_never_replaced_nor_deleted_and_a_person_is_told(tmp_path: Path, how: str) -> None:
+def test_an_adopted_image_is_never_replaced_nor_deleted(tmp_path: Path, how: str) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             theirs = await moody(here).prepare(IMAGE, SIZE, Actor(ME.owner))
@@ -405,7 +403,7 @@ def test_an_adopted_image_is_never_replaced_nor_deleted_and_a_person_is_told(tmp
     asyncio.run(scenario())
 
 
-def test_errors_of_the_sinks_own_never_condemn_an_adopted_image(tmp_path: Path) -> None:
+def test_server_errors_never_condemn_an_adopted_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             theirs = await moody(here).prepare(IMAGE, SIZE, Actor(ME.owner))
@@ -417,7 +415,7 @@ def test_errors_of_the_sinks_own_never_condemn_an_adopted_image(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_an_image_that_was_deleted_fails_the_upload_and_another_try_gets_a_new_one(tmp_path: Path) -> None:
+def test_a_retry_replaces_a_deleted_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -435,7 +433,7 @@ def test_an_image_that_was_deleted_fails_the_upload_and_another_try_gets_a_new_o
     asyncio.run(scenario())
 
 
-def test_what_is_not_the_file_is_removed_and_another_try_gets_a_new_image(tmp_path: Path) -> None:
+def test_an_image_that_is_not_the_file_is_removed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -455,7 +453,7 @@ def test_what_is_not_the_file_is_removed_and_another_try_gets_a_new_image(tmp_pa
     asyncio.run(scenario())
 
 
-def test_after_so_many_attempts_an_upload_fails_with_its_bytes_and_its_owner_can_ask_again(tmp_path: Path) -> None:
+def test_an_upload_fails_with_its_bytes_and_can_be_retried(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path, {"handoff.attempts": 4}) as here:
             upload_id = await here.create()
@@ -474,7 +472,7 @@ def test_after_so_many_attempts_an_upload_fails_with_its_bytes_and_its_owner_can
     asyncio.run(scenario())
 
 
-def test_who_waits_for_a_token_is_never_given_up(tmp_path: Path) -> None:
+def test_an_upload_that_waits_for_a_token_never_fails(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path, {"handoff.attempts": 2}) as here:
             upload_id = await here.create()
@@ -485,7 +483,7 @@ def test_who_waits_for_a_token_is_never_given_up(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_another_try_is_refused_where_it_can_not_help_or_there_was_none(tmp_path: Path) -> None:
+def test_a_useless_retry_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             promised = Create(SIZE, IMAGE, (Digest("sha256", bytes(32)),))
@@ -515,7 +513,7 @@ def test_another_try_is_refused_where_it_can_not_help_or_there_was_none(tmp_path
         (Reason.FORBIDDEN, State.FAILED, FailureReason.IMAGE_REFUSED),
     ],
 )
-def test_a_new_image_that_can_not_be_made_leaves_the_old_one_until_it_can(
+def test_the_old_image_stays_until_a_new_one_can_be_made(
     tmp_path: Path, reason: Reason, state: State, hitch: FailureReason
 ) -> None:
     async def scenario() -> None:
@@ -544,7 +542,7 @@ def test_a_new_image_that_can_not_be_made_leaves_the_old_one_until_it_can(
     asyncio.run(scenario())
 
 
-def test_a_replacement_can_be_cancelled_in_the_middle_and_leaves_no_image(tmp_path: Path) -> None:
+def test_a_replacement_cancelled_midway_leaves_no_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
@@ -604,7 +602,7 @@ async def _befall(here: Rig, how: str, image: Image) -> None:
 
 
 @pytest.mark.parametrize(("how", "first"), [("stuck", 1), ("spoiled", 2), ("gone", 3), ("counterfeit", 1)])
-def test_wherever_a_replacement_is_killed_there_is_one_image_in_the_end(tmp_path: Path, how: str, first: int) -> None:
+def test_a_replacement_killed_anywhere_leaves_one_image(tmp_path: Path, how: str, first: int) -> None:
     """A crash before or after transactions and words to the sink: each third of them, others in each case."""
 
     async def scenario(directory: Path, calls: int) -> bool:

@@ -19,7 +19,7 @@ ACTOR = Actor(Owner("project", "user"), token="secret", request_id="req-1")
 REQUEST = ImageRequest({"name": "debian", "disk_format": "raw", "container_format": "bare"})
 
 
-def test_an_image_is_a_file_and_a_description_as_glance_would_show_it(tmp_path: Path) -> None:
+def test_an_image_is_a_file_with_a_description(tmp_path: Path) -> None:
     data = os.urandom(PIECE + 1)
 
     async def scenario() -> Image:
@@ -58,7 +58,7 @@ SOME_ID = uuid.UUID("0b9f6a0c-6f6e-4b1e-9d6a-2f0a54c1f3de")
 
 
 @pytest.mark.parametrize("image_id", ["../../etc/passwd", "", "x", str(SOME_ID).upper(), f"{SOME_ID}\n"])
-def test_what_is_no_image_id_never_becomes_a_path(tmp_path: Path, image_id: str) -> None:
+def test_a_bad_image_id_never_becomes_a_path(tmp_path: Path, image_id: str) -> None:
     with pytest.raises(Refused) as refused:
         asyncio.run(DirectoryImageService(tmp_path).prepare(ImageRequest(image_id=image_id), 1, ACTOR))
     assert refused.value.reason is Reason.IMAGE_UNKNOWN
@@ -69,9 +69,7 @@ def test_a_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "two").is_dir()
 
 
-def test_a_directory_that_cannot_be_written_is_found_by_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_finds_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = DirectoryImageService(tmp_path)
     assert str(tmp_path) in asyncio.run(sink.check())
     monkeypatch.setattr(os, "access", lambda *_: False)
@@ -80,9 +78,7 @@ def test_a_directory_that_cannot_be_written_is_found_by_the_check(
     assert failed.value.error.reason is FailureReason.IMAGE_SERVICE_UNAVAILABLE
 
 
-def test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_has_a_durable_name_before_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scratch is freed then: without its name the image would be gone in a power cut."""
     named: list[set[str]] = []
     fsync = os.fsync
@@ -103,9 +99,7 @@ def test_an_image_in_the_directory_has_a_durable_name_before_it_is_complete(
     assert {image.id, f"{image.id}.json"} <= named[-1]
 
 
-def test_an_image_that_was_discarded_from_the_directory_stays_away_after_a_power_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_image_stays_deleted_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would remove it again: it is no leftover any more."""
     named: list[set[str]] = []
     fsync = os.fsync

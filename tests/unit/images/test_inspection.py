@@ -30,7 +30,7 @@ def of(case: Case) -> tuple[bytes, Format]:
 
 
 @each_case
-def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) -> None:
+def test_the_head_shows_as_much_of_the_format_as_it_can(case: Case) -> None:
     content, expected = of(case)
     if case.refused is not None and not case.open:
         with pytest.raises(ImageRejected) as objection:
@@ -44,7 +44,7 @@ def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) ->
 
 
 @pytest.mark.parametrize("declared", ["raw", "qcow2"])
-def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
+def test_an_inspected_head_is_freed(declared: str) -> None:
     """Inspectors refer to themselves, and each would stay, with tens of kibibytes, until Python looks for garbage."""
 
     def inspectors() -> int:
@@ -62,7 +62,7 @@ def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
 
 
 @each_case
-def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
+def test_all_bytes_show_the_format(case: Case) -> None:
     content, expected = of(case)
     inspection = Inspection(Format(case.declared), len(content), RULES)
     for start in range(0, len(content), 100_000):
@@ -84,15 +84,13 @@ def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
         (verdicts._LUKS, "raw", 1),
     ],
 )
-def test_what_is_not_declared_is_found_out_with_the_smallest_disk_for_it(
-    make: Any, disk_format: str, min_disk: int
-) -> None:
+def test_an_undeclared_format_is_found_with_min_disk(make: Any, disk_format: str, min_disk: int) -> None:
     content = make().read_bytes()
     found = inspect_head(content[:HEAD], Format(None), len(content), RULES)
     assert (found.declared, found.disk_format, found.min_disk) == (None, disk_format, min_disk)
 
 
-def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None:
+def test_a_virtual_size_above_the_limit_is_refused() -> None:
     content = images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB).read_bytes()
     size = len(content)
     assert (
@@ -104,7 +102,7 @@ def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None
     assert objection.value.reason is FailureReason.DISK_TOO_LARGE
 
 
-def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
+def test_glances_exceptions_can_be_configured_here_too() -> None:
     qcow2 = images.qcow2(8 * MIB).read_bytes()
     assert inspect_head(qcow2[:HEAD], Format("vmdk"), len(qcow2), FormatRules(must_match=False)).detected == "qcow2"
     disk = bytearray(images.raw_disk(4 * MIB).read_bytes())
@@ -116,7 +114,7 @@ def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
         assert inspect_head(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
 
 
-def test_two_formats_at_once_are_a_trick() -> None:
+def test_two_formats_at_once_are_refused() -> None:
     both = bytearray(images.qcow2(8 * MIB).read_bytes())
     both[510:512] = b"\x55\xaa"
     with pytest.raises(ImageRejected) as objection:
@@ -148,9 +146,7 @@ MAGIC = [
     st.sampled_from(["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "ami", None]),
     st.integers(0, 5),
 )
-def test_whatever_the_bytes_are_there_is_a_format_or_an_objection(
-    content: bytes, declared: str | None, more: int
-) -> None:
+def test_any_bytes_have_a_format_or_are_rejected(content: bytes, declared: str | None, more: int) -> None:
     for size in (len(content) + more, None):
         try:
             found = inspect_head(content, Format(declared), size, RULES)
@@ -162,9 +158,7 @@ def test_whatever_the_bytes_are_there_is_a_format_or_an_objection(
 
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(CASES), st.lists(st.tuples(st.integers(0, 400_000), st.binary(max_size=8)), max_size=4))
-def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
-    case: Case, changes: list[tuple[int, bytes]]
-) -> None:
+def test_any_mutated_image_has_a_format_or_is_rejected(case: Case, changes: list[tuple[int, bytes]]) -> None:
     content = bytearray(case.make().read_bytes())
     for place, data in changes:
         content[place : place + len(data)] = data
@@ -176,7 +170,7 @@ def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
         assert objection.reason in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
 
 
-def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
+def test_a_head_is_as_long_as_its_inspection_needs() -> None:
     large = ImageHead(Format("qcow2"), 10 * MIB, RULES)
     assert large.length == HEAD
     with pytest.raises(ImageRejected):

@@ -43,17 +43,17 @@ def reachable(state: State) -> set[State]:
 
 
 @pytest.mark.parametrize(("state", "event"), TRANSITIONS)
-def test_what_the_table_has_can_happen(state: State, event: Event) -> None:
+def test_transitions_of_the_table_are_legal(state: State, event: Event) -> None:
     assert follow(state, event) is TRANSITIONS[state, event]
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in ALL_PAIRS if pair not in TRANSITIONS])
-def test_what_the_table_does_not_have_cannot_happen(state: State, event: Event) -> None:
+def test_other_transitions_are_illegal(state: State, event: Event) -> None:
     with pytest.raises(IllegalTransition):
         follow(state, event)
 
 
-def test_an_upload_that_goes_well_is_sealed_delivered_verified_and_active() -> None:
+def test_a_successful_upload_passes_each_state() -> None:
     state = State.RECEIVING
     for event in (Event.FILLED, Event.STARTED, Event.DELIVERED, Event.VERIFIED):
         state = follow(state, event)
@@ -102,20 +102,20 @@ def test_active_cancelled_and_expired_are_the_ends() -> None:
     assert ENDED == ENDS
 
 
-def test_an_upload_expires_only_while_it_is_receiving() -> None:
+def test_the_expiry_event_needs_a_receiving_upload() -> None:
     assert [pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED] == [(State.RECEIVING, Event.EXPIRED)]
 
 
-def test_whatever_is_not_at_an_end_holds_scratch() -> None:
+def test_unended_uploads_hold_storage() -> None:
     assert set(State) - ENDS - {State.JOINED} == HOLDING_STORAGE  # what a part has is another upload's then
 
 
-def test_a_handoff_works_on_whatever_is_sealed_and_neither_active_nor_failed() -> None:
+def test_sealed_delivering_and_verifying_have_a_handoff() -> None:
     assert {State.SEALED, State.DELIVERING, State.VERIFYING} == WITH_HANDOFF
 
 
 @pytest.mark.parametrize("state", State)
-def test_only_a_cancelled_or_expired_upload_is_not_spoken_about(state: State) -> None:
+def test_only_cancelled_and_expired_uploads_are_gone(state: State) -> None:
     upload = dataclasses.replace(UPLOAD, state=state)
     reasons = {State.CANCELLED: Reason.CANCELLED, State.EXPIRED: Reason.EXPIRED}
     if state not in reasons:

@@ -24,38 +24,38 @@ UPLOAD = Upload(
 
 
 @pytest.mark.parametrize("state", State)
-def test_an_upload_lapses_at_its_time_and_only_while_it_is_receiving(state: State) -> None:
+def test_an_upload_expires_only_while_it_is_receiving(state: State) -> None:
     upload = dataclasses.replace(UPLOAD, state=state)
     assert not expired(upload, 1999.9)
     assert expired(upload, 2000.0) == expired(upload, 9999.0) == (state is State.RECEIVING)
 
 
-def test_an_upload_is_filled_when_it_has_as_many_bytes_as_its_size_and_that_is_known() -> None:
+def test_an_upload_is_filled_at_its_known_size() -> None:
     assert not UPLOAD.filled
     assert dataclasses.replace(UPLOAD, received=100).filled
     assert dataclasses.replace(UPLOAD, size=0).filled
     assert not dataclasses.replace(UPLOAD, size=None).filled
 
 
-def test_the_bytes_of_an_upload_are_in_its_own_file_or_in_those_of_its_parts() -> None:
+def test_an_uploads_bytes_are_in_its_file_or_its_parts() -> None:
     assert UPLOAD.files == (UPLOAD.id,)
     assert dataclasses.replace(UPLOAD, parts=("a-1", "a-2")).files == ("a-1", "a-2")
 
 
-def test_the_images_of_an_upload_are_its_own_and_the_one_that_comes_in_its_place() -> None:
+def test_an_uploads_images_are_its_own_and_the_successor() -> None:
     assert UPLOAD.image is not None
     assert UPLOAD.images == (UPLOAD.image.id,)
     assert UPLOAD.with_delivery(successor="new").images == (UPLOAD.image.id, "new")
     assert dataclasses.replace(UPLOAD, image=None).images == ()
 
 
-def test_what_a_sealed_upload_must_have_is_known_or_it_is_our_mistake() -> None:
+def test_a_sealed_upload_without_an_image_is_a_defect() -> None:
     assert require(0) == 0
     with pytest.raises(LookupError):
         require(None)
 
 
-def test_an_extent_is_checked_by_its_mark_if_it_has_one_and_is_known_by_its_digest() -> None:
+def test_an_extent_is_checked_by_its_checksum_if_any() -> None:
     declared, mark = Digest("md5", bytes(16)), Digest("xxh3", bytes(8))
     assert Extent(Range(0, 1), declared).check == declared
     assert Extent(Range(0, 1), declared, mark).check == mark

@@ -9,7 +9,7 @@ ID = "a-" + "0" * 32
 
 
 @pytest.mark.parametrize("text", BAD_IDS)
-def test_what_is_not_an_upload_id_never_becomes_a_path(text: str) -> None:
+def test_a_bad_upload_id_never_becomes_a_path(text: str) -> None:
     with pytest.raises(ValueError, match="not an upload id"):
         checked(text)
 

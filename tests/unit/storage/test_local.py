@@ -34,7 +34,7 @@ def scratch(tmp_path: Path) -> Iterator[LocalStorage]:
     made.close()
 
 
-def test_a_scratch_directory_belongs_to_one_instance_at_a_time(tmp_path: Path) -> None:
+def test_a_directory_belongs_to_one_instance_at_a_time(tmp_path: Path) -> None:
     first = LocalStorage(tmp_path)
     with pytest.raises(InUse):
         LocalStorage(tmp_path)
@@ -42,7 +42,7 @@ def test_a_scratch_directory_belongs_to_one_instance_at_a_time(tmp_path: Path) -
     LocalStorage(tmp_path).close()
 
 
-def test_whoever_is_refused_a_directory_keeps_no_descriptor_of_it(tmp_path: Path) -> None:
+def test_a_refused_instance_keeps_no_descriptor(tmp_path: Path) -> None:
     first = LocalStorage(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
@@ -72,13 +72,13 @@ def test_uploads_are_there_again_after_a_restart(tmp_path: Path) -> None:
     after.close()
 
 
-def test_files_and_directories_are_for_nobody_else(scratch: LocalStorage, tmp_path: Path) -> None:
+def test_files_and_directories_are_private(scratch: LocalStorage, tmp_path: Path) -> None:
     asyncio.run(scratch.create(ID, 5))
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*")}
     assert modes == {"scratch": 0o700, "uploads": 0o700, "lock": 0o600, f"{ID}.upload": 0o600}
 
 
-def test_a_file_that_nobody_wrote_to_takes_no_space(scratch: LocalStorage, tmp_path: Path) -> None:
+def test_an_unwritten_file_takes_no_space(scratch: LocalStorage, tmp_path: Path) -> None:
     asyncio.run(scratch.create(ID, 1 << 40))
     made = (tmp_path / "scratch" / "uploads" / f"{ID}.upload").stat()
     assert made.st_size == 1 << 40
@@ -103,9 +103,7 @@ def test_zeros_take_no_space_however_many_there_are(scratch: LocalStorage, tmp_p
     assert made.st_blocks * 512 < 1 << 20
 
 
-def test_where_a_file_system_knows_no_holes_all_zeros_are_written(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_zeros_are_written_where_holes_are_unsupported(scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 3_000_000  # more than is written at once
 
     def lseek(descriptor: int, position: int, how: int) -> int:
@@ -126,7 +124,7 @@ def test_where_a_file_system_knows_no_holes_all_zeros_are_written(
     asyncio.run(scenario())
 
 
-def test_a_file_that_can_not_be_searched_for_data_is_not_taken_for_a_hole(
+def test_a_file_without_seek_data_is_not_taken_for_a_hole(
     scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lseek(descriptor: int, position: int, how: int) -> int:
@@ -143,7 +141,7 @@ def test_a_file_that_can_not_be_searched_for_data_is_not_taken_for_a_hole(
 
 
 @pytest.mark.parametrize("name", ["README.upload", "a-123.upload", ".upload", "lost+found", ID, f"{ID}.upload~"])
-def test_a_file_that_somebody_else_left_is_not_an_upload(scratch: LocalStorage, tmp_path: Path, name: str) -> None:
+def test_a_foreign_file_is_not_an_upload(scratch: LocalStorage, tmp_path: Path, name: str) -> None:
     """Else the sweep at the start asks for its removal, is told that this is no id, and the service can't start."""
     (tmp_path / "scratch" / "uploads" / name).touch()
 
@@ -193,15 +191,13 @@ def test_every_directory_that_was_made_has_a_durable_name(tmp_path: Path, synced
     assert {tmp_path, tmp_path / "one", tmp_path / "one" / "two"} <= set(synced)
 
 
-def test_a_start_makes_durable_what_one_that_failed_has_left(tmp_path: Path, synced: list[Path]) -> None:
+def test_a_start_makes_a_failed_starts_directories_durable(tmp_path: Path, synced: list[Path]) -> None:
     (tmp_path / "scratch" / "uploads").mkdir(parents=True)
     LocalStorage(tmp_path / "scratch").close()
     assert synced == [tmp_path, tmp_path / "scratch"]  # where the names of both are
 
 
-def test_a_directory_whose_parent_is_somebody_elses_can_be_scratch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_foreign_parent_directory_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(directory: Path) -> None:
         if directory == tmp_path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -229,7 +225,7 @@ def test_a_write_that_the_disk_takes_in_parts_is_finished(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-def test_a_disk_that_fails_in_the_middle_of_a_write_is_not_hidden(
+def test_a_fault_in_the_middle_of_a_write_is_raised(
     scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     pwrite = os.pwrite
@@ -267,7 +263,7 @@ class Authenticator:
 
 
 @pytest.mark.parametrize("cancellations", [1, 2])
-def test_whoever_is_cancelled_during_a_write_closes_the_file_only_after_the_thread_has_finished(
+def test_a_cancelled_write_closes_its_file_after_its_thread(
     scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch, cancellations: int
 ) -> None:
     """Otherwise its bytes land late, or in whatever file has the same number by then."""
@@ -302,9 +298,7 @@ def test_whoever_is_cancelled_during_a_write_closes_the_file_only_after_the_thre
     assert landed == [ID]
 
 
-def test_whoever_is_cancelled_while_a_file_is_being_opened_leaves_no_descriptor_open(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_open_leaves_no_descriptor(scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, seen = Authenticator(), list[int]()
 
     def slow(path: Path, opened: list[int]) -> None:

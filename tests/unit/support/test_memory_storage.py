@@ -37,7 +37,7 @@ async def content(scratch: UploadStorage, length: int = 4) -> bytes:
 
 
 @pytest.mark.parametrize(("synced", "left"), [(False, b"old!"), (True, b"new!")])
-def test_a_crash_of_memory_loses_exactly_what_was_not_synced(synced: bool, left: bytes) -> None:
+def test_a_crash_loses_unsynced_bytes(synced: bool, left: bytes) -> None:
     async def scenario() -> bytes:
         scratch = MemoryStorage()
         await written(scratch, synced=synced)
@@ -48,7 +48,7 @@ def test_a_crash_of_memory_loses_exactly_what_was_not_synced(synced: bool, left:
     assert asyncio.run(scenario()) == left
 
 
-def test_a_crash_of_memory_can_keep_what_was_not_synced() -> None:
+def test_a_crash_can_keep_unsynced_bytes() -> None:
     async def scenario() -> bytes:
         scratch = MemoryStorage()
         await written(scratch, synced=False)
@@ -59,7 +59,7 @@ def test_a_crash_of_memory_can_keep_what_was_not_synced() -> None:
     assert asyncio.run(scenario()) == b"new!"
 
 
-def test_a_sync_makes_durable_what_was_written_through_the_same_object_only() -> None:
+def test_a_sync_covers_writes_of_the_same_file_object() -> None:
     async def scenario() -> bytes:
         scratch = MemoryStorage()
         await scratch.create(ID, 4)
@@ -73,7 +73,7 @@ def test_a_sync_makes_durable_what_was_written_through_the_same_object_only() ->
     assert asyncio.run(scenario()) == b"\0b\0\0"
 
 
-def test_what_a_failed_sync_was_to_make_durable_a_second_one_does_not() -> None:
+def test_a_second_sync_does_not_repair_a_failed_one() -> None:
     """The kernel may have dropped the pages: a sync that is tried again says yes and is wrong."""
 
     async def scenario() -> bytes:
@@ -92,7 +92,7 @@ def test_what_a_failed_sync_was_to_make_durable_a_second_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("operation", ["create", "write", "zero", "sync", "read"])
-def test_a_fault_strikes_the_next_call_and_no_other(operation: str) -> None:
+def test_a_fault_affects_the_next_call_only(operation: str) -> None:
     async def scenario() -> None:
         scratch = MemoryStorage()
 
@@ -111,7 +111,7 @@ def test_a_fault_strikes_the_next_call_and_no_other(operation: str) -> None:
     asyncio.run(scenario())
 
 
-def test_memory_that_is_full_says_so_and_takes_nothing_of_what_does_not_fit() -> None:
+def test_a_full_storage_takes_nothing_of_a_write() -> None:
     async def scenario() -> None:
         scratch = MemoryStorage(capacity=6)
         await scratch.create(ID, 8)
@@ -125,7 +125,7 @@ def test_memory_that_is_full_says_so_and_takes_nothing_of_what_does_not_fit() ->
     asyncio.run(scenario())
 
 
-def test_memory_that_was_full_takes_bytes_again_after_a_removal() -> None:
+def test_a_full_storage_takes_bytes_after_a_removal() -> None:
     async def scenario() -> int:
         scratch = MemoryStorage(capacity=8)
         await written(scratch, synced=True)

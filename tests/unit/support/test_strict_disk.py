@@ -74,7 +74,7 @@ def test_of_two_writes_to_a_sector_either_may_be_there_alone() -> None:
     assert left(disk) == {b"....", b"ab..", b"...c", b"ab.c"}
 
 
-def test_what_a_failed_flush_was_to_make_durable_a_second_one_does_not() -> None:
+def test_a_second_flush_does_not_repair_a_failed_one() -> None:
     disk = StrictDisk()
     descriptor = made(disk, b"old!")
     disk.pwrite(descriptor, b"new!", 0)

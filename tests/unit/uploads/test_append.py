@@ -25,7 +25,7 @@ from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, NOBODYS, SIZE, Pieces, Rig, refusal, rig
 
 
-def test_a_chunk_that_came_whole_is_taken_though_a_newer_one_came_before_its_end_was_read(tmp_path: Path) -> None:
+def test_a_complete_chunk_counts_though_a_newer_one_came(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -39,7 +39,7 @@ def test_a_chunk_that_came_whole_is_taken_though_a_newer_one_came_before_its_end
 
 
 @pytest.mark.parametrize("sent", [0, 1000])
-def test_whoever_is_taken_over_is_told_the_offset_that_is_true_then(tmp_path: Path, sent: int) -> None:
+def test_a_superseded_request_gets_the_current_offset(tmp_path: Path, sent: int) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -52,9 +52,7 @@ def test_whoever_is_taken_over_is_told_the_offset_that_is_true_then(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_nothing_is_hashed_in_the_thread_that_everybody_waits_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_hashed_on_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashing: set[int] = set()
     real = digests.hasher
 
@@ -96,7 +94,7 @@ def test_nothing_is_hashed_in_the_thread_that_everybody_waits_for(
         ("sync", errno.ENOSPC, Reason.NO_SPACE),
     ],
 )
-def test_when_scratch_fails_what_was_acknowledged_stays_and_the_upload_goes_on(
+def test_a_storage_fault_keeps_acknowledged_bytes(
     tmp_path: Path, operation: str, number: int, expected: Reason
 ) -> None:
     async def scenario() -> None:
@@ -114,7 +112,7 @@ def test_when_scratch_fails_what_was_acknowledged_stays_and_the_upload_goes_on(
     asyncio.run(scenario())
 
 
-def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothing_lost(tmp_path: Path) -> None:
+def test_a_full_catalog_acknowledges_and_loses_nothing(tmp_path: Path) -> None:
     """SQLite itself says so here: it is forbidden to grow."""
 
     async def scenario() -> None:
@@ -154,7 +152,7 @@ def test_when_the_disk_is_full_for_the_catalog_nothing_is_acknowledged_and_nothi
 
 
 @pytest.mark.parametrize("length", [None, 0, 500, SIZE - 1000])
-def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path, length: int | None) -> None:
+def test_a_chunk_in_order_evicts_all_writers(tmp_path: Path, length: int | None) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -174,9 +172,7 @@ def test_a_chunk_in_order_stops_whoever_else_writes_even_far_away(tmp_path: Path
 
 
 @pytest.mark.parametrize("older", [Chunk(1000, None, in_order=True), Chunk(1000, SIZE - 1000)])
-def test_a_chunk_in_order_that_comes_after_a_stalled_one_finds_the_offset_behind_what_that_one_had(
-    tmp_path: Path, older: Chunk
-) -> None:
+def test_a_chunk_in_order_continues_after_a_stalled_one(tmp_path: Path, older: Chunk) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -193,7 +189,7 @@ def test_a_chunk_in_order_that_comes_after_a_stalled_one_finds_the_offset_behind
     asyncio.run(scenario())
 
 
-def test_a_stalled_chunk_in_order_with_a_digest_leaves_the_offset_where_it_was(tmp_path: Path) -> None:
+def test_a_stalled_chunk_with_a_digest_keeps_the_offset(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -206,9 +202,7 @@ def test_a_stalled_chunk_in_order_with_a_digest_leaves_the_offset_where_it_was(t
 
 @pytest.mark.parametrize("start", [0, 999, 1001, SIZE - 1])
 @pytest.mark.parametrize("length", [None, 1])
-def test_a_chunk_in_order_that_does_not_begin_at_the_offset_changes_nothing(
-    tmp_path: Path, start: int, length: int | None
-) -> None:
+def test_a_chunk_in_order_at_a_wrong_offset_changes_nothing(tmp_path: Path, start: int, length: int | None) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -220,7 +214,7 @@ def test_a_chunk_in_order_that_does_not_begin_at_the_offset_changes_nothing(
     asyncio.run(scenario())
 
 
-def test_a_chunk_that_needs_no_order_leaves_others_alone(tmp_path: Path) -> None:
+def test_a_chunk_without_order_evicts_nobody_elsewhere(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -250,7 +244,7 @@ def test_a_chunk_of_unknown_length_ends_where_its_body_does(tmp_path: Path, size
     asyncio.run(scenario())
 
 
-def test_a_chunk_of_unknown_length_whose_digest_does_not_hold_is_not_kept(tmp_path: Path) -> None:
+def test_a_chunk_of_unknown_length_with_a_wrong_digest_is_dropped(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -261,7 +255,7 @@ def test_a_chunk_of_unknown_length_whose_digest_does_not_hold_is_not_kept(tmp_pa
     asyncio.run(scenario())
 
 
-def test_a_chunk_in_order_goes_over_what_came_before_its_turn(tmp_path: Path) -> None:
+def test_a_chunk_in_order_passes_over_durable_bytes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -273,7 +267,7 @@ def test_a_chunk_in_order_goes_over_what_came_before_its_turn(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_a_scratch_file_that_is_too_short_for_a_repeated_chunk_is_no_defect_of_ours(tmp_path: Path) -> None:
+def test_a_truncated_file_is_a_storage_fault(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()

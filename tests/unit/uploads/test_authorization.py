@@ -14,7 +14,7 @@ from resumable_glance.model.upload import Owner
 from tests.support.rig import SIZE, Pieces, refusal, rig
 
 
-def test_another_owner_can_not_tell_an_upload_from_one_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_foreign_upload_is_unknown(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -29,7 +29,7 @@ def test_another_owner_can_not_tell_an_upload_from_one_that_does_not_exist(tmp_p
 
 
 @pytest.mark.parametrize("taking_over", [False, True])
-def test_whoever_does_not_own_an_upload_takes_nothing_over(tmp_path: Path, taking_over: bool) -> None:
+def test_another_user_takes_nothing_over(tmp_path: Path, taking_over: bool) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()

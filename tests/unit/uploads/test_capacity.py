@@ -25,7 +25,7 @@ async def created(here: Rig, size: int | None = 10, who: Identity = ME) -> str:
     return outcome.upload.id
 
 
-def test_a_project_may_have_so_many_unfinished_uploads(tmp_path: Path) -> None:
+def test_unfinished_uploads_of_a_project_are_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.uploads_per_project": 3}) as here:
             first = await created(here)
@@ -65,7 +65,7 @@ def test_two_creations_at_once_are_not_both_the_last_one(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
-def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
+def test_creations_of_a_project_are_rate_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.creations_per_minute": 2}) as here:
             for _ in range(2):
@@ -78,7 +78,7 @@ def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_project_may_have_so_many_bytes_on_their_way(tmp_path: Path) -> None:
+def test_unfinished_bytes_of_a_project_are_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
             assert await refusal(created(here, 101)) is Reason.UPLOAD_TOO_LARGE
@@ -110,7 +110,7 @@ def test_parts_that_are_joined_are_not_counted_twice(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_no_limit_is_none(tmp_path: Path) -> None:
+def test_zero_means_no_limit(tmp_path: Path) -> None:
     none = dict.fromkeys(("limits.uploads_per_project", "limits.bytes_per_project", "limits.creations_per_minute"), 0)
 
     async def scenario() -> None:
@@ -121,7 +121,7 @@ def test_no_limit_is_none(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_same_space_is_not_promised_twice_at_the_same_time(tmp_path: Path) -> None:
+def test_parallel_creations_do_not_share_reserved_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE)) as here:
             made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
@@ -133,7 +133,7 @@ def test_the_same_space_is_not_promised_twice_at_the_same_time(tmp_path: Path) -
     asyncio.run(scenario())
 
 
-def test_an_upload_of_unknown_size_takes_only_the_scratch_that_is_free(tmp_path: Path) -> None:
+def test_an_upload_of_unknown_size_takes_only_free_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, MemoryStorage(capacity=100_000)) as here:
             upload = await here.created(Create(None, IMAGE))

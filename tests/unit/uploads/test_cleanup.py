@@ -64,7 +64,7 @@ def images(here: Rig) -> list[str]:
 
 @pytest.mark.parametrize("how", ["cancelled", "expired"])
 @pytest.mark.parametrize("reason", [FailureReason.IMAGE_SERVICE_UNAVAILABLE, FailureReason.TOKEN_EXPIRED])
-def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, how: str, reason: FailureReason) -> None:
+def test_an_orphaned_image_is_removed_later_if_not_now(tmp_path: Path, how: str, reason: FailureReason) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
             upload_id = await here.create()
@@ -86,7 +86,7 @@ def test_an_image_that_can_not_be_removed_now_is_removed_later(tmp_path: Path, h
     asyncio.run(scenario())
 
 
-def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
+def test_an_image_that_can_never_be_removed_is_forgotten(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
             upload_id = await here.create()
@@ -101,7 +101,7 @@ def test_an_image_that_can_never_be_removed_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("heard", [False, True])
-def test_an_image_whose_making_was_not_answered_is_removed_if_it_was_made(tmp_path: Path, heard: bool) -> None:
+def test_an_image_whose_creation_was_not_answered_is_removed(tmp_path: Path, heard: bool) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Away) as here:
             away(here).reason, away(here).heard = FailureReason.IMAGE_SERVICE_UNAVAILABLE, heard
@@ -156,7 +156,7 @@ def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_cleaner_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Path) -> None:
+def test_a_cleaner_stopped_anywhere_continues(tmp_path: Path) -> None:
     """Whatever it does last is done again at the next start, or was done."""
 
     async def scenario(stop_after: int) -> bool:
@@ -193,7 +193,7 @@ def test_the_cleaner_can_be_stopped_anywhere_and_goes_on_from_there(tmp_path: Pa
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR, 8 * DAY, 60.0, 0.5, -0.5])
-def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Path, seconds: float) -> None:
+def test_a_set_clock_expires_nothing_early_or_late(tmp_path: Path, seconds: float) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall, steady = [here.now], [50.0]
@@ -221,7 +221,7 @@ def test_a_clock_that_is_set_expires_nothing_early_and_nothing_late(tmp_path: Pa
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
-def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_path: Path, seconds: float) -> None:
+def test_a_crash_during_a_clock_shift_shifts_nothing_twice(tmp_path: Path, seconds: float) -> None:
     class Crashing(SteadyClock):
         def jump(self, seconds: float) -> None:
             raise Crash
@@ -243,7 +243,7 @@ def test_a_crash_while_a_clock_that_was_set_is_followed_moves_nothing_twice(tmp_
     asyncio.run(scenario())
 
 
-def test_a_crash_at_the_start_does_not_count_the_time_for_which_the_service_was_down(tmp_path: Path) -> None:
+def test_a_crash_at_the_start_does_not_count_the_downtime(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             await here.cleaner.open()
@@ -262,7 +262,7 @@ def test_a_crash_at_the_start_does_not_count_the_time_for_which_the_service_was_
     asyncio.run(scenario())
 
 
-def test_an_image_that_is_being_made_when_the_clock_is_set_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+def test_a_set_clock_orphans_no_image_in_creation(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
@@ -292,7 +292,7 @@ class Asleep(DirectoryImageService):
         return image
 
 
-def test_an_upload_is_not_created_for_an_image_that_was_removed_as_a_leftover(tmp_path: Path) -> None:
+def test_no_upload_is_created_for_a_removed_orphan(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, sink=Asleep) as here:
             part = (await here.uploads.perform(Create(0, None), ME, Pieces())).upload.id  # type: ignore[union-attr]
@@ -343,9 +343,7 @@ def with_clock(here: Rig) -> list[float]:
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
-def test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_it(
-    tmp_path: Path, seconds: float
-) -> None:
+def test_a_clock_shift_expires_no_recorded_chunk(tmp_path: Path, seconds: float) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = with_clock(here)
@@ -367,9 +365,7 @@ def test_a_chunk_that_is_recorded_while_a_clock_is_followed_does_not_expire_for_
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
-def test_an_upload_that_is_created_while_a_clock_is_followed_does_not_expire_for_it(
-    tmp_path: Path, seconds: float
-) -> None:
+def test_a_clock_shift_expires_no_new_upload(tmp_path: Path, seconds: float) -> None:
     async def scenario() -> None:
         scratch = SlowScratch()
         async with rig(tmp_path, scratch) as here:
@@ -388,9 +384,7 @@ def test_an_upload_that_is_created_while_a_clock_is_followed_does_not_expire_for
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
-def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_expired(
-    tmp_path: Path, seconds: float
-) -> None:
+def test_a_clock_shift_shows_no_upload_as_expired(tmp_path: Path, seconds: float) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = with_clock(here)
@@ -411,7 +405,7 @@ def test_a_question_while_a_clock_is_followed_is_not_told_that_the_upload_has_ex
     asyncio.run(scenario())
 
 
-def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) -> None:
+def test_a_clock_shift_that_fails_is_repeated(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = with_clock(here)
@@ -429,7 +423,7 @@ def test_a_clock_that_can_not_be_followed_now_is_followed_later(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_the_time_for_which_the_service_did_not_run_does_not_count(tmp_path: Path) -> None:
+def test_downtime_does_not_count_for_the_expiry(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             await here.cleaner.open()
@@ -448,7 +442,7 @@ def test_the_time_for_which_the_service_did_not_run_does_not_count(tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
+def test_sealed_and_failed_uploads_never_expire(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             sealed = await here.create()
@@ -462,7 +456,7 @@ def test_what_is_sealed_or_has_failed_never_expires(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_abandoned_upload_expires_and_leaves_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -482,7 +476,7 @@ def test_an_upload_that_nobody_continues_expires_and_leaves_nothing(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tmp_path: Path) -> None:
+def test_an_upload_does_not_expire_while_bytes_arrive(tmp_path: Path) -> None:
     class SlowReceiver(MemoryReceiver):
         async def next(self) -> bytes:
             here.now += 8 * DAY
@@ -502,7 +496,7 @@ def test_an_upload_that_somebody_is_sending_does_not_expire_under_their_hands(tm
     asyncio.run(scenario())
 
 
-def test_an_upload_that_was_continued_while_others_expired_does_not_expire(tmp_path: Path) -> None:
+def test_an_upload_continued_during_cleanup_does_not_expire(tmp_path: Path) -> None:
     class SlowSink(DirectoryImageService):
         """Takes its time to remove an image, as Glance does."""
 
@@ -548,7 +542,7 @@ def test_every_new_byte_postpones_the_expiry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("years", [-1, 1])
-def test_a_sealed_upload_never_expires_whatever_the_clock_does(tmp_path: Path, years: int) -> None:
+def test_a_sealed_upload_never_expires(tmp_path: Path, years: int) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -560,7 +554,7 @@ def test_a_sealed_upload_never_expires_whatever_the_clock_does(tmp_path: Path, y
     asyncio.run(scenario())
 
 
-def test_records_of_what_has_ended_are_kept_for_a_while_and_then_forgotten(tmp_path: Path) -> None:
+def test_records_of_ended_uploads_are_kept_for_a_while(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(0)
@@ -575,7 +569,7 @@ def test_records_of_what_has_ended_are_kept_for_a_while_and_then_forgotten(tmp_p
     asyncio.run(scenario())
 
 
-def test_a_start_frees_what_a_crash_left_on_scratch_and_nothing_else(tmp_path: Path) -> None:
+def test_a_start_removes_only_orphaned_files(tmp_path: Path) -> None:
     async def scenario() -> None:
         scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:

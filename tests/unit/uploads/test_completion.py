@@ -18,7 +18,7 @@ from resumable_glance.model.upload import FailureReason, Upload, require
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, Waiting, refusal, rig
 
 
-def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_path: Path) -> None:
+def test_an_upload_with_lost_bytes_takes_no_more(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -35,7 +35,7 @@ def test_an_upload_whose_scratch_is_gone_says_so_and_asks_for_no_more_bytes(tmp_
     asyncio.run(scenario())
 
 
-def test_nothing_sent_to_an_upload_that_has_everything_is_no_mistake_even_after_scratch_is_free(tmp_path: Path) -> None:
+def test_an_empty_chunk_to_a_complete_upload_is_accepted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -54,9 +54,7 @@ def test_nothing_sent_to_an_upload_that_has_everything_is_no_mistake_even_after_
     asyncio.run(scenario())
 
 
-def test_what_is_sealed_is_handed_over_even_if_the_catalog_can_not_keep_its_newest_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_catalog_does_not_stop_a_handoff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
@@ -99,7 +97,7 @@ async def assert_is_content(here: Rig, upload_id: str) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_size_can_be_told_with_any_chunk_and_holds_from_then_on(tmp_path: Path) -> None:
+def test_a_size_can_come_with_any_chunk_and_stays(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(None, IMAGE, first=Chunk(0, 1000, in_order=True)), CONTENT[:1000])
@@ -126,9 +124,7 @@ def test_a_size_that_turns_out_to_be_reached_seals(tmp_path: Path, body: bytes) 
     asyncio.run(scenario())
 
 
-def test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is_not_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_size_declared_during_a_question_seals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
@@ -144,7 +140,7 @@ def test_a_size_that_is_told_while_somebody_asks_makes_the_answer_complete_or_is
     asyncio.run(scenario())
 
 
-def test_two_who_ask_at_once_for_what_turns_out_to_be_complete_are_both_told_so(tmp_path: Path) -> None:
+def test_two_parallel_questions_both_see_completion(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(None, IMAGE, first=Chunk(0, SIZE, in_order=True)), CONTENT)
@@ -156,7 +152,7 @@ def test_two_who_ask_at_once_for_what_turns_out_to_be_complete_are_both_told_so(
 
 
 @pytest.mark.parametrize("size", [None, SIZE])
-def test_an_upload_is_complete_only_when_that_is_said(tmp_path: Path, size: int | None) -> None:
+def test_an_upload_is_complete_only_when_declared_so(tmp_path: Path, size: int | None) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(size, IMAGE, first=Chunk(0, 1000, last=False)), CONTENT[:1000])
@@ -172,7 +168,7 @@ def test_an_upload_is_complete_only_when_that_is_said(tmp_path: Path, size: int 
     asyncio.run(scenario())
 
 
-def test_who_takes_all_bytes_for_an_end_finds_one(tmp_path: Path) -> None:
+def test_all_bytes_are_an_end_for_tus_questions(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(SIZE, IMAGE, first=Chunk(0, SIZE, last=False)), CONTENT)
@@ -183,7 +179,7 @@ def test_who_takes_all_bytes_for_an_end_finds_one(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_upload_of_no_bytes_may_wait_to_be_told_that_it_is_complete(tmp_path: Path) -> None:
+def test_an_empty_upload_may_wait_for_its_completion(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(0, IMAGE, first=Chunk(0, 0, last=False)))
@@ -194,7 +190,7 @@ def test_an_upload_of_no_bytes_may_wait_to_be_told_that_it_is_complete(tmp_path:
     asyncio.run(scenario())
 
 
-def test_an_end_that_comes_too_early_is_refused_and_what_came_is_kept(tmp_path: Path) -> None:
+def test_an_early_end_is_refused_and_its_bytes_kept(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(SIZE, IMAGE))
@@ -206,7 +202,7 @@ def test_an_end_that_comes_too_early_is_refused_and_what_came_is_kept(tmp_path: 
     asyncio.run(scenario())
 
 
-def test_a_last_chunk_that_does_not_end_where_the_upload_does_completes_nothing(tmp_path: Path) -> None:
+def test_a_last_chunk_short_of_the_end_completes_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(500, IMAGE))
@@ -221,9 +217,7 @@ def test_a_last_chunk_that_does_not_end_where_the_upload_does_completes_nothing(
 
 @pytest.mark.parametrize("size", [None, SIZE])
 @pytest.mark.parametrize("start", [0, 999, 1001])
-def test_a_length_that_is_wrong_because_the_offset_is_leads_to_the_right_offset(
-    tmp_path: Path, size: int | None, start: int
-) -> None:
+def test_a_wrong_offset_is_reported_before_a_wrong_length(tmp_path: Path, size: int | None, start: int) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await here.created(Create(size, IMAGE, first=Chunk(0, 1000, last=False)), CONTENT[:1000])
@@ -249,7 +243,7 @@ def test_a_last_chunk_that_is_cut_completes_nothing(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_digests_of_the_whole_may_come_with_the_last_chunk_and_must_hold(tmp_path: Path) -> None:
+def test_image_digests_may_come_with_the_last_chunk(tmp_path: Path) -> None:
     right = Digest("sha256", hashlib.sha256(CONTENT).digest())
     wrong = Digest("sha256", bytes(32))
 

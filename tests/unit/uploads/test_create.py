@@ -16,7 +16,7 @@ from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, refusal, rig
 
 
-def test_a_creation_that_scratch_fails_leaves_no_image_behind(tmp_path: Path) -> None:
+def test_a_creation_that_storage_fails_leaves_no_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
@@ -39,9 +39,7 @@ async def created(here: Rig, first: Chunk | None, content: bytes, size: int = SI
 
 @pytest.mark.parametrize("length", [0, 10, SIZE])
 @pytest.mark.parametrize("announced", [False, True])
-def test_bytes_that_come_with_the_creation_are_there_when_it_is_answered(
-    tmp_path: Path, length: int, announced: bool
-) -> None:
+def test_bytes_of_a_creation_are_durable_when_it_is_answered(tmp_path: Path, length: int, announced: bool) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload = await created(here, Chunk(0, length if announced else None, in_order=True), CONTENT[:length])
@@ -93,9 +91,7 @@ def test_metadata_is_shown_again_as_it_was_written(tmp_path: Path) -> None:
         (Chunk(0, 9, in_order=True), Reason.BODY_TOO_LONG),
     ],
 )
-def test_a_first_chunk_that_can_not_be_taken_refuses_the_creation_and_leaves_nothing(
-    tmp_path: Path, first: Chunk, reason: Reason
-) -> None:
+def test_a_refused_first_chunk_leaves_no_upload(tmp_path: Path, first: Chunk, reason: Reason) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             assert await refusal(created(here, first, CONTENT[:10])) is reason
@@ -105,7 +101,7 @@ def test_a_first_chunk_that_can_not_be_taken_refuses_the_creation_and_leaves_not
     asyncio.run(scenario())
 
 
-def test_a_creation_whose_first_chunk_scratch_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_storage_fault_in_a_first_chunk_leaves_no_upload(tmp_path: Path) -> None:
     async def scenario() -> None:
         scratch = MemoryStorage()
         async with rig(tmp_path, scratch) as here:
@@ -117,7 +113,7 @@ def test_a_creation_whose_first_chunk_scratch_fails_leaves_nothing(tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_a_first_chunk_that_is_longer_than_the_upload_says_so_though_it_filled_it(tmp_path: Path) -> None:
+def test_a_first_chunk_that_is_too_long_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             work = created(here, Chunk(0, None, in_order=True), CONTENT + b"!")

@@ -56,7 +56,7 @@ async def assert_failed(here: Rig, upload_id: str, hitch: FailureReason) -> None
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_chunk_with_the_head_is_refused_after_at_most_two_mebibytes(tmp_path: Path, declared: bool) -> None:
+def test_a_chunk_with_a_wrong_head_is_refused_within_2_mib(tmp_path: Path, declared: bool) -> None:
     content = bytes(40 * MIB)
 
     async def scenario() -> None:
@@ -83,7 +83,7 @@ def md5_of(content: bytes) -> Any:
     return digest(content)
 
 
-def test_a_head_in_small_pieces_in_any_order_is_judged_when_it_has_no_gap(tmp_path: Path) -> None:
+def test_a_head_in_pieces_is_checked_once_it_has_no_gap(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here, 10 * MIB)
@@ -95,7 +95,7 @@ def test_a_head_in_small_pieces_in_any_order_is_judged_when_it_has_no_gap(tmp_pa
     asyncio.run(scenario())
 
 
-def test_a_chunk_that_goes_on_with_the_head_is_judged_as_it_comes(tmp_path: Path) -> None:
+def test_a_chunk_that_continues_the_head_is_checked(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here, 100 * MIB)
@@ -108,7 +108,7 @@ def test_a_chunk_that_goes_on_with_the_head_is_judged_as_it_comes(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_a_head_of_declared_zeros_is_judged_too(tmp_path: Path) -> None:
+def test_a_head_of_declared_zeros_is_checked_too(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here, 100 * MIB)
@@ -118,7 +118,7 @@ def test_a_head_of_declared_zeros_is_judged_too(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_else_sends_to_an_upload_that_is_refused_is_stopped(tmp_path: Path) -> None:
+def test_a_rejection_evicts_other_writers(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here, 100 * MIB)
@@ -131,7 +131,7 @@ def test_whoever_else_sends_to_an_upload_that_is_refused_is_stopped(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_what_is_sealed_before_its_head_could_be_judged_is_judged_before_the_sink_gets_a_byte(tmp_path: Path) -> None:
+def test_a_sealed_upload_is_checked_before_its_delivery(tmp_path: Path) -> None:
     """In parts that are joined, or in small pieces the last of which is missing in the head."""
 
     async def scenario() -> None:
@@ -153,7 +153,7 @@ def test_what_is_sealed_before_its_head_could_be_judged_is_judged_before_the_sin
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_what_only_the_tail_tells_is_told_before_the_sink_gets_a_byte(tmp_path: Path, honest: bool) -> None:
+def test_a_format_in_the_tail_is_checked_before_delivery(tmp_path: Path, honest: bool) -> None:
     content = images.vmdk_with_footer(honest=honest).read_bytes()
     vmdk = ImageRequest({"name": "test", "disk_format": "vmdk", "container_format": "bare"})
 
@@ -172,7 +172,7 @@ def test_what_only_the_tail_tells_is_told_before_the_sink_gets_a_byte(tmp_path: 
     asyncio.run(scenario())
 
 
-def test_the_plain_case_is_read_once(tmp_path: Path) -> None:
+def test_a_raw_image_is_read_once(tmp_path: Path) -> None:
     content = images.qcow2(8 * MIB).read_bytes()
 
     async def scenario() -> None:
@@ -195,7 +195,7 @@ def test_the_plain_case_is_read_once(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_format_that_is_found_out_is_set_before_the_bytes_come(tmp_path: Path) -> None:
+def test_a_detected_format_is_set_before_the_bytes(tmp_path: Path) -> None:
     content = images.qcow2(8 * MIB).read_bytes()
 
     async def scenario() -> None:
@@ -213,7 +213,7 @@ def test_a_format_that_is_found_out_is_set_before_the_bytes_come(tmp_path: Path)
 
 
 @pytest.mark.parametrize("options", [{"image_format.enabled": False}, {}])
-def test_where_nobody_looks_a_format_has_to_be_said(tmp_path: Path, options: dict[str, object]) -> None:
+def test_without_inspection_a_format_must_be_declared(tmp_path: Path, options: dict[str, object]) -> None:
     wrapped = ImageRequest({"disk_format": "auto", "container_format": "ovf"})
 
     async def scenario() -> None:
@@ -233,9 +233,7 @@ def test_where_nobody_looks_a_format_has_to_be_said(tmp_path: Path, options: dic
         ({}, IMAGE),
     ],
 )
-def test_what_is_not_to_be_looked_into_or_may_be_anything_is_taken(
-    tmp_path: Path, options: dict[str, object], image: ImageRequest
-) -> None:
+def test_uninspected_images_are_accepted(tmp_path: Path, options: dict[str, object], image: ImageRequest) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options=options) as here:
             upload_id = await created(here, len(CONTENT), image)
@@ -245,7 +243,7 @@ def test_what_is_not_to_be_looked_into_or_may_be_anything_is_taken(
     asyncio.run(scenario())
 
 
-def test_an_image_that_the_client_made_is_judged_by_what_it_is_declared_there_and_stays(tmp_path: Path) -> None:
+def test_an_adopted_image_is_checked_and_stays(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             made = await here.sink.prepare(QCOW2, None, actor_of(here))

@@ -27,7 +27,7 @@ async def created(here: Rig, create: Create = ASKED, who: Identity = ME, content
     return outcome.upload
 
 
-def test_the_same_creation_is_the_same_upload_also_after_a_restart(tmp_path: Path) -> None:
+def test_the_same_creation_is_one_upload_over_a_restart(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             first = await created(here)
@@ -43,7 +43,7 @@ def test_the_same_creation_is_the_same_upload_also_after_a_restart(tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_a_key_is_its_owners(tmp_path: Path) -> None:
+def test_a_key_belongs_to_its_owner(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             assert len({(await created(here, who=each)).id for each in (ME, COLLEAGUE, STRANGER, ME)}) == 3
@@ -104,7 +104,7 @@ def test_a_key_of_an_upload_that_has_ended_is_free(tmp_path: Path, how: str) -> 
     asyncio.run(scenario())
 
 
-def test_an_upload_that_is_active_is_told_again(tmp_path: Path) -> None:
+def test_an_active_upload_is_answered_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             first = await created(here)
@@ -115,7 +115,7 @@ def test_an_upload_that_is_active_is_told_again(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_first_chunk_that_failed_is_no_end_of_an_upload_with_a_key(tmp_path: Path) -> None:
+def test_a_failed_first_chunk_keeps_an_upload_with_a_key(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             with_chunk = dataclasses.replace(ASKED, first=Chunk(0, SIZE, in_order=True))
@@ -126,7 +126,7 @@ def test_a_first_chunk_that_failed_is_no_end_of_an_upload_with_a_key(tmp_path: P
     asyncio.run(scenario())
 
 
-def test_the_order_of_properties_does_not_matter_and_what_they_are_does() -> None:
+def test_the_order_of_properties_does_not_matter() -> None:
     def claimed(**properties: str) -> object:
         return key_of(Create(1, ImageRequest(properties, None, None), key="k"), ME.owner)
 

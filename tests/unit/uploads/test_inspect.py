@@ -16,9 +16,7 @@ from tests.support.rig import CONTENT, ME, SIZE, Pieces, Waiting, refusal, rig
 
 
 @pytest.mark.parametrize("taking_over", [False, True])
-def test_whoever_asks_in_order_to_take_over_is_told_an_offset_that_stays_true(
-    tmp_path: Path, taking_over: bool
-) -> None:
+def test_a_question_that_takes_over_gets_a_lasting_offset(tmp_path: Path, taking_over: bool) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -34,7 +32,7 @@ def test_whoever_asks_in_order_to_take_over_is_told_an_offset_that_stays_true(
     asyncio.run(scenario())
 
 
-def test_whoever_asks_right_after_an_ordered_chunk_has_begun_takes_over_too(tmp_path: Path) -> None:
+def test_a_question_right_after_a_chunk_began_takes_over(tmp_path: Path) -> None:
     async def run() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
@@ -49,7 +47,7 @@ def test_whoever_asks_right_after_an_ordered_chunk_has_begun_takes_over_too(tmp_
     asyncio.run(run())
 
 
-def test_content_can_be_read_while_the_image_is_being_handed_over_or_was_refused(tmp_path: Path) -> None:
+def test_content_can_be_read_during_and_after_the_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()

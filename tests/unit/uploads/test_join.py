@@ -69,7 +69,7 @@ def test_parts_are_joined_where_they_lie_and_become_one_image(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_a_join_whose_answer_was_lost_gives_the_same_upload_again(tmp_path: Path) -> None:
+def test_a_repeated_join_gives_the_same_upload(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -97,9 +97,7 @@ def test_two_equal_joins_at_once_are_one_upload(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_join_that_another_one_overtakes_between_two_of_its_parts_is_the_same_upload(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_join_overtaken_by_an_equal_one_is_the_same_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -141,7 +139,7 @@ def test_a_part_that_is_joined_while_it_is_being_cancelled_stays(
     asyncio.run(scenario())
 
 
-def test_what_can_not_be_joined_is_refused_and_leaves_no_image(tmp_path: Path) -> None:
+def test_a_refused_join_leaves_no_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -161,7 +159,7 @@ def test_what_can_not_be_joined_is_refused_and_leaves_no_image(tmp_path: Path) -
     asyncio.run(scenario())
 
 
-def test_nothing_can_be_sent_to_an_upload_out_of_parts_nor_to_its_parts(tmp_path: Path) -> None:
+def test_a_joined_upload_and_its_parts_take_no_chunks(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -187,7 +185,7 @@ def test_cancelling_an_upload_out_of_parts_frees_them_all(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_a_part_that_nobody_joins_expires_though_it_has_all_of_its_bytes(tmp_path: Path) -> None:
+def test_a_complete_part_that_is_not_joined_expires(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -199,7 +197,7 @@ def test_a_part_that_nobody_joins_expires_though_it_has_all_of_its_bytes(tmp_pat
     asyncio.run(scenario())
 
 
-def test_a_start_keeps_the_bytes_of_joined_parts_as_long_as_they_are_needed(tmp_path: Path) -> None:
+def test_a_start_keeps_the_bytes_of_joined_parts(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -216,7 +214,7 @@ def test_a_start_keeps_the_bytes_of_joined_parts_as_long_as_they_are_needed(tmp_
     asyncio.run(scenario())
 
 
-def test_records_of_parts_are_forgotten_with_that_of_the_upload_that_they_were_joined_into(tmp_path: Path) -> None:
+def test_parts_are_forgotten_with_their_joined_upload(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
@@ -232,7 +230,7 @@ def test_records_of_parts_are_forgotten_with_that_of_the_upload_that_they_were_j
     asyncio.run(scenario())
 
 
-def test_a_byte_of_a_part_that_changed_on_scratch_never_reaches_the_sink(tmp_path: Path) -> None:
+def test_a_byte_changed_in_a_part_is_never_delivered(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)

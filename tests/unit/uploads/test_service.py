@@ -10,7 +10,7 @@ from resumable_glance.model.commands import Append, Chunk
 from tests.support.rig import CONTENT, ME, Waiting, refusal, rig
 
 
-def test_a_chunk_that_has_only_just_begun_when_the_service_stops_is_told_to_come_back(tmp_path: Path) -> None:
+def test_a_stop_asks_a_chunk_that_just_began_to_retry(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             append = Append(await here.create(), Chunk(0, 10_000))
@@ -23,7 +23,7 @@ def test_a_chunk_that_has_only_just_begun_when_the_service_stops_is_told_to_come
     asyncio.run(scenario())
 
 
-def test_after_the_stop_has_begun_nothing_new_is_taken(tmp_path: Path) -> None:
+def test_after_a_stop_nothing_new_is_accepted(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()

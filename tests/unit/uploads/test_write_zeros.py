@@ -54,7 +54,7 @@ def test_a_run_of_zeros_is_one_extent_that_takes_no_space() -> None:
 
 
 @pytest.mark.parametrize("crash", ["none", "power", "kept"])
-def test_what_an_interrupted_chunk_has_left_there_becomes_zeros(crash: str) -> None:
+def test_zeros_overwrite_the_rest_of_an_interrupted_chunk(crash: str) -> None:
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 20, 60)
@@ -66,7 +66,7 @@ def test_what_an_interrupted_chunk_has_left_there_becomes_zeros(crash: str) -> N
     run(scenario())
 
 
-def test_without_the_overwriting_what_was_left_there_would_be_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_overwriting_old_bytes_would_be_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """This is what the test above must find; at the handoff the extent's mark would find it, too."""
 
     async def nothing(self: MemoryStorageFile, position: int, length: int) -> None: ...
@@ -98,7 +98,7 @@ def test_zeros_count_only_once_they_are_durable() -> None:
     run(scenario())
 
 
-def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> None:
+def test_zeros_over_other_durable_bytes_are_refused() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(50, body_of([b"x"]), 51)
@@ -112,7 +112,7 @@ def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> No
     run(scenario())
 
 
-def test_zeros_that_were_sent_before_are_looked_at_and_the_rest_is_added() -> None:
+def test_zeros_sent_before_are_compared_and_the_rest_added() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(30, body_of([bytes(20)]), 50)
@@ -124,7 +124,7 @@ def test_zeros_that_were_sent_before_are_looked_at_and_the_rest_is_added() -> No
     run(scenario())
 
 
-def test_the_same_run_again_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_run_of_zeros_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         made = await store(100)
         await declare(made, 0, 50)
@@ -138,7 +138,7 @@ def test_the_same_run_again_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatc
     run(scenario())
 
 
-def test_bytes_that_come_where_zeros_were_declared_are_compared_with_them() -> None:
+def test_bytes_over_declared_zeros_are_compared() -> None:
     async def scenario() -> None:
         made = await store(100)
         await declare(made, 0, 100)
@@ -160,7 +160,7 @@ def test_a_run_of_zeros_with_a_body_is_refused() -> None:
     run(scenario())
 
 
-def test_a_digest_beside_a_run_of_zeros_is_that_of_its_empty_body() -> None:
+def test_a_digest_of_declared_zeros_is_of_the_empty_body() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
@@ -173,9 +173,7 @@ def test_a_digest_beside_a_run_of_zeros_is_that_of_its_empty_body() -> None:
 
 
 @pytest.mark.parametrize("place", [Range(0, 60), Range(60, 100)], ids=["writes", "compares"])
-def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
-    monkeypatch: pytest.MonkeyPatch, place: Range
-) -> None:
+def test_a_takeover_waits_for_one_step_of_a_long_run_only(monkeypatch: pytest.MonkeyPatch, place: Range) -> None:
     monkeypatch.setattr(chunk_writer, "ZEROS_STEP", 10)
     monkeypatch.setattr(chunk_writer, "BATCH", 10)
     body, steps = body_of(), list[int]()
@@ -211,9 +209,7 @@ places = st.tuples(st.integers(0, 99), st.integers(1, 100)).map(lambda each: Ran
 
 @settings(deadline=None, max_examples=200)
 @given(places, st.lists(st.tuples(st.sampled_from(["sent", "declared", "spoilt", "power", "kept"]), places)))
-def test_in_whatever_order_bytes_and_zeros_come_what_counts_is_the_content(
-    hole: Range, steps: list[tuple[str, Range]]
-) -> None:
+def test_bytes_and_zeros_in_any_order_make_the_content(hole: Range, steps: list[tuple[str, Range]]) -> None:
     content = bytes(0 if hole.start <= each < hole.stop else each + 1 for each in range(100))
 
     async def scenario() -> None:
@@ -272,7 +268,7 @@ def test_an_image_out_of_bytes_and_declared_zeros_is_the_file(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_nothing_but_zeros_is_an_image_too_however_long_and_takes_no_space_before(tmp_path: Path) -> None:
+def test_an_image_of_zeros_takes_no_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"max_chunk_size": 1 << 20}) as here:
             upload_id = await here.create(10_000_000)
@@ -284,7 +280,7 @@ def test_nothing_but_zeros_is_an_image_too_however_long_and_takes_no_space_befor
     asyncio.run(scenario())
 
 
-def test_what_is_declared_is_not_promised_any_more(tmp_path: Path) -> None:
+def test_declared_zeros_release_reserved_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(1000)
@@ -295,7 +291,7 @@ def test_what_is_declared_is_not_promised_any_more(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_upload_of_unknown_size_has_room_for_its_zeros_and_learns_its_size_from_them(tmp_path: Path) -> None:
+def test_declared_zeros_can_tell_an_unknown_size(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             outcome = await here.uploads.perform(Create(None, IMAGE), ME, Pieces())
@@ -314,7 +310,7 @@ def test_an_upload_of_unknown_size_has_room_for_its_zeros_and_learns_its_size_fr
     asyncio.run(scenario())
 
 
-def test_zeros_behind_the_end_of_the_upload_are_refused(tmp_path: Path) -> None:
+def test_zeros_past_the_uploads_end_are_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
@@ -324,7 +320,7 @@ def test_zeros_behind_the_end_of_the_upload_are_refused(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_same_zeros_again_are_answered_alike_after_scratch_is_free(tmp_path: Path) -> None:
+def test_repeated_zeros_are_answered_alike_after_the_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
@@ -339,7 +335,7 @@ def test_the_same_zeros_again_are_answered_alike_after_scratch_is_free(tmp_path:
     asyncio.run(scenario())
 
 
-def test_declared_zeros_take_over_from_a_stalled_chunk_whose_bytes_do_not_count(tmp_path: Path) -> None:
+def test_declared_zeros_supersede_a_stalled_chunk(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(50_000)
@@ -354,7 +350,7 @@ def test_declared_zeros_take_over_from_a_stalled_chunk_whose_bytes_do_not_count(
     asyncio.run(scenario())
 
 
-def test_a_bit_that_flips_in_declared_zeros_is_found_at_the_handoff(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_declared_zeros_is_found(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)

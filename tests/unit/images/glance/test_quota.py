@@ -23,7 +23,7 @@ class Limits:
         return self.usage
 
 
-def test_that_there_are_no_limits_is_remembered_for_a_while() -> None:
+def test_the_absence_of_limits_is_cached() -> None:
     now, glance = 100.0, Limits({})
     quota = Quota(lambda: now)
     quota.check(glance, MIB)

@@ -8,7 +8,7 @@ from resumable_glance.model.upload import Owner
 from resumable_glance.runtime import config
 
 
-def test_the_glance_sink_speaks_to_glance_as_the_group_glance_says(tmp_path: Path) -> None:
+def test_glance_is_asked_with_the_options_of_its_group(tmp_path: Path) -> None:
     """And not as [keystone_authtoken] says: Glance may have another certificate, and takes longer to answer."""
     from keystoneauth1.noauth import NoAuth
     from keystoneauth1.session import Session
