@@ -74,10 +74,10 @@ async def check_image_service(sink: ImageService, actor: Actor, request: ImageRe
         _what_is_not_offered_is_refused,
         _an_image_is_known_before_its_bytes,
         _delivered_bytes_are_what_the_receipt_says,
-        _an_image_of_no_bytes_is_complete_too,
+        an_image_of_no_bytes_is_complete_too,
         _delivered_bytes_are_given_back,
         _a_source_that_breaks_leaves_the_image_waiting,
-        _a_source_that_is_too_short_never_completes,
+        a_source_that_is_too_short_never_completes,
         _a_discarded_image_is_gone,
         _another_image_can_be_made_like_it,
         _a_waiting_image_can_be_adopted,
@@ -168,7 +168,7 @@ async def _delivered_bytes_are_what_the_receipt_says(sink: ImageService, actor: 
             _complete(await _settled(sink, image, actor), data)
 
 
-async def _an_image_of_no_bytes_is_complete_too(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
+async def an_image_of_no_bytes_is_complete_too(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
     async with _image(sink, actor, request, 0) as image:
         await _deliver(sink, image, 0, WatchedSource(b""), actor)
         _complete(await _settled(sink, image, actor), b"")
@@ -195,7 +195,7 @@ async def _a_source_that_breaks_leaves_the_image_waiting(
             _complete(await _settled(sink, image, actor), data)
 
 
-async def _a_source_that_is_too_short_never_completes(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
+async def a_source_that_is_too_short_never_completes(sink: ImageService, actor: Actor, request: ImageRequest) -> None:
     data = _content()
     async with _image(sink, actor, request, len(data) + 1) as image:
         with raises(DeliveryFailed, "A source that ends before its size is a failed delivery."):

@@ -38,16 +38,6 @@ def test_the_check_of_the_contract_leaves_nothing_behind(scratch: LocalStorage, 
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / "scratch" / "lock"]
 
 
-class Sabotaged(MemoryStorage):
-    """A memory scratch whose files are made by `file`."""
-
-    file: type[MemoryStorageFile] = MemoryStorageFile
-
-    @contextlib.asynccontextmanager
-    async def open(self, upload_id: str) -> AsyncIterator[MemoryStorageFile]:
-        yield self.file(self, self._found(upload_id))
-
-
 class OverwritesOnCreate(MemoryStorage):
     async def create(self, upload_id: str, size: int) -> None:
         await self.remove(upload_id)
@@ -119,37 +109,37 @@ class FreeIsARatio(MemoryStorage):
         return float(await super().free())  # type: ignore[return-value]
 
 
-class ReadsShort(Sabotaged):
+class ReadsShort(MemoryStorage):
     class file(MemoryStorageFile):
         async def read(self, position: int, length: int) -> bytes:
             return bytes(self._stored.current[position : position + length])
 
 
-class OffByOne(Sabotaged):
+class OffByOne(MemoryStorage):
     class file(MemoryStorageFile):
         async def write(self, position: int, data: bytes | memoryview) -> None:
             await super().write(position + (position > 100_000), data)
 
 
-class KeepsItsSize(Sabotaged):
+class KeepsItsSize(MemoryStorage):
     class file(MemoryStorageFile):
         async def write(self, position: int, data: bytes | memoryview) -> None:
             await super().write(position, data[: max(0, self._stored.size - position)])
 
 
-class Appends(Sabotaged):
+class Appends(MemoryStorage):
     class file(MemoryStorageFile):
         async def write(self, position: int, data: bytes | memoryview) -> None:
             await super().write(len(self._stored.current), data)
 
 
-class WritesAPart(Sabotaged):
+class WritesAPart(MemoryStorage):
     class file(MemoryStorageFile):
         async def write(self, position: int, data: bytes | memoryview) -> None:
             await super().write(position, data[: 64 * 1024])
 
 
-class ZeroesNothing(Sabotaged):
+class ZeroesNothing(MemoryStorage):
     """As if nothing could lie where nothing is durable."""
 
     class file(MemoryStorageFile):
@@ -157,7 +147,7 @@ class ZeroesNothing(Sabotaged):
             self._stored.grow(position + length)
 
 
-class ZeroesOnlyWhatWasSynced(Sabotaged):
+class ZeroesOnlyWhatWasSynced(MemoryStorage):
     class file(MemoryStorageFile):
         async def zero(self, position: int, length: int) -> None:
             for each in range(position, min(position + length, len(self._stored.current))):
@@ -166,21 +156,21 @@ class ZeroesOnlyWhatWasSynced(Sabotaged):
             self._stored.grow(position + length)
 
 
-class ZeroesWholeBlocks(Sabotaged):
+class ZeroesWholeBlocks(MemoryStorage):
     class file(MemoryStorageFile):
         async def zero(self, position: int, length: int) -> None:
             start = position // 4096 * 4096
             await super().zero(start, position + length - start)
 
 
-class EndsBeforeItsZeros(Sabotaged):
+class EndsBeforeItsZeros(MemoryStorage):
     class file(MemoryStorageFile):
         async def zero(self, position: int, length: int) -> None:
             if position < len(self._stored.current):
                 await super().zero(position, min(length, len(self._stored.current) - position))
 
 
-class WritersRace(Sabotaged):
+class WritersRace(MemoryStorage):
     """Reads the whole file, waits, and writes it back with its own part changed."""
 
     class file(MemoryStorageFile):
@@ -192,7 +182,7 @@ class WritersRace(Sabotaged):
             self._stored.current[:] = whole
 
 
-class KeepsToItself(Sabotaged):
+class KeepsToItself(MemoryStorage):
     """Synced bytes are seen by nobody who had the file open before."""
 
     class file(MemoryStorageFile):

@@ -46,6 +46,7 @@ class Keystone:
         self.answer: Callable[[str], Answer] | None = None
         self.token: dict[str, object] = {**SCOPED, "expires_at": shown(expires_at), **token}
         self.threads: set[int] = set()
+        self.asked = threading.Event()
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -55,6 +56,7 @@ class Keystone:
         token = headers["X-Subject-Token"]
         self.questions.append(token)
         self.threads.add(threading.get_ident())
+        self.asked.set()
         assert self.may_answer.wait(10)
         if self.answer is not None:
             return self.answer(token)

@@ -86,6 +86,8 @@ class _Reader(io.RawIOBase):
 class MemoryStorage:
     """`capacity` in bytes. `faults` maps an operation (create, write, sync, read ...) to the errno of its next call."""
 
+    file: type[MemoryStorageFile] = MemoryStorageFile
+
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
         self.faults: dict[str, int] = {}
@@ -117,7 +119,7 @@ class MemoryStorage:
 
     @contextlib.asynccontextmanager
     async def open(self, upload_id: str) -> AsyncIterator[MemoryStorageFile]:
-        yield MemoryStorageFile(self, self._found(upload_id))
+        yield self.file(self, self._found(upload_id))
 
     def reader(self, upload_id: str) -> BinaryIO:
         self.fail("reader")
@@ -125,6 +127,10 @@ class MemoryStorage:
 
     async def remove(self, upload_id: str) -> None:
         self._stored.pop(checked(upload_id), None)
+
+    def content(self, upload_id: str) -> bytearray:
+        """The bytes of an upload themselves, for a test that damages them."""
+        return self._found(upload_id).current
 
     async def uploads(self) -> AsyncIterator[str]:
         for upload_id in list(self._stored):

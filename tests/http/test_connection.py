@@ -60,17 +60,17 @@ def statuses(line: Line) -> list[int]:
     """Of all answers, until the service ends the connection."""
     text = b""
     with contextlib.suppress(ConnectionError):
-        while piece := line._socket.recv(65536):
+        while piece := line.socket.recv(65536):
             text += piece
     return [int(each) for each in re.findall(rb"HTTP/1\.1 ([0-9]{3})", text)]
 
 
 def ended(line: Line, within: float) -> bool:
     """Whether the service ends the connection by itself, with no answer or after one."""
-    line._socket.settimeout(within)
+    line.socket.settimeout(within)
     with contextlib.suppress(ConnectionError):
         try:
-            while line._socket.recv(65536):
+            while line.socket.recv(65536):
                 pass
         except TimeoutError:
             return False
@@ -160,8 +160,8 @@ def test_a_late_head_is_answered_408(service: Service, line: Line) -> None:
 @pytest.mark.parametrize("text", [b"", b"\r\n"])
 def test_a_silent_connection_is_closed_without_an_answer(service: Service, line: Line, text: bytes) -> None:
     line.send(text)
-    line._socket.settimeout(HEAD_TIMEOUT + 8)
-    assert line._socket.recv(1) == b""
+    line.socket.settimeout(HEAD_TIMEOUT + 8)
+    assert line.socket.recv(1) == b""
 
 
 def test_a_second_head_has_its_own_timeout_after_a_pause(service: Service, line: Line) -> None:
@@ -191,9 +191,9 @@ def test_a_client_that_reads_no_answer_is_disconnected(service: Service) -> None
     line.send(get(path, "Tus-Resumable: 1.0.0"))
     time.sleep(2 + 1.5)  # idle_timeout, and a little
     got = 0
-    line._socket.settimeout(10)
+    line.socket.settimeout(10)
     with contextlib.suppress(ConnectionError):
-        while piece := line._socket.recv(MIB):
+        while piece := line.socket.recv(MIB):
             got += len(piece)
     line.close()
     assert got < len(content)

@@ -42,7 +42,7 @@ def test_glance_keeps_the_contract_for_staged_images(cloud: Cloud, glance_servic
     actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
 
     async def keeps() -> None:
-        await contract._an_image_of_no_bytes_is_complete_too(sink, actor, request)
-        await contract._a_source_that_is_too_short_never_completes(sink, actor, request)
+        await contract.an_image_of_no_bytes_is_complete_too(sink, actor, request)
+        await contract.a_source_that_is_too_short_never_completes(sink, actor, request)
 
     asyncio.run(keeps())

@@ -44,7 +44,7 @@ from resumable_glance.model.commands import (
 )
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import ImageRequest, Owner, Upload
+from resumable_glance.model.upload import ImageRequest, Owner, Upload, require
 from resumable_glance.runtime import config
 from resumable_glance.uploads.body import Body
 from tests.fakes.memory_body import PATIENCE, MemoryReceiver
@@ -194,14 +194,29 @@ class Rig:
     async def files(self) -> set[str]:
         return {each async for each in self.scratch.uploads()}
 
-    async def reaches(self, upload_id: str, state: State) -> None:
-        """Run the handoff until the upload is in this state."""
-        job = asyncio.create_task(self.handoff.run())
+    async def until(self, upload_id: str, condition: Callable[[Upload], object]) -> Upload:
+        """The upload once the condition holds; it is looked at after each change."""
         async with asyncio.timeout(30):
-            while (await self.inspect(upload_id)).upload.state is not state:
-                await asyncio.sleep(0.01)
-        job.cancel()
-        await asyncio.gather(job, return_exceptions=True)
+            with self.catalog.notifier.subscribe(upload_id) as changed:
+                while not condition(upload := require(await self.catalog.uploads.get(upload_id))):
+                    await changed.wait()
+                    changed.clear()
+        return upload
+
+    @contextlib.asynccontextmanager
+    async def handing_over(self) -> AsyncIterator[None]:
+        """Run the handoff; at the end all of its attempts have ended."""
+        job = asyncio.create_task(self.handoff.run())
+        try:
+            yield
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+    async def reaches(self, upload_id: str, state: State) -> Upload:
+        """The upload after the handoff has run until it is in this state."""
+        async with self.handing_over():
+            return await self.until(upload_id, lambda upload: upload.state is state)
 
 
 @contextlib.asynccontextmanager

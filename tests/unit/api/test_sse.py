@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from resumable_glance.api import sse
 from resumable_glance.api.protocols.base import Reply
-from resumable_glance.model.commands import UploadFound, Watch
+from resumable_glance.auth.base import Identity
+from resumable_glance.model.commands import Watch
 from tests.support.rig import ME, Pieces, rig
 
 
-class Looks:
-    """How often somebody looks, while nothing happens."""
+class Progress(dict[str, int]):
+    """Delivered bytes of uploads; counts how often a stream asks for them."""
 
-    def __init__(self, seen: UploadFound) -> None:
-        self.seen = seen
-        self.count = 0
+    def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
 
-    async def __call__(self) -> UploadFound:
-        self.count += 1
-        return self.seen
+    def get(self, upload_id: str, default: Any = None, /) -> Any:
+        self.asked.release()
+        return super().get(upload_id, default)
 
 
 def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,19 +33,25 @@ def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeyp
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            first = await here.uploads.perform(Watch(upload_id), ME, Pieces())
-            assert isinstance(first, UploadFound)
-            looks = Looks(first)
-            streams = sse.EventStreams(here.uploads, here.catalog.notifier, here.core.progress, 0)
-            told = streams._told(first, looks, lambda _: Reply(200), lambda _: Reply(400))
-            await anext(told)
-            waiting = asyncio.ensure_future(anext(told))
-            await asyncio.sleep(0.5)
-            assert looks.count == 1  # for what may have happened just before
-            cast(dict[str, int], here.core.progress)[upload_id] = 7
-            looks.seen = UploadFound(first.upload, (), 7)
+            admitted: list[Identity] = []  # once for each look into the catalog
+
+            async def admit() -> Identity:
+                admitted.append(ME)
+                return ME
+
+            progress = Progress()
+            streams = sse.EventStreams(here.uploads, here.catalog.notifier, progress, 0)
+            watch = Watch(upload_id)
+            response = await streams.open(watch, ME, admit, lambda _: Reply(200), lambda _: Reply(400))
+            events = aiter(response.body_iterator)
+            await anext(events)
+            waiting = asyncio.ensure_future(anext(events))
+            for _ in range(20):
+                await progress.asked.acquire()
+            assert len(admitted) == 1  # for a change that may have come just before
+            progress[upload_id] = cast(dict[str, int], here.core.progress)[upload_id] = 7
             await asyncio.wait_for(waiting, 10)
-            assert looks.count == 2
+            assert len(admitted) == 2
 
     asyncio.run(scenario())
 

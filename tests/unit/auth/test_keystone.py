@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from resumable_glance.auth.base import Authenticator, Identity, Right
-from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneAuthenticator
+from resumable_glance.auth.keystone import AT_ONCE, LONGEST_TOKEN, KeystoneAuthenticator
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
 from tests.contracts import check_authenticator
@@ -183,7 +183,7 @@ def test_parallel_requests_with_a_new_token_ask_keystone_once() -> None:
 
     async def scenario() -> set[Owner]:
         running = [asyncio.create_task(asked.admit(GOOD)) for _ in range(20)]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(keystone.asked.wait, 10)
         keystone.may_answer.set()
         return {each.owner for each in await asyncio.gather(*running)}
 
@@ -198,7 +198,7 @@ def test_a_cancelled_request_does_not_cancel_the_others() -> None:
 
     async def scenario() -> Identity:
         first, second = (asyncio.create_task(asked.admit(GOOD)) for _ in range(2))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(keystone.asked.wait, 10)
         first.cancel()
         await asyncio.wait([first])
         keystone.may_answer.set()
@@ -230,8 +230,9 @@ def test_a_hanging_keystone_holds_no_thread_of_storage() -> None:
         asking = gate(keystone)
         asked = [asyncio.create_task(asking.admit({"x-auth-token": f"token-{each}"})) for each in range(50)]
         try:
-            while not keystone.questions:
-                await asyncio.sleep(0.01)
+            while len(keystone.questions) < AT_ONCE:  # all threads hang
+                await asyncio.to_thread(keystone.asked.wait, 10)
+                keystone.asked.clear()
             async with asyncio.timeout(5):  # it hangs for 10
                 assert await asyncio.to_thread(lambda: "done") == "done"
         finally:

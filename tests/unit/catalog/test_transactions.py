@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,17 @@ def test_other_database_errors_are_raised_as_they_are(catalog: Catalog) -> None:
 
 
 def test_all_transactions_take_turns_in_one_thread(catalog: Catalog) -> None:
+    submitted = threading.Event()
+
     def work(db: sa.Connection) -> int:
-        time.sleep(0.01)
+        assert submitted.wait(10)
         return threading.get_ident()
 
     async def several() -> list[int]:
-        return await asyncio.gather(*(catalog.transactions.write(work) for _ in range(10)))
+        tasks = [asyncio.create_task(catalog.transactions.write(work)) for _ in range(10)]
+        await asyncio.sleep(0)  # each task submits its work
+        submitted.set()
+        return await asyncio.gather(*tasks)
 
     (thread,) = set(wait(several()))
     assert thread != threading.get_ident()

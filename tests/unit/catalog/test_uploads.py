@@ -229,8 +229,9 @@ def test_the_queries_of_a_creation_use_indices(catalog: Catalog, ask: Callable[[
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         asked.append((statement, parameters))
 
-    sa.event.listen(catalog.transactions._engine, "before_cursor_execute", note)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
     wait(ask(catalog))
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)
     selects = [each for each in asked if each[0].startswith("SELECT")]
 
     def plans(connection: sa.Connection) -> list[str]:

@@ -38,9 +38,7 @@ def test_storage_is_freed_once_the_image_is_active(tmp_path: Path) -> None:
             await here.reaches(upload_id, State.ACTIVE)
             upload = (await here.inspect(upload_id)).upload
             assert (here.images / require(upload.image).id).read_bytes() == CONTENT
-            async with asyncio.timeout(10):
-                while await here.files():
-                    await asyncio.sleep(0.01)
+            assert await here.files() == set()
 
     asyncio.run(scenario())
 
@@ -51,14 +49,11 @@ def test_unreadable_storage_delays_a_handoff(tmp_path: Path) -> None:
             upload_id = await here.create()
             here.scratch.faults["reader"] = errno.EMFILE
             await here.send(upload_id, 0, SIZE)
-            job = asyncio.create_task(here.handoff.run())
-            async with asyncio.timeout(30):
-                while (upload := (await here.inspect(upload_id)).upload).delivery.last_error is None:
-                    await asyncio.sleep(0.01)
-            assert (upload.state, upload.delivery.last_error.reason) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
-            assert str(tmp_path) not in upload.delivery.last_error.detail
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            async with here.handing_over():
+                upload = await here.until(upload_id, lambda upload: upload.delivery.last_error)
+            error = require(upload.delivery.last_error)
+            assert (upload.state, error.reason) == (State.SEALED, FailureReason.SCRATCH_UNREADABLE)
+            assert str(tmp_path) not in error.detail
             here.now += 3600
             await here.reaches(upload_id, State.ACTIVE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,16 +32,19 @@ class Watched(DirectoryImageService):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.taken: list[int] = []
+        self.changed = asyncio.Event()
         self.fails = False
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
-        number = len(self.taken)
+        number, loop = len(self.taken), asyncio.get_running_loop()
         self.taken.append(0)
+        self.changed.set()
 
         class Counted:
             def read(_, size: int = 10_000, /) -> bytes:
                 piece = source.read(size)
                 self.taken[number] += len(piece)
+                loop.call_soon_threadsafe(self.changed.set)
                 return piece
 
         if self.fails:
@@ -70,11 +73,12 @@ def sink(here: Rig) -> Watched:
     return here.sink
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
+async def until(here: Rig, condition: Callable[[list[int]], object]) -> None:
+    """Wait until the condition holds for the bytes that each delivery took."""
     async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+        while not condition(sink(here).taken):
+            sink(here).changed.clear()
+            await sink(here).changed.wait()
 
 
 async def ends(here: Rig, upload_id: str, state: State) -> Upload:
@@ -89,9 +93,8 @@ async def is_active(here: Rig, upload_id: str) -> None:
     upload = await ends(here, upload_id, State.ACTIVE)
     assert upload.image is not None
     assert (here.images / upload.image.id).read_bytes() == CONTENT
-    async with asyncio.timeout(10):
-        while await here.files():
-            await asyncio.sleep(0.005)
+    async with here.handoff.paused(upload_id):  # its attempt has ended
+        assert await here.files() == set()
 
 
 def test_most_bytes_are_delivered_before_the_last_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +103,7 @@ def test_most_bytes_are_delivered_before_the_last_chunk(tmp_path: Path, monkeypa
             upload_id = await here.create()
             for start in range(0, 90_000, 10_000):
                 await here.send(upload_id, start, start + 10_000)
-            await until(lambda: sink(here).taken and sink(here).taken[0] >= 70_000)
+            await until(here, lambda taken: taken and taken[0] >= 70_000)
             shown = await here.inspect(upload_id)
             assert (shown.upload.state, shown.delivered >= 70_000) == (State.RECEIVING, True)
             await here.send(upload_id, 90_000, SIZE)
@@ -117,10 +120,10 @@ def test_a_trickle_bridges_gaps_without_the_last_byte(tmp_path: Path, monkeypatc
             created = await here.uploads.perform(first, ME, Pieces(CONTENT[:600]))
             assert isinstance(created, Created)
             upload_id = created.upload.id
-            await until(lambda: sink(here).taken and sink(here).taken[0] >= 300)
+            await until(here, lambda taken: taken and taken[0] >= 300)
             begun = time.monotonic()
             await here.send(upload_id, 600, SIZE - 1)
-            await until(lambda: sink(here).taken[0] >= 1500)
+            await until(here, lambda taken: taken[0] >= 1500)
             assert time.monotonic() - begun > 0.1, "that is no sip a pause"
             await here.send(upload_id, SIZE - 1, SIZE)
             await is_active(here, upload_id)
@@ -134,8 +137,10 @@ def test_a_stalled_upload_is_delivered_after_its_end(tmp_path: Path, monkeypatch
         async with followed(tmp_path, monkeypatch, GROWTH_TIMEOUT=0.05) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            await until(lambda: sink(here).taken and sink(here).taken[0] > 0)
-            await until(lambda: not here.core.progress)
+            await until(here, lambda taken: taken and taken[0] > 0)
+            async with asyncio.timeout(10):
+                while here.core.progress:
+                    await asyncio.sleep(0.005)
             assert (await here.inspect(upload_id)).upload.delivery.last_error is None
             await here.send(upload_id, 50_000, SIZE)
             await is_active(here, upload_id)
@@ -151,7 +156,7 @@ def test_a_failed_early_delivery_is_repeated_in_full(tmp_path: Path, monkeypatch
             sink(here).fails = True
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            await until(lambda: not sink(here).fails)
+            await until(here, lambda taken: not sink(here).fails)
             await here.send(upload_id, 50_000, SIZE)
             await is_active(here, upload_id)
             assert sink(here).taken == [0, SIZE], "it is followed once, and not again with each chunk"
@@ -169,7 +174,7 @@ def test_a_wrong_image_digest_withholds_the_last_bytes(
             assert isinstance(created, Created)
             upload_id = created.upload.id
             await here.send(upload_id, 0, 80_000)
-            await until(lambda: sink(here).taken and sink(here).taken[0] >= 50_000)
+            await until(here, lambda taken: taken and taken[0] >= 50_000)
             declared = (WRONG,) if at_the_end else ()
             last = Append(upload_id, Chunk(80_000, SIZE - 80_000), SIZE, declared)
             await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
@@ -190,7 +195,7 @@ def test_a_late_image_digest_is_verified_before_the_last_byte(
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 80_000)
-            await until(lambda: sink(here).taken and sink(here).taken[0] >= 50_000)
+            await until(here, lambda taken: taken and taken[0] >= 50_000)
             last = Append(upload_id, Chunk(80_000, SIZE - 80_000), SIZE, (digest,))
             await here.uploads.perform(last, ME, Pieces(CONTENT[80_000:]))
             await is_active(here, upload_id)
@@ -204,8 +209,8 @@ def test_a_byte_changed_in_storage_never_completes_an_image(tmp_path: Path, monk
         async with followed(tmp_path, monkeypatch, LEAD=10**6) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            await until(lambda: sink(here).taken)
-            here.scratch._stored[upload_id].current[40_000] ^= 1
+            await until(here, lambda taken: taken)
+            here.scratch.content(upload_id)[40_000] ^= 1
             await here.send(upload_id, 50_000, SIZE)
             upload = await ends(here, upload_id, State.FAILED)
             assert upload.delivery.last_error is not None
@@ -220,7 +225,7 @@ def test_a_cancelled_upload_is_delivered_no_further(tmp_path: Path, monkeypatch:
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            await until(lambda: sink(here).taken)
+            await until(here, lambda taken: taken)
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             assert list(here.images.iterdir()) == []
             assert await here.files() == set()
@@ -234,7 +239,7 @@ def test_an_early_delivery_is_finished_after_a_restart(tmp_path: Path, monkeypat
         async with followed(tmp_path, monkeypatch) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            await until(lambda: sink(here).taken)
+            await until(here, lambda taken: taken)
             scratch = here.scratch
         async with rig(tmp_path, scratch, sink=Watched) as here:
             await here.send(upload_id, 50_000, SIZE)
@@ -250,7 +255,7 @@ def test_early_deliveries_are_limited_to_the_workers(tmp_path: Path, monkeypatch
             ids = [await here.create() for _ in range(4)]
             for each in ids:
                 await here.send(each, 0, 50_000)
-            await until(lambda: len(sink(here).taken) >= 2)
+            await until(here, lambda taken: len(taken) >= 2)
             await asyncio.sleep(0.05)
             assert len(sink(here).taken) == here.settings.handoff.early_workers == 2
             for each in ids:

@@ -130,10 +130,12 @@ async def working(
 
 
 async def becomes(here: Rig, upload_id: str, state: State) -> Upload:
-    async with asyncio.timeout(30):
-        while (upload := (await here.inspect(upload_id)).upload).state is not state:
-            await asyncio.sleep(0.002)
-    return upload
+    return await here.until(upload_id, lambda upload: upload.state is state)
+
+
+def has_failed(upload: Upload, attempts: int = 1) -> bool:
+    """Whether the last of so many attempts has failed."""
+    return upload.delivery.attempts >= attempts and upload.delivery.last_error is not None
 
 
 async def retry(here: Rig, upload_id: str) -> UploadFound:
@@ -185,20 +187,14 @@ def test_an_image_is_stuck_only_after_glance_timeout(tmp_path: Path) -> None:
             old = await image_of(here, upload_id)
             moody(here).stuck.add(old.id)
             await here.send(upload_id, 0, SIZE)
-            job = asyncio.create_task(here.handoff.run())
-            for attempt in range(1, 10):  # at 0, 61, ... 488 seconds
-                async with asyncio.timeout(10):
-                    while (
-                        upload := (await here.inspect(upload_id)).upload
-                    ).delivery.attempts < attempt or not upload.delivery.last_error:
-                        await asyncio.sleep(0.002)
-                assert require(upload.image).id == old.id
-                here.now += 61
-                here.handoff.wake()
-            upload = await becomes(here, upload_id, State.ACTIVE)
+            async with here.handing_over():
+                for attempt in range(1, 10):  # at 0, 61, ... 488 seconds
+                    upload = await here.until(upload_id, functools.partial(has_failed, attempts=attempt))
+                    assert require(upload.image).id == old.id
+                    here.now += 61
+                    here.handoff.wake()
+                upload = await becomes(here, upload_id, State.ACTIVE)
             assert require(upload.image).replaced == (old.id,)
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
 
     asyncio.run(scenario())
 
@@ -209,12 +205,8 @@ def test_a_broken_delivery_counts_as_stuck_sooner(tmp_path: Path) -> None:
             upload_id = await here.create()
             moody(here).refusals = [(AWAY, read)]
             await here.send(upload_id, 0, SIZE)
-            job = asyncio.create_task(here.handoff.run())
-            async with asyncio.timeout(10):
-                while (upload := (await here.inspect(upload_id)).upload).delivery.last_error is None:
-                    await asyncio.sleep(0.002)
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            async with here.handing_over():
+                upload = await here.until(upload_id, has_failed)
             return upload.delivery.stuck_at - here.now
 
     assert asyncio.run(waited_for(SIZE // 2)) == 60
@@ -319,7 +311,10 @@ def test_a_running_import_is_no_error_and_can_be_cancelled(tmp_path: Path, monke
             await here.send(upload_id, 0, SIZE)
             job = asyncio.create_task(here.handoff.run())
             await becomes(here, upload_id, State.VERIFYING)
-            await asyncio.sleep(0.05)
+            polled = asyncio.Semaphore(0)
+            moody(here).called = polled.release
+            for _ in range(3):
+                await polled.acquire()
             upload = (await here.inspect(upload_id)).upload
             assert (upload.delivery.last_error, upload.delivery.attempts) == (None, 1)
             assert upload.delivery.stuck_at == here.now + 2 * 900  # of one store after the other
@@ -442,9 +437,8 @@ def test_an_image_that_is_not_the_file_is_removed(tmp_path: Path) -> None:
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
             assert require(failed.delivery.last_error).reason is FailureReason.IMAGE_DIFFERS
-            async with asyncio.timeout(10):
-                while moody(here).ids():
-                    await asyncio.sleep(0.002)
+            async with here.handoff.paused(upload_id):  # the attempt has ended
+                assert moody(here).ids() == set()
             moody(here).counterfeit = False
             await retry(here, upload_id)
             assert require((await becomes(here, upload_id, State.ACTIVE)).image).replaced == (old.id,)
@@ -505,7 +499,7 @@ def test_a_useless_retry_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "state", "hitch"),
+    ("reason", "state", "failure"),
     [
         (Reason.IMAGE_SERVICE_UNAVAILABLE, State.SEALED, FailureReason.IMAGE_SERVICE_UNAVAILABLE),
         (Reason.UNAUTHENTICATED, State.SEALED, FailureReason.TOKEN_EXPIRED),
@@ -514,7 +508,7 @@ def test_a_useless_retry_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_old_image_stays_until_a_new_one_can_be_made(
-    tmp_path: Path, reason: Reason, state: State, hitch: FailureReason
+    tmp_path: Path, reason: Reason, state: State, failure: FailureReason
 ) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
@@ -523,16 +517,12 @@ def test_the_old_image_stays_until_a_new_one_can_be_made(
             moody(here).stuck.add(old.id)
             moody(here).refuses_to_make = reason
             await here.send(upload_id, 0, SIZE)
-            async with asyncio.timeout(30):
-                while True:
-                    upload = (await here.inspect(upload_id)).upload
-                    if (
-                        upload.state is state
-                        and upload.delivery.last_error
-                        and upload.delivery.last_error.reason is hitch
-                    ):
-                        break
-                    await asyncio.sleep(0.002)
+            await here.until(
+                upload_id,
+                lambda upload: (
+                    (upload.state, upload.delivery.last_error and upload.delivery.last_error.reason) == (state, failure)
+                ),
+            )
             assert moody(here).ids() == {old.id}
             moody(here).refuses_to_make = None
             await retry(here, upload_id)
@@ -548,17 +538,16 @@ def test_a_replacement_cancelled_midway_leaves_no_image(tmp_path: Path) -> None:
             upload_id = await here.create()
             old = await image_of(here, upload_id)
             moody(here).stuck.add(old.id)
-            made = moody(here).prepare
+            made, prepare = asyncio.Event(), moody(here).prepare
 
             async def made_and_broken_off(request: ImageRequest, size: int | None, actor: Actor) -> Image:
-                await made(request, size, actor)
+                await prepare(request, size, actor)
+                made.set()
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, "The answer is lost.")
 
             moody(here).prepare = made_and_broken_off  # type: ignore[method-assign]
             await here.send(upload_id, 0, SIZE)
-            async with asyncio.timeout(30):
-                while len(moody(here).ids()) < 2:
-                    await asyncio.sleep(0.002)
+            await asyncio.wait_for(made.wait(), 30)
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
             await here.cleaner.tidy()
             assert moody(here).ids() == set()
@@ -617,10 +606,8 @@ def test_a_replacement_killed_anywhere_leaves_one_image(tmp_path: Path, how: str
                 moody(here).counterfeit = False
                 await retry(here, upload_id)
             await becomes(here, upload_id, State.ACTIVE)
-            async with asyncio.timeout(10):
-                while here.handoff._running:
-                    await asyncio.sleep(0.001)
-            await here.cleaner.open()  # what a start does for scratch
+            async with here.handoff.paused(upload_id):  # the attempt has ended
+                await here.cleaner.open()  # what a start does for storage
             await left_clean(here, upload_id)
             return fuse.left <= 0
 

@@ -272,7 +272,7 @@ def test_a_truncated_file_is_a_storage_fault(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            del here.scratch._stored[upload_id].current[1000:]
+            del here.scratch.content(upload_id)[1000:]
             assert await refusal(here.send(upload_id, 0, 50_000)) is Reason.SCRATCH_FAILED
 
     asyncio.run(scenario())

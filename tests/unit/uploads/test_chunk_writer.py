@@ -21,7 +21,6 @@ from resumable_glance.model.commands import Chunk
 from resumable_glance.model.digests import Digest, hasher
 from resumable_glance.model.ranges import Range, merge
 from resumable_glance.model.upload import Extent
-from resumable_glance.storage import local
 from resumable_glance.uploads import chunk_writer
 from resumable_glance.uploads.body import BATCH, Body
 from resumable_glance.uploads.chunk_writer import ChunkWriter, Target, storage_failure
@@ -720,7 +719,14 @@ class Stubborn(MemoryStorageFile):
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
         self.begun.set()
-        await local._to_its_end(self.may_end.wait())
+        ending = asyncio.ensure_future(self.may_end.wait())
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            while not ending.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(ending)
+            raise
 
 
 @pytest.mark.parametrize("cancellations", [1, 2])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -323,15 +324,22 @@ class SlowScratch(MemoryStorage):
         await super().create(upload_id, size)
 
 
-@contextlib.contextmanager
-def catalog_that_waits(here: Rig) -> Iterator[None]:
-    """Inside, transactions line up and none is begun."""
-    opened = threading.Event()
-    here.catalog.transactions._thread.submit(opened.wait)
+@contextlib.asynccontextmanager
+async def busy_catalog(here: Rig) -> AsyncIterator[None]:
+    """Within the block transactions queue, and none begins."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hold(_: sa.Connection) -> None:
+        begun.set()
+        may_end.wait()
+
+    holding = asyncio.create_task(here.catalog.transactions.write(hold))
+    await asyncio.to_thread(begun.wait)
     try:
         yield
     finally:
-        opened.set()
+        may_end.set()
+        await holding
 
 
 def with_clock(here: Rig) -> list[float]:
@@ -343,18 +351,27 @@ def with_clock(here: Rig) -> list[float]:
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
-def test_a_clock_shift_expires_no_recorded_chunk(tmp_path: Path, seconds: float) -> None:
+def test_a_clock_shift_expires_no_recorded_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             wall = with_clock(here)
             upload_id = await here.create()
             running = await here.begun(upload_id, Chunk(0, 20), sent=10)
             wall[0] += seconds
-            with catalog_that_waits(here):
+            committing, commit = asyncio.Event(), here.catalog.uploads.commit
+
+            def noted(*given: Any, **named: Any) -> Any:
+                committing.set()
+                return commit(*given, **named)
+
+            monkeypatch.setattr(here.catalog.uploads, "commit", noted)
+            async with busy_catalog(here):
                 tidying = asyncio.create_task(here.cleaner.tidy())
                 await asyncio.sleep(0)
                 closing = asyncio.create_task(here.uploads.close())
-                await asyncio.sleep(0.1)  # what came is hashed in a thread, and then recorded
+                await asyncio.wait_for(committing.wait(), 10)
             await asyncio.gather(tidying, closing, running, return_exceptions=True)
             found = await here.catalog.uploads.get(upload_id)
             assert found is not None
@@ -390,7 +407,7 @@ def test_a_clock_shift_shows_no_upload_as_expired(tmp_path: Path, seconds: float
             wall = with_clock(here)
             upload_id = await here.create()
             wall[0] += seconds
-            with catalog_that_waits(here):
+            async with busy_catalog(here):
                 asking = asyncio.create_task(here.inspect(upload_id))
                 listing = asyncio.create_task(here.uploads.perform(List(10), ME, Pieces()))
                 await asyncio.sleep(0)

@@ -43,9 +43,7 @@ def test_an_empty_chunk_to_a_complete_upload_is_accepted(tmp_path: Path) -> None
             for body_length in (0, None):
                 assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
             await here.reaches(upload_id, State.ACTIVE)
-            async with asyncio.timeout(10):
-                while await here.files():
-                    await asyncio.sleep(0.01)
+            assert await here.files() == set()
             for body_length in (0, None):
                 assert (await here.send_in_order(upload_id, SIZE, Pieces(), body_length)).offset == SIZE
             assert await refusal(here.send(upload_id, 0, 10)) is Reason.SEALED
@@ -70,14 +68,10 @@ def test_a_full_catalog_does_not_stop_a_handoff(tmp_path: Path, monkeypatch: pyt
 
             monkeypatch.setattr(here.catalog.uploads, "with_handoff", look)
             monkeypatch.setattr(here.catalog.uploads, "set_credential", full)
-            job = asyncio.create_task(here.handoff.run())
-            await asked.wait()  # from now on it waits to be woken
-            assert await refusal(here.send(upload_id, 0, SIZE)) is Reason.NO_SPACE
-            async with asyncio.timeout(10):
-                while (await here.inspect(upload_id)).upload.state is not State.ACTIVE:
-                    await asyncio.sleep(0.01)
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            async with here.handing_over():
+                await asked.wait()  # from now on it waits to be woken
+                assert await refusal(here.send(upload_id, 0, SIZE)) is Reason.NO_SPACE
+                await here.until(upload_id, lambda upload: upload.state is State.ACTIVE)
 
     asyncio.run(scenario())
 
@@ -92,9 +86,7 @@ async def assert_is_content(here: Rig, upload_id: str) -> None:
     assert upload.delivery.proof is not None
     assert upload.delivery.proof.sha512 == hashlib.sha512(CONTENT).hexdigest()
     assert await here.read(upload_id) == CONTENT
-    async with asyncio.timeout(10):
-        while await here.files():
-            await asyncio.sleep(0.01)
+    assert await here.files() == set()
 
 
 def test_a_size_can_come_with_any_chunk_and_stays(tmp_path: Path) -> None:

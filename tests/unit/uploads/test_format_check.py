@@ -50,9 +50,9 @@ async def sent(here: Rig, upload_id: str, start: int, content: bytes, **more: An
     return outcome.upload
 
 
-async def assert_failed(here: Rig, upload_id: str, hitch: FailureReason) -> None:
+async def assert_failed(here: Rig, upload_id: str, failure: FailureReason) -> None:
     upload = (await here.inspect(upload_id)).upload
-    assert (upload.state, upload.delivery.last_error and upload.delivery.last_error.reason) == (State.FAILED, hitch)
+    assert (upload.state, upload.delivery.last_error and upload.delivery.last_error.reason) == (State.FAILED, failure)
 
 
 @pytest.mark.parametrize("declared", [True, False])

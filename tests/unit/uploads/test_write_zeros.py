@@ -190,10 +190,11 @@ def test_a_takeover_waits_for_one_step_of_a_long_run_only(monkeypatch: pytest.Mo
     async def scenario() -> None:
         made = await store(100)
         await made.take(60, body_of([bytes(40)]))
-        file = Evicted(made.scratch, made.scratch._found(ID))
+        made.scratch.file = Evicted  # type: ignore[misc, assignment]
+        chunk = Chunk(place.start, place.length, zeros=True)
         with refused(Reason.SUPERSEDED):
-            chunk = Chunk(place.start, place.length, zeros=True)
-            await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
+            async with made.scratch.open(ID) as file:
+                await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
         assert steps == [place.start]
         assert made.ranges == [Range(60, 100)]
 
