@@ -115,15 +115,15 @@ class CuttingProxy:
             self._threads.append(threading.Thread(target=self._finish, args=[pair, client, server], daemon=True))
             self._threads[-1].start()
 
-    def _copy(self, source: socket.socket, sink: socket.socket, budget: list[int]) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, budget: list[int]) -> None:
         try:
             while budget[0] >= 0 and (data := source.recv(65536)):
                 budget[0] -= len(data)
-                sink.sendall(data)
+                target.sendall(data)
         except OSError:
             pass
         self.cuts += budget[0] < 0
-        for each in (source, sink):
+        for each in (source, target):
             try:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -15,9 +15,9 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Owner, Upload
 from tests.contracts import BrokenPromise, check_authenticator
-from tests.fakes.keystone import GOOD, TOKEN, Keystone, gate
+from tests.fakes.keystone import GOOD, TOKEN, Keystone, authenticator
 from tests.support import launcher
-from tests.support.launcher import ProjectGate, token
+from tests.support.launcher import ProjectAuthenticator, token
 
 
 def test_noauth_keeps_the_contract() -> None:
@@ -26,12 +26,12 @@ def test_noauth_keeps_the_contract() -> None:
 
 def test_keystone_keeps_the_contract() -> None:
     bad: list[dict[str, str]] = [{}, {"x-auth-token": ""}, {"x-auth-token": "stolen"}, {"authorization": TOKEN}]
-    asyncio.run(check_authenticator(gate(Keystone()), GOOD, bad))
+    asyncio.run(check_authenticator(authenticator(Keystone()), GOOD, bad))
 
 
 def test_the_test_authenticator_keeps_the_contract() -> None:
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "ada"}, _small(launcher.token(""))]
-    asyncio.run(check_authenticator(launcher.ProjectGate(), _small(launcher.token("ada")), bad))
+    asyncio.run(check_authenticator(launcher.ProjectAuthenticator(), _small(launcher.token("ada")), bad))
 
 
 def _small(headers: Mapping[str, str]) -> dict[str, str]:
@@ -122,7 +122,7 @@ class TakesTheTokenOutOfTheHeaders(Strict):
 
 
 @pytest.mark.parametrize(
-    "saboteur",
+    "broken",
     [
         AdmitsEverybody,
         RefusesForTheWrongReason,
@@ -138,9 +138,9 @@ class TakesTheTokenOutOfTheHeaders(Strict):
         TakesTheTokenOutOfTheHeaders,
     ],
 )
-def test_the_check_notices_a_broken_authenticator(saboteur: type[NoAuthenticator]) -> None:
+def test_the_check_notices_a_broken_authenticator(broken: type[NoAuthenticator]) -> None:
     with pytest.raises(BrokenPromise):
-        asyncio.run(check_authenticator(saboteur(), GOOD, [{"x-auth-token": "stolen"}, {}]))
+        asyncio.run(check_authenticator(broken(), GOOD, [{"x-auth-token": "stolen"}, {}]))
 
 
 def test_the_check_shows_why_a_good_request_was_refused() -> None:
@@ -163,9 +163,9 @@ def key_file(tmp_path: Path) -> Path:
 
 def test_tickets_keep_the_contract(key_file: Path) -> None:
     made = Tickets(TokenCipher(key_file), LIFETIME)
-    gate = TicketAuthenticator(made, ProjectGate())
+    authenticator = TicketAuthenticator(made, ProjectAuthenticator())
     good = {"authorization": f"Bearer {made.issue(upload()).value}"}
     over = Tickets(TokenCipher(key_file), -1).issue(upload()).value
     bad = [{}, {"authorization": "Bearer"}, {"authorization": "Bearer x"}, {"authorization": f"Basic {over}"}]
-    asyncio.run(check_authenticator(gate, good, [*bad, {"authorization": f"Bearer {over}"}]))
-    asyncio.run(check_authenticator(gate, {"x-auth-token": token("ada")["X-Auth-Token"]}, bad))
+    asyncio.run(check_authenticator(authenticator, good, [*bad, {"authorization": f"Bearer {over}"}]))
+    asyncio.run(check_authenticator(authenticator, {"x-auth-token": token("ada")["X-Auth-Token"]}, bad))

@@ -255,18 +255,18 @@ class SaysNothing(DirectoryImageService):
         return ""
 
 
-SABOTEURS = [
+BROKEN = [
     each
     for each in list(globals().values())
     if isinstance(each, type) and issubclass(each, DirectoryImageService) and each is not DirectoryImageService
 ]
 
 
-@pytest.mark.parametrize("saboteur", SABOTEURS)
-def test_the_check_notices_a_broken_image_service(saboteur: type[DirectoryImageService], tmp_path: Path) -> None:
-    expected = (BrokenPromise, DeliveryFailed) if saboteur in {DiscardsOnlyOnce, StaysBrokenAfterABreak} else None
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_check_notices_a_broken_image_service(broken: type[DirectoryImageService], tmp_path: Path) -> None:
+    expected = (BrokenPromise, DeliveryFailed) if broken in {DiscardsOnlyOnce, StaysBrokenAfterABreak} else None
     with pytest.raises(expected or BrokenPromise):
-        asyncio.run(check_image_service(saboteur(tmp_path), ACTOR, REQUEST))
+        asyncio.run(check_image_service(broken(tmp_path), ACTOR, REQUEST))
 
 
 class SlowToNotice(DirectoryImageService):

@@ -19,22 +19,22 @@ from tests.reliability.world import live
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[LocalStorage]:
+def storage(tmp_path: Path) -> Iterator[LocalStorage]:
     made = LocalStorage(tmp_path / "scratch")
     yield made
     made.close()
 
 
-def test_local_storage_keeps_the_contract(scratch: LocalStorage) -> None:
-    asyncio.run(check_storage(scratch))
+def test_local_storage_keeps_the_contract(storage: LocalStorage) -> None:
+    asyncio.run(check_storage(storage))
 
 
 def test_memory_storage_keeps_the_contract() -> None:
     asyncio.run(check_storage(MemoryStorage()))
 
 
-def test_the_check_of_the_contract_leaves_nothing_behind(scratch: LocalStorage, tmp_path: Path) -> None:
-    asyncio.run(check_storage(scratch))
+def test_the_check_of_the_contract_leaves_nothing_behind(storage: LocalStorage, tmp_path: Path) -> None:
+    asyncio.run(check_storage(storage))
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / "scratch" / "lock"]
 
 
@@ -200,7 +200,7 @@ class KeepsToItself(MemoryStorage):
 
 
 @pytest.mark.parametrize(
-    "saboteur",
+    "broken",
     [
         OverwritesOnCreate,
         EmptiesOnRefusedCreate,
@@ -227,10 +227,10 @@ class KeepsToItself(MemoryStorage):
         KeepsToItself,
     ],
 )
-def test_the_check_notices_a_broken_storage(saboteur: type[MemoryStorage]) -> None:
-    own_error = {RemovesOnlyOnce: KeyError, KeepsItsSize: EOFError}.get(saboteur, BrokenPromise)
+def test_the_check_notices_a_broken_storage(broken: type[MemoryStorage]) -> None:
+    own_error = {RemovesOnlyOnce: KeyError, KeepsItsSize: EOFError}.get(broken, BrokenPromise)
     with pytest.raises((BrokenPromise, own_error)):
-        asyncio.run(check_storage(saboteur()))
+        asyncio.run(check_storage(broken()))
 
 
 def test_local_storage_keeps_the_contract_on_the_strict_disk() -> None:

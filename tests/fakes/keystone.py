@@ -71,7 +71,7 @@ class Clock:
         return self.now
 
 
-def gate(
+def authenticator(
     keystone: Keystone, cache_time: float = 60.0, clock: Callable[[], float] | None = None
 ) -> KeystoneAuthenticator:
     return KeystoneAuthenticator(cast(Session, keystone), cache_time, clock or Clock())

@@ -30,15 +30,15 @@ class _Stored:
 
 
 class MemoryStorageFile:
-    def __init__(self, scratch: MemoryStorage, stored: _Stored) -> None:
-        self._scratch = scratch
+    def __init__(self, storage: MemoryStorage, stored: _Stored) -> None:
+        self._storage = storage
         self._stored = stored
         self._written: list[tuple[int, bytes]] = []
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
-        self._scratch.fail("write")
+        self._storage.fail("write")
         taken = bytes(data)
-        if len(taken) > await self._scratch.free():
+        if len(taken) > await self._storage.free():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._stored.used += len(taken)
         self._stored.grow(position + len(taken))
@@ -46,19 +46,19 @@ class MemoryStorageFile:
         self._written.append((position, taken))
 
     async def zero(self, position: int, length: int) -> None:
-        self._scratch.fail("zero")
+        self._storage.fail("zero")
         self._stored.grow(position + length)
         self._stored.current[position : position + length] = bytes(length)
         self._written.append((position, bytes(length)))
 
     async def sync(self) -> None:
         written, self._written = self._written, []  # a failed sync forgets them, as the kernel does
-        self._scratch.fail("sync")
+        self._storage.fail("sync")
         for position, taken in written:
             self._stored.durable[position : position + len(taken)] = taken
 
     async def read(self, position: int, length: int) -> bytes:
-        self._scratch.fail("read")
+        self._storage.fail("read")
         data = bytes(self._stored.current[position : position + length])
         if len(data) < length:
             raise EOFError(f"{length} bytes wanted at {position}, {len(data)} there")

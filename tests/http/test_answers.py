@@ -44,7 +44,7 @@ def client(service: Service) -> Client:
 
 
 def answers(client: Client) -> Iterator[requests.Response]:
-    """Refusals and other answers of every kind, in every dialect."""
+    """Refusals and other answers of every kind, in every protocol."""
 
     def tus(method: str, path: str = "", headers: Mapping[str, str] | None = None, **more: object) -> requests.Response:
         return client.request(method, f"{client.url}/v1/tus{path}", {**TUS, **(headers or {})}, **more)

@@ -62,7 +62,7 @@ def watched(client: Client, url: str) -> Iterator[Stream]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service at whose gate one has to say who one is, and where two may watch."""
+    """A service at whose authenticator one has to say who one is, and where two may watch."""
     service = development(tmp_path_factory.mktemp("service"), {"limits": {"streams_per_project": 2}})
     service.module = "tests.support.launcher"
     with service:

@@ -1,4 +1,4 @@
-"""What the pages of the dialects show works when it is pasted, in its order, where the file that it names is."""
+"""The examples of the protocols' pages work when they are pasted in order."""
 
 from __future__ import annotations
 

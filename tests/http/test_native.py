@@ -1,4 +1,4 @@
-"""The native dialect over real HTTP, against the service as a process of its own, without OpenStack."""
+"""The native protocol over HTTP, against the service as a process, without OpenStack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After the last byte: who waits for the sink, what is told again, what digests and flipped bits do, what expires."""
+"""The end of an upload: its last answer, wrong digests, flipped bits and expiry."""
 
 from __future__ import annotations
 
@@ -50,13 +50,15 @@ def sink_that_waits(service: Service, upload: dict[str, dict[str, str]]) -> Iter
         os.close(reader)
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_the_last_chunk_is_answered_while_images_are_unavailable(shared: Service, client: Client, dialect: str) -> None:
+@pytest.mark.parametrize("protocol", ["native", "tus"])
+def test_the_last_chunk_is_answered_while_images_are_unavailable(
+    shared: Service, client: Client, protocol: str
+) -> None:
     url = created(client, SIZE)
     upload = client.show(native(client, url))
     with sink_that_waits(shared, upload):
         for _ in range(2):  # the first answer may be lost
-            if dialect == "tus":
+            if protocol == "tus":
                 answer = send(client, url, offset(client, url), CONTENT[offset(client, url) :])
             else:
                 answer = client.send(native(client, url), CONTENT, 0, SIZE, md5(CONTENT))

@@ -1,4 +1,4 @@
-"""The IETF draft over real HTTP: what it demands, and uploads that other dialects go on with."""
+"""The IETF draft over HTTP: its demands, and uploads that change the protocol."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def limits(answer: requests.Response) -> dict[str, int]:
     return {name: int(str(member[0])) for name, member in members.items() if isinstance(member, tuple)}
 
 
-def in_dialect(client: Client, url: str, dialect: str) -> str:
-    """The same upload in another dialect."""
-    return f"{client.url}/v1/{dialect}/{url.rpartition('/')[2]}"
+def in_protocol(client: Client, url: str, protocol: str) -> str:
+    """The same upload in another protocol."""
+    return f"{client.url}/v1/{protocol}/{url.rpartition('/')[2]}"
 
 
 def assert_active(shared: Service, client: Client, url: str, content: bytes = CONTENT) -> None:
-    upload = client.wait(in_dialect(client, url, "uploads"), "active")
+    upload = client.wait(in_protocol(client, url, "uploads"), "active")
     assert (shared.directory / "images" / upload["image"]["id"]).read_bytes() == content
 
 
@@ -137,7 +137,7 @@ def test_an_image_of_no_bytes(shared: Service, client: Client) -> None:
 def test_query_and_disposition_describe_the_image(shared: Service, client: Client) -> None:
     headers = {"Content-Disposition": "inline; filename*=UTF-8''%C3%84pfel.qcow2"}
     answer = create(client, "?1", headers, looks_like_qcow2(b""), "?min_disk=3&property.os_distro=debian")
-    upload = client.wait(in_dialect(client, answer.headers["Location"], "uploads"), "active")
+    upload = client.wait(in_protocol(client, answer.headers["Location"], "uploads"), "active")
     described = (shared.directory / "images" / f"{upload['image']['id']}.json").read_text()
     assert upload["image"]["name"] == "Äpfel.qcow2"
     assert '"disk_format": "qcow2"' in described
@@ -459,14 +459,14 @@ def test_an_image_with_a_wrong_digest_fails(client: Client, when: str) -> None:
     declared = {"Repr-Digest": digest("sha-256", b"else")}
     url = created(client, {**LENGTH, **(declared if when == "creation" else {})})
     assert send(client, url, 0, "?1", CONTENT, declared).status_code == 201
-    upload = client.wait(in_dialect(client, url, "uploads"), "failed")
+    upload = client.wait(in_protocol(client, url, "uploads"), "failed")
     assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert client.request("HEAD", url).headers["Upload-State"] == "failed"
 
 
 def test_image_digests_are_shown_once_they_are_known(client: Client) -> None:
     answer = create(client, "?1", {"Want-Repr-Digest": "sha-512=10"}, CONTENT)
-    client.wait(in_dialect(client, answer.headers["Location"], "uploads"), "active")
+    client.wait(in_protocol(client, answer.headers["Location"], "uploads"), "active")
     told = client.request("HEAD", answer.headers["Location"]).headers["Repr-Digest"]
     assert told == f"{digest('md5', CONTENT)}, {digest('sha-512', CONTENT)}"
 
@@ -499,21 +499,21 @@ def test_later_versions_say_upload_complete(shared: Service, client: Client, ver
     assert_active(shared, client, url)
 
 
-# Other dialects
+# Other protocols
 
 
 def test_begun_in_rufh_finished_in_native(shared: Service, client: Client) -> None:
     url = created(client, LENGTH, CONTENT[:1000])
-    assert client.send(in_dialect(client, url, "uploads"), CONTENT, 2 * MIB, SIZE).status_code == 204
+    assert client.send(in_protocol(client, url, "uploads"), CONTENT, 2 * MIB, SIZE).status_code == 204
     assert where(client, url) == ("?0", 1000)
-    assert client.send(in_dialect(client, url, "uploads"), CONTENT, 1000, 2 * MIB).status_code == 204
+    assert client.send(in_protocol(client, url, "uploads"), CONTENT, 1000, 2 * MIB).status_code == 204
     assert where(client, url) == ("?1", SIZE), "where the size alone tells, all bytes are all"
     assert_active(shared, client, url)
 
 
 def test_begun_in_native_finished_in_rufh(shared: Service, client: Client) -> None:
     native = client.created(SIZE)
-    url = in_dialect(client, native, "rufh")
+    url = in_protocol(client, native, "rufh")
     assert client.send(native, CONTENT, 0, 1000).status_code == 204
     assert where(client, url) == ("?0", 1000)
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
@@ -522,7 +522,7 @@ def test_begun_in_native_finished_in_rufh(shared: Service, client: Client) -> No
 
 def test_begun_in_rufh_finished_in_tus(shared: Service, client: Client) -> None:
     url = created(client, body=CONTENT[:1000])
-    tus, bytes_ = in_dialect(client, url, "tus"), {**TUS, "Content-Type": "application/offset+octet-stream"}
+    tus, bytes_ = in_protocol(client, url, "tus"), {**TUS, "Content-Type": "application/offset+octet-stream"}
     told = {**bytes_, **LENGTH, "Upload-Offset": "1000"}
     assert client.request("PATCH", tus, told, data=CONTENT[1000:]).status_code == 204
     assert where(client, url) == ("?1", SIZE)
@@ -531,7 +531,7 @@ def test_begun_in_rufh_finished_in_tus(shared: Service, client: Client) -> None:
 
 def test_begun_in_tus_finished_in_rufh(shared: Service, client: Client) -> None:
     answer = client.request("POST", f"{client.url}/v1/tus", {**TUS, "Upload-Defer-Length": "1"})
-    url = in_dialect(client, answer.headers["Location"], "rufh")
+    url = in_protocol(client, answer.headers["Location"], "rufh")
     assert send(client, url, 0, "?0", CONTENT[:1000]).status_code == 204
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
     assert_active(shared, client, url)
@@ -540,7 +540,7 @@ def test_begun_in_tus_finished_in_rufh(shared: Service, client: Client) -> None:
 def test_a_tus_head_completes_an_upload_with_all_bytes(shared: Service, client: Client) -> None:
     url = created(client, LENGTH, CONTENT)
     assert where(client, url) == ("?0", SIZE)
-    assert client.request("HEAD", in_dialect(client, url, "tus"), TUS).headers["Upload-Offset"] == str(SIZE)
+    assert client.request("HEAD", in_protocol(client, url, "tus"), TUS).headers["Upload-Offset"] == str(SIZE)
     assert where(client, url) == ("?1", SIZE)
     assert_active(shared, client, url)
 

@@ -18,7 +18,7 @@ from tests.support.wire import Client, bearer, reason
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service at whose gate one has to say who one is."""
+    """A service at whose authenticator one has to say who one is."""
     origin = {"cors": {"allowed_origin": "https://horizon.example"}}
     service = development(tmp_path_factory.mktemp("service"), origin)
     service.module = "tests.support.launcher"

@@ -1,4 +1,4 @@
-"""tus 1.0.0 over real HTTP: what the specification demands, and uploads that other dialects go on with."""
+"""tus 1.0.0 over HTTP: its demands, and uploads that change the protocol."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def offset(client: Client, url: str) -> int:
 
 
 def native(client: Client, url: str) -> str:
-    """The same upload in the native dialect."""
+    """The same upload in the native protocol."""
     return f"{client.url}/v1/uploads/{url.rpartition('/')[2]}"
 
 

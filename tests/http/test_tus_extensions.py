@@ -187,7 +187,7 @@ def test_content_is_read_again_with_get(client: Client) -> None:
     answer = client.request("GET", url)
     assert (answer.status_code, reason(answer)) == (409, "upload-unfinished")
     sent(client, url, 0, CONTENT)
-    for _ in range(2):  # from scratch or from the sink, and then surely from the sink
+    for _ in range(2):  # from scratch or from the image service, and then surely from the image service
         answer = client.request("GET", url)
         assert (answer.status_code, answer.content) == (200, CONTENT)
         assert answer.headers["Content-Length"] == str(SIZE)

@@ -83,19 +83,19 @@ def test_ambiguous_requests_are_refused_and_closed(service: Service, client: Cli
     assert client.show(url)["received"] == 0
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus", "rufh"])
+@pytest.mark.parametrize("protocol", ["native", "tus", "rufh"])
 @pytest.mark.parametrize(
     "codings", ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
 def test_an_unsupported_transfer_coding_is_refused(
-    service: Service, client: Client, dialect: str, codings: str
+    service: Service, client: Client, protocol: str, codings: str
 ) -> None:
     url = client.created(10)
     path = url.removeprefix(client.url)
     text = CHUNK.format(path=path) + codings
-    if dialect != "native":
-        text = f"PATCH {path.replace('uploads', dialect)} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
-        headers = BYTES if dialect == "tus" else APPEND
+    if protocol != "native":
+        text = f"PATCH {path.replace('uploads', protocol)} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
+        headers = BYTES if protocol == "tus" else APPEND
         text += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     status, _, _ = answered(service, text + "\r\na\r\n0123456789\r\n0\r\n\r\n")
     assert status == (415 if codings.count("Transfer") == 1 else 400)
@@ -164,19 +164,19 @@ def test_an_id_has_128_random_bits(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("source", "scheme"), [(PROXY, "https"), ("127.0.0.1", "http")])
-@pytest.mark.parametrize("dialect", ["native", "tus"])
+@pytest.mark.parametrize("protocol", ["native", "tus"])
 def test_a_location_has_the_scheme_of_a_trusted_proxy_only(
-    service: Service, client: Client, dialect: str, source: str, scheme: str
+    service: Service, client: Client, protocol: str, source: str, scheme: str
 ) -> None:
     forwarded = "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: evil.example\r\n"
     common = f"HTTP/1.1\r\nHost: uploads.example\r\n{forwarded}"
     text = f"POST /v1/tus {common}Tus-Resumable: 1.0.0\r\nUpload-Length: 1\r\n\r\n"
-    if dialect == "native":
+    if protocol == "native":
         body = '{"size": 1, "image": {"disk_format": "raw", "container_format": "bare"}}'
         kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         text = f"POST /v1/uploads {common}{kind}\r\n{body}"
     status, headers, _ = answered(service, text, source)
-    mount = {"native": "uploads", "tus": "tus"}[dialect]
+    mount = {"native": "uploads", "tus": "tus"}[protocol]
     assert status == 201
     assert re.fullmatch(rf"{scheme}://uploads\.example/v1/{mount}/a-[0-9a-f]{{32}}", headers["location"])
     upload = client.show(f"{client.url}/v1/uploads/{headers['location'].rpartition('/')[2]}")

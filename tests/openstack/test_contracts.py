@@ -20,17 +20,17 @@ def test_glance_keeps_the_contract(cloud: Cloud, glance_service: Service) -> Non
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
-    asyncio.run(check_image_service(sink, Actor(owner, session.get_token()), ImageRequest(RAW)))
+    service = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
+    asyncio.run(check_image_service(service, Actor(owner, session.get_token()), ImageRequest(RAW)))
 
 
 def test_the_real_keystone_keeps_the_contract(cloud: Cloud, glance_service: Service) -> None:
     settings, conf = config.load([str(glance_service.configuration)])
-    gate = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
+    authenticator = KeystoneAuthenticator(service_session(conf), settings.keystone_authtoken.token_cache_time)
     revoked = cloud.token(DEMO)
     cloud.revoke(revoked)
     bad = [{}, {"x-auth-token": ""}, {"x-auth-token": "nonsense"}, {"x-auth-token": revoked}]
-    asyncio.run(check_authenticator(gate, {"x-auth-token": cloud.token(DEMO)}, bad))
+    asyncio.run(check_authenticator(authenticator, {"x-auth-token": cloud.token(DEMO)}, bad))
 
 
 def test_glance_keeps_the_contract_for_staged_images(cloud: Cloud, glance_service: Service) -> None:
@@ -38,11 +38,11 @@ def test_glance_keeps_the_contract_for_staged_images(cloud: Cloud, glance_servic
     settings, conf = config.load([str(glance_service.configuration)])
     session = cloud.session(DEMO)
     owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
+    service = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
     actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
 
     async def keeps() -> None:
-        await contract.an_image_of_no_bytes_is_complete_too(sink, actor, request)
-        await contract.a_source_that_is_too_short_never_completes(sink, actor, request)
+        await contract.an_image_of_no_bytes_is_complete_too(service, actor, request)
+        await contract.a_source_that_is_too_short_never_completes(service, actor, request)
 
     asyncio.run(keeps())

@@ -89,7 +89,7 @@ def test_a_cancelled_early_delivery_leaves_nothing(cloud: Cloud, demo: Client, f
     send(demo, url, 0, 20 * MIB)
     upload = begun(demo, url, 10 * MIB)
     assert demo.request("DELETE", url).status_code == 204
-    deadline = time.monotonic() + 90  # the janitor comes once a minute, where Glance was busy
+    deadline = time.monotonic() + 90  # the cleaner comes once a minute, where Glance was busy
     while upload["image"]["id"] in {each.id for each in cloud.glance(DEMO).images.list()}:
         assert time.monotonic() < deadline
         time.sleep(0.2)

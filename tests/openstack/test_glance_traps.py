@@ -120,25 +120,25 @@ class Bytes:
 
 
 class Straight:
-    """The sink as its service has it, and somebody for whom it acts."""
+    """The image service as its service has it, and somebody for whom it acts."""
 
     def __init__(self, cloud: Cloud, service: Service) -> None:
         settings, conf = config.load([str(service.configuration)])
         session = cloud.session(DEMO)
         owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
         self.actor = Actor(owner, cloud.token(DEMO))
-        self.sink = GlanceImageService(
+        self.images = GlanceImageService(
             conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout
         )
         self._images = cloud.glance(DEMO).images
 
     def prepare(self, size: int, **properties: str) -> Image:
-        return asyncio.run(self.sink.prepare(ImageRequest({**RAW, **properties}), size, self.actor))
+        return asyncio.run(self.images.prepare(ImageRequest({**RAW, **properties}), size, self.actor))
 
     def deliver(self, image: Image, size: int, source: Bytes) -> DeliveryFailed | None:
         """What it fails with."""
         try:
-            asyncio.run(self.sink.deliver(image, size, source, self.actor))
+            asyncio.run(self.images.deliver(image, size, source, self.actor))
         except DeliveryFailed as failed:
             return failed
         return None

@@ -106,7 +106,7 @@ def test_glances_schema_and_limits_are_asked_once(
 ) -> None:
     """The schema, and that there are no limits. Each question costs Glance as much as making an image."""
     settings, conf = config.load([str(glance_service.configuration)])
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
+    images = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
     actor = Actor(Owner(str(cloud.session(DEMO).get_project_id()), "user"), cloud.token(DEMO))
     asked: list[str] = []
     send = requests.Session.send
@@ -117,9 +117,9 @@ def test_glances_schema_and_limits_are_asked_once(
         return send(self, request, **named)
 
     async def filled() -> str:
-        image = await sink.prepare(ImageRequest(RAW), SIZE, actor)
-        await sink.deliver(image, SIZE, WatchedSource(CONTENT), actor)
-        assert (await sink.status(image, actor)).sha512 == hashlib.sha512(CONTENT).hexdigest()
+        image = await images.prepare(ImageRequest(RAW), SIZE, actor)
+        await images.deliver(image, SIZE, WatchedSource(CONTENT), actor)
+        assert (await images.status(image, actor)).sha512 == hashlib.sha512(CONTENT).hexdigest()
         return image.id
 
     monkeypatch.setattr(requests.Session, "send", noted)

@@ -1,4 +1,4 @@
-"""Requests that are none, in each dialect."""
+"""Requests that are none, in each protocol."""
 
 from __future__ import annotations
 

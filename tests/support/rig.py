@@ -99,8 +99,8 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        scratch: MemoryStorage,
-        sink: type[DirectoryImageService],
+        storage: MemoryStorage,
+        image_service: type[DirectoryImageService],
         options: Mapping[str, object],
         trusts: Trusts | None = None,
     ) -> None:
@@ -114,13 +114,13 @@ class Rig:
         }
         self.settings, _ = config.load([], state)
         self.now = 1_000_000_000.0
-        self.scratch = scratch
+        self.storage = storage
         self.images = directory / "images"
         self.catalog = catalog_in(directory)
-        self.sink = sink(self.images)
-        self.vault = TokenCipher(directory / "key")
-        self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
-        self.parts = Parts(self.catalog, scratch, self.sink, self.vault, trusts, self.clock)
+        self.image_service = image_service(self.images)
+        self.cipher = TokenCipher(directory / "key")
+        self.delegation = Delegation(self.catalog, self.cipher, trusts, self.clock)
+        self.parts = Parts(self.catalog, storage, self.image_service, self.cipher, trusts, self.clock)
         self.use(self.core_with(self.clock))
 
     def clock(self) -> float:
@@ -192,7 +192,7 @@ class Rig:
         return outcome
 
     async def files(self) -> set[str]:
-        return {each async for each in self.scratch.uploads()}
+        return {each async for each in self.storage.uploads()}
 
     async def until(self, upload_id: str, condition: Callable[[Upload], object]) -> Upload:
         """The upload once the condition holds; it is looked at after each change."""
@@ -222,12 +222,12 @@ class Rig:
 @contextlib.asynccontextmanager
 async def rig(
     directory: Path,
-    scratch: MemoryStorage | None = None,
-    sink: type[DirectoryImageService] = DirectoryImageService,
+    storage: MemoryStorage | None = None,
+    image_service: type[DirectoryImageService] = DirectoryImageService,
     options: Mapping[str, object] = types.MappingProxyType({}),
     trusts: Trusts | None = None,
 ) -> AsyncIterator[Rig]:
-    made = Rig(directory, scratch or MemoryStorage(), sink, options, trusts)
+    made = Rig(directory, storage or MemoryStorage(), image_service, options, trusts)
     try:
         yield made
     finally:

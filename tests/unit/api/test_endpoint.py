@@ -17,7 +17,7 @@ from tests.support.rig import SIZE, Rig, rig
 
 
 class TwoPeople:
-    """A gate that believes what a header says of who somebody is."""
+    """An authenticator that believes what a header says of who somebody is."""
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         return Identity(Owner("project", headers["x-auth-token"]))
@@ -30,15 +30,15 @@ def transport_to(here: Rig) -> httpx.ASGITransport:
     return httpx.ASGITransport(application(here.settings, here.endpoint(TwoPeople()), Health({}), None))
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_a_foreign_upload_is_answered_as_an_unknown_one(tmp_path: Path, dialect: str) -> None:
+@pytest.mark.parametrize("protocol", ["native", "tus"])
+def test_a_foreign_upload_is_answered_as_an_unknown_one(tmp_path: Path, protocol: str) -> None:
     nobodys = "a-" + "0" * 32
 
     async def answers(client: httpx.AsyncClient, upload_id: str) -> list[tuple[int, object, str]]:
         found: list[tuple[int, object, str]] = []
-        mount = {"native": "/v1/uploads", "tus": "/v1/tus"}[dialect]
+        mount = {"native": "/v1/uploads", "tus": "/v1/tus"}[protocol]
         chunk = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
-        if dialect == "native":
+        if protocol == "native":
             chunk = {"Content-Range": f"bytes 0-9/{SIZE}"}
         for method, headers in (("HEAD", {}), ("GET", {}), ("DELETE", {}), ("PATCH", chunk)):
             answer = await client.request(

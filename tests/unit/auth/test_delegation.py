@@ -130,7 +130,7 @@ def test_a_trust_stays_until_its_orphaned_image_is_removed(tmp_path: Path, monke
 
     async def scenario() -> None:
         keystone = Keystone()
-        async with rig(tmp_path, sink=Away, trusts=keystone) as here:
+        async with rig(tmp_path, image_service=Away, trusts=keystone) as here:
             await created(here)
             here.now += 8 * DAY
             await here.cleaner.tidy()

@@ -22,31 +22,31 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def test_an_encrypted_token_can_be_decrypted(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
+    cipher = TokenCipher(key_file)
+    assert cipher.decrypt(cipher.encrypt(TOKEN)) == TOKEN
 
 
 def test_no_token_is_no_token(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    assert vault.encrypt(None) is None
-    assert vault.decrypt(None) is None
+    cipher = TokenCipher(key_file)
+    assert cipher.encrypt(None) is None
+    assert cipher.decrypt(None) is None
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_token_is_kept_as_it_was(key_file: Path, token: str) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(token)
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(token)
     assert closed is not None
-    assert vault.decrypt(closed) == token
+    assert cipher.decrypt(closed) == token
 
 
 def test_an_encrypted_token_shows_nothing_of_itself(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(TOKEN)
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(TOKEN)
     assert closed is not None
     assert TOKEN.encode() not in closed
-    assert closed != vault.encrypt(TOKEN)  # two uploads of one owner do not look alike
+    assert closed != cipher.encrypt(TOKEN)  # two uploads of one owner do not look alike
 
 
 def test_a_restart_decrypts_older_tokens(key_file: Path) -> None:
@@ -119,11 +119,11 @@ def test_without_its_key_a_token_is_gone_and_nothing_breaks(key_file: Path) -> N
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\xff" * 100])
 def test_a_damaged_credential_is_no_token(key_file: Path, damage: bytes) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(TOKEN)
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(TOKEN)
     assert closed is not None
-    assert vault.decrypt(damage) is None
-    assert vault.decrypt(closed[:-1] + b"A") is None
+    assert cipher.decrypt(damage) is None
+    assert cipher.decrypt(closed[:-1] + b"A") is None
 
 
 KEY = base64.urlsafe_b64encode(bytes(range(32)))
@@ -163,8 +163,8 @@ def test_a_crash_while_the_key_is_made_blocks_no_next_start(key_file: Path, monk
         dying.setattr(Fernet, "generate_key", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             TokenCipher(key_file)
-    vault = TokenCipher(key_file)
-    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
+    cipher = TokenCipher(key_file)
+    assert cipher.decrypt(cipher.encrypt(TOKEN)) == TOKEN
 
 
 def test_a_full_disk_while_the_key_is_made_blocks_no_next_start(

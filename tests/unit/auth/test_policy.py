@@ -158,11 +158,11 @@ def test_looking_at_a_foreign_upload_changes_nothing(tmp_path: Path) -> None:
             await here.send(upload_id, 0, SIZE)
             await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
             trouble = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.")
-            await here.catalog.uploads.set_credential(upload_id, here.vault.encrypt("own"), here.now)
+            await here.catalog.uploads.set_credential(upload_id, here.cipher.encrypt("own"), here.now)
             before = await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, last_error=trouble)
             await here.uploads.perform(Get(upload_id, taking_over=True), ADMIN, Pieces())
             assert await here.catalog.uploads.get(upload_id) == before
-            assert here.vault.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
+            assert here.cipher.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
 
     asyncio.run(scenario())
 
@@ -172,13 +172,13 @@ def test_an_admin_cancels_a_foreign_upload_and_its_image(tmp_path: Path) -> None
         async with rig(tmp_path) as here:
             upload_id = await created(here)
             kept: list[str | None] = []
-            delete = here.sink.delete
+            delete = here.image_service.delete
 
             async def noted(image: Image, actor: Actor) -> None:
                 kept.append(actor.token)
                 await delete(image, actor)
 
-            here.sink.delete = noted  # type: ignore[method-assign]
+            here.image_service.delete = noted  # type: ignore[method-assign]
             await here.uploads.perform(Cancel(upload_id), ADMIN, Pieces())
             found = await here.catalog.uploads.get(upload_id)
             assert found is not None

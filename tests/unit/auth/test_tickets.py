@@ -32,7 +32,7 @@ from resumable_glance.model.commands import (
 )
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Owner, Upload
-from tests.support.launcher import ProjectGate, token
+from tests.support.launcher import ProjectAuthenticator, token
 from tests.support.rig import CONTENT, IMAGE, SIZE, Pieces, Rig, Waiting, refusal, rig
 
 LIFETIME = 3600
@@ -146,17 +146,19 @@ def test_a_new_key_signs_and_the_old_one_still_verifies(key_file: Path) -> None:
 def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
     TokenCipher(key_file)
     rotate(key_file)
-    vault = TokenCipher(key_file)
-    ours, others = vault.derived("tickets"), vault.derived("something else")
+    cipher = TokenCipher(key_file)
+    ours, others = cipher.derived("tickets"), cipher.derived("something else")
     assert ours == TokenCipher(key_file).derived("tickets")
-    assert len({*ours, *others, *vault._secrets}) == 6
+    assert len({*ours, *others, *cipher._secrets}) == 6
     assert {len(each) for each in ours} == {32}
 
 
 def test_a_ticket_beside_a_token_counts_alone(key_file: Path) -> None:
     made = Tickets(TokenCipher(key_file), LIFETIME)
     headers = {"authorization": f"BEARER  {made.issue(upload()).value}", "x-auth-token": token("ada")["X-Auth-Token"]}
-    assert asyncio.run(TicketAuthenticator(made, ProjectGate()).admit(headers)).scope == UploadScope(upload().id, 0)
+    assert asyncio.run(TicketAuthenticator(made, ProjectAuthenticator()).admit(headers)).scope == UploadScope(
+        upload().id, 0
+    )
 
 
 # What it opens
@@ -175,7 +177,7 @@ def chunk(upload_id: str, start: int = 0, stop: int = SIZE) -> tuple[Append, Pie
 
 async def kept(here: Rig, upload_id: str) -> str | None:
     """The token that is kept for an upload."""
-    return here.vault.decrypt(await here.catalog.uploads.credential(upload_id))
+    return here.cipher.decrypt(await here.catalog.uploads.credential(upload_id))
 
 
 @pytest.mark.parametrize(

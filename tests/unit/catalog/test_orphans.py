@@ -99,13 +99,13 @@ def test_an_expired_uploads_image_is_orphaned_with_its_credential(catalog: Catal
     made = upload(expires_at=2000.0)
     wait(catalog.uploads.add(made, b"stored"))
     assert wait(catalog.uploads.end(made.id, Event.EXPIRED, 2000.0))
-    (leftover,) = wait(catalog.orphans.due(2000.0))
-    assert leftover.credential == b"stored"
+    (orphan,) = wait(catalog.orphans.due(2000.0))
+    assert orphan.credential == b"stored"
 
 
 def test_a_cancelled_uploads_image_keeps_the_given_credential(catalog: Catalog) -> None:
     made = upload()
     wait(catalog.uploads.add(made, b"stored"))
     assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
-    (leftover,) = wait(catalog.orphans.due(1500.0))
-    assert leftover.credential == b"fresh"
+    (orphan,) = wait(catalog.orphans.due(1500.0))
+    assert orphan.credential == b"fresh"

@@ -22,7 +22,7 @@ def test_the_owners_credential_is_erased_after_the_handoff(tmp_path: Path) -> No
             kept = await here.catalog.uploads.credential(outcome.upload.id)
             assert kept is not None
             assert b"secret" not in kept
-            assert here.vault.decrypt(kept) == "secret"
+            assert here.cipher.decrypt(kept) == "secret"
             await here.reaches(outcome.upload.id, State.ACTIVE)
             assert await here.catalog.uploads.credential(outcome.upload.id) is None
 
@@ -47,7 +47,7 @@ def test_unreadable_storage_delays_a_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
-            here.scratch.faults["reader"] = errno.EMFILE
+            here.storage.faults["reader"] = errno.EMFILE
             await here.send(upload_id, 0, SIZE)
             async with here.handing_over():
                 upload = await here.until(upload_id, lambda upload: upload.delivery.last_error)

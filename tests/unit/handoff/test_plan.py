@@ -76,14 +76,14 @@ def expected(upload: Upload, presence: Presence) -> Step:
             return expected_of_an_import(upload, Presence.IMPORT_FAILED, another)
         case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
-        case Presence.ACTIVE:  # our own proof first: the sink's word is compared with it, not taken for it
+        case Presence.ACTIVE:  # our own proof first: the image service's word is compared with it, not taken for it
             return Step.PROVE if upload.delivery.proof is None else Step.RECORD
         case Presence.QUEUED:
             return another if upload.delivery.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
 
 
 def expected_of_one_that_waits(upload: Upload) -> Step:
-    """A promise about the whole image is checked before the sink sees a byte."""
+    """A promise about the whole image is checked before the image service sees a byte."""
     return Step.PROVE if upload.declared and upload.delivery.proof is None else Step.DELIVER
 
 
@@ -127,7 +127,7 @@ def test_a_staged_image_of_another_size_is_not_imported() -> None:
 
 @dataclasses.dataclass
 class World:
-    """An upload as the catalog has it, a sink, and a power cut that may come before or after each effect.
+    """An upload as the catalog has it, an image service, and a power cut that may come before or after each effect.
 
     `cuts` says how often each place is survived: True means that power goes here.
     """

@@ -1,6 +1,6 @@
-"""Handoffs whose image can't be filled any more, that are tried for long enough, or that somebody asks for once more.
+"""Handoffs that fail, are replaced, retried or given up.
 
-The sink is a directory that behaves as Glance does on bad days; the real one has its own days in test_glance_traps.py.
+The image service is a directory that behaves as Glance does on bad days; Glance itself: openstack/test_glance_traps.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Crash(BaseException):
 
 
 class Moody(DirectoryImageService):
-    """A sink with bad days.
+    """An image service with bad days.
 
     `refusals` come from the next deliveries, after so many bytes. What is in `stuck` takes bytes for ever; what is in
     `spoiled` refuses any. `counterfeit`: what it has is something else.
@@ -105,16 +105,16 @@ class Moody(DirectoryImageService):
 
 
 def moody(here: Rig) -> Moody:
-    assert isinstance(here.sink, Moody)
-    return here.sink
+    assert isinstance(here.image_service, Moody)
+    return here.image_service
 
 
 @asynccontextmanager
 async def working(
-    directory: Path, options: Mapping[str, object] | None = None, sink: type[Moody] = Moody
+    directory: Path, options: Mapping[str, object] | None = None, image_service: type[Moody] = Moody
 ) -> AsyncIterator[Rig]:
     """A rig whose handoff runs, with time that flies: what waits for a minute waits for a moment."""
-    async with rig(directory, sink=sink, options=options or {}) as here:
+    async with rig(directory, image_service=image_service, options=options or {}) as here:
 
         async def fly() -> None:
             while True:
@@ -182,7 +182,7 @@ def test_a_stuck_image_is_replaced_by_one_like_it(tmp_path: Path) -> None:
 
 def test_an_image_is_stuck_only_after_glance_timeout(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Moody, options={"handoff.glance_timeout": 500}) as here:
+        async with rig(tmp_path, image_service=Moody, options={"handoff.glance_timeout": 500}) as here:
             upload_id = await here.create()
             old = await image_of(here, upload_id)
             moody(here).stuck.add(old.id)
@@ -201,7 +201,7 @@ def test_an_image_is_stuck_only_after_glance_timeout(tmp_path: Path) -> None:
 
 def test_a_broken_delivery_counts_as_stuck_sooner(tmp_path: Path) -> None:
     async def waited_for(read: int) -> float:
-        async with rig(tmp_path / str(read), sink=Moody) as here:
+        async with rig(tmp_path / str(read), image_service=Moody) as here:
             upload_id = await here.create()
             moody(here).refusals = [(AWAY, read)]
             await here.send(upload_id, 0, SIZE)
@@ -214,7 +214,7 @@ def test_a_broken_delivery_counts_as_stuck_sooner(tmp_path: Path) -> None:
 
 
 class Importing(Moody):
-    """A sink with two stores, into which it imports; so many times in vain, and the next one for ever if it `hangs`."""
+    """An image service with two stores: `fails` imports fail; the next one never ends if it `hangs`."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -254,7 +254,7 @@ async def importing(here: Rig) -> str:
 @pytest.mark.parametrize("fails", [1, 3])
 def test_a_failed_import_is_repeated_with_a_new_image(tmp_path: Path, fails: int) -> None:
     async def scenario() -> None:
-        async with working(tmp_path, sink=Importing) as here:
+        async with working(tmp_path, image_service=Importing) as here:
             moody(here).fails = fails  # type: ignore[attr-defined]
             upload_id = await importing(here)
             await here.send(upload_id, 0, SIZE)
@@ -269,7 +269,7 @@ def test_a_failed_import_is_repeated_with_a_new_image(tmp_path: Path, fails: int
 
 def test_failed_imports_fail_the_upload_in_the_end(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with working(tmp_path, {"handoff.attempts": 2}, sink=Importing) as here:
+        async with working(tmp_path, {"handoff.attempts": 2}, image_service=Importing) as here:
             moody(here).fails = 99  # type: ignore[attr-defined]
             upload_id = await importing(here)
             await here.send(upload_id, 0, SIZE)
@@ -289,7 +289,7 @@ def test_an_import_that_never_ends_is_repeated(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
-        async with working(tmp_path, sink=Importing) as here:
+        async with working(tmp_path, image_service=Importing) as here:
             upload_id = await importing(here)
             old = await image_of(here, upload_id)
             moody(here).hangs = True  # type: ignore[attr-defined]
@@ -305,7 +305,7 @@ def test_a_running_import_is_no_error_and_can_be_cancelled(tmp_path: Path, monke
     monkeypatch.setattr(delivering, "IMPORT_POLL_INTERVAL", 0.01)
 
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Importing) as here:
+        async with rig(tmp_path, image_service=Importing) as here:
             upload_id = await importing(here)
             moody(here).hangs = True  # type: ignore[attr-defined]
             await here.send(upload_id, 0, SIZE)
@@ -415,7 +415,7 @@ def test_a_retry_replaces_a_deleted_image(tmp_path: Path) -> None:
         async with working(tmp_path) as here:
             upload_id = await here.create()
             old = await image_of(here, upload_id)
-            await here.sink.delete(old, Actor(ME.owner))
+            await here.image_service.delete(old, Actor(ME.owner))
             await here.send(upload_id, 0, SIZE)
             failed = await becomes(here, upload_id, State.FAILED)
             assert require(failed.delivery.last_error).reason is FailureReason.IMAGE_GONE
@@ -556,7 +556,7 @@ def test_a_replacement_cancelled_midway_leaves_no_image(tmp_path: Path) -> None:
 
 
 class Fuse:
-    """Crashes the handoff once, before or after its `left`th transaction or word to the sink."""
+    """Crashes the handoff once, before or after its `left`th transaction or word to the image service."""
 
     def __init__(self, here: Rig, left: int) -> None:
         self.left = left
@@ -581,7 +581,7 @@ class Fuse:
 
 async def _befall(here: Rig, how: str, image: Image) -> None:
     if how == "gone":
-        await here.sink.delete(image, Actor(ME.owner))
+        await here.image_service.delete(image, Actor(ME.owner))
     elif how == "stuck":
         moody(here).stuck.add(image.id)
     elif how == "spoiled":
@@ -592,7 +592,7 @@ async def _befall(here: Rig, how: str, image: Image) -> None:
 
 @pytest.mark.parametrize(("how", "first"), [("stuck", 1), ("spoiled", 2), ("gone", 3), ("counterfeit", 1)])
 def test_a_replacement_killed_anywhere_leaves_one_image(tmp_path: Path, how: str, first: int) -> None:
-    """A crash before or after transactions and words to the sink: each third of them, others in each case."""
+    """A crash before or after transactions and words to the image service: each third of them, others in each case."""
 
     async def scenario(directory: Path, calls: int) -> bool:
         """Whether it came to the crash at all."""

@@ -23,9 +23,9 @@ def test_an_image_is_a_file_with_a_description(tmp_path: Path) -> None:
     data = os.urandom(PIECE + 1)
 
     async def scenario() -> Image:
-        sink = DirectoryImageService(tmp_path)
-        image = await sink.prepare(REQUEST, len(data), ACTOR)
-        await sink.deliver(image, len(data), WatchedSource(data), ACTOR)
+        service = DirectoryImageService(tmp_path)
+        image = await service.prepare(REQUEST, len(data), ACTOR)
+        await service.deliver(image, len(data), WatchedSource(data), ACTOR)
         return image
 
     image = asyncio.run(scenario())
@@ -44,10 +44,10 @@ def test_an_image_is_a_file_with_a_description(tmp_path: Path) -> None:
 
 def test_a_delivery_into_an_image_that_is_gone_is_final(tmp_path: Path) -> None:
     async def scenario() -> None:
-        sink = DirectoryImageService(tmp_path)
-        image = await sink.prepare(REQUEST, 1, ACTOR)
-        await sink.delete(image, ACTOR)
-        await sink.deliver(image, 1, WatchedSource(b"x"), ACTOR)
+        service = DirectoryImageService(tmp_path)
+        image = await service.prepare(REQUEST, 1, ACTOR)
+        await service.delete(image, ACTOR)
+        await service.deliver(image, 1, WatchedSource(b"x"), ACTOR)
 
     with pytest.raises(DeliveryFailed) as failed:
         asyncio.run(scenario())
@@ -70,11 +70,11 @@ def test_a_directory_that_is_not_there_is_made(tmp_path: Path) -> None:
 
 
 def test_the_check_finds_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = DirectoryImageService(tmp_path)
-    assert str(tmp_path) in asyncio.run(sink.check())
+    service = DirectoryImageService(tmp_path)
+    assert str(tmp_path) in asyncio.run(service.check())
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DeliveryFailed) as failed:
-        asyncio.run(sink.check())
+        asyncio.run(service.check())
     assert failed.value.error.reason is FailureReason.IMAGE_SERVICE_UNAVAILABLE
 
 
@@ -89,9 +89,9 @@ def test_an_image_has_a_durable_name_before_it_is_complete(tmp_path: Path, monke
         fsync(descriptor)
 
     async def delivered() -> Image:
-        sink = DirectoryImageService(tmp_path)
-        image = await sink.prepare(REQUEST, 3, ACTOR)
-        await sink.deliver(image, 3, WatchedSource(b"abc"), ACTOR)
+        service = DirectoryImageService(tmp_path)
+        image = await service.prepare(REQUEST, 3, ACTOR)
+        await service.deliver(image, 3, WatchedSource(b"abc"), ACTOR)
         return image
 
     monkeypatch.setattr(os, "fsync", watched)
@@ -100,7 +100,7 @@ def test_an_image_has_a_durable_name_before_it_is_complete(tmp_path: Path, monke
 
 
 def test_a_deleted_image_stays_deleted_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody would remove it again: it is no leftover any more."""
+    """Nobody would remove it again: it is no orphan any more."""
     named: list[set[str]] = []
     fsync = os.fsync
 
@@ -110,8 +110,8 @@ def test_a_deleted_image_stays_deleted_after_a_power_cut(tmp_path: Path, monkeyp
         fsync(descriptor)
 
     async def discarded() -> None:
-        sink = DirectoryImageService(tmp_path)
-        await sink.delete(await sink.prepare(REQUEST, 3, ACTOR), ACTOR)
+        service = DirectoryImageService(tmp_path)
+        await service.delete(await service.prepare(REQUEST, 3, ACTOR), ACTOR)
 
     monkeypatch.setattr(os, "fsync", watched)
     asyncio.run(discarded())

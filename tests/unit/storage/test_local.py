@@ -28,7 +28,7 @@ def fails_with(number: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[LocalStorage]:
+def storage(tmp_path: Path) -> Iterator[LocalStorage]:
     made = LocalStorage(tmp_path / "scratch")
     yield made
     made.close()
@@ -53,15 +53,15 @@ def test_a_refused_instance_keeps_no_descriptor(tmp_path: Path) -> None:
 
 
 def test_uploads_are_there_again_after_a_restart(tmp_path: Path) -> None:
-    async def store(scratch: LocalStorage) -> None:
-        await scratch.create(ID, 5)
-        async with scratch.open(ID) as file:
+    async def store(storage: LocalStorage) -> None:
+        await storage.create(ID, 5)
+        async with storage.open(ID) as file:
             await file.write(0, b"bytes")
             await file.sync()
 
-    async def read(scratch: LocalStorage) -> bytes:
-        assert [each async for each in scratch.uploads()] == [ID]
-        async with scratch.open(ID) as file:
+    async def read(storage: LocalStorage) -> bytes:
+        assert [each async for each in storage.uploads()] == [ID]
+        async with storage.open(ID) as file:
             return await file.read(0, 5)
 
     before = LocalStorage(tmp_path)
@@ -72,25 +72,25 @@ def test_uploads_are_there_again_after_a_restart(tmp_path: Path) -> None:
     after.close()
 
 
-def test_files_and_directories_are_private(scratch: LocalStorage, tmp_path: Path) -> None:
-    asyncio.run(scratch.create(ID, 5))
+def test_files_and_directories_are_private(storage: LocalStorage, tmp_path: Path) -> None:
+    asyncio.run(storage.create(ID, 5))
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.rglob("*")}
     assert modes == {"scratch": 0o700, "uploads": 0o700, "lock": 0o600, f"{ID}.upload": 0o600}
 
 
-def test_an_unwritten_file_takes_no_space(scratch: LocalStorage, tmp_path: Path) -> None:
-    asyncio.run(scratch.create(ID, 1 << 40))
+def test_an_unwritten_file_takes_no_space(storage: LocalStorage, tmp_path: Path) -> None:
+    asyncio.run(storage.create(ID, 1 << 40))
     made = (tmp_path / "scratch" / "uploads" / f"{ID}.upload").stat()
     assert made.st_size == 1 << 40
     assert made.st_blocks * 512 < 1 << 20
 
 
-def test_zeros_take_no_space_however_many_there_are(scratch: LocalStorage, tmp_path: Path) -> None:
+def test_zeros_take_no_space_however_many_there_are(storage: LocalStorage, tmp_path: Path) -> None:
     """Only what was written before is written again, and the last byte of a file that has to become longer."""
 
     async def scenario() -> None:
-        await scratch.create(ID, 1 << 40)
-        async with scratch.open(ID) as file:
+        await storage.create(ID, 1 << 40)
+        async with storage.open(ID) as file:
             await file.write(1 << 30, b"left by somebody")
             await file.zero(0, 1 << 40)
             await file.zero(1 << 40, 1 << 20)
@@ -103,7 +103,7 @@ def test_zeros_take_no_space_however_many_there_are(scratch: LocalStorage, tmp_p
     assert made.st_blocks * 512 < 1 << 20
 
 
-def test_zeros_are_written_where_holes_are_unsupported(scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zeros_are_written_where_holes_are_unsupported(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 3_000_000  # more than is written at once
 
     def lseek(descriptor: int, position: int, how: int) -> int:
@@ -114,8 +114,8 @@ def test_zeros_are_written_where_holes_are_unsupported(scratch: LocalStorage, mo
         return position if how == os.SEEK_DATA else end
 
     async def scenario() -> None:
-        await scratch.create(ID, size + 2)
-        async with scratch.open(ID) as file:
+        await storage.create(ID, size + 2)
+        async with storage.open(ID) as file:
             await file.write(0, b"x" * (size + 2))
             monkeypatch.setattr(os, "lseek", lseek)
             await file.zero(1, size)
@@ -125,14 +125,14 @@ def test_zeros_are_written_where_holes_are_unsupported(scratch: LocalStorage, mo
 
 
 def test_a_file_without_seek_data_is_not_taken_for_a_hole(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lseek(descriptor: int, position: int, how: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     async def scenario() -> None:
-        await scratch.create(ID, 4)
-        async with scratch.open(ID) as file:
+        await storage.create(ID, 4)
+        async with storage.open(ID) as file:
             monkeypatch.setattr(os, "lseek", lseek)
             with fails_with(errno.EIO):
                 await file.zero(0, 4)
@@ -141,13 +141,13 @@ def test_a_file_without_seek_data_is_not_taken_for_a_hole(
 
 
 @pytest.mark.parametrize("name", ["README.upload", "a-123.upload", ".upload", "lost+found", ID, f"{ID}.upload~"])
-def test_a_foreign_file_is_not_an_upload(scratch: LocalStorage, tmp_path: Path, name: str) -> None:
+def test_a_foreign_file_is_not_an_upload(storage: LocalStorage, tmp_path: Path, name: str) -> None:
     """Else the sweep at the start asks for its removal, is told that this is no id, and the service can't start."""
     (tmp_path / "scratch" / "uploads" / name).touch()
 
     async def listed() -> list[str]:
-        await scratch.create(OTHER, 1)
-        return [each async for each in scratch.uploads()]
+        await storage.create(OTHER, 1)
+        return [each async for each in storage.uploads()]
 
     assert asyncio.run(listed()) == [OTHER]
 
@@ -166,23 +166,23 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return found
 
 
-def test_a_new_file_and_then_its_name_are_durable(scratch: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
-    asyncio.run(scratch.create(ID, 5))
+def test_a_new_file_and_then_its_name_are_durable(storage: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
+    asyncio.run(storage.create(ID, 5))
     uploads = tmp_path / "scratch" / "uploads"
     assert synced == [uploads / f"{ID}.upload", uploads]
 
 
-def test_a_removal_is_durable(scratch: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
-    asyncio.run(scratch.create(ID, 5))
+def test_a_removal_is_durable(storage: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
+    asyncio.run(storage.create(ID, 5))
     synced.clear()
-    asyncio.run(scratch.remove(ID))
+    asyncio.run(storage.remove(ID))
     assert synced == [tmp_path / "scratch" / "uploads"]
 
 
-def test_a_removal_that_is_tried_again_is_durable(scratch: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
+def test_a_removal_that_is_tried_again_is_durable(storage: LocalStorage, tmp_path: Path, synced: list[Path]) -> None:
     """The first one may have failed just before it was."""
     synced.clear()
-    asyncio.run(scratch.remove(ID))
+    asyncio.run(storage.remove(ID))
     assert synced[-1:] == [tmp_path / "scratch" / "uploads"]
 
 
@@ -210,14 +210,14 @@ def test_a_foreign_parent_directory_is_accepted(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_write_that_the_disk_takes_in_parts_is_finished(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, position: pwrite(fd, data[:3], position))
 
     async def write_and_read() -> bytes:
-        await scratch.create(ID, 12)
-        async with scratch.open(ID) as file:
+        await storage.create(ID, 12)
+        async with storage.open(ID) as file:
             await file.write(1, b"ten bytes!")
             return await file.read(0, 12)
 
@@ -226,7 +226,7 @@ def test_a_write_that_the_disk_takes_in_parts_is_finished(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_fault_in_the_middle_of_a_write_is_raised(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch, number: int
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     pwrite = os.pwrite
 
@@ -238,15 +238,15 @@ def test_a_fault_in_the_middle_of_a_write_is_raised(
     monkeypatch.setattr(os, "pwrite", nearly_full)
 
     async def write() -> None:
-        await scratch.create(ID, 12)
-        async with scratch.open(ID) as file:
+        await storage.create(ID, 12)
+        async with storage.open(ID) as file:
             await file.write(0, b"ten bytes!")
 
     with fails_with(number):
         asyncio.run(write())
 
 
-class Authenticator:
+class PausedCall:
     """Holds a thread in a call until it may go on."""
 
     def __init__(self) -> None:
@@ -264,63 +264,63 @@ class Authenticator:
 
 @pytest.mark.parametrize("cancellations", [1, 2])
 def test_a_cancelled_write_closes_its_file_after_its_thread(
-    scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch, cancellations: int
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, cancellations: int
 ) -> None:
     """Otherwise its bytes land late, or in whatever file has the same number by then."""
-    gate, pwrite, landed = Authenticator(), os.pwrite, []
+    paused, pwrite, landed = PausedCall(), os.pwrite, []
 
     def slow(descriptor: int, data: memoryview, position: int) -> int:
-        with gate:
+        with paused:
             landed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).stem)
             return pwrite(descriptor, data, position)
 
     async def write() -> None:
-        async with scratch.open(ID) as file:
+        async with storage.open(ID) as file:
             await file.write(0, b"bytes")
 
     async def cancelled() -> None:
-        await scratch.create(ID, 5)
+        await storage.create(ID, 5)
         monkeypatch.setattr(os, "pwrite", slow)
         task = asyncio.create_task(write())
-        assert await asyncio.to_thread(gate.entered.wait, 10)
+        assert await asyncio.to_thread(paused.entered.wait, 10)
         try:
             for _ in range(cancellations):
                 task.cancel()
                 await asyncio.wait([task], timeout=0.05)
                 assert not task.done()
         finally:
-            gate.may_go_on.set()
+            paused.may_go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert gate.left.is_set()
+        assert paused.left.is_set()
 
     asyncio.run(cancelled())
     assert landed == [ID]
 
 
-def test_a_cancelled_open_leaves_no_descriptor(scratch: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, seen = Authenticator(), list[int]()
+def test_a_cancelled_open_leaves_no_descriptor(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused, seen = PausedCall(), list[int]()
 
     def slow(path: Path, opened: list[int]) -> None:
-        with gate:
+        with paused:
             opened.append(os.open(path, os.O_RDWR))
             seen.extend(opened)
 
     async def write() -> None:
-        async with scratch.open(ID):
+        async with storage.open(ID):
             pytest.fail("cancelled, and yet it is open")
 
     async def cancelled() -> None:
-        await scratch.create(ID, 5)
+        await storage.create(ID, 5)
         monkeypatch.setattr(local, "_open", aiofiles.os.wrap(slow))
         task = asyncio.create_task(write())
-        assert await asyncio.to_thread(gate.entered.wait, 10)
+        assert await asyncio.to_thread(paused.entered.wait, 10)
         task.cancel()
         await asyncio.sleep(0)
-        gate.may_go_on.set()
+        paused.may_go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(gate.left.wait, 10)
+        assert await asyncio.to_thread(paused.left.wait, 10)
 
     asyncio.run(cancelled())
     with fails_with(errno.EBADF):

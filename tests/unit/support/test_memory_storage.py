@@ -21,9 +21,9 @@ def fails_with(number: int) -> Iterator[None]:
     assert failed.value.errno == number
 
 
-async def written(scratch: UploadStorage, *, synced: bool) -> None:
-    await scratch.create(ID, 4)
-    async with scratch.open(ID) as file:
+async def written(storage: UploadStorage, *, synced: bool) -> None:
+    await storage.create(ID, 4)
+    async with storage.open(ID) as file:
         await file.write(0, b"old!")
         await file.sync()
         await file.write(0, b"new!")
@@ -31,44 +31,44 @@ async def written(scratch: UploadStorage, *, synced: bool) -> None:
             await file.sync()
 
 
-async def content(scratch: UploadStorage, length: int = 4) -> bytes:
-    async with scratch.open(ID) as file:
+async def content(storage: UploadStorage, length: int = 4) -> bytes:
+    async with storage.open(ID) as file:
         return await file.read(0, length)
 
 
 @pytest.mark.parametrize(("synced", "left"), [(False, b"old!"), (True, b"new!")])
 def test_a_crash_loses_unsynced_bytes(synced: bool, left: bytes) -> None:
     async def scenario() -> bytes:
-        scratch = MemoryStorage()
-        await written(scratch, synced=synced)
-        assert await content(scratch) == b"new!"
-        scratch.crash()
-        return await content(scratch)
+        storage = MemoryStorage()
+        await written(storage, synced=synced)
+        assert await content(storage) == b"new!"
+        storage.crash()
+        return await content(storage)
 
     assert asyncio.run(scenario()) == left
 
 
 def test_a_crash_can_keep_unsynced_bytes() -> None:
     async def scenario() -> bytes:
-        scratch = MemoryStorage()
-        await written(scratch, synced=False)
-        scratch.crash(keeps=True)
-        scratch.crash()
-        return await content(scratch)
+        storage = MemoryStorage()
+        await written(storage, synced=False)
+        storage.crash(keeps=True)
+        storage.crash()
+        return await content(storage)
 
     assert asyncio.run(scenario()) == b"new!"
 
 
 def test_a_sync_covers_writes_of_the_same_file_object() -> None:
     async def scenario() -> bytes:
-        scratch = MemoryStorage()
-        await scratch.create(ID, 4)
-        async with scratch.open(ID) as one, scratch.open(ID) as other:
+        storage = MemoryStorage()
+        await storage.create(ID, 4)
+        async with storage.open(ID) as one, storage.open(ID) as other:
             await one.write(0, b"a")
             await other.write(1, b"b")
             await other.sync()
-        scratch.crash()
-        return await content(scratch)
+        storage.crash()
+        return await content(storage)
 
     assert asyncio.run(scenario()) == b"\0b\0\0"
 
@@ -77,16 +77,16 @@ def test_a_second_sync_does_not_repair_a_failed_one() -> None:
     """The kernel may have dropped the pages: a sync that is tried again says yes and is wrong."""
 
     async def scenario() -> bytes:
-        scratch = MemoryStorage()
-        await scratch.create(ID, 4)
-        async with scratch.open(ID) as file:
+        storage = MemoryStorage()
+        await storage.create(ID, 4)
+        async with storage.open(ID) as file:
             await file.write(0, b"lost")
-            scratch.faults["sync"] = errno.EIO
+            storage.faults["sync"] = errno.EIO
             with fails_with(errno.EIO):
                 await file.sync()
             await file.sync()
-        scratch.crash()
-        return await content(scratch)
+        storage.crash()
+        return await content(storage)
 
     assert asyncio.run(scenario()) == bytes(4)
 
@@ -94,16 +94,16 @@ def test_a_second_sync_does_not_repair_a_failed_one() -> None:
 @pytest.mark.parametrize("operation", ["create", "write", "zero", "sync", "read"])
 def test_a_fault_affects_the_next_call_only(operation: str) -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage()
+        storage = MemoryStorage()
 
         async def call(file: StorageFile) -> None:
             calls = {"write": lambda: file.write(0, b"x"), "sync": file.sync, "read": lambda: file.read(0, 1)}
             calls["zero"] = lambda: file.zero(0, 1)
-            await calls.get(operation, lambda: scratch.create(OTHER, 1))()  # type: ignore[no-untyped-call]
+            await calls.get(operation, lambda: storage.create(OTHER, 1))()  # type: ignore[no-untyped-call]
 
-        await scratch.create(ID, 4)
-        async with scratch.open(ID) as file:
-            scratch.faults[operation] = errno.EIO
+        await storage.create(ID, 4)
+        async with storage.open(ID) as file:
+            storage.faults[operation] = errno.EIO
             with fails_with(errno.EIO):
                 await call(file)
             await call(file)
@@ -113,23 +113,23 @@ def test_a_fault_affects_the_next_call_only(operation: str) -> None:
 
 def test_a_full_storage_takes_nothing_of_a_write() -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage(capacity=6)
-        await scratch.create(ID, 8)
-        async with scratch.open(ID) as file:
+        storage = MemoryStorage(capacity=6)
+        await storage.create(ID, 8)
+        async with storage.open(ID) as file:
             await file.write(0, b"1234")
             with fails_with(errno.ENOSPC):
                 await file.write(4, b"5678")
             assert await file.read(0, 8) == b"1234" + bytes(4)
-        assert await scratch.free() == 2
+        assert await storage.free() == 2
 
     asyncio.run(scenario())
 
 
 def test_a_full_storage_takes_bytes_after_a_removal() -> None:
     async def scenario() -> int:
-        scratch = MemoryStorage(capacity=8)
-        await written(scratch, synced=True)
-        await scratch.remove(ID)
-        return await scratch.free()
+        storage = MemoryStorage(capacity=8)
+        await written(storage, synced=True)
+        await storage.remove(ID)
+        return await storage.free()
 
     assert asyncio.run(scenario()) == 8

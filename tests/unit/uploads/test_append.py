@@ -98,13 +98,13 @@ def test_a_storage_fault_keeps_acknowledged_bytes(
     tmp_path: Path, operation: str, number: int, expected: Reason
 ) -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage()
-        async with rig(tmp_path, scratch) as here:
+        storage = MemoryStorage()
+        async with rig(tmp_path, storage) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
-            scratch.faults[operation] = number
+            storage.faults[operation] = number
             assert await refusal(here.send(upload_id, 1000, SIZE)) is expected
-            scratch.crash()
+            storage.crash()
             assert (await here.inspect(upload_id)).durable == (Range(0, 1000),)
             await here.send(upload_id, 1000, SIZE)
             await here.reaches(upload_id, State.ACTIVE)
@@ -116,8 +116,8 @@ def test_a_full_catalog_acknowledges_and_loses_nothing(tmp_path: Path) -> None:
     """SQLite itself says so here: it is forbidden to grow."""
 
     async def scenario() -> None:
-        scratch = MemoryStorage()
-        async with rig(tmp_path, scratch) as here:
+        storage = MemoryStorage()
+        async with rig(tmp_path, storage) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 1000)
             pages = await here.catalog.transactions.write(
@@ -272,7 +272,7 @@ def test_a_truncated_file_is_a_storage_fault(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 50_000)
-            del here.scratch.content(upload_id)[1000:]
+            del here.storage.content(upload_id)[1000:]
             assert await refusal(here.send(upload_id, 0, 50_000)) is Reason.SCRATCH_FAILED
 
     asyncio.run(scenario())

@@ -38,7 +38,7 @@ class Store:
     """A scratch file, and what the catalog would have."""
 
     size: int
-    scratch: MemoryStorage = field(default_factory=MemoryStorage)
+    storage: MemoryStorage = field(default_factory=MemoryStorage)
     extents: list[Extent] = field(default_factory=list)
     commits: list[list[Extent]] = field(default_factory=list)
     locks: WriteLocks = field(default_factory=WriteLocks)
@@ -68,14 +68,14 @@ class Store:
         range_ = Range(start, self.size if stop is None else stop)
         async with self.locks.hold(ID, range_, body):
             target = Target(range_, [each for each in self.extents if each.range.overlaps(range_)])
-            async with self.scratch.open(ID) as file:
+            async with self.storage.open(ID) as file:
                 chunk = Chunk(start, None if until_its_end else range_.length, declared)
                 await ChunkWriter(chunk, target, file, self.commit, commit_size).run(body)
 
     async def durable(self, range_: Range) -> bytes:
         """What would be there after a power cut."""
-        self.scratch.crash()
-        async with self.scratch.open(ID) as file:
+        self.storage.crash()
+        async with self.storage.open(ID) as file:
             return await file.read(range_.start, range_.length)
 
     async def check(self, content: bytes) -> None:
@@ -91,7 +91,7 @@ class Store:
 
 async def store(size: int, **options: object) -> Store:
     made = Store(size, **options)  # type: ignore[arg-type]
-    await made.scratch.create(ID, size)
+    await made.storage.create(ID, size)
     return made
 
 
@@ -161,9 +161,9 @@ def test_a_chunk_around_durable_bytes_fills_the_gaps_only() -> None:
         made = await store(100)
         await made.take(20, body_of([CONTENT[20:30]]), 30)
         await made.take(60, body_of([CONTENT[60:70]]), 70)
-        before = made.scratch.used
+        before = made.storage.used
         await made.take(0, body_of([CONTENT[each : each + 7] for each in range(0, 100, 7)]))
-        assert made.scratch.used - before == 80
+        assert made.storage.used - before == 80
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
@@ -174,10 +174,10 @@ def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
-        before, used = list(made.extents), made.scratch.used
+        before, used = list(made.extents), made.storage.used
         await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
         await made.take(0, body_of([CONTENT]))
-        assert (made.extents, made.scratch.used) == (before, used)
+        assert (made.extents, made.storage.used) == (before, used)
 
     run(scenario())
 
@@ -410,7 +410,7 @@ def test_a_storage_fault_commits_nothing_and_can_be_retried(
 ) -> None:
     async def scenario() -> None:
         made = await store(100)
-        made.scratch.faults[operation] = number
+        made.storage.faults[operation] = number
         with fails_with(number):
             await made.take(0, body_of([CONTENT]), declared=declared)
         assert made.commits == []
@@ -424,7 +424,7 @@ def test_a_storage_fault_commits_nothing_and_can_be_retried(
 def test_a_sync_that_fails_after_a_cut_is_not_hidden_by_the_cut() -> None:
     async def scenario() -> None:
         made = await store(100)
-        made.scratch.faults["sync"] = errno.EIO
+        made.storage.faults["sync"] = errno.EIO
         with fails_with(errno.EIO):
             await made.take(0, body_of([CONTENT[:50]], DISCONNECTED))
         assert made.commits == []
@@ -463,7 +463,7 @@ def test_committed_steps_survive_a_later_fault(monkeypatch: pytest.MonkeyPatch) 
     class FailsLater(MemoryReceiver):
         async def next(self) -> bytes:
             if self.waits == 6:
-                made.scratch.faults["write"] = errno.ENOSPC
+                made.storage.faults["write"] = errno.ENOSPC
             return await super().next()
 
     async def scenario() -> None:
@@ -628,7 +628,7 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     places = [0, *(each for each in attempt.cuts if each < len(cut)), len(cut)]
     pieces = [cut[a:b] for a, b in itertools.pairwise(places) if a < b]
     if attempt.fault:
-        made.scratch.faults[attempt.fault] = errno.EIO
+        made.storage.faults[attempt.fault] = errno.EIO
     body = body_of(pieces, None if attempt.end is None else DISCONNECTED)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -637,8 +637,8 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     except (Refused, OSError) as problem:
         return problem
     finally:
-        made.scratch.faults.clear()
-        made.scratch.crash()
+        made.storage.faults.clear()
+        made.storage.crash()
     return None
 
 

@@ -36,7 +36,7 @@ class Crash(BaseException):
 
 
 class Away(DirectoryImageService):
-    """A sink that can't be asked as long as `reason` is set, whether or not it has heard."""
+    """An image service that can't be asked as long as `reason` is set, whether or not it has heard."""
 
     reason: FailureReason | None = None
     heard = False
@@ -55,8 +55,8 @@ class Away(DirectoryImageService):
 
 
 def away(here: Rig) -> Away:
-    assert isinstance(here.sink, Away)
-    return here.sink
+    assert isinstance(here.image_service, Away)
+    return here.image_service
 
 
 def images(here: Rig) -> list[str]:
@@ -67,7 +67,7 @@ def images(here: Rig) -> list[str]:
 @pytest.mark.parametrize("reason", [FailureReason.IMAGE_SERVICE_UNAVAILABLE, FailureReason.TOKEN_EXPIRED])
 def test_an_orphaned_image_is_removed_later_if_not_now(tmp_path: Path, how: str, reason: FailureReason) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Away) as here:
+        async with rig(tmp_path, image_service=Away) as here:
             upload_id = await here.create()
             away(here).reason = reason
             if how == "cancelled":
@@ -89,7 +89,7 @@ def test_an_orphaned_image_is_removed_later_if_not_now(tmp_path: Path, how: str,
 
 def test_an_image_that_can_never_be_removed_is_forgotten(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Away) as here:
+        async with rig(tmp_path, image_service=Away) as here:
             upload_id = await here.create()
             away(here).reason = FailureReason.TOKEN_EXPIRED
             await here.uploads.perform(Cancel(upload_id), ME, Pieces())
@@ -104,7 +104,7 @@ def test_an_image_that_can_never_be_removed_is_forgotten(tmp_path: Path) -> None
 @pytest.mark.parametrize("heard", [False, True])
 def test_an_image_whose_creation_was_not_answered_is_removed(tmp_path: Path, heard: bool) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Away) as here:
+        async with rig(tmp_path, image_service=Away) as here:
             away(here).reason, away(here).heard = FailureReason.IMAGE_SERVICE_UNAVAILABLE, heard
             assert await refusal(here.create()) is Reason.IMAGE_SERVICE_UNAVAILABLE
             assert len(images(here)) == heard
@@ -128,7 +128,7 @@ def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) 
             raise Crash  # nothing runs after a crash
 
     async def crash() -> None:
-        async with rig(tmp_path, sink=Crashing) as here:
+        async with rig(tmp_path, image_service=Crashing) as here:
             with pytest.raises(Crash):
                 await here.create()
 
@@ -146,7 +146,7 @@ def test_an_image_that_was_made_right_before_a_crash_is_removed(tmp_path: Path) 
 def test_an_image_that_the_client_made_is_never_removed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            made = await here.image_service.prepare(IMAGE, None, Actor(ME.owner))
             created = await here.uploads.perform(Create(10, ImageRequest(image_id=made.id)), ME, Pieces())
             assert isinstance(created, Created)
             await here.uploads.perform(Cancel(created.upload.id), ME, Pieces())
@@ -268,7 +268,7 @@ def test_a_set_clock_orphans_no_image_in_creation(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             wall = [here.now]
             cleaner = here.core_with(SteadyClock(lambda: wall[0], lambda: 0.0)).cleaner
-            made = await here.sink.prepare(IMAGE, None, Actor(ME.owner))
+            made = await here.image_service.prepare(IMAGE, None, Actor(ME.owner))
             await here.catalog.orphans.expect(OrphanedImage(made, ME.owner, None), here.now, here.now + 3600)
             wall[0] += YEAR
             await cleaner.tidy()
@@ -295,23 +295,23 @@ class Asleep(DirectoryImageService):
 
 def test_no_upload_is_created_for_a_removed_orphan(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=Asleep) as here:
+        async with rig(tmp_path, image_service=Asleep) as here:
             part = (await here.uploads.perform(Create(0, None), ME, Pieces())).upload.id  # type: ignore[union-attr]
-            assert isinstance(here.sink, Asleep)
-            here.sink.here = here
+            assert isinstance(here.image_service, Asleep)
+            here.image_service.here = here
             for command in (Create(10, IMAGE), Join((part,), IMAGE)):
                 assert await refusal(here.uploads.perform(command, ME, Pieces())) is Reason.IMAGE_SERVICE_UNAVAILABLE
                 assert images(here) == []
                 assert await here.files() == {part}
                 assert await here.catalog.orphans.due(here.now + YEAR) == []
-            here.sink.here = None
+            here.image_service.here = None
             await here.uploads.perform(Join((part,), IMAGE), ME, Pieces())
             assert len(images(here)) == 1
 
     asyncio.run(scenario())
 
 
-class SlowScratch(MemoryStorage):
+class SlowStorage(MemoryStorage):
     """Makes a file when it is told to go on."""
 
     def __init__(self) -> None:
@@ -384,14 +384,14 @@ def test_a_clock_shift_expires_no_recorded_chunk(
 @pytest.mark.parametrize("seconds", [YEAR, -YEAR])
 def test_a_clock_shift_expires_no_new_upload(tmp_path: Path, seconds: float) -> None:
     async def scenario() -> None:
-        scratch = SlowScratch()
-        async with rig(tmp_path, scratch) as here:
+        storage = SlowStorage()
+        async with rig(tmp_path, storage) as here:
             wall = with_clock(here)
             creating = asyncio.create_task(here.create())
-            await scratch.reached.wait()
+            await storage.reached.wait()
             wall[0] += seconds
             await here.cleaner.tidy()
-            scratch.goes_on.set()
+            storage.goes_on.set()
             found = await here.catalog.uploads.get(await creating)
             assert found is not None
             assert [each - wall[0] for each in (found.created_at, found.updated_at)] == pytest.approx([0, 0], abs=1)
@@ -525,7 +525,7 @@ def test_an_upload_continued_during_cleanup_does_not_expire(tmp_path: Path) -> N
     removing, go_on = asyncio.Event(), asyncio.Event()
 
     async def scenario() -> None:
-        async with rig(tmp_path, sink=SlowSink) as here:
+        async with rig(tmp_path, image_service=SlowSink) as here:
             ids = [await here.create(), await here.create()]
             for upload_id in ids:
                 await here.send(upload_id, 0, 10)
@@ -588,13 +588,13 @@ def test_records_of_ended_uploads_are_kept_for_a_while(tmp_path: Path) -> None:
 
 def test_a_start_removes_only_orphaned_files(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage()
-        async with rig(tmp_path, scratch) as here:
+        storage = MemoryStorage()
+        async with rig(tmp_path, storage) as here:
             unfinished, done = await here.create(), await here.create(0)
             await here.reaches(done, State.ACTIVE)
-            await scratch.remove(done)
-            await scratch.create(done, 0)  # killed between "active" and the removal
-            await scratch.create("a-" + "0" * 32, 10)  # killed between the file and the catalog
+            await storage.remove(done)
+            await storage.create(done, 0)  # killed between "active" and the removal
+            await storage.create("a-" + "0" * 32, 10)  # killed between the file and the catalog
             await here.cleaner.open()
             assert await here.files() == {unfinished}
 

@@ -23,7 +23,7 @@ def test_an_upload_with_lost_bytes_takes_no_more(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create()
             await here.send(upload_id, 0, 10)
-            await here.scratch.remove(upload_id)
+            await here.storage.remove(upload_id)
             assert await refusal(here.send(upload_id, 10, 20)) is Reason.LOST
             upload = (await here.inspect(upload_id)).upload
             assert upload.state is State.FAILED

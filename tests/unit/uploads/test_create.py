@@ -18,9 +18,9 @@ from tests.support.rig import CONTENT, IMAGE, ME, NOBODYS, SIZE, Pieces, Rig, re
 
 def test_a_creation_that_storage_fails_leaves_no_image(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage()
-        async with rig(tmp_path, scratch) as here:
-            scratch.faults["create"] = errno.ENOSPC
+        storage = MemoryStorage()
+        async with rig(tmp_path, storage) as here:
+            storage.faults["create"] = errno.ENOSPC
             assert await refusal(here.create()) is Reason.NO_SPACE
             assert list(here.images.iterdir()) == []
 
@@ -103,9 +103,9 @@ def test_a_refused_first_chunk_leaves_no_upload(tmp_path: Path, first: Chunk, re
 
 def test_a_storage_fault_in_a_first_chunk_leaves_no_upload(tmp_path: Path) -> None:
     async def scenario() -> None:
-        scratch = MemoryStorage()
-        async with rig(tmp_path, scratch) as here:
-            scratch.faults["write"] = errno.ENOSPC
+        storage = MemoryStorage()
+        async with rig(tmp_path, storage) as here:
+            storage.faults["write"] = errno.ENOSPC
             assert await refusal(created(here, Chunk(0, None, in_order=True), CONTENT)) is Reason.NO_SPACE
             assert await here.files() == set()
             assert list(here.images.iterdir()) == []

@@ -181,14 +181,14 @@ def test_a_raw_image_is_read_once(tmp_path: Path) -> None:
             upload = await sent(here, upload_id, 0, content)
             assert upload.format == Format("qcow2", "qcow2", 8 * MIB, InspectionState.FINAL)
             opened = 0
-            reader = here.scratch.reader
+            reader = here.storage.reader
 
             def counted(name: str) -> Any:
                 nonlocal opened
                 opened += 1
                 return reader(name)
 
-            here.scratch.reader = counted  # type: ignore[assignment,method-assign]
+            here.storage.reader = counted  # type: ignore[assignment,method-assign]
             await here.reaches(upload_id, State.ACTIVE)
             assert opened == 1
 
@@ -246,7 +246,7 @@ def test_uninspected_images_are_accepted(tmp_path: Path, options: dict[str, obje
 def test_an_adopted_image_is_checked_and_stays(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
-            made = await here.sink.prepare(QCOW2, None, actor_of(here))
+            made = await here.image_service.prepare(QCOW2, None, actor_of(here))
             upload_id = await created(here, 10 * MIB, ImageRequest(image_id=made.id))
             assert await refusal(sent(here, upload_id, 0, bytes(10 * MIB))) is Reason.FORMAT_MISMATCH
             assert [each.name for each in here.images.iterdir()] == [f"{made.id}.json"]

@@ -34,7 +34,7 @@ def test_the_same_creation_is_one_upload_over_a_restart(tmp_path: Path) -> None:
             await here.send(first.id, 0, 1000)
             again = await created(here)
             assert (again.id, again.offset) == (first.id, 1000)
-        async with rig(tmp_path, here.scratch) as here:
+        async with rig(tmp_path, here.storage) as here:
             assert (await created(here)).id == first.id
             assert len(list(here.images.iterdir())) == 1
             assert (await created(here, dataclasses.replace(ASKED, key="other"))).id != first.id

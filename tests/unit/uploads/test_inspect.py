@@ -57,7 +57,7 @@ def test_content_can_be_read_during_and_after_the_handoff(tmp_path: Path) -> Non
             await here.reaches(upload_id, State.ACTIVE)  # scratch is freed behind the reader's back
             assert b"".join([piece async for piece in outcome.stream]) == CONTENT
             upload = (await here.inspect(upload_id)).upload
-            await here.sink.delete(require(upload.image), None)  # type: ignore[arg-type]
+            await here.image_service.delete(require(upload.image), None)  # type: ignore[arg-type]
             assert await refusal(here.read(upload_id)) is Reason.IMAGE_SERVICE_UNAVAILABLE
 
     asyncio.run(scenario())

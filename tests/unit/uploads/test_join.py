@@ -204,8 +204,8 @@ def test_a_start_keeps_the_bytes_of_joined_parts(tmp_path: Path) -> None:
             assert await here.files() == set(ids)
             await here.reaches(whole.id, State.ACTIVE)
             for each in ids:  # as if the service had been killed before it removed them
-                await here.scratch.remove(each)
-                await here.scratch.create(each, 10)
+                await here.storage.remove(each)
+                await here.storage.create(each, 10)
             await here.cleaner.open()
             assert await here.files() == set()
 
@@ -233,13 +233,13 @@ def test_a_byte_changed_in_a_part_is_never_delivered(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             ids = await parts(here)
             whole = await here.joined(ids)
-            async with here.scratch.open(ids[2]) as file:
+            async with here.storage.open(ids[2]) as file:
                 await file.write(5, b"else")
                 await file.sync()
             await here.reaches(whole.id, State.FAILED)
             with pytest.raises(StorageDiffers):  # after what is before it, which was sent already
                 await here.read(whole.id)
-            await here.scratch.remove(ids[2])
+            await here.storage.remove(ids[2])
             assert await refusal(here.read(whole.id)) is Reason.SCRATCH_FAILED
 
     asyncio.run(scenario())

@@ -30,7 +30,7 @@ async def declare(
 ) -> None:
     """A run of zeros, as uploads takes it."""
     range_, sent = Range(start, stop), body_of(body)
-    async with made.locks.hold(ID, range_, sent), made.scratch.open(ID) as file:
+    async with made.locks.hold(ID, range_, sent), made.storage.open(ID) as file:
         target = Target(range_, [each for each in made.extents if each.range.overlaps(range_)])
         chunk = Chunk(start, range_.length, declared, zeros=True)
         await write_zeros(chunk, target, file, made.commit, sent)
@@ -47,7 +47,7 @@ def test_a_run_of_zeros_is_one_extent_that_takes_no_space() -> None:
         made = await store(100)
         await declare(made, 10, 90)
         assert made.extents == [Extent(Range(10, 90), ZEROS)]
-        assert made.scratch.used == 0
+        assert made.storage.used == 0
         await made.check(bytes(100))
 
     run(scenario())
@@ -59,7 +59,7 @@ def test_zeros_overwrite_the_rest_of_an_interrupted_chunk(crash: str) -> None:
         made = await store(100)
         await spoilt(made, 20, 60)
         if crash != "none":  # what was not synced may be gone after it, or there
-            made.scratch.crash(keeps=crash == "kept")
+            made.storage.crash(keeps=crash == "kept")
         await declare(made, 0, 100)
         await made.check(bytes(100))
 
@@ -74,7 +74,7 @@ def test_without_overwriting_old_bytes_would_be_the_image(monkeypatch: pytest.Mo
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 20, 60)
-        made.scratch.crash(keeps=True)
+        made.storage.crash(keeps=True)
         await declare(made, 0, 100)
         with pytest.raises(AssertionError):
             await made.check(bytes(100))
@@ -87,8 +87,8 @@ def test_zeros_count_only_once_they_are_durable() -> None:
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 0, 100)
-        made.scratch.crash(keeps=True)
-        made.scratch.faults["sync"] = errno.EIO
+        made.storage.crash(keeps=True)
+        made.storage.faults["sync"] = errno.EIO
         with fails_with(errno.EIO):
             await declare(made, 0, 100)
         assert made.commits == []
@@ -129,7 +129,7 @@ def test_a_repeated_run_of_zeros_is_not_read(monkeypatch: pytest.MonkeyPatch) ->
         made = await store(100)
         await declare(made, 0, 50)
         await declare(made, 40, 100)
-        made.scratch.faults = {"read": errno.EIO, "zero": errno.EIO, "sync": errno.EIO}
+        made.storage.faults = {"read": errno.EIO, "zero": errno.EIO, "sync": errno.EIO}
         commits = len(made.commits)
         await declare(made, 0, 100)
         await declare(made, 45, 55)
@@ -190,10 +190,10 @@ def test_a_takeover_waits_for_one_step_of_a_long_run_only(monkeypatch: pytest.Mo
     async def scenario() -> None:
         made = await store(100)
         await made.take(60, body_of([bytes(40)]))
-        made.scratch.file = Evicted  # type: ignore[misc, assignment]
+        made.storage.file = Evicted
         chunk = Chunk(place.start, place.length, zeros=True)
         with refused(Reason.SUPERSEDED):
-            async with made.scratch.open(ID) as file:
+            async with made.storage.open(ID) as file:
                 await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
         assert steps == [place.start]
         assert made.ranges == [Range(60, 100)]
@@ -230,7 +230,7 @@ def test_bytes_and_zeros_in_any_order_make_the_content(hole: Range, steps: list[
             elif what == "declared":
                 continue  # it would become zeros, and is not what is meant
             else:
-                made.scratch.crash(keeps=what == "kept")
+                made.storage.crash(keeps=what == "kept")
         await made.check(content)
 
     asyncio.run(scenario())
@@ -275,7 +275,7 @@ def test_an_image_of_zeros_takes_no_space(tmp_path: Path) -> None:
             upload_id = await here.create(10_000_000)
             upload = await declared(here, upload_id, 0, 10_000_000)
             assert upload.state is State.SEALED
-            assert here.scratch.used == 0
+            assert here.storage.used == 0
             await here.reaches(upload_id, State.ACTIVE)
 
     asyncio.run(scenario())
@@ -356,7 +356,7 @@ def test_a_flipped_bit_in_declared_zeros_is_found(tmp_path: Path) -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
             await declared(here, upload_id, 0, 100)
-            async with here.scratch.open(upload_id) as file:
+            async with here.storage.open(upload_id) as file:
                 await file.write(42, b"\1")
             await here.reaches(upload_id, State.FAILED)
             trouble = (await here.inspect(upload_id)).upload.delivery.last_error

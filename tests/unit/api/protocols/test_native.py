@@ -1,4 +1,4 @@
-"""The native dialect: its wire vectors (tests/vectors/native.json), and what they can't say."""
+"""The native protocol: its wire vectors (tests/vectors/native.json), and what they can't say."""
 
 import dataclasses
 import json

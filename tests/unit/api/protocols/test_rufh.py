@@ -1,4 +1,4 @@
-"""The dialect of the IETF draft: its wire vectors (tests/vectors/rufh.json), and what they can't say."""
+"""The IETF draft: its wire vectors (tests/vectors/rufh.json), and what they can't say."""
 
 import dataclasses
 import urllib.parse

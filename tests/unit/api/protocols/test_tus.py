@@ -1,4 +1,4 @@
-"""The tus dialect: its wire vectors (tests/vectors/tus.json), and what they can't say."""
+"""The tus protocol: its wire vectors (tests/vectors/tus.json), and what they can't say."""
 
 import base64
 
