@@ -248,5 +248,5 @@ async def _tidy(cleaner: Cleaner) -> None:
         try:
             await cleaner.tidy()
         except Exception:
-            LOG.exception("cleanup met a defect of ours")
+            LOG.exception("cleanup failed unexpectedly")
         await asyncio.sleep(TIDY_INTERVAL)

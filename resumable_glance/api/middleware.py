@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resumable_glance.api.http11.body import discard, receiver_of
 from resumable_glance.runtime import log
 
-REST = 16 * 1024 * 1024  # bytes of a body that are received after the response
-LINGER = 2  # seconds in which they are
+DRAIN_LIMIT = 16 * 1024 * 1024  # bytes of a body that are received after the response
+DRAIN_TIMEOUT = 2  # seconds in which they are
 
 
 class RequestId:
@@ -57,12 +57,12 @@ class EarlyResponse:
 
         async def send_and_close(message: Message) -> None:
             nonlocal closing
-            if message["type"] == "http.response.start" and receiver.rest > REST:
+            if message["type"] == "http.response.start" and receiver.rest > DRAIN_LIMIT:
                 closing = True
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif closing and message["type"] == "http.response.body" and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                await discard(receiver, REST, LINGER)
+                await discard(receiver, DRAIN_LIMIT, DRAIN_TIMEOUT)
                 message = {"type": "http.response.body"}
             await send(message)
 

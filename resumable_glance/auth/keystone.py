@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 GROUP = "keystone_authtoken"
 CACHED_TOKENS = 10_000
-LONGEST_TOKEN = 16 * 1024  # characters
-AT_ONCE = 16  # questions to Keystone
+MAX_TOKEN_LENGTH = 16 * 1024  # characters
+MAX_THREADS = 16  # questions to Keystone
 
 
 def service_session(conf: cfg.ConfigOpts) -> Session:
@@ -64,18 +64,18 @@ class KeystoneAuthenticator:
     ) -> None:
         self._session = session
         self._rights = rights
-        self._known: TLRUCache[bytes, Identity] = TLRUCache(
+        self._cache: TLRUCache[bytes, Identity] = TLRUCache(
             CACHED_TOKENS, ttu=lambda _, identity, now: min(now + cache_time, identity.expires_at), timer=clock
         )
         self._asking: dict[bytes, asyncio.Task[Identity]] = {}
-        self._threads = Threads(AT_ONCE, "keystone")
+        self._threads = Threads(MAX_THREADS, "keystone")
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token", "")
-        if not token or len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+        if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii() or not token.isprintable():
             raise Refused(Reason.UNAUTHENTICATED, "Send a Keystone token of a project in X-Auth-Token.")
         key = hashlib.sha256(token.encode()).digest()
-        return self._known.get(key) or await self._asked(key, token)
+        return self._cache.get(key) or await self._asked(key, token)
 
     async def check(self) -> None:
         await self._threads.run(self._ping)
@@ -96,7 +96,7 @@ class KeystoneAuthenticator:
             self._asking[key] = asyncio.create_task(self._threads.run(self._ask, token))
             self._asking[key].add_done_callback(lambda _: self._asking.pop(key))
         identity = await asyncio.shield(self._asking[key])
-        self._known[key] = identity
+        self._cache[key] = identity
         return identity
 
     def _ask(self, token: str) -> Identity:

@@ -1,6 +1,6 @@
 """Receipts are signed, so that whoever is shown one later can tell that it is ours: Ed25519, as JWS (RFC 7515, 8037).
 
-The keys are derived from those of the vault: the first one signs, all of them are published.
+The keys are derived from those of the cipher: the first one signs, all of them are published.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PURPOSE = "receipts, version 1"  # of the keys, and of nothing else
 
 
 class ReceiptSigner:
-    def __init__(self, vault: TokenCipher) -> None:
-        self._keys = [Ed25519PrivateKey.from_private_bytes(each) for each in vault.derived(PURPOSE)]
+    def __init__(self, cipher: TokenCipher) -> None:
+        self._keys = [Ed25519PrivateKey.from_private_bytes(each) for each in cipher.derived(PURPOSE)]
         self.published = {"keys": [_public(each) for each in self._keys]}
 
     def sign(self, statement: Mapping[str, object]) -> str:

@@ -19,22 +19,22 @@ from resumable_glance.model.commands import Ticket
 from resumable_glance.model.upload import Owner, Upload
 
 PURPOSE = "tickets, version 1"  # of the keys, and of nothing else
-LONGEST = 2048  # characters; names of 64 characters each make one of about 500
+MAX_LENGTH = 2048  # characters; names of 64 characters each make one of about 500
 RIGHTS = frozenset({Right.GET, Right.UPDATE, Right.DELETE})
 _SCHEME = "bearer "
 
 
 class Tickets:
-    """Signs with the first key of the vault, and believes what any of them has signed (HMAC-SHA256).
+    """Signs with the first key of the cipher, and believes what any of them has signed (HMAC-SHA256).
 
     `lifetime` in seconds; `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, vault: TokenCipher, lifetime: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, cipher: TokenCipher, lifetime: int, clock: Callable[[], float] = time.time) -> None:
         self._lifetime = lifetime
         self._clock = clock
         self._serializer = URLSafeSerializer(
-            list(reversed(vault.derived(PURPOSE))),  # itsdangerous signs with the last one
+            list(reversed(cipher.derived(PURPOSE))),  # itsdangerous signs with the last one
             salt=PURPOSE,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
@@ -49,7 +49,7 @@ class Tickets:
     def read(self, value: str) -> Identity:
         """Who shows a ticket. Refused: UNAUTHENTICATED for what we have not signed, TICKET_EXPIRED."""
         try:
-            if len(value) > LONGEST:
+            if len(value) > MAX_LENGTH:
                 raise BadData("longer than any")
             upload_id, project_id, user_id, generation, expires_at = self._serializer.loads(value)
         except BadData:  # and nothing is read of what does not bear our signature

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 GROUP = "keystone_authtoken"
-AT_ONCE = 4  # questions to Keystone
+MAX_THREADS = 4  # questions to Keystone
 _SCOPES = ("project_id", "project_name", "project_domain_id", "project_domain_name", "domain_id", "domain_name",
            "system_scope")  # fmt: skip
 
@@ -51,7 +51,7 @@ class KeystoneTrusts:
         self._session = session
         self._lifetime = lifetime
         self._clock = clock
-        self._threads = Threads(AT_ONCE, "trusts")
+        self._threads = Threads(MAX_THREADS, "trusts")
 
     async def make(self, identity: Identity) -> str | None:
         return await self._threads.run(self._make, identity)

@@ -12,7 +12,7 @@ from resumable_glance.handoff.reader import ContentReader
 from resumable_glance.images.base import DeliveryFailed, ImageService
 from resumable_glance.model.attestation import statement
 from resumable_glance.model.commands import (
-    MOST_RANGES,
+    MAX_RANGES,
     Content,
     Get,
     GetReceipt,
@@ -63,7 +63,7 @@ class InspectUseCases:
         waits = error is not None and error.reason is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.scope is None:
             await self._completion.renew_token(upload, identity)  # the caller's token is valid right now
-        upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
+        upload, durable = await self._uploads.get_with_ranges(upload.id, MAX_RANGES)
         check_alive(upload)
         if get.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
             upload = await self._completion.complete(upload, identity)
@@ -74,7 +74,7 @@ class InspectUseCases:
         upload = await self._authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
         if not watch.again:  # a watcher is told what has become of the upload
             check_alive(upload)
-        upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
+        upload, durable = await self._uploads.get_with_ranges(upload.id, MAX_RANGES)
         return UploadFound(self._authorization.seen(upload), tuple(durable), self._progress.get(upload.id, 0))
 
     async def list(self, command: List, call: Call) -> Listed:
