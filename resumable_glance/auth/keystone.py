@@ -21,7 +21,7 @@ from oslo_config import cfg
 from resumable_glance.auth.base import OWN, Identity, Right
 from resumable_glance.errors import CannotStart, Reason, Refused
 from resumable_glance.model.upload import Owner
-from resumable_glance.runtime.options import SESSION_TIMEOUT
+from resumable_glance.runtime.config import SESSION_TIMEOUT
 from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
