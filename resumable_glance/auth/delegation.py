@@ -1,7 +1,7 @@
-"""The credentials that the service acts with on an owner's behalf: a token of a trust, else the owner's own.
+"""Delegation: the token to act with on an owner's behalf, that of a trust or the owner's own.
 
-A trust ends with its upload, and is recorded until then. A crash can leave only a trust that was made in that very
-moment, and such a trust ends by itself.
+A trust is recorded, and ended with its upload. A crash just after its creation can leave a trust without a record,
+which ends when its lifetime is over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from resumable_glance.model.upload import Upload
 
 
 class Delegation:
-    """`trusts` is None where trusts are not used. `clock` gives seconds since the epoch."""
+    """The tokens of all owners. `trusts` is None if trusts are not used. `clock` gives seconds since the epoch."""
 
     def __init__(
         self, catalog: Catalog, cipher: TokenCipher, trusts: Trusts | None, clock: Callable[[], float]
@@ -34,13 +34,13 @@ class Delegation:
         return self._cipher.encrypt(token)
 
     async def begin(self, upload: Upload, identity: Identity) -> None:
-        """Make a trust for a new upload, if that can be done now."""
+        """Create a trust for a new upload, if that is possible now."""
         if self._trusts is None or upload.image is None or identity.token is None:
             return
         if await self._catalog.trusts.of_upload(upload.id) is not None:  # parts that are joined a second time
             return
         with contextlib.suppress(Refused, OSError):
-            if (trust_id := await self._trusts.make(identity)) is not None:
+            if (trust_id := await self._trusts.create(identity)) is not None:
                 await self._catalog.trusts.add(trust_id, upload, self._clock())
 
     async def token(self, upload: Upload) -> str | None:
@@ -51,21 +51,21 @@ class Delegation:
         return await self._of_trust(self._trusts, await self._catalog.trusts.of_upload(upload.id)) or own
 
     async def token_for(self, orphan: OrphanedImage) -> str | None:
-        """Return the token to remove an orphaned image with: any trust of its owner will do."""
+        """Return the token to remove an orphaned image with, of any trust of its owner."""
         own = self._cipher.decrypt(orphan.credential)
         if self._trusts is None:
             return own
         return await self._of_trust(self._trusts, await self._catalog.trusts.of_owner(orphan.owner)) or own
 
     async def tidy(self) -> None:
-        """End the trusts that nothing needs any more."""
+        """End the trusts that are not needed any more."""
         if self._trusts is None:
             return
         for each in await self._catalog.trusts.needless():
             try:
                 await self._trusts.end(each)
             except Refused:
-                return  # Keystone does not answer: later
+                return  # Keystone does not respond: try again later
             await self._catalog.trusts.remove(each)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Settings: one frozen dataclass for each group of options, with each option declared as a field.
 
-`load()` reads the configuration files once. The rest of the program never uses oslo.config, and a wrong value is refused
-at the start, with the name of its option.
+`load()` reads the configuration files once, and refuses a wrong value with the name of its option. The rest of the
+program never uses oslo.config.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class HandoffSettings:
         "worker of Glance."))
     attempts: int = _option(cfg.IntOpt, default=3000, min=0, help=(
         "Number of consecutive attempts after which the handoff of an upload fails. Its bytes are kept, and its owner "
-        "can retry it. Attempts are at most a minute apart: the default lasts about two days, longer than most outages. "
+        "can retry it. Attempts are at most a minute apart: the default takes about two days, more than most outages. "
         "Uploads that wait for a new token of their owner do not fail. 0: no limit."))
     glance_timeout: int = _option(cfg.IntOpt, default=900, min=1, help=(
         "Seconds that Glance may take to respond after the last byte of an image; with some stores it copies the whole "
@@ -203,7 +203,7 @@ class ImageFormatSettings:
 
     enabled: bool = _option(cfg.BoolOpt, default=True, help=(
         "Whether images in container_format bare are inspected while they are received, by the inspectors and rules of "
-        "Glance: an image that Glance would refuse after its last byte is refused after its first MiB. A change applies "
+        "Glance. An image that Glance would refuse after its last byte is refused after its first MiB. Changes apply "
         "to new uploads."))
     require_image_format_match: bool = _option(cfg.BoolOpt, default=True, help=(
         "Whether an image must have the disk_format that was declared for it; raw images may be anything. Use the "

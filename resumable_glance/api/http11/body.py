@@ -129,7 +129,7 @@ class RequestBody(Body):
             if len(batch) > left:
                 if left:
                     yield batch[:left]
-                raise Refused(Reason.BODY_TOO_LONG, f"The body has more than the {limit} bytes that may come here.")
+                raise Refused(Reason.BODY_TOO_LONG, f"The body has more than the allowed {limit} bytes.")
             left -= len(batch)
             if batch:
                 yield batch
@@ -194,7 +194,7 @@ class RequestBody(Body):
         except TimeoutError:
             self.check()
         except ClientDisconnect:
-            raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
+            raise Refused(Reason.DISCONNECTED, "The connection was closed before the end of the body.") from None
         finally:
             self._timer = None
             waited = now() - began
@@ -214,5 +214,5 @@ class RequestBody(Body):
 
 
 def _stalled() -> Refused:
-    sentence = "No bytes, or too few, came for too long. Ask for the upload's offset, if there is one, and go on there."
+    sentence = "The body came too slowly, or not at all. Send it again; continue an upload at its current offset."
     return Refused(Reason.STALLED, sentence, retry_after=1)

@@ -52,7 +52,7 @@ class ConnectionLimits:
         counted = self._counted(peer)
         self.peers[peer] += counted
         if self.connections and connections > self.connections:
-            raise Refused(Reason.BUSY, "Too many connections are open right now. Try again soon.", retry_after=5)
+            raise Refused(Reason.BUSY, "Too many connections are open. Try again soon.", retry_after=5)
         if counted and self.peers[peer] > self.per_peer:
             sentence = f"More than {self.per_peer} connections are open from your address. Use fewer."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=5)
@@ -220,7 +220,7 @@ class Connection(HttpProtocol):
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
-        sentence = "The request is not valid HTTP/1.1: two programs could read it in two ways."
+        sentence = "The request is not valid HTTP/1.1."
         refusal, self._refusal = self._refusal or Refused(Reason.MALFORMED, sentence), None
         self._refuse(refusal)
 

@@ -28,7 +28,7 @@ class HeadLimits:
     def check(self, size: int, fields: int) -> None:
         """Refused: HEAD_TOO_LARGE."""
         if size > self.size:
-            sentence = f"The request's head has more than {self.size} bytes. Send fewer or shorter headers."
+            sentence = f"The head of the request has more than {self.size} bytes. Send fewer or shorter headers."
             raise Refused(Reason.HEAD_TOO_LARGE, sentence, limit=self.size)
         if fields > self.fields:
             raise Refused(Reason.HEAD_TOO_LARGE, f"The request has more than {self.fields} headers. Send fewer.")

@@ -154,8 +154,8 @@ def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
     TokenCipher(key_file)
     rotate(key_file)
     vault = TokenCipher(key_file)
-    ours, others = vault.derived("tickets"), vault.derived("something else")
-    assert ours == TokenCipher(key_file).derived("tickets")
+    ours, others = vault.derive_keys("tickets"), vault.derive_keys("something else")
+    assert ours == TokenCipher(key_file).derive_keys("tickets")
     assert len({*ours, *others, *vault._secrets}) == 6
     assert {len(each) for each in ours} == {32}
 
