@@ -25,7 +25,7 @@ Check = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The problem of each part, empty if it is well. It tells nothing that only operators may know."""
+    """The problem of each part, empty if it is well; without details that are for operators only."""
 
     parts: Mapping[str, str]
 

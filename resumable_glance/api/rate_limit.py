@@ -25,7 +25,7 @@ class RateLimiter:
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_KEYS)  # tokens, and when they were counted
 
     def take(self, key: str) -> None:
-        """Take a token. Refused: OVER_LIMIT, with the seconds until there is one again."""
+        """Take a token. Raises Refused: OVER_LIMIT, with the seconds until there is one again."""
         if not self._per_minute:
             return
         now = self._clock()

@@ -58,7 +58,7 @@ class EventStreams:
     ) -> EventSourceResponse:
         """Return the response to a request of this identity, which `admit` authenticates again.
 
-        Refused: OVER_LIMIT, or as the command Get.
+        Raises Refused: OVER_LIMIT, or as the command Get.
         """
         first = await self._find(watch, identity)
         project = identity.owner.project_id

@@ -57,8 +57,8 @@ class Authenticator(Protocol):
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         """Return the identity behind a request with these headers (names in lower case).
 
-        Refused: UNAUTHENTICATED, TICKET_EXPIRED, FORBIDDEN, or IDENTITY_UNAVAILABLE if it can't be told right now.
+        Raises Refused: UNAUTHENTICATED, TICKET_EXPIRED, FORBIDDEN, or IDENTITY_UNAVAILABLE for now.
         """
 
     async def check(self) -> None:
-        """Check that identities can be told right now. Refused: IDENTITY_UNAVAILABLE."""
+        """Check that identities can be told right now. Raises Refused: IDENTITY_UNAVAILABLE."""

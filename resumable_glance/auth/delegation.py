@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.encryption import TokenCipher
@@ -18,55 +19,53 @@ from resumable_glance.errors import Refused
 from resumable_glance.model.upload import Upload
 
 
+@dataclass(frozen=True)
 class Delegation:
     """The tokens of all owners. `trusts` is None if trusts are not used. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self, catalog: Catalog, cipher: TokenCipher, trusts: Trusts | None, clock: Callable[[], float]
-    ) -> None:
-        self._catalog = catalog
-        self._cipher = cipher
-        self._trusts = trusts
-        self._clock = clock
+    catalog: Catalog
+    cipher: TokenCipher
+    trusts: Trusts | None
+    clock: Callable[[], float]
 
     def encrypt(self, token: str | None) -> bytes | None:
         """Return a token as the catalog may keep it."""
-        return self._cipher.encrypt(token)
+        return self.cipher.encrypt(token)
 
     async def begin(self, upload: Upload, identity: Identity) -> None:
         """Create a trust for a new upload, if that is possible now."""
-        if self._trusts is None or upload.image is None or identity.token is None:
+        if self.trusts is None or upload.image is None or identity.token is None:
             return
-        if await self._catalog.trusts.of_upload(upload.id) is not None:  # parts that are joined a second time
+        if await self.catalog.trusts.of_upload(upload.id) is not None:  # parts that are joined a second time
             return
         with contextlib.suppress(Refused, OSError):
-            if (trust_id := await self._trusts.create(identity)) is not None:
-                await self._catalog.trusts.add(trust_id, upload, self._clock())
+            if (trust_id := await self.trusts.create(identity)) is not None:
+                await self.catalog.trusts.add(trust_id, upload, self.clock())
 
     async def token(self, upload: Upload) -> str | None:
         """Return the token to hand over an upload with."""
-        own = self._cipher.decrypt(await self._catalog.uploads.credential(upload.id))
-        if self._trusts is None:
+        own = self.cipher.decrypt(await self.catalog.uploads.credential(upload.id))
+        if self.trusts is None:
             return own
-        return await self._of_trust(self._trusts, await self._catalog.trusts.of_upload(upload.id)) or own
+        return await self._of_trust(self.trusts, await self.catalog.trusts.of_upload(upload.id)) or own
 
     async def token_for(self, orphan: OrphanedImage) -> str | None:
         """Return the token to remove an orphaned image with, of any trust of its owner."""
-        own = self._cipher.decrypt(orphan.credential)
-        if self._trusts is None:
+        own = self.cipher.decrypt(orphan.credential)
+        if self.trusts is None:
             return own
-        return await self._of_trust(self._trusts, await self._catalog.trusts.of_owner(orphan.owner)) or own
+        return await self._of_trust(self.trusts, await self.catalog.trusts.of_owner(orphan.owner)) or own
 
     async def tidy(self) -> None:
         """End the trusts that are not needed any more."""
-        if self._trusts is None:
+        if self.trusts is None:
             return
-        for each in await self._catalog.trusts.needless():
+        for each in await self.catalog.trusts.needless():
             try:
-                await self._trusts.end(each)
+                await self.trusts.end(each)
             except Refused:
                 return  # Keystone does not respond: try again later
-            await self._catalog.trusts.remove(each)
+            await self.catalog.trusts.remove(each)
 
     @staticmethod
     async def _of_trust(trusts: Trusts, trust_id: str | None) -> str | None:

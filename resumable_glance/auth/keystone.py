@@ -90,7 +90,7 @@ class KeystoneAuthenticator:
             raise unavailable(problem) from problem
 
     async def _validated(self, key: bytes, token: str) -> Identity:
-        # Parallel chunks with a new token share one request to Keystone, which goes on if one of them is cancelled.
+        # Parallel chunks with a new token share one request to Keystone, which continues if one of them is cancelled.
         if key not in self._running:
             self._running[key] = asyncio.create_task(self._threads.run(self._validate, token))
             self._running[key].add_done_callback(lambda _: self._running.pop(key))

@@ -1,4 +1,4 @@
-"""Signatures of receipts, by which anybody can verify that a receipt is ours: Ed25519, as JWS (RFC 7515, RFC 8037).
+"""Signatures of receipts, which prove that a receipt is ours: Ed25519, as JWS (RFC 7515, RFC 8037).
 
 The keys are derived from those of the token cipher: the first one signs, all of them are published.
 """

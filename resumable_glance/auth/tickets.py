@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -47,7 +48,7 @@ class Tickets:
         return Ticket(str(value), expires_at)
 
     def read(self, value: str) -> Identity:
-        """Return the identity of a ticket. Refused: UNAUTHENTICATED for one that is not ours, TICKET_EXPIRED."""
+        """Return the identity of a ticket. Raises Refused: UNAUTHENTICATED for one that is not ours, TICKET_EXPIRED."""
         try:
             if len(value) > MAX_LENGTH:
                 raise BadData("too long")
@@ -62,21 +63,21 @@ class Tickets:
         )
 
 
+@dataclass(frozen=True)
 class TicketAuthenticator:
     """Admits requests with a ticket in `Authorization: Bearer ...`, and leaves all others to `fallback`."""
 
-    def __init__(self, tickets: Tickets, fallback: Authenticator) -> None:
-        self._tickets = tickets
-        self._fallback = fallback
+    tickets: Tickets
+    fallback: Authenticator
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         authorization = headers.get("authorization", "")
         if authorization[: len(_SCHEME)].lower() == _SCHEME:
-            return self._tickets.read(authorization[len(_SCHEME) :].strip(" "))
-        return await self._fallback.admit(headers)
+            return self.tickets.read(authorization[len(_SCHEME) :].strip(" "))
+        return await self.fallback.admit(headers)
 
     async def check(self) -> None:
-        await self._fallback.check()
+        await self.fallback.check()
 
 
 def ticket_expired(why: str) -> Refused:

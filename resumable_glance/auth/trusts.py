@@ -1,7 +1,7 @@
 """Keystone trusts (OS-TRUST), by which our service user can act for an owner longer than a token lives.
 
-If a trust can't be created or used, uploads go on without it. keystoneauth1 blocks and takes 130 ms to import: it runs
-in threads, and is imported where it is used.
+If a trust can't be created or used, uploads continue without it. keystoneauth1 blocks and takes 130 ms to import: it
+runs in threads, and is imported where it is used.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ ISSUER = "resumable-glance"
 def statement(upload: Upload) -> Mapping[str, object]:
     """Return the unsigned receipt of an active upload.
 
-    Sizes in bytes, digests in hexadecimal, times as in RFC 3339. Refused: UNFINISHED before the upload is active.
+    Sizes in bytes, digests in hexadecimal, times as in RFC 3339. Raises Refused: UNFINISHED before it is active.
     """
     if upload.state is not State.ACTIVE:
         raise Refused(

@@ -100,7 +100,7 @@ ZEROS = Digest("zeros", b"")  # of any number of zeros
 def declared(algorithm: str, value: bytes) -> Digest:
     """Return a digest that a client declared.
 
-    Refused: UNSUPPORTED_DIGEST for an unknown algorithm, MALFORMED for a value of the wrong length.
+    Raises Refused: UNSUPPORTED_DIGEST for an unknown algorithm, MALFORMED for a value of the wrong length.
     """
     if algorithm not in LENGTHS:
         raise Refused(Reason.UNSUPPORTED_DIGEST, f"Unknown digest algorithm. Use one of: {', '.join(LENGTHS)}.")

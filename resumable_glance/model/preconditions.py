@@ -19,7 +19,7 @@ from resumable_glance.model.upload import FORMAT_FAILURES, Extent, Upload, check
 def check_writable(upload: Upload) -> None:
     """Check that bytes can be sent to an upload.
 
-    Refused: CANCELLED, EXPIRED, JOINED for parts and the upload that they were joined into, or as
+    Raises Refused: CANCELLED, EXPIRED, JOINED for parts and the upload that they were joined into, or as
     check_not_rejected().
     """
     check_alive(upload)
@@ -29,9 +29,9 @@ def check_writable(upload: Upload) -> None:
 
 
 def check_not_rejected(upload: Upload) -> None:
-    """Check that no upload is continued whose image was rejected.
+    """Check that the image of an upload was not rejected.
 
-    Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, as when it was rejected.
+    Raises Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, as when it was rejected.
     """
     error = upload.delivery.last_error
     if upload.state is State.FAILED and error is not None and error.reason in FORMAT_FAILURES:
@@ -41,7 +41,7 @@ def check_not_rejected(upload: Upload) -> None:
 def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Upload:
     """Return the upload with the size and digests that a client declared of the whole.
 
-    Refused: WRONG_TOTAL, WRONG_DIGEST where other values were declared before, or more bytes have come.
+    Raises Refused: WRONG_TOTAL, WRONG_DIGEST where other values were declared before, or more bytes have come.
     """
     if size is not None and upload.size is not None and size != upload.size:
         raise Refused(
@@ -73,7 +73,7 @@ def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Uplo
 def total_of(append: Append) -> int | None:
     """Return the size of the upload that an append declares, as a total or by its last byte.
 
-    Refused: WRONG_TOTAL if both are declared and differ.
+    Raises Refused: WRONG_TOTAL if both are declared and differ.
     """
     chunk = append.chunk
     end = None if chunk.length is None or not chunk.last else chunk.start + chunk.length
@@ -88,7 +88,7 @@ def target_of(upload: Upload, append: Append, longest: int) -> Range:
     """Return the range that a chunk may fill.
 
     A chunk of unknown length may fill the upload to its end, or `longest` bytes of an upload of unknown size.
-    Refused: BODY_TOO_LONG, or as check_writable(), total_of() and declare().
+    Raises Refused: BODY_TOO_LONG, or as check_writable(), total_of() and declare().
     """
     check_writable(upload)
     upload, chunk = declare(upload, total_of(append), append.declared), append.chunk
@@ -107,7 +107,7 @@ def target_of(upload: Upload, append: Append, longest: int) -> Range:
 
 
 def check_offset(upload: Upload, chunk: Chunk) -> None:
-    """Check that a chunk of a protocol with ordered chunks begins at the offset. Refused: WRONG_OFFSET."""
+    """Check that a chunk of a protocol with ordered chunks begins at the offset. Raises Refused: WRONG_OFFSET."""
     if chunk.in_order and chunk.start != upload.offset:
         raise Refused(
             Reason.WRONG_OFFSET,
@@ -128,7 +128,7 @@ def repeats(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool:
 def check_parts(parts: Sequence[Upload]) -> int:
     """Return the size in bytes of these uploads once they are joined.
 
-    Refused: UNFINISHED for a part that lacks bytes, JOINED for an upload that is no part, or as check_writable().
+    Raises Refused: UNFINISHED for a part that lacks bytes, JOINED for other uploads, or as check_writable().
     """
     for each in parts:
         check_writable(each)

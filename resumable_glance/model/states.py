@@ -26,7 +26,7 @@ class State(enum.StrEnum):
     DELIVERING = "delivering"  # the image service is being given the bytes
     VERIFYING = "verifying"  # the image service has the bytes; its digests are compared with ours
     ACTIVE = "active"  # proven equal; our copy of the bytes is removed
-    FAILED = "failed"  # does not go on by itself; the bytes are kept until its owner decides
+    FAILED = "failed"  # stopped, with its bytes, until its owner retries or cancels it
     JOINED = "joined"  # a part whose bytes belong to another upload now
     CANCELLED = "cancelled"
     EXPIRED = "expired"

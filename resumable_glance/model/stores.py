@@ -36,7 +36,7 @@ class StoreList:
 def choose(request: ImageRequest, offer: StoreList) -> tuple[str, ...] | None:
     """Return the ids of the stores that an image is imported into; None for a plain upload.
 
-    Refused: IMAGE_REFUSED for a store or a method that is not offered.
+    Raises Refused: IMAGE_REFUSED for a store or a method that is not offered.
     """
     if request.imports and DIRECT not in offer.import_methods:
         raise Refused(

@@ -240,7 +240,7 @@ def require(value: T | None) -> T:
 
 
 def check_alive(upload: Upload) -> None:
-    """Check that an upload still exists. Refused: CANCELLED, EXPIRED."""
+    """Check that an upload still exists. Raises Refused: CANCELLED, EXPIRED."""
     if upload.state is State.CANCELLED:
         raise Refused(Reason.CANCELLED, "This upload was cancelled. Create a new one.")
     if upload.state is State.EXPIRED:

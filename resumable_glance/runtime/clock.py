@@ -1,4 +1,4 @@
-"""A clock that nobody can set, so that changes of the wall clock expire nothing.
+"""A clock that can't be set, so that changes of the wall clock expire nothing.
 
 Durations count only the time for which the service ran. After a jump of the wall clock, or a stop of the service,
 recorded times are shifted accordingly (Cleaner.tidy).
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class SteadyClock:
-    """Seconds since the epoch that never jump: `wall` is set by people and NTP, `steady` by nobody."""
+    """Seconds since the epoch that never jump: unlike `wall`, which people and NTP set, `steady` only advances."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall

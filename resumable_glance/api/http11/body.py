@@ -30,7 +30,7 @@ class Receiver(Protocol):
 
     @property
     def rest(self) -> float:
-        """The number of bytes that have not come yet; infinite while nobody knows it."""
+        """The number of bytes that have not come yet; infinite while it is unknown."""
 
     @property
     def ended(self) -> bool:
@@ -77,7 +77,7 @@ class AsgiReceiver:
         return memoryview(taken)
 
     def pause(self) -> None:
-        """Nothing comes unless it is asked for."""
+        """Do nothing: only more() receives."""
 
 
 def receiver_of(scope: Scope, receive: Receive) -> Receiver:
@@ -123,7 +123,7 @@ class RequestBody(Body):
                 try:
                     await self._gather(min(BATCH, left + 1))
                 except Refused as refusal:
-                    self._receiver.pause()  # else a fast client could go on and on
+                    self._receiver.pause()  # else a fast client could continue for ever
                     interruption = refusal
             batch = self._receiver.take()
             if len(batch) > left:
@@ -160,7 +160,7 @@ class RequestBody(Body):
     async def whole(self, limit: int, seconds: float) -> bytes:
         """Return the whole body: a document of at most `limit` bytes that comes within so many seconds.
 
-        Refused: BODY_TOO_LONG, STALLED, DISCONNECTED.
+        Raises Refused: BODY_TOO_LONG, STALLED, DISCONNECTED.
         """
         document = bytearray()
         try:

@@ -48,7 +48,7 @@ class ConnectionLimits:
     peers: Counter[str] = field(default_factory=Counter)
 
     def add(self, peer: str, connections: int) -> None:
-        """Count one more connection of `peer`, one of `connections` in all. Refused: BUSY, OVER_LIMIT."""
+        """Count one more connection of `peer`, one of `connections` in all. Raises Refused: BUSY, OVER_LIMIT."""
         counted = self._counted(peer)
         self.peers[peer] += counted
         if self.connections and connections > self.connections:
@@ -147,7 +147,7 @@ class Connection(HttpProtocol):
                 data = data[upgrade.args[0] :]
 
     def _ignore_upgrade(self) -> None:
-        """Go on in HTTP/1.1 with a request that asks for another protocol, as RFC 9110, section 7.8, allows.
+        """Continue in HTTP/1.1 with a request that asks for another protocol, as RFC 9110, section 7.8, allows.
 
         httptools would parse its body as the next request. So a new parser gets a head with the body's length first.
         """
@@ -201,7 +201,7 @@ class Connection(HttpProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads has a time limit
+        if not self._in_head:  # the rest of an unread body has a time limit
             self._start("rest", self.limits.head_timeout, self.transport.close)
 
     def _count(self, size: int, fields: int) -> None:

@@ -52,8 +52,8 @@ class Buffers:
 class TransportReceiver(asyncio.BufferedProtocol):
     """The receiver of a body of known length; `rest` bytes of it have not come yet.
 
-    At first its bytes are collected in uvicorn's cycle. Once the reader keeps up with the network, they fill two buffers
-    in turn: one is read while the other one is filled.
+    At first its bytes are collected in uvicorn's cycle. Once the reader is as fast as the network, they fill two
+    buffers in turn: one is read while the other one is filled.
     """
 
     def __init__(self, http: HttpProtocol, rest: int) -> None:
@@ -81,7 +81,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
         self.received += nbytes
         self.rest -= nbytes
         if self._cycle.response_complete:
-            pass  # nobody reads this body any more
+            pass  # the body is not read any more
         elif self._filling is not None:
             self._filled += nbytes
             self._turn_over()
@@ -145,7 +145,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
         self._http.flow.pause_reading()
 
     def release(self) -> None:
-        """Give all buffers back, with what is in them: nobody will read it."""
+        """Give all buffers back, and discard their content."""
         self._paused = True
         while self.take():
             pass

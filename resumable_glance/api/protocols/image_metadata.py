@@ -24,7 +24,7 @@ def is_key(name: str) -> bool:
 def requested(metadata: Mapping[str, str]) -> ImageRequest:
     """Return the image that these keys request; by default in the format of its file name's ending, or raw, and bare.
 
-    Refused: MALFORMED for an invalid value, or a property that clients can't set.
+    Raises Refused: MALFORMED for an invalid value, or a property that clients can't set.
     """
     for key, value in metadata.items():
         if len(value) > 255 or re.search(r"[\x00-\x1f\x7f]", value):

@@ -49,7 +49,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 def parse(head: RequestHead, document: bytes, context: RequestContext) -> commands.Command:
     """Return the command of a request. `document` is the body of a POST, empty otherwise.
 
-    Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST; and
+    Raises Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST; and
     CHUNK_TOO_LARGE, BODY_TOO_LONG for a body that is too large by its head.
     """
     parsing.check_encoding(head)

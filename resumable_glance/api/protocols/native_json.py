@@ -69,7 +69,7 @@ class _Stores(TypedDict):
 
 
 def creation(document: bytes) -> Create:
-    """Return the creation that a document requests, without a key. Refused: MALFORMED, UNSUPPORTED_DIGEST."""
+    """Return the creation that a document requests, without a key. Raises Refused: MALFORMED, UNSUPPORTED_DIGEST."""
     request = parsing.json_object(document)
     problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(request))
     if problem is not None:

@@ -51,7 +51,7 @@ def malformed(detail: str) -> NoReturn:
 
 
 def single(head: RequestHead, name: str) -> str | None:
-    """Return the value of a header that may come once. Refused: MALFORMED if it came twice."""
+    """Return the value of a header that may come once. Raises Refused: MALFORMED if it came twice."""
     values = head.headers.get(name.lower(), ())
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
@@ -59,7 +59,7 @@ def single(head: RequestHead, name: str) -> str | None:
 
 
 def number(head: RequestHead, name: str) -> int | None:
-    """Return the decimal number in a header. Refused: MALFORMED."""
+    """Return the decimal number in a header. Raises Refused: MALFORMED."""
     text = single(head, name)
     return None if text is None else integer(text, name)
 
@@ -81,7 +81,7 @@ def item(head: RequestHead, name: str, kind: type[T]) -> T | None:
 
 
 def idempotency_key(head: RequestHead) -> str | None:
-    """Return the value of Idempotency-Key, a String (RFC 9651) of 1 to 255 characters. Refused: MALFORMED."""
+    """Return the value of Idempotency-Key, a String (RFC 9651) of 1 to 255 characters. Raises Refused: MALFORMED."""
     if single(head, "Idempotency-Key") is None:
         return None
     key = item(head, "Idempotency-Key", str)
@@ -97,7 +97,7 @@ def media_type(head: RequestHead) -> str | None:
 
 
 def check_not_form(head: RequestHead, **facts: str) -> None:
-    """Check that no browser form was sent as an image. Refused: UNSUPPORTED_MEDIA_TYPE, with these facts."""
+    """Check that no browser form was sent as an image. Raises Refused: UNSUPPORTED_MEDIA_TYPE, with these facts."""
     if media_type(head) == "multipart/form-data":
         raise Refused(
             Reason.UNSUPPORTED_MEDIA_TYPE,
@@ -114,7 +114,7 @@ def unsupported_media_type(accepted: str, accept_patch: str) -> Refused:
 
 
 def check_encoding(head: RequestHead) -> None:
-    """Check that the body is not encoded. Refused: UNSUPPORTED_ENCODING."""
+    """Check that the body is not encoded. Raises Refused: UNSUPPORTED_ENCODING."""
     if (single(head, "Content-Encoding") or "").lower() not in {"", "identity"}:
         raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes without a Content-Encoding.")
     # Of `gzip, chunked` the server decodes only chunked, without saying so.
@@ -129,7 +129,7 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Refused:
 
 
 def integer(text: str, what: str) -> int:
-    """Return a decimal number from 0 to 2^53-1. Refused: MALFORMED, naming `what` it is."""
+    """Return a decimal number from 0 to 2^53-1. Raises Refused: MALFORMED, naming `what` it is."""
     if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:
         malformed(f"{what} must be a decimal number from 0 to 2^53-1.")
     return int(text)
@@ -186,7 +186,7 @@ def structured_digests(text: str, name: str) -> list[Digest]:
 
 
 def strict_base64(text: str, what: str) -> bytes:
-    """Return the bytes of canonical base64 (RFC 4648). Refused: MALFORMED, naming `what` it is."""
+    """Return the bytes of canonical base64 (RFC 4648). Raises Refused: MALFORMED, naming `what` it is."""
     try:
         value = base64.b64decode(text)
     except ValueError:
@@ -237,7 +237,10 @@ def downloaded(upload: Upload) -> dict[str, str]:
 
 
 def json_object(body: bytes) -> Mapping[str, object]:
-    """Return a JSON object without duplicate names, fractions, NaN or integers over 2^53-1. Refused: MALFORMED."""
+    """Return a JSON object.
+
+    Raises Refused: MALFORMED for duplicate names, fractions, NaN and integers over 2^53-1, too.
+    """
     try:
         document = json.loads(
             body.decode(),
@@ -262,7 +265,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def custom_property(name: str) -> str:
-    """Return the name of an additional property of an image. Refused: MALFORMED for one that Glance reserves."""
+    """Return the name of an additional property of an image. Raises Refused: MALFORMED for one that Glance reserves."""
     if not name or name in RESERVED:
         malformed(f"{name!r} can't be an additional property of an image: Glance reserves the name.")
     return name

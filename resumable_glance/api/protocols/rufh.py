@@ -56,7 +56,7 @@ _MEMBERS = {
 def parse(head: RequestHead, document: bytes, context: RequestContext) -> commands.Command:
     """Return the command of a request.
 
-    Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST,
+    Raises Refused: MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING, UNSUPPORTED_DIGEST,
     WRONG_TOTAL.
     """
     parsing.check_encoding(head)
@@ -139,7 +139,7 @@ def _create(head: RequestHead) -> commands.Create:
 
 
 def _image(head: RequestHead) -> dict[str, str]:
-    """Return the image metadata in the query, and the file name in Content-Disposition. Refused: MALFORMED."""
+    """Return the image metadata in the query, and the file name in Content-Disposition. Raises Refused: MALFORMED."""
     unknown = [key for key in head.query if not image_metadata.is_key(key)]
     if unknown:
         parsing.malformed(f"Unknown query parameter {unknown[0][:50]!r}.")
@@ -166,9 +166,9 @@ def _version(head: RequestHead) -> int | None:
 
 
 def _completes(head: RequestHead) -> bool:
-    """Return whether the upload is complete with this body. Refused: MALFORMED where the request does not tell.
+    """Return whether the upload is complete with this body. Raises Refused: MALFORMED where the request does not tell.
 
-    Interop version 3 tells the opposite, in Upload-Incomplete; a PATCH without it is the last one.
+    Interop version 3 has the opposite, Upload-Incomplete; a PATCH without it is the last one.
     """
     if _version(head) in WITH_INCOMPLETE:
         incomplete = parsing.item(head, "Upload-Incomplete", bool)

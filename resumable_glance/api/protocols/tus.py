@@ -46,7 +46,7 @@ _KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
 def parse(head: RequestHead, document: bytes, context: RequestContext) -> commands.Command:
     """Return the command of a request.
 
-    Refused: UNSUPPORTED_VERSION, MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING,
+    Raises Refused: UNSUPPORTED_VERSION, MALFORMED, METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ENCODING,
     UNSUPPORTED_DIGEST.
     """
     method = parsing.single(head, "X-HTTP-Method-Override") or head.method
@@ -155,7 +155,7 @@ def _size(head: RequestHead) -> int | None:
 
 
 def _parts(head: RequestHead, urls: str) -> tuple[str, ...]:
-    """Return the ids in `/v1/tus/a https://host/v1/tus/b`. Refused: MALFORMED."""
+    """Return the ids in `/v1/tus/a https://host/v1/tus/b`. Raises Refused: MALFORMED."""
     if any(parsing.single(head, name) is not None for name in ("Upload-Length", "Upload-Defer-Length")):
         parsing.malformed("The parts determine the size of the upload. Send no Upload-Length.")
     if parsing.number(head, "Content-Length"):
@@ -196,7 +196,7 @@ def _checksum(text: str | None) -> tuple[Digest, ...]:
 
 
 def _metadata(text: str) -> dict[str, bytes]:
-    """Return the pairs of Upload-Metadata: `key base64,key base64`; a value may be absent. Refused: MALFORMED."""
+    """Return the pairs of Upload-Metadata: `key base64,key`, where values are optional. Raises Refused: MALFORMED."""
     if len(text) > MAX_METADATA_SIZE:
         parsing.malformed(f"Upload-Metadata has more than {MAX_METADATA_SIZE} bytes.")
     found: dict[str, bytes] = {}
