@@ -3,11 +3,14 @@
 import { readFileSync } from 'node:fs'
 import vm from 'node:vm'
 
+import { formatSize } from '../../src/core/size.js'
+
 export const SCRIPTS = new URL('../resumable_glance_dashboard/static/resumable_glance_dashboard/', import.meta.url)
 
 /** Load messages.js; `globals` are added. `run(name)` loads another script. */
 export const page = (globals = {}) => {
   const context = vm.createContext({
+    ResumableGlance: { formatSize },
     horizon: {},
     gettext: (text) => text,
     ngettext: (one, many, count) => (count === 1 ? one : many),

@@ -2,17 +2,10 @@
 ;(() => {
   'use strict'
 
-  const UNITS = [gettext('B'), gettext('KiB'), gettext('MiB'), gettext('GiB'), gettext('TiB')]
-
-  /** Bytes in binary units; also in sizes.py. */
+  /** Bytes in binary units, as in the panels (sizes.py). */
   function size(bytes) {
-    let text = bytes.toFixed(0)
-    let unit = 0
-    while (Number(text) >= 1024 && unit < UNITS.length - 1) {
-      unit += 1
-      text = (bytes / 1024 ** unit).toFixed(1)
-    }
-    return `${text} ${UNITS[unit]}`
+    const [number, unit] = ResumableGlance.formatSize(bytes).split(' ')
+    return `${number} ${gettext(unit)}`
   }
 
   /** Fill `%(name)s` in a translated pattern from `values`. */
@@ -41,8 +34,8 @@
     preparing: gettext('Preparing'),
     hashing: gettext('Computing checksums'),
     uploading: gettext('Uploading'),
-    paused: gettext('Paused'),
     waiting: gettext('Waiting'),
+    paused: gettext('Paused'),
     'handing over': gettext('Saving to the image service'),
     verifying: gettext('Verifying'),
     cancelling: gettext('Cancelling'),
@@ -51,14 +44,12 @@
     cancelled: gettext('Cancelled'),
   }
 
-  // By the service's states, for uploads that this page does not run.
+  // By the service's states that are not final, for uploads that this page does not run.
   const STATES = {
     receiving: gettext('Interrupted'),
     sealed: PHASES['handing over'],
     delivering: PHASES['handing over'],
     verifying: PHASES.verifying,
-    active: PHASES.active,
-    failed: PHASES.failed,
   }
 
   // By the client's error codes: what the user can do.
@@ -74,17 +65,21 @@
     undelivered: gettext('The uploaded bytes are safe. Retry the upload in Image Uploads, or cancel it.'),
   }
 
-  // The client's own sentences, for translation tools. All others are the service's, and stay English.
-  gettext('The connection is lost.')
-  gettext('The answer was lost.')
-  gettext('There was no answer.')
-  gettext('The ticket or token is no longer good.')
+  // The client's own sentences and units, for translation tools. All other sentences are the service's, and stay English.
   gettext('Another tab uploads this file.')
+  gettext('The upload was cancelled.')
+  gettext('The connection is lost.')
+  gettext('The ticket or token is no longer good.')
   gettext('The file has to be chosen again.')
   gettext('The browser may not read the file.')
+  gettext('There was no answer.')
   gettext('The image is there, but it is not this file.')
   gettext('The worker could not be started.')
-  gettext('The upload was cancelled.')
+  gettext('B')
+  gettext('KiB')
+  gettext('MiB')
+  gettext('GiB')
+  gettext('TiB')
 
   function translate(sentence) {
     return sentence ? gettext(sentence) : ''

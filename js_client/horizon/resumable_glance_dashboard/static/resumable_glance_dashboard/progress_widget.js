@@ -42,7 +42,7 @@
   function errorText(entry) {
     const { phase, error, progress } = entry.upload
     if (phase === 'failed') return messages.failure(error, entry.lastError)
-    return phase === 'waiting' ? messages.translate(progress.trouble) : ''
+    return phase === 'waiting' ? messages.translate(progress.lastError) : ''
   }
 
   /**
