@@ -62,9 +62,9 @@ ANY_DURABLE = "[...horizon.resumableGlance.uploads.running.values()].some(each =
 
 
 class Dashboard:
-    """A page of Horizon, logged in as `user`; with `new_session`, not by the session of an earlier page."""
+    """A page of Horizon, logged in as `user`."""
 
-    def __init__(self, browser: Browser, horizon: Horizon, user: User, *, new_session: bool = False) -> None:
+    def __init__(self, browser: Browser, horizon: Horizon, user: User) -> None:
         self._url = horizon.url
         self._user = user
         self._tokens: list[str] = []  # Keystone tokens in requests
@@ -74,8 +74,6 @@ class Dashboard:
         self.page.add_init_script(WATCH_RESPONSES)
         self.page.on("request", self._record_tokens)
         self.page.on("dialog", _accept)
-        if new_session:
-            self.page.context.clear_cookies()
         self.open("/auth/login/")
         if "/auth/login" in self.page.url:
             self.log_in()
@@ -191,7 +189,7 @@ class Dashboard:
 
     def wait_for_session_to_expire(self) -> None:
         """Wait until Horizon's token of this session has expired."""
-        self.page.evaluate(EXPIRED, TIMEOUT)
+        self.page.evaluate(EXPIRED, 5 * TIMEOUT)
 
     def indicator(self) -> Locator:
         """Return the header indicator."""

@@ -166,7 +166,7 @@ def _refusal(response, document):
 
 def _parse_upload(document):
     image = document.get("image") or {}
-    last_error = (document.get("handoff") or {}).get("trouble") or {}
+    last_error = (document.get("handoff") or {}).get("last_error") or {}
     return Upload(
         id=document["id"],
         state=document["state"],

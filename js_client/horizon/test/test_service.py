@@ -60,5 +60,33 @@ class UploadIds(unittest.TestCase):
                 self.assertEqual(self.sent.call_args.args[1].split("/")[:6][-1], UPLOAD)
 
 
+class Uploads(unittest.TestCase):
+    """Uploads are read from the service's documents, as docs/openapi.yaml describes them."""
+
+    def read(self, **members):
+        document = {
+            "id": UPLOAD,
+            "state": "failed",
+            "size": 3,
+            "received": 2,
+            "image": {"id": "image", "name": "disk"},
+            "created_at": "2026-01-02T03:04:05Z",
+            "updated_at": "2026-01-02T03:04:06Z",
+            **members,
+        }
+        with mock.patch.object(service, "_request", return_value=document):
+            return service.get_upload(mock.Mock(), UPLOAD)
+
+    def test_the_last_error_is_its_sentence(self):
+        error = {"reason": "format-mismatch", "detail": "It is no qcow2."}
+        self.assertEqual(self.read(handoff={"last_error": error}).last_error, "It is no qcow2.")
+        self.assertEqual(self.read(handoff={"last_error": None}).last_error, "")
+        self.assertEqual(self.read().last_error, "")
+
+    def test_parts_have_no_image(self):
+        upload = self.read(image=None)
+        self.assertEqual((upload.name, upload.image_id), ("", None))
+
+
 if __name__ == "__main__":
     unittest.main()
