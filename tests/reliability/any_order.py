@@ -28,8 +28,8 @@ TRIAL = Trial(
         Sabotage(
             "whoever asks has every upload",
             "uploads/authorization.py",
-            "stranger = upload is not None and upload.owner != identity.owner and beyond not in identity.allowed",
-            "stranger = False",
+            "foreign = upload is not None and upload.owner != identity.owner and of_others not in identity.allowed",
+            "foreign = False",
             count=1_000,
         ),
         Sabotage(

@@ -120,7 +120,7 @@ class Clocks:
         """Return when the service has written down that it runs now, by the clock on the wall."""
         with contextlib.closing(sqlite3.connect(self._service.directory / "catalog.sqlite", timeout=30)) as catalog:
             began = time.monotonic()
-            while abs(catalog.execute("SELECT at FROM heartbeats").fetchone()[0] - self._panel.now()) > 60:
+            while abs(catalog.execute("SELECT seen_at FROM instances").fetchone()[0] - self._panel.now()) > 60:
                 assert time.monotonic() - began < PATIENCE, f"the service does not follow: {self._panel.set_by:+.0f} s"
                 time.sleep(0.01)
 
@@ -167,7 +167,7 @@ TRIAL = Trial(
         Sabotage(
             "the time for which the service did not run counts",
             "uploads/cleanup.py",
-            "        await self._backlog.resume(self._settings.service.instance, self._clock())\n",
+            "        await self._catalog.instances.resume(self._settings.instance, self._clock())\n",
             "",
             count=8,
         ),
@@ -180,9 +180,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "expiries do not move along with the clock",
-            "catalog/backlog.py",
-            'uploads: ("created_at", "updated_at", "expires_at"),',
-            'uploads: ("created_at", "updated_at"),',
+            "catalog/instances.py",
+            'schema.uploads: ("created_at", "updated_at", "expires_at"),',
+            'schema.uploads: ("created_at", "updated_at"),',
             count=4,
         ),
     ),

@@ -163,7 +163,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "the offset does not stop at a gap",
-            "catalog/records.py",
+            "catalog/uploads.py",
             "            if start != offset:",
             "            if start < offset:",
             count=100,

@@ -54,44 +54,42 @@ CRASH_STATES = (
     ),
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
-        "            await self._scratch.create(upload.id",
-        "            await self._catalog.uploads.add(upload, credential)\n"
-        "            await self._scratch.create(upload.id, upload.size or 0)\n"
-        "            return upload\n"
-        "            await self._scratch.create(upload.id", 10_000,
+        "                await self._storage.create(upload.id",
+        "                await self._uploads.add(upload, self._delegation.encrypt(token), key)\n"
+        "                await self._storage.create(upload.id, upload.size or 0)\n"
+        "                return upload\n"
+        "                await self._storage.create(upload.id", 10_000,
     ),
     left_out(
-        "an image that is about to be made is not written down", "uploads/create.py",
-        "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)", 100_000,
+        "an image that is about to be made is not written down", "uploads/image_preparation.py",
+        "        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)", 100_000,
     ),
     instead(
         "scratch is freed before the verdict", "handoff/worker.py",
-        "            upload = await self._steps.take(",
-        "            for each in upload.files:\n"
-        "                await self._scratch.remove(each)\n"
-        "            upload = await self._steps.take(", 10_000,
+        "            ended = await self._walk.run(",
+        "            await self._free(started)\n            ended = await self._walk.run(", 10_000,
     ),
     instead(
         "scratch is never freed after a handoff", "handoff/worker.py",
-        "for each in upload.files:", "for each in upload.files[:0]:", 10_000,
+        "await self._free(ended)", "pass", 10_000,
     ),
     instead(
-        "the digest that was declared of the whole is not compared", "handoff/steps.py",
-        "if broken := source.mismatches():", "if broken := source.mismatches()[:0]:", 30_000,
+        "the digest that was declared of the whole is not compared", "handoff/proving.py",
+        "if mismatches := reader.mismatches():", "if mismatches := reader.mismatches()[:0]:", 30_000,
     ),
     instead(
-        "a cancelled upload loses its bytes before the catalog says so", "uploads/service.py",
-        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED",
-        "            await self.janitor.clear(upload)\n"
-        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED", 30_000,
+        "a cancelled upload loses its bytes before the catalog says so", "uploads/cleanup.py",
+        "        await self._catalog.uploads.end(upload.id, Event.CANCELLED",
+        "        await self.clear(upload)\n"
+        "        await self._catalog.uploads.end(upload.id, Event.CANCELLED", 30_000,
     ),
     instead(
         "an expired upload loses its bytes before the catalog says so", "uploads/cleanup.py",
-        "            if not self._busy(upload.id) and",
-        "            await self._scratch.remove(upload.id)\n            if not self._busy(upload.id) and", 60_000,
+        "            if not self._locks.held(upload.id) and",
+        "            await self._storage.remove(upload.id)\n            if not self._locks.held(upload.id) and", 60_000,
     ),
-    instead("a start removes all scratch", "uploads/cleanup.py", "if name not in holding:", "if name:", 20_000),
-    instead("a start leaves what nobody needs", "uploads/cleanup.py", "if name not in holding:", "if not name:", 60_000),
+    instead("a start removes all scratch", "uploads/cleanup.py", "if name not in needed:", "if name:", 20_000),
+    instead("a start leaves what nobody needs", "uploads/cleanup.py", "if name not in needed:", "if not name:", 60_000),
     instead(
         "a thread is not waited for when its request is cancelled", LOCAL,
         "while not task.done():", "while False:", 30_000,

@@ -126,9 +126,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a chunk that finds no space is answered as a success",
-            "api/protocols/problems.py",
-            "    Reason.NO_SPACE: 507,",
-            "    Reason.NO_SPACE: 204,",
+            "errors.py",
+            'NO_SPACE = "no-scratch-space", 507',
+            'NO_SPACE = "no-scratch-space", 204',
             count=6,
         ),
         Sabotage(

@@ -113,9 +113,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "A reason has no status",
-            "api/protocols/problems.py",
-            "    Reason.UNSUPPORTED_VERSION: 412,\n",
-            "",
+            "errors.py",
+            'UNSUPPORTED_VERSION = "unsupported-version", 412',
+            'UNSUPPORTED_VERSION = "unsupported-version"',
             2,
         ),
         Sabotage(

@@ -103,23 +103,24 @@ TRIAL = Trial(
         Sabotage(
             "a commit is several transactions",
             "catalog/engine.py",
-            'connection.exec_driver_sql("BEGIN IMMEDIATE")',
+            'connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")',
             "pass",
             count=60,
         ),
         Sabotage(
             "a new upload is answered before it is recorded",
             "uploads/create.py",
-            "            await self._catalog.uploads.add(upload, credential, claim)\n",
-            "            asyncio.ensure_future(self._catalog.uploads.add(upload, credential, claim))\n",
+            "                await self._uploads.add(upload, self._delegation.encrypt(token), key)\n",
+            "                import asyncio\n\n"
+            "                asyncio.ensure_future(self._uploads.add(upload, self._delegation.encrypt(token), key))\n",
             count=60,
         ),
         Sabotage(
             "scratch is freed before the delivery is recorded",
-            "handoff/steps.py",
-            "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
-            "                await self._scratch.remove(upload.id)\n"
-            "                await self._sink.deliver(known(upload.image), known(upload.size), source, actor)\n",
+            "handoff/delivering.py",
+            "                await self._images.deliver(",
+            "                await self._readers._storage.remove(upload.id)\n"
+            "                await self._images.deliver(",
             count=60,
         ),
         Sabotage(
@@ -138,15 +139,15 @@ TRIAL = Trial(
         ),
         Sabotage(
             "an image is made before it is written down that it is about to be",
-            "uploads/create.py",
-            "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)\n",
+            "uploads/image_preparation.py",
+            "        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)\n",
             "",
             count=30,
         ),
         Sabotage(
             "scratch that nobody needs any more stays",
             "uploads/cleanup.py",
-            "                await self._scratch.remove(name)\n",
+            "                await self._storage.remove(name)\n",
             "                pass\n",
             count=60,
         ),

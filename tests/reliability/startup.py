@@ -122,7 +122,7 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a start removes the scratch of uploads that are not complete",
-            "catalog/backlog.py",
+            "catalog/uploads.py",
             "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))",
             "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE - {State.RECEIVING}))",
             count=20,
@@ -130,13 +130,13 @@ TRIAL = Trial(
         Sabotage(
             "a start leaves on scratch what a crash left",
             "uploads/cleanup.py",
-            "            if name not in holding:",
+            "            if name not in needed:",
             "            if False:",
             count=20,
         ),
         Sabotage(
             "a start counts the time for which nobody saw the service run",
-            "catalog/backlog.py",
+            "catalog/instances.py",
             "            if last is not None:\n",
             "            if last is None:\n                last = 2 * now\n            if True:\n",
             count=20,

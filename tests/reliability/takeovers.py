@@ -121,8 +121,8 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a question is answered while an older request still writes",
-            "uploads/service.py",
-            "        if inspect.taking_over and self._locks.held(upload.id):\n",
+            "uploads/inspect.py",
+            "        if get.taking_over and self._locks.held(upload.id):\n",
             "        if False:\n",
             count=50,
         ),
