@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERY], metavar="TRIAL", default=[])
     arguments = parser.parse_args()
-    trials = [each for each in EVERY if each.name in arguments.scope or not arguments.only]
+    trials = [each for each in EVERY if each.name in arguments.only or not arguments.only]
     logs = Path(tempfile.mkdtemp(prefix="reliability-"))
     print(f"{len(trials)} trials with seed {arguments.seed}; what they say is in {logs}", flush=True)
     began = time.monotonic()

@@ -101,9 +101,7 @@ class _BadDays:
         assert port is not None
         self.glance = BadGlance(port, cloud.directory / "stores" / "fast", self._kill_glance, self._kill_service)
         with self.service.configuration.open("a") as file:
-            file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
-            file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
-            file.write(f"early_minimum_size = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
+            file.write(f"[glance]\nendpoint_override = {self.glance.url}\ntimeout = 6\n")
 
     def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
@@ -184,7 +182,9 @@ class _BadDays:
 
 
 def _hurried(cloud: Cloud, directory: Path) -> Service:
-    service = beside(cloud, directory, handoff__workers=AT_ONCE)
+    handoff = {"workers": AT_ONCE, "early_workers": AT_ONCE, "early_minimum_size": FOLLOWED}
+    handoff |= {"attempts": 0, "glance_timeout": 4, "abort_grace": 1}
+    service = beside(cloud, directory, {"handoff": handoff})
     service.module = "tests.reliability.hurried"
     return service
 

@@ -94,7 +94,7 @@ class Stage:
             return
         with contextlib.closing(sqlite3.connect(self.service.directory / "catalog.sqlite")) as catalog:
             due = self.panel.now() - 60
-            beats = "SELECT count(*) FROM heartbeats WHERE at >= ?"
+            beats = "SELECT count(*) FROM instances WHERE seen_at >= ?"
             self._await(lambda: catalog.execute(beats, [due]).fetchone()[0] > 0, "the service has no heartbeat")
         self._counted = self.panel.ahead
 
