@@ -17,7 +17,7 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.upload import Extent
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
 from tests.bench.servers import MIB, RECEIVING_ONLY
-from tests.reliability.speakers import NATIVE, Chunk
+from tests.reliability.protocols import NATIVE, Chunk
 from tests.reliability.startup import RECEIVED, SIZE, STARTS, files, leave, started, unfinished
 from tests.support.raw import Answer, Line, Request
 from tests.support.service import Service, development
@@ -48,7 +48,7 @@ def among(service: Service, count: int, chance: random.Random) -> Iterator[Measu
     with service:
         yield from asked(service, count, lambda: Request("HEAD", f"/v1/uploads/{chance.choice(known).id}"), "HEAD")
         yield from asked(service, count, lambda: NATIVE.create(SIZE), "create")
-        yield from asked(service, count, NATIVE.survey, "list")
+        yield from asked(service, count, NATIVE.list_uploads, "list")
         yield from asked(service, count, lambda: one_byte(known[0].id, next(missing), SIZE), "PATCH")
 
 
@@ -92,7 +92,7 @@ def sizes(quick: bool) -> Iterator[Measure | LeftOut]:
                     began = time.monotonic()
                     answered(line, request)
                     yield Measure(str(size), who, (time.monotonic() - began) * 1000, "ms")
-                answered(line, NATIVE.discard(upload))
+                answered(line, NATIVE.cancel(upload))
                 line.close()
 
 

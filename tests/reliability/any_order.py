@@ -8,7 +8,7 @@ from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
 def run(count: int, seed: int) -> Result:
     steps = state_machine.run(count, seed, smaller=False)  # what its note says makes it smaller
-    answers = state_machine.Uploads.stage.answers
+    answers = state_machine.Uploads.harness.answers
     return Result(
         f"{steps:,} steps, {answers.total():,} answers of {len(answers)} kinds, each as the model has it",
         {"steps": steps, "answers": answers.total(), "kinds": len(answers)},

@@ -85,7 +85,7 @@ BUGS: tuple[Bug, ...] = (
         "8b3945b",
     ),
     Bug(
-        "The directory sink did not flush a removal, so that an image that was discarded came back after a power cut.",
+        "The directory sink did not flush a removal, so that an image that was cancelled came back after a power cut.",
         "python -m tests.reliability.power --count 200 --seed 7",
         "d6af0e6",
     ),

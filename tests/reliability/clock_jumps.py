@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.reliability.crowd import Crowd
+from tests.reliability.background import BackgroundLoad
+from tests.reliability.protocols import NATIVE, PROTOCOLS, TUS
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, SPEAKERS, TUS
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.launcher import Panel, panel_of, token
@@ -105,7 +105,7 @@ class Clocks:
     def _begun(self) -> Watched:
         content = images.noise(self._chance, 1000)
         sender = Sender(self._service.port, self._service.directory / "images", content, token("owner"))
-        sender.create(self._chance.choice(SPEAKERS))
+        sender.create(self._chance.choice(PROTOCOLS))
         return Watched(sender, self._now())
 
     def _now(self) -> float:
@@ -132,7 +132,7 @@ def run(count: int, seed: int) -> Result:
         service.module = "tests.support.launcher"
         with service:
             clocks = Clocks(service, random.Random(seed))
-            with Crowd(service, seed, SPEAKERS, 100_000, token("crowd")) as crowd:
+            with BackgroundLoad(service, seed, PROTOCOLS, 100_000, token("crowd")) as crowd:
                 for _ in range(count):
                     clocks.jump()
                     crowd.await_progress()

@@ -18,7 +18,7 @@ from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.aftermath import Aftermath, Choice
 from tests.reliability.disk_sabotages import CRASH_STATES
-from tests.reliability.scripts import NEVER, Meant, Person, Plan, Told
+from tests.reliability.scripts import NEVER, AcknowledgedUpload, Meant, Person, Plan
 from tests.reliability.strict_disk import Event, Node, Noted, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
 from tests.reliability.world import BEGIN, SCRATCH, Recorded, Showing, Shown, World, live
@@ -103,7 +103,7 @@ class Moment:
     disk: Aftermath = field(default_factory=Aftermath)
     catalog: Recorded = field(default_factory=lambda: Recorded(b"", {}))
     images: dict[str, Shown] = field(default_factory=dict)
-    told: dict[str, list[Told]] = field(default_factory=dict)
+    told: dict[str, list[AcknowledgedUpload]] = field(default_factory=dict)
     meant: set[str] = field(default_factory=set)
     needs: list[Need] = field(default_factory=list)
     untold_may_go: bool = False  # a catalog that fails after it has recorded something leaves a record without a file
@@ -124,7 +124,7 @@ class Moment:
                 self.images = dict(images)
             case Meant(upload_id):
                 self.meant.add(upload_id)
-            case Told() as told:
+            case AcknowledgedUpload() as told:
                 self.told.setdefault(told.upload_id, []).append(told)
                 self._check_told(told)
 
@@ -139,7 +139,7 @@ class Moment:
         for each in itertools.chain.from_iterable(self.told.values()):
             self._check_told(each)
 
-    def _check_told(self, told: Told) -> None:
+    def _check_told(self, told: AcknowledgedUpload) -> None:
         record = self.catalog.uploads.get(told.upload_id)
         assert record is not None, f"{told} is not in the catalog"
         assert told.state in {None, record.state}, f"{told} is {record.state} in the catalog"

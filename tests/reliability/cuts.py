@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.reliability.protocols import NATIVE, PROTOCOLS, TUS, Chunk, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Line
@@ -88,7 +88,7 @@ def client(service: Service, quota: int, chance: random.Random) -> Cuts:
     while cuts.made < quota:
         content = images.noise(chance, chance.randrange(1, 4 * MIB))
         sender = Sender(service.port, service.directory / "images", content)
-        sender.create(chance.choice(SPEAKERS))
+        sender.create(chance.choice(PROTOCOLS))
         upload(service, sender, cuts, min(quota, cuts.made + CUTS_OF_AN_UPLOAD), chance)
         sender.finish()
         cuts.uploads += 1
@@ -97,22 +97,22 @@ def client(service: Service, quota: int, chance: random.Random) -> Cuts:
 
 def upload(service: Service, sender: Sender, cuts: Cuts, quota: int, chance: random.Random) -> None:
     """Send a file over connections that are cut, and the rest of it over one that is not."""
-    speaker = chance.choice(SPEAKERS)
+    protocol = chance.choice(PROTOCOLS)
     while sender.missing and cuts.made < quota:
-        chunk = sender.chunk(speaker, chance, chance.choice([64 * KIB, 512 * KIB, 2 * MIB]))
+        chunk = sender.chunk(protocol, chance, chance.choice([64 * KIB, 512 * KIB, 2 * MIB]))
         how = chance.choice(WAYS)
-        carried = cut(service, sender, speaker, chunk, how, chance)
-        speaker = chance.choice(SPEAKERS)  # who asks goes on
-        for asking in (speaker, NATIVE):  # which tells all that is durable, in any order
+        carried = cut(service, sender, protocol, chunk, how, chance)
+        protocol = chance.choice(PROTOCOLS)  # who asks goes on
+        for asking in (protocol, NATIVE):  # which tells all that is durable, in any order
             sender.locate(asking)
-        count(cuts, sender, chunk, carried, how, speaker)
+        count(cuts, sender, chunk, carried, how, protocol)
     while sender.missing:
         sender.go_on(TUS, chance, most=8 * MIB)  # to ask in it takes over from what was cut and still runs
 
 
-def cut(service: Service, sender: Sender, speaker: Speaker, chunk: Chunk, how: str, chance: random.Random) -> int:
+def cut(service: Service, sender: Sender, protocol: WireProtocol, chunk: Chunk, how: str, chance: random.Random) -> int:
     """Send a part of a request, and go away; how many bytes of its body were sent."""
-    request = sender.request(speaker, chunk)
+    request = sender.request(protocol, chunk)
     wire, head = request.wire(), request.head_length()
     some = [head, head + 4 * KIB, head + 64 * KIB, head + 64 * KIB, len(wire), len(wire)]
     length = chance.randrange(min(len(wire), chance.choice(some)) + 1)
@@ -124,7 +124,7 @@ def cut(service: Service, sender: Sender, speaker: Speaker, chunk: Chunk, how: s
     return request.carried(length)
 
 
-def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, asking: Speaker) -> None:
+def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, asking: WireProtocol) -> None:
     """What a cut has cost, now that it is known what is durable. AssertionError if that is too much."""
     lost = sender.lost(chunk, carried)
     cuts.made += 1

@@ -185,7 +185,7 @@ def _hurried(cloud: Cloud, directory: Path) -> Service:
     handoff = {"workers": AT_ONCE, "early_workers": AT_ONCE, "early_minimum_size": FOLLOWED}
     handoff |= {"attempts": 0, "glance_timeout": 4, "abort_grace": 1}
     service = beside(cloud, directory, {"handoff": handoff})
-    service.module = "tests.reliability.hurried"
+    service.module = "tests.reliability.short_intervals"
     return service
 
 

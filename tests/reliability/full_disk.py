@@ -13,8 +13,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.reliability.protocols import PROTOCOLS, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import SPEAKERS, Speaker
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 from tests.support import images, small_disk
 from tests.support.service import UNLIMITED, Service, development
@@ -43,9 +43,9 @@ def run(count: int, seed: int) -> Result:
     assert refused["507"], f"in {count} rounds nobody met a full disk"
     return Result(
         f"a disk that was really full {count} times, with scratch, the catalog or both on it: 507 "
-        f"{refused['507']:,} times, every acknowledged byte kept, and all {count * len(SPEAKERS):,} uploads of three "
+        f"{refused['507']:,} times, every acknowledged byte kept, and all {count * len(PROTOCOLS):,} uploads of three "
         "dialects went on to the right images",
-        {"rounds": count, "uploads": count * len(SPEAKERS), "refused": refused["507"]},
+        {"rounds": count, "uploads": count * len(PROTOCOLS), "refused": refused["507"]},
     )
 
 
@@ -66,14 +66,14 @@ def started(directory: Path, kind: str) -> tuple[Service, Path]:
 def fill_and_free(service: Service, disk: Path, chance: random.Random) -> Counter[str]:
     """One round; what the clients were told that was no success."""
     senders = [
-        Sender(service.port, service.directory / "images", file(chance), hurry=HURRY) for _ in range(len(SPEAKERS))
+        Sender(service.port, service.directory / "images", file(chance), hurry=HURRY) for _ in range(len(PROTOCOLS))
     ]
-    for sender, speaker in zip(senders, SPEAKERS, strict=True):
-        sender.create(speaker)  # while there is space, for it is promised to them then
-    with ThreadPoolExecutor(len(SPEAKERS)) as threads:
+    for sender, protocol in zip(senders, PROTOCOLS, strict=True):
+        sender.create(protocol)  # while there is space, for it is promised to them then
+    with ThreadPoolExecutor(len(PROTOCOLS)) as threads:
         sending = [
-            threads.submit(send, sender, speaker, random.Random(chance.random()))
-            for sender, speaker in zip(senders, SPEAKERS, strict=True)
+            threads.submit(send, sender, protocol, random.Random(chance.random()))
+            for sender, protocol in zip(senders, PROTOCOLS, strict=True)
         ]
         for _ in range(chance.randrange(1, 4)):
             time.sleep(chance.random() * 0.1)
@@ -98,9 +98,9 @@ def file(chance: random.Random) -> bytes:
     return images.noise(chance, chance.randrange(LARGEST // 2, LARGEST))
 
 
-def send(sender: Sender, speaker: Speaker, chance: random.Random) -> None:
+def send(sender: Sender, protocol: WireProtocol, chance: random.Random) -> None:
     while sender.missing:
-        sender.go_on(speaker, chance, chance.choice([16 * KIB, 256 * KIB, LARGEST]))
+        sender.go_on(protocol, chance, chance.choice([16 * KIB, 256 * KIB, LARGEST]))
         time.sleep(0.01)
     sender.finish()
 

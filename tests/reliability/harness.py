@@ -17,7 +17,7 @@ from tests.support.service import Service
 PATIENCE = 30  # seconds, for what the service does on its own
 
 
-class Stage:
+class Harness:
     """The service that all scenes play on, one after the other."""
 
     def __init__(self, service: Service) -> None:

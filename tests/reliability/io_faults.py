@@ -23,7 +23,7 @@ from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.crash_states import Moment, check_end
 from tests.reliability.disk_sabotages import IO_FAULTS
-from tests.reliability.scripts import Person, Plan, Told
+from tests.reliability.scripts import AcknowledgedUpload, Person, Plan
 from tests.reliability.strict_disk import SHORT, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
 from tests.reliability.world import BEGIN, Shown, World, engine, live
@@ -112,7 +112,7 @@ async def whole_life(person: Person) -> None:
         await person.append(left, 0, 300)
     for _ in range(2):
         if cancelled is not None:
-            await person.discard(cancelled)
+            await person.cancel(cancelled)
     for _ in range(200):
         await asyncio.sleep(0)
     for each in list(person.mine):
@@ -169,7 +169,7 @@ class Attempt:
         moment = Moment(self.plans, untold_may_go=self.fault.call == "committed")
         for event in self.disk.log:
             moment.happen(event)
-            if isinstance(getattr(event, "what", None), Told):
+            if isinstance(getattr(event, "what", None), AcknowledgedUpload):
                 moment.check_states(2, self.chance)
         moment.check_told()
         moment.check_states(10, self.chance)

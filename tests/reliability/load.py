@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from resumable_glance.runtime.durable import sync_directory
+from tests.reliability.acknowledged import AcknowledgedUpload
+from tests.reliability.protocols import NATIVE, PROTOCOLS, RUFH, Chunk, digest
 from tests.reliability.quick import QuickService
-from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
-from tests.reliability.told import Told
 from tests.support import images, process
 from tests.support.launcher import panel_of, token
 from tests.support.raw import Answer, Line, Request
@@ -48,8 +48,8 @@ class Client:
     """
 
     def __init__(self, port: int, chance: random.Random, defects: bool = False) -> None:
-        self.upload: Told | None = None
-        self.finished: list[Told] = []  # they were told to be active, and nobody has looked since
+        self.upload: AcknowledgedUpload | None = None
+        self.finished: list[AcknowledgedUpload] = []  # they were told to be active, and nobody has looked since
         self.acknowledgements = 0  # answers that told what is durable
         self._port = port
         self._defects = defects
@@ -79,7 +79,7 @@ class Client:
             self._line.close()
         self._line, self._unsure = None, True
 
-    def hear(self, upload: Told, answer: Answer) -> None:
+    def hear(self, upload: AcknowledgedUpload, answer: Answer) -> None:
         upload.hear(answer)
         assert self._defects or "internal-error" not in str(answer.document), f"a defect of ours: {answer.document}"
         self.acknowledgements += answer.status < 300
@@ -92,7 +92,7 @@ class Client:
         else:
             self._append(self.upload, life)
 
-    def _look(self, upload: Told, life: Life) -> None:
+    def _look(self, upload: AcknowledgedUpload, life: Life) -> None:
         answer = self.ask(NATIVE.inspect(upload.id))
         if _excused(answer, life):
             return
@@ -106,24 +106,24 @@ class Client:
             time.sleep(0.001)
 
     def _create(self, life: Life) -> None:
-        speaker = self._chance.choice(SPEAKERS)
+        protocol = self._chance.choice(PROTOCOLS)
         content = images.noise(self._chance, self._chance.randint(*SIZES))
         first = None
-        if speaker.in_order and self._chance.random() < 0.5:
+        if protocol.in_order and self._chance.random() < 0.5:
             stop = self._chance.randint(1, len(content) // 2)
-            first = Chunk(0, stop, content[:stop], last=False if speaker is IETF else None)
-        answer = self.ask(speaker.create(len(content), first))
+            first = Chunk(0, stop, content[:stop], last=False if protocol is RUFH else None)
+        answer = self.ask(protocol.create(len(content), first))
         if _excused(answer, life):
             return
         assert answer.status == 201, answer
-        self.upload = Told(answer.created, speaker, content)
+        self.upload = AcknowledgedUpload(answer.created, protocol, content)
         if first is not None:
             self.upload.acknowledge(first.start, first.stop)
         self.hear(self.upload, answer)
 
-    def _append(self, upload: Told, life: Life) -> None:
+    def _append(self, upload: AcknowledgedUpload, life: Life) -> None:
         chunk = self._chunk(upload)
-        request = upload.speaker.append(upload.id, chunk)
+        request = upload.protocol.append(upload.id, chunk)
         between = self._chance.random() < 0.1
         answer = self._asked_between(upload, request, life) if between else self.ask(request)
         if _excused(answer, life):
@@ -136,14 +136,14 @@ class Client:
             upload.acknowledge(chunk.start, chunk.stop)
         self.hear(upload, answer)
 
-    def _asked_between(self, upload: Told, request: Request, life: Life) -> Answer:
+    def _asked_between(self, upload: AcknowledgedUpload, request: Request, life: Life) -> Answer:
         """The answer to a chunk, while half of which had come somebody asked how far it is."""
         wire = request.plus(token("load")).wire()
         half = len(wire) - len(request.body) // 2
         line = self._line = self._line or Line(self._port)
         line.send(wire[:half])
         with contextlib.closing(Line(self._port)) as other:
-            asked = self._chance.choice((NATIVE, upload.speaker)).inspect(upload.id)
+            asked = self._chance.choice((NATIVE, upload.protocol)).inspect(upload.id)
             other.send(asked.plus(token("load")).wire())
             answer = self._answered(other, asked)
         if not _excused(answer, life):
@@ -168,19 +168,19 @@ class Client:
             raise ConnectionError("nobody hears the answer")
         return answer
 
-    def _chunk(self, upload: Told) -> Chunk:
+    def _chunk(self, upload: AcknowledgedUpload) -> Chunk:
         """Something that is missing, perhaps with something that is there already."""
         start, stop = (upload.offset, len(upload.content))
-        if not upload.speaker.in_order:
+        if not upload.protocol.in_order:
             start, end = self._chance.choice(upload.missing)
             start = self._chance.choice((start, self._chance.randrange(start, end), max(0, start - 1000)))
         stop = min(stop, start + self._chance.randint(1, LONGEST_CHUNK))
         body = upload.content[start:stop]
-        algorithm = self._chance.choice(upload.speaker.algorithms)
+        algorithm = self._chance.choice(upload.protocol.algorithms)
         declared = ((algorithm, digest(algorithm, body)),) if self._chance.random() < 0.5 else ()
-        last = stop == len(upload.content) if upload.speaker is IETF else None
-        total = len(upload.content) if upload.speaker is NATIVE else None
-        return Chunk(start, stop, body, declared, total=total, in_order=upload.speaker.in_order, last=last)
+        last = stop == len(upload.content) if upload.protocol is RUFH else None
+        total = len(upload.content) if upload.protocol is NATIVE else None
+        return Chunk(start, stop, body, declared, total=total, in_order=upload.protocol.in_order, last=last)
 
 
 class Load:
@@ -273,7 +273,7 @@ class Load:
         for directory in (self.scratch, self._images):
             _await_empty(directory)
 
-    def _check(self, client: Client, upload: Told) -> None:
+    def _check(self, client: Client, upload: AcknowledgedUpload) -> None:
         asking = self.clients[0]
         answer = asking.ask(NATIVE.inspect(upload.id))
         assert answer.status == 200, f"{answer} for {upload}"
@@ -302,11 +302,11 @@ class Load:
     def _disown(self, asking: Client) -> None:
         """Cancel what was created without an answer: nobody knows its address."""
         known = {each.upload.id for each in self.clients if each.upload}
-        for each in asking.ask(NATIVE.survey("?limit=50")).document["uploads"]:
+        for each in asking.ask(NATIVE.list_uploads("?limit=50")).document["uploads"]:
             if each["id"] not in known and each["state"] not in {"cancelled", "active"}:
-                assert asking.ask(NATIVE.discard(each["id"])).status == 204, each
+                assert asking.ask(NATIVE.cancel(each["id"])).status == 204, each
 
-    def _unfinished(self) -> list[Told]:
+    def _unfinished(self) -> list[AcknowledgedUpload]:
         return [each.upload for each in self.clients if each.upload]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.reliability.speakers import Chunk
+from tests.reliability.protocols import Chunk
 
 EXPIRY = 10_000  # seconds
 TICK = 4_000  # seconds: the third one without a new byte ends an upload, however long a test takes in between
@@ -157,7 +157,7 @@ class Modelled:
             return ""
         if chunk.total not in {None, told} or self.size not in {None, told} or told < self.received:
             return "wrong-total"
-        if stop > told:  # more bytes than the upload has: in the IETF dialect that is a length, too
+        if stop > told:  # more bytes than the upload has: in the RUFH dialect that is a length, too
             return "body-too-long" if chunk.last is None else "wrong-total"
         return ""
 

@@ -12,16 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.reliability.crowd import Crowd
+from tests.reliability.background import BackgroundLoad
+from tests.reliability.protocols import NATIVE, PROTOCOLS, RUFH, Chunk, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Answer, Line
 from tests.support.service import UNLIMITED, Service, development
 
 KIB = 1024
-CLIENTS = (*SPEAKERS, *SPEAKERS)
+CLIENTS = (*PROTOCOLS, *PROTOCOLS)
 GRACE = 5  # seconds
 BODY = 20 * KIB  # bytes of a chunk that stalls before its last one
 QUESTIONS = 10  # after so many answers, a chunk that was sent before is being read
@@ -33,7 +33,7 @@ def run(count: int, seed: int) -> Result:
     with (
         tempfile.TemporaryDirectory() as directory,
         development(Path(directory), UNLIMITED, graceful_timeout=GRACE) as service,
-        Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
+        BackgroundLoad(service, seed, CLIENTS, 1024 * KIB) as crowd,
     ):
         for _ in range(count):
             time.sleep(chance.random())
@@ -50,10 +50,10 @@ def run(count: int, seed: int) -> Result:
 def restart(service: Service, chance: random.Random) -> float:
     """Stop and start while a chunk stalls, which keeps what had come; the seconds that the stop took."""
     sender = Sender(service.port, service.directory / "images", images.noise(chance, BODY))
-    speaker = chance.choice(SPEAKERS)
-    sender.create(speaker)
+    protocol = chance.choice(PROTOCOLS)
+    sender.create(protocol)
     sent = chance.randrange(1, BODY)
-    line = stalled(service, sender, speaker, sent)
+    line = stalled(service, sender, protocol, sent)
     began = time.monotonic()
     status = service.stop()
     took = time.monotonic() - began
@@ -63,20 +63,20 @@ def restart(service: Service, chance: random.Random) -> float:
     line.close()
     assert come_back(answer), f"a chunk that runs when the service is stopped is told {answer} {answer.document}"
     service.start()
-    sender.locate(speaker)
+    sender.locate(protocol)
     assert sender.offset == sent, f"{sent} bytes had come when the service was stopped: {sender}"
     while sender.missing:
-        sender.go_on(speaker, chance, BODY)
+        sender.go_on(protocol, chance, BODY)
     sender.finish()
     return took
 
 
-def stalled(service: Service, sender: Sender, speaker: Speaker, sent: int) -> Line:
+def stalled(service: Service, sender: Sender, protocol: WireProtocol, sent: int) -> Line:
     """A connection on which some bytes of a chunk have come, and been read, and no more will."""
     whole = Chunk(
-        0, BODY, sender.content, total=BODY, in_order=speaker.in_order, last=None if speaker is not IETF else True
+        0, BODY, sender.content, total=BODY, in_order=protocol.in_order, last=None if protocol is not RUFH else True
     )
-    request = sender.request(speaker, whole)
+    request = sender.request(protocol, whole)
     line = Line(service.port)
     line.send(request.wire()[: len(request.wire()) - BODY + sent])
     for _ in range(QUESTIONS):

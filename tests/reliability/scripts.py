@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AcknowledgedUpload:
     """What a person was told of an upload: these bytes are safe, and it has ended so, if it has."""
 
     upload_id: str
@@ -104,7 +104,7 @@ class Person:
         return self.plans[self.mine[upload_id]]
 
     def tell(self, upload_id: str, range_: Range = NOTHING, state: State | None = None) -> None:
-        self.world.disk.note(Told(upload_id, range_, state))
+        self.world.disk.note(AcknowledgedUpload(upload_id, range_, state))
 
     async def perform(self, command: Command, body: Body | None = None) -> Outcome | None:
         """What comes of a command; None if it is refused."""
@@ -242,7 +242,7 @@ class Person:
             self.mine[outcome.upload.id] = str(outcome.upload.metadata)  # perhaps that of an earlier join
             self.tell(outcome.upload.id, Range(0, len(content)))
 
-    async def discard(self, upload_id: str | None = None) -> None:
+    async def cancel(self, upload_id: str | None = None) -> None:
         upload_id = upload_id or self.some()
         if upload_id is None:
             return
@@ -274,7 +274,7 @@ class Person:
             return
         ways: list[Callable[[], Awaitable[object]]] = [
             self.create, self.create, self.send, self.send, self.send, self.declare, self.declare, self.take_over,
-            self.leave, self.leave, self.ask, self.finish, self.finish, self.join, self.discard, self.rest,
+            self.leave, self.leave, self.ask, self.finish, self.finish, self.join, self.cancel, self.rest,
         ]  # fmt: skip
         await asyncio.gather(*(each() for each in self.chance.sample(ways, self.chance.choice([1, 1, 2, 3]))))
 
@@ -291,4 +291,4 @@ class Person:
                 for _ in range(50):
                     await asyncio.sleep(0)
             if found is not None and found.upload.state in {State.RECEIVING, State.FAILED}:
-                await self.discard(each)
+                await self.cancel(each)

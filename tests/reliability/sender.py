@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.reliability.model import ranges
-from tests.reliability.speakers import IETF, NATIVE, Chunk, Speaker, digest
+from tests.reliability.protocols import NATIVE, RUFH, Chunk, WireProtocol, digest
 from tests.support.raw import Answer, Line, Request
 
 PATIENCE = 60  # seconds, for an image to become active, and for a service that is away or refuses for now
@@ -79,40 +79,40 @@ class Sender:
             time.sleep(min(seconds, self._hurry))
         return answer
 
-    def create(self, speaker: Speaker) -> None:
-        answer = self.ask(speaker.create(len(self.content)))
+    def create(self, protocol: WireProtocol) -> None:
+        answer = self.ask(protocol.create(len(self.content)))
         assert answer.status == 201, f"a new upload is refused: {answer} {answer.document}"
         self.id = answer.created
 
-    def locate(self, speaker: Speaker) -> None:
+    def locate(self, protocol: WireProtocol) -> None:
         """Ask where the upload is. In order means that a request that still runs is taken over from."""
-        answer = self.ask(speaker.inspect(self.id))
-        assert answer.status < 300, f"{self} is asked for in {speaker}: {answer} {answer.document}"
-        told = ranges(answer.document["ranges"]) if speaker is NATIVE else [(0, answer.offset or 0)]
-        known = self.durable if speaker is NATIVE else [(0, self.offset)]
-        assert together([*told, *known]) == together(told), f"{self}, and now {speaker} tells only {told}"
+        answer = self.ask(protocol.inspect(self.id))
+        assert answer.status < 300, f"{self} is asked for in {protocol}: {answer} {answer.document}"
+        told = ranges(answer.document["ranges"]) if protocol is NATIVE else [(0, answer.offset or 0)]
+        known = self.durable if protocol is NATIVE else [(0, self.offset)]
+        assert together([*told, *known]) == together(told), f"{self}, and now {protocol} tells only {told}"
         self.durable = together([*self.durable, *told])
 
-    def chunk(self, speaker: Speaker, chance: random.Random, most: int, declares: float = 0.3) -> Chunk:
+    def chunk(self, protocol: WireProtocol, chance: random.Random, most: int, declares: float = 0.3) -> Chunk:
         """Some bytes that are missing, `most` at most, as this dialect sends them."""
         size, (start, stop) = len(self.content), self.missing[0]
-        if not speaker.in_order:
+        if not protocol.in_order:
             start, stop = chance.choice(self.missing)
             start = chance.choice([start, start, chance.randrange(start, stop)])
-        stop = min(start + most, size if speaker.in_order else stop)
+        stop = min(start + most, size if protocol.in_order else stop)
         body = self.content[start:stop]
-        algorithm = chance.choice(speaker.algorithms)
+        algorithm = chance.choice(protocol.algorithms)
         declared = ((algorithm, digest(algorithm, body)),) if chance.random() < declares else ()
-        total = size if not speaker.in_order or chance.random() < 0.5 else None
-        last = stop == size if speaker is IETF else None
-        return Chunk(start, stop, body, declared, chance.random() < 0.2, total, speaker.in_order, last)
+        total = size if not protocol.in_order or chance.random() < 0.5 else None
+        last = stop == size if protocol is RUFH else None
+        return Chunk(start, stop, body, declared, chance.random() < 0.2, total, protocol.in_order, last)
 
-    def request(self, speaker: Speaker, chunk: Chunk) -> Request:
-        return speaker.append(self.id, chunk).plus(self._headers)
+    def request(self, protocol: WireProtocol, chunk: Chunk) -> Request:
+        return protocol.append(self.id, chunk).plus(self._headers)
 
-    def send(self, speaker: Speaker, chunk: Chunk) -> None:
+    def send(self, protocol: WireProtocol, chunk: Chunk) -> None:
         """Send a chunk once. If it is acknowledged, it is durable from now on."""
-        answer = self._once(speaker.append(self.id, chunk))
+        answer = self._once(protocol.append(self.id, chunk))
         if answer is None or answer.status in COME_BACK:
             return
         if answer.status < 300:
@@ -120,11 +120,11 @@ class Sender:
         else:
             assert answer.reason in AHEAD, f"{self}: {answer} {answer.document} to {chunk}"
 
-    def go_on(self, speaker: Speaker, chance: random.Random, most: int) -> None:
+    def go_on(self, protocol: WireProtocol, chance: random.Random, most: int) -> None:
         """Ask where the upload is, and send a chunk of what is missing."""
-        self.locate(speaker)
+        self.locate(protocol)
         if self.missing:
-            self.send(speaker, self.chunk(speaker, chance, most))
+            self.send(protocol, self.chunk(protocol, chance, most))
 
     def lost(self, chunk: Chunk, carried: int) -> int:
         """How many of the first bytes of a chunk are missing."""

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.memory import Watch
+from tests.reliability.protocols import NATIVE, Chunk, digest
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, Chunk, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Line, Request

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.reliability.speakers import NATIVE, SPEAKERS, Chunk, Speaker, digest
+from tests.reliability.protocols import NATIVE, PROTOCOLS, Chunk, WireProtocol, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Answer, Line, Request
@@ -42,30 +42,30 @@ def run(count: int, seed: int) -> Result:
 
 def taken_over(service: Service, chance: random.Random) -> float:
     """Stall in the middle of a chunk, take over, and finish; the seconds from the newer request to its answer."""
-    speaker: Speaker = chance.choice(SPEAKERS)
+    protocol: WireProtocol = chance.choice(PROTOCOLS)
     content = images.noise(chance, SIZE)
     with line(service) as new, line(service) as old:
-        upload = asked(new, speaker.create(SIZE)).created
+        upload = asked(new, protocol.create(SIZE)).created
         declared = (("md5", digest("md5", content)),) if chance.random() < 0.3 else ()
-        stalled = speaker.append(upload, Chunk(0, SIZE, content, declared, total=SIZE, last=True))
+        stalled = protocol.append(upload, Chunk(0, SIZE, content, declared, total=SIZE, last=True))
         sent = chance.randrange(SIZE)
         old.send(stalled.wire()[: stalled.head_length() + sent])
         time.sleep(chance.random() * 0.01)  # so that it is met in each of its moments
         began = time.monotonic()
-        if speaker.in_order:
-            offset = asked(new, speaker.inspect(upload)).offset
+        if protocol.in_order:
+            offset = asked(new, protocol.inspect(upload)).offset
             assert offset is not None
-            assert 0 <= offset <= (0 if declared else sent), f"{sent} bytes were sent, and {speaker} was told {offset}"
+            assert 0 <= offset <= (0 if declared else sent), f"{sent} bytes were sent, and {protocol} was told {offset}"
         else:
             offset = 0  # the same range again takes over, and what is durable of it is compared
-        rest = speaker.append(upload, Chunk(offset, SIZE, content[offset:], total=SIZE, last=True))
-        if not speaker.in_order:
+        rest = protocol.append(upload, Chunk(offset, SIZE, content[offset:], total=SIZE, last=True))
+        if not protocol.in_order:
             asked(new, rest)
         seconds = time.monotonic() - began
         too_late(old, bytes(SIZE - sent))
-        if speaker.in_order:
+        if protocol.in_order:
             asked(new, rest)
-        assert finished(new, upload, service) == content, f"{speaker}: the image is not the file"
+        assert finished(new, upload, service) == content, f"{protocol}: the image is not the file"
     return seconds
 
 

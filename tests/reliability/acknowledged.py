@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.reliability.model import ranges
-from tests.reliability.speakers import Speaker
+from tests.reliability.protocols import WireProtocol
 from tests.support.raw import Answer
 
 STAGES = {"receiving": 0, "sealed": 1, "delivering": 1, "verifying": 1, "active": 2}  # a handoff may be begun again
 
 
 @dataclass(eq=False)
-class Told:
+class AcknowledgedUpload:
     """One upload with the file of its client. AssertionError where the service contradicts what it said before."""
 
     id: str
-    speaker: Speaker  # in which its client sends it
+    protocol: WireProtocol  # in which its client sends it
     content: bytes = field(repr=False)
     image_id: str = ""
     state: str = "receiving"

@@ -1,6 +1,6 @@
 """The dialects as raw requests: for tests that cut, stall and spoil what they send.
 
-A speaker knows the wire and nothing else; what is right to answer, tests/reliability/model.py says.
+A protocol knows the wire and nothing else; what is right to answer, tests/reliability/model.py says.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def digest(algorithm: str, content: bytes) -> bytes:
     return hashlib.new(algorithm, content, usedforsecurity=False).digest()
 
 
-class Speaker(Protocol):
+class WireProtocol(Protocol):
     """What the machine asks of a dialect."""
 
     @property
@@ -72,7 +72,7 @@ class Speaker(Protocol):
 
     def inspect(self, upload_id: str) -> Request: ...
 
-    def discard(self, upload_id: str) -> Request: ...
+    def cancel(self, upload_id: str) -> Request: ...
 
 
 class Native:
@@ -100,10 +100,10 @@ class Native:
     def inspect(self, upload_id: str) -> Request:
         return Request("GET", self._path(upload_id))
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id))
 
-    def survey(self, query: str = "") -> Request:
+    def list_uploads(self, query: str = "") -> Request:
         return Request("GET", "/v1/uploads" + query)
 
     def _path(self, upload_id: str) -> str:
@@ -141,7 +141,7 @@ class Tus:
     def inspect(self, upload_id: str) -> Request:
         return Request("HEAD", self._path(upload_id), self._TUS)
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id), self._TUS)
 
     def read(self, upload_id: str) -> Request:
@@ -165,14 +165,14 @@ class TusInParts(Tus):
         return "PARTS"
 
 
-class Ietf:
+class Rufh:
     name = "rufh"
     in_order = True
     completes = False
     algorithms = ("md5", "sha256", "sha512")
 
     def __repr__(self) -> str:
-        return "IETF"
+        return "RUFH"
 
     def create(self, size: int | None, first: Chunk | None = None) -> Request:
         chunk = first or Chunk(0, 0, b"", last=False)
@@ -190,7 +190,7 @@ class Ietf:
     def inspect(self, upload_id: str) -> Request:
         return Request("HEAD", self._path(upload_id))
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id))
 
     def _path(self, upload_id: str) -> str:
@@ -209,6 +209,6 @@ def _dictionary(declared: Iterable[tuple[str, bytes]]) -> str:
     return ", ".join(f"{_NAMES[name]}=:{base64.b64encode(value).decode()}:" for name, value in declared)
 
 
-NATIVE, TUS, IETF, PARTS = Native(), Tus(), Ietf(), TusInParts()
-SPEAKERS: tuple[Speaker, ...] = (NATIVE, TUS, IETF)
-CREATORS: tuple[Speaker, ...] = (*SPEAKERS, PARTS)
+NATIVE, TUS, RUFH, PARTS = Native(), Tus(), Rufh(), TusInParts()
+PROTOCOLS: tuple[WireProtocol, ...] = (NATIVE, TUS, RUFH)
+CREATORS: tuple[WireProtocol, ...] = (*PROTOCOLS, PARTS)
