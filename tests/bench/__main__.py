@@ -53,7 +53,7 @@ def held(contest: Contest, quick: bool, docs: Path, work: Path) -> bool:
     try:
         for each in contest.run(quick):
             outcome.take(each)
-            print(told(each), flush=True)
+            print(sentence(each), flush=True)
     except Exception:
         traceback.print_exc()
         return False
@@ -69,7 +69,7 @@ def held(contest: Contest, quick: bool, docs: Path, work: Path) -> bool:
     return True
 
 
-def told(brought: Measure | LeftOut) -> str:
+def sentence(brought: Measure | LeftOut) -> str:
     if isinstance(brought, LeftOut):
         return f"  {brought.who} is left out, for {brought.why}"
     return f"  {brought.setting:<45} {brought.who:<25} {page.number(brought.value):>10} {brought.unit}"

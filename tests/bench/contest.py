@@ -58,7 +58,7 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectionState:
+class Verdict:
     """What came out in one setting, beside the goal."""
 
     setting: str
@@ -107,21 +107,19 @@ def figures_of(record: Sequence[dict[str, Any]]) -> list[Figure]:
     return [Figure(each["setting"], each["who"], each["unit"], tuple(each["values"])) for each in record]
 
 
-def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[InspectionState]:
+def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[Verdict]:
     """How a goal stands in each setting in which it was measured."""
-    told: dict[str, dict[str, Figure]] = {}
+    measured: dict[str, dict[str, Figure]] = {}
     for each in figures:
         if re.fullmatch(goal.settings, each.setting):
-            told.setdefault(each.setting, {})[each.who] = each
+            measured.setdefault(each.setting, {})[each.who] = each
     found = []
-    for setting, by_who in told.items():
+    for setting, by_who in measured.items():
         others = [by_who[who].values for who in goal.others if who in by_who]
         if goal.ours not in by_who or (goal.others and not others):
             continue
         value = _value(goal, by_who[goal.ours].values, others)
-        found.append(
-            InspectionState(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit)
-        )
+        found.append(Verdict(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit))
     return found
 
 

@@ -28,9 +28,9 @@ def tus_node_server() -> Command:
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
         raise Missing("there is no Node.js with npm here")
-    told = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    if tuple(map(int, told.removeprefix("v").split(".")[:2])) < NODE:
-        raise Missing(f"it needs Node.js {NODE[0]}.{NODE[1]}, and here is {told}")
+    version = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    if tuple(map(int, version.removeprefix("v").split(".")[:2])) < NODE:
+        raise Missing(f"it needs Node.js {NODE[0]}.{NODE[1]}, and here is {version}")
     try:
         packages = node.packages(PROJECT)
     except pytest.fail.Exception as problem:

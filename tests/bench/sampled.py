@@ -47,7 +47,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"/resumable_glance/catalog/|/sqlalchemy/", "catalog"),
     (r"/http11/(body|transport)\.py", RECEIVING),
     (r"^(read|_piece) .*/handoff/reader\.py", "reading scratch"),
-    (r"/resumable_glance/images/", "sink"),
+    (r"/resumable_glance/images/", "image service"),
     (r"/concurrent/futures/|/aiofiles/|/asyncio/(futures|threads)\.py", HOPS),
     (r"/resumable_glance/(?!cli/)", REST),
     (r"/starlette/|/uvicorn/protocols/|/uvicorn/middleware/", "requests and answers"),

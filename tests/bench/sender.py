@@ -69,10 +69,10 @@ class Sender:
 
     def _read(self) -> dict[str, float]:
         assert self._process.stdout is not None
-        told = json.loads(self._process.stdout.readline() or '{"failed": "the sender has ended"}')
-        if "failed" in told:
-            raise RuntimeError(told["failed"])
-        return cast(dict[str, float], told)
+        report = json.loads(self._process.stdout.readline() or '{"failed": "the sender has ended"}')
+        if "failed" in report:
+            raise RuntimeError(report["failed"])
+        return cast(dict[str, float], report)
 
 
 @contextlib.contextmanager
@@ -93,10 +93,10 @@ def main() -> None:
     print("{}", flush=True)
     for job in sys.stdin:
         try:
-            told = asdict(done(**json.loads(job)))
+            report = asdict(done(**json.loads(job)))
         except Exception as problem:
-            told = {"failed": repr(problem)}
-        print(json.dumps(told), flush=True)
+            report = {"failed": repr(problem)}
+        print(json.dumps(report), flush=True)
 
 
 def done(port: int, file: str, streams: list[list[dict[str, object]]]) -> Sent:

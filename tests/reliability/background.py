@@ -1,4 +1,4 @@
-"""Clients that send one file after the other while something happens to the service."""
+"""Background load: clients that send one file after the other while something happens to the service."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ KIB = 1024
 
 
 class BackgroundLoad:
-    """One client for each of `protocols`, each with files of at most `largest` bytes. `refused` counts what they met
-    that was no success, `finished` the files that have become images."""
+    """One client for each of `protocols`, with files of at most `largest` bytes.
+
+    `refused` counts the answers that were no success, `finished` the files that have become images.
+    """
 
     def __init__(
         self,
@@ -40,14 +42,14 @@ class BackgroundLoad:
         self._threads = ThreadPoolExecutor(len(protocols))
         self._clients: list[Future[None]] = []
         self._senders: list[Sender] = []
-        self._steps = [0] * len(protocols)  # chunks that each has sent
+        self._steps = [0] * len(protocols)  # chunks sent, by client
 
     def __enter__(self) -> BackgroundLoad:
         self._clients = [self._threads.submit(self._send, *each) for each in enumerate(self._speakers)]
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
-        """Let them finish what they have begun, unless something has failed."""
+        """Let the clients finish their files, unless something has failed."""
         self._over.set()
         for each in list(self._senders) if failed else []:
             each.patience = 0
@@ -56,17 +58,17 @@ class BackgroundLoad:
             self.check()
 
     def check(self) -> None:
-        """AssertionError of a client that had to give up."""
+        """Raise the AssertionError of a client that gave up."""
         for each in self._clients:
             if each.done():
                 each.result()
 
     def await_progress(self) -> None:
-        """Return when each of them has sent something since, and been answered."""
+        """Return when every client has sent two more chunks and got the answers."""
         before, began = list(self._steps), time.monotonic()
         while any(now < then + 2 for now, then in zip(self._steps, before, strict=True)):
             self.check()
-            assert time.monotonic() - began < PATIENCE, "somebody can't go on"
+            assert time.monotonic() - began < PATIENCE, "a client makes no progress"
             time.sleep(0.01)
 
     def _send(self, number: int, protocol: WireProtocol) -> None:

@@ -1,7 +1,6 @@
-"""A running service and the model of what is in it. Each method does one thing to both and compares them.
+"""The fixture of the state machine: a running service and its model. Each method does one thing to both.
 
-Nothing is taken on trust: every answer is one of those that the model allows, and afterwards the service's own
-description of the upload is the model's.
+Every answer must be one that the model allows, and afterwards the service must describe the upload as the model does.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ SEALED = "upload-sealed"
 
 
 class Fixture:
-    """Uploads of two projects on a harness. Contents come from `chance`."""
+    """Uploads of two projects. Their contents come from `chance`."""
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
-        harness.begin()  # a fixture that failed may have left it stopped
+        harness.begin()  # an example that failed may have left it stopped
         self.chance = random.Random(1)
         self.uploads: list[Modelled] = []
         number = next(harness.numbers)
         self.projects = (f"ada-{number}", f"ben-{number}")
-        self._unnamed = dict.fromkeys(self.projects, 0)  # uploads whose creation failed: only their record is left
+        self._unnamed = dict.fromkeys(self.projects, 0)  # uploads whose creation failed: only their records are left
         self._before = harness.files()
 
     # One request at a time
@@ -41,13 +40,13 @@ class Fixture:
     def create(
         self, project: str, protocol: WireProtocol, size: int | None, goal: int, first: Chunk | None
     ) -> Modelled:
-        """A new upload, perhaps with its first bytes."""
+        """Create an upload, perhaps with its first bytes."""
         if first is not None and isinstance(protocol, Tus) and not first.body and not first.chunked:
-            first = None  # a body of no bytes is none
+            first = None  # tus: a body without bytes is no chunk
         draft = Modelled("", project, size, goal, "", part=protocol is PARTS)
         answer = self.harness.ask(project, protocol.create(size, first))
         if answer.status != 201:
-            # Its first chunk was refused, so that nothing of it is left; it is created again without one.
+            # The first chunk was refused, and the upload cancelled: create it again without one.
             assert first is not None, answer
             allowed = draft.outcomes(first)
             assert answer.reason in allowed, f"{answer.reason} and not {list(allowed)}"
@@ -67,7 +66,7 @@ class Fixture:
         return upload
 
     def create_in_vain(self, project: str, size: int) -> Modelled:
-        """A new upload with a digest of the whole image that can't hold."""
+        """Create an upload with a digest of the whole image that can't hold."""
         answer = self.harness.ask(project, NATIVE.create(size, digests={"sha256": "0" * 64}))
         assert answer.status == 201, answer
         upload = self._admitted(Modelled("", project, size, size, "", doomed=True), answer)
@@ -75,7 +74,7 @@ class Fixture:
         return upload
 
     def _admitted(self, draft: Modelled, answer: Answer) -> Modelled:
-        """The upload that was just created. It is looked for in the list: to ask for it may complete it."""
+        """Add the upload that was just created. It is read from the list, for a question may complete it."""
         draft.id, draft.image_id = self.newest(draft.project)
         assert draft.id == answer.created
         assert (draft.image_id == "") == draft.part
@@ -83,7 +82,7 @@ class Fixture:
         return draft
 
     def newest(self, project: str) -> tuple[str, str]:
-        """The newest upload of a project and its image, which a part has none of."""
+        """Return the ids of a project's newest upload and of its image; a part has no image."""
         (upload,) = self.harness.ask(project, NATIVE.list_uploads("?limit=1")).document["uploads"]
         return upload["id"], upload["image"]["id"] if upload["image"] else ""
 
@@ -107,7 +106,7 @@ class Fixture:
         self.compare_headers(upload, protocol, answer)
 
     def look(self, upload: Modelled) -> str:
-        """Compare all that the service says of an upload with the model; its state."""
+        """Compare the service's description of an upload with the model; return the state."""
         answer = self.harness.ask(upload.project, NATIVE.inspect(upload.id))
         if upload.gone:
             assert (answer.status, answer.reason) == (410, upload.gone), answer
@@ -117,7 +116,7 @@ class Fixture:
         return str(answer.document["state"])
 
     def read(self, upload: Modelled) -> None:
-        """The content of an upload is the model's, once it is complete, wherever the bytes are by then."""
+        """Read an upload, from scratch or from its image; the bytes are the model's."""
         answer = self.harness.ask(upload.project, TUS.read(upload.id))
         if upload.gone or upload.state != "sealed":
             assert answer.reason == (upload.gone or "upload-unfinished"), answer
@@ -126,7 +125,7 @@ class Fixture:
         assert answer.content == upload.content, f"{len(answer.content)} other bytes than {upload}"
 
     def fill(self, upload: Modelled) -> None:
-        """Send whatever is missing."""
+        """Send all missing bytes."""
         if upload.state == "receiving" and upload.size is None:
             body = self.chance.randbytes(upload.goal - upload.offset)
             chunk = Chunk(upload.offset, upload.goal, body, total=upload.goal, in_order=True)
@@ -150,7 +149,7 @@ class Fixture:
         self.look(upload)
 
     def strangers(self, upload: Modelled, request: Request) -> None:
-        """Somebody else's request for an upload is answered as one for an upload that does not exist."""
+        """Assert that another project's request is answered as one for an upload that does not exist."""
         other = next(each for each in self.projects if each != upload.project)
         unknown = Request(
             request.method, request.path.replace(upload.id, UNKNOWN), request.headers, request.body, request.chunked
@@ -165,7 +164,7 @@ class Fixture:
         self.look(upload)
 
     def list_uploads(self, project: str) -> None:
-        """The list of a project is that of its uploads, newest first."""
+        """Assert that a project's list has its uploads, newest first."""
         document = self.harness.ask(project, NATIVE.list_uploads()).document
         mine = {each.id: each for each in self.uploads if each.project == project}
         named = [each for each in document["uploads"] if each["id"] in mine]
@@ -174,8 +173,8 @@ class Fixture:
         assert [each["state"] for each in unnamed] == ["cancelled"] * self._unnamed[project]
         for each in named:
             upload = mine[each["id"]]
-            lapsed = upload.expired and each["state"] == "receiving"  # nobody has tidied up since
-            if not lapsed:
+            unclean = upload.expired and each["state"] == "receiving"  # the cleaner has not run since
+            if not unclean:
                 self.compare_entry(upload, each)
 
     def malformed(self, project: str, request: Request) -> None:
@@ -187,7 +186,7 @@ class Fixture:
         assert answer.reason in {"malformed-request", "status 400"}, answer
 
     def tick(self) -> None:
-        """Time passes: the third time without a new byte ends an upload."""
+        """Let time pass: at the third tick without a new byte an upload expires."""
         self.harness.panel.advance(TICK)
         for each in self.uploads:
             each.tick()
@@ -199,7 +198,7 @@ class Fixture:
             self.look(each)
 
     def finish(self, upload: Modelled) -> None:
-        """If it has all of its bytes, wait until it is where it ends, and see what the sink has."""
+        """Wait for the final state of an upload that has all of its bytes, and compare its image."""
         self.look(upload)
         if upload.state != "sealed":
             return
@@ -210,9 +209,9 @@ class Fixture:
             time.sleep(0.001)
         image = self.harness.images / upload.image_id
         if upload.doomed:
-            assert not image.exists(), "the sink got what its owner's digest does not allow"
+            assert not image.exists(), "an image is complete although the declared digest does not hold"
             return
-        assert image.read_bytes() == upload.content, f"the sink has something else than {upload}"
+        assert image.read_bytes() == upload.content, f"the image is not {upload}"
         described = json.loads(image.with_suffix(".json").read_text())
         assert (described["status"], described["size"]) == ("active", upload.size)
         assert described["checksum"] == hashlib.md5(upload.content, usedforsecurity=False).hexdigest()
@@ -221,8 +220,8 @@ class Fixture:
             self.harness.await_file(each, there=False)
         upload.freed = True
 
-    def curtain(self) -> None:
-        """The end: whatever can be finished is, exactly once, and nothing else is left anywhere."""
+    def finish_all(self) -> None:
+        """Finish every upload that can be; assert that there is one image of each, and nothing else."""
         for each in self.uploads:
             self.fill(each)
         for project in self.projects:
@@ -239,11 +238,11 @@ class Fixture:
         finished = {each.image_id for each in self.uploads if each.state == "sealed"}
         expected = finished | {f"{each}.json" for each in finished}
         assert self.harness.files() - self._before == expected
-        for name in expected:  # they were all looked at; the next fixture begins with an empty harness
+        for name in expected:  # the next example begins without images
             (self.harness.images / name).unlink()
 
     def disown(self, project: str) -> None:
-        """Cancel the upload, if there is one, whose creation was not answered."""
+        """Cancel the upload whose creation was not answered, if there is one."""
         known = {each.id for each in self.uploads}
         listed = self.harness.ask(project, NATIVE.list_uploads()).document["uploads"]
         unnamed = [each for each in listed if each["id"] not in known]
@@ -253,13 +252,13 @@ class Fixture:
         assert len(unnamed) - self._unnamed[project] in {0, 1}
         self._unnamed[project] = len(unnamed)
 
-    # What every answer is held against
+    # Comparisons with the model
 
     def settle(self, upload: Modelled, chunk: Chunk, kept: Kept, meanwhile: bool = False) -> None:
-        """Let the model have what the service kept of a chunk, if that is allowed; `meanwhile` it may be on its way."""
+        """Let the model take over what the service kept of a chunk, if it may. `meanwhile`: the chunk still runs."""
         if upload.gone or upload.closed:
             self.look(upload)
-        elif chunk.last is False and not meanwhile:  # it may have left the upload open with all of its bytes
+        elif chunk.last is False and not meanwhile:  # a native question would complete a full upload
             answer = self.harness.ask(upload.project, RUFH.inspect(upload.id))
             assert answer.status == 204, answer
             observed = upload.with_offset(answer.offset or 0)
@@ -285,7 +284,7 @@ class Fixture:
             assert answer.offset == upload.offset
 
     def compare(self, upload: Modelled, answer: Answer) -> None:
-        """The service's own description of an upload is the model's."""
+        """Compare the native description of an upload with the model."""
         assert answer.status == 200, answer
         assert ranges(answer.document["ranges"]) == upload.ranges
         assert answer.document["parts"] == [each.id for each in upload.parts]
@@ -293,11 +292,11 @@ class Fixture:
         self.compare_entry(upload, answer.document)
 
     def compare_headers(self, upload: Modelled, protocol: WireProtocol, answer: Answer) -> None:
-        """So are the headers of an answer about it."""
+        """Compare the headers of an answer with the model."""
         assert answer.offset == upload.offset, f"{answer.offset}, not {upload.offset}"
         if protocol is NATIVE:
             assert answer.number("upload-length") == upload.size
-            # Not upload.right_state: an answer may be older than what was looked at since.
+            # Not upload.right_state: the answer may be older than a later look.
             assert (answer.headers["upload-state"] == "receiving") == (upload.state == "receiving")
         if protocol is RUFH:
             assert (answer.headers["upload-complete"] == "?1") == upload.complete
@@ -308,12 +307,12 @@ class Fixture:
             self._compare_expiry(upload, answer.expires)
 
     def compare_entry(self, upload: Modelled, document: dict[str, object]) -> None:
-        """So is its entry in a list."""
+        """Compare the entry of an upload in a list with the model."""
         assert upload.right_state(str(document["state"])), f"{document['state']}: {upload}"
         of_image = document["image"] or {"id": ""}
         assert isinstance(of_image, dict)
-        told = (document["size"], document["offset"], document["received"], of_image["id"])
-        assert told == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
+        shown = (document["size"], document["offset"], document["received"], of_image["id"])
+        assert shown == (upload.size, upload.offset, upload.received, upload.image_id) or not upload.alive
 
     def _compare_expiry(self, upload: Modelled, expires: float) -> None:
         assert upload.age < LIFE
@@ -321,11 +320,11 @@ class Fixture:
         assert abs(expires - expected) < TICK / 2, f"it expires {expires - expected} seconds too late"
 
     def scratch_of(self, upload: Modelled) -> list[Path]:
-        """The files that its bytes are in."""
+        """Return the files on scratch that hold an upload's bytes."""
         return [self.harness.scratch / f"{each.id}.upload" for each in upload.parts or (upload,)]
 
     def nothing_left(self, upload: Modelled) -> None:
-        """Neither scratch nor an image, once the service has tidied up."""
+        """Assert that an upload has neither scratch nor an image, once the cleaner has run."""
         of_image = (
             [self.harness.images / f"{upload.image_id}{each}" for each in ("", ".json")] if upload.image_id else []
         )
@@ -335,7 +334,7 @@ class Fixture:
             assert not path.exists(), f"{path.name} is left of {upload}"
 
     def concat(self, upload: Modelled, protocol: WireProtocol) -> str:
-        """How Upload-Concat begins."""
+        """Return how Upload-Concat begins in a protocol."""
         if protocol is not TUS:
             return ""
         return "partial" if upload.part else "final;h" if upload.parts else ""

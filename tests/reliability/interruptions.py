@@ -1,7 +1,7 @@
-"""Chunks that do not come as they should: cut at any byte, stalled and taken over, twice at once, killed.
+"""Interrupted chunks: cut at any byte, stalled and superseded, sent twice at once, killed.
 
-What was acknowledged stays; of the rest a prefix may count, or nothing if a digest was declared. Which it is, the
-service says afterwards, and the model takes it over.
+Acknowledged bytes stay. Of the others a prefix may count, or nothing if a digest was declared. The service's next
+answer tells how much, and the model takes that over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUPERSEDED = "superseded"
 
 
 def cut(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chunk, permille: int, how: str) -> None:
-    """Send a part of the request, or all of it, and go away: `how` is close, reset or kill (the service)."""
+    """Send a part of the request, or all of it, and hang up. `how`: close, reset, or kill the service."""
     request = protocol.append(upload.id, chunk).plus(token(upload.project))
     length = len(request.wire()) * permille // 1000
     kept = upload.interrupted(chunk, request.carried(length))
@@ -40,7 +40,7 @@ def cut_creation(
     permille: int,
     how: str,
 ) -> None:
-    """Go away in the middle of a creation. If there is an upload, nobody knows its address, so it is cancelled."""
+    """Hang up in the middle of a creation. An upload that was made all the same is cancelled."""
     request = protocol.create(size, first).plus(token(project))
     fixture.harness.noted(project, request, f"cut after {permille} permille by {how}")
     _send_and_leave(fixture, request, len(request.wire()) * permille // 1000, how)
@@ -62,7 +62,7 @@ def _send_and_leave(fixture: Fixture, request: Request, length: int, how: str) -
 
 
 def race(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chunk) -> None:
-    """The same chunk twice at the same time."""
+    """Send the same chunk twice at the same time."""
     request = protocol.append(upload.id, chunk).plus(token(upload.project))
     outcomes = upload.outcomes(chunk)
     with fixture.harness.apart() as one, fixture.harness.apart() as two:
@@ -72,7 +72,7 @@ def race(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chun
     fixture.harness.noted(upload.project, request, f"twice at once: {reasons}")
     allowed = set(outcomes)
     if not upload.refused_by_head(chunk):
-        # The other one may have moved the offset, or sealed the upload.
+        # The other request may have moved the offset, or sealed the upload.
         allowed |= {SUPERSEDED, SEALED} | ({"wrong-offset"} if protocol.in_order else set())
     assert reasons <= allowed, f"{reasons} and not one of {allowed}"
     if "" in reasons and "" in outcomes:
@@ -84,14 +84,14 @@ def race(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chun
 
 
 def stall(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chunk, permille: int, then: str) -> None:
-    """Begin to send a chunk, wait, and let something else happen; then its other bytes come, too late or not."""
+    """Send the beginning of a chunk, let something else happen, then send the other bytes, too late or not."""
     request = protocol.append(upload.id, chunk).plus(token(upload.project))
     wire, head = request.wire(), request.head_length()
     length = head + (len(wire) - head) * permille // 1000
     if length == len(wire):
-        length -= 1  # or there is nothing to wait for
+        length -= 1  # else the service waits for nothing
     if length < head:
-        return  # a chunk of no bytes can't stall
+        return  # a chunk without bytes can't stall
     outcomes = upload.outcomes(chunk)
     refused = upload.refused_by_head(chunk)
     early = {each for each in outcomes if each in {refused, "different-bytes", SEALED}}
@@ -125,7 +125,7 @@ def stall(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chu
 
 
 def _elsewhere(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chunk) -> None:
-    """Send a chunk to where the stalled one has no place: that does not wait for it."""
+    """Send a chunk of another range than the stalled one's: it does not wait."""
     start, stop = upload.place(chunk)
     free = [each for each in upload.gaps if each[1] <= start or stop <= each[0]]
     if free and not upload.gone:
@@ -143,7 +143,7 @@ def _asked(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Ch
 
 
 def _sent_again(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chunk: Chunk, sent: int) -> set[str]:
-    """The same bytes as far as they were sent, and others where the late ones would land."""
+    """Send the same chunk with other bytes in place of the late ones."""
     kept = upload.interrupted(chunk, sent)
     body = bytearray(chunk.body)
     for start, stop in upload.gaps:
@@ -154,12 +154,12 @@ def _sent_again(fixture: Fixture, upload: Modelled, protocol: WireProtocol, chun
     outcomes = upload.outcomes(again)
     answer = fixture.harness.ask(upload.project, protocol.append(upload.id, again))
     if answer.reason == "wrong-offset" and not upload.refused_by_head(again):
-        fixture.settle(upload, chunk, kept)  # what the first one had brought has moved the offset
+        fixture.settle(upload, chunk, kept)  # the first request has moved the offset
         assert answer.offset == upload.offset > chunk.start
         return {SUPERSEDED}
     assert answer.reason in outcomes, f"{answer} and not one of {list(outcomes)}"
     of_this = outcomes[answer.reason]
-    if of_this.least < kept.most:  # it was refused itself, and the first one's bytes count
+    if of_this.least < kept.most:  # it was refused, and the first request's bytes count
         of_this = Kept(of_this.least, max(of_this.most, kept.most))
     fixture.settle(upload, again, of_this)
     return {SUPERSEDED}

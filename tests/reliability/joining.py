@@ -1,4 +1,4 @@
-"""Parts are joined into one upload, or refused: whatever is named as a part, in whatever order."""
+"""Joins of parts into one upload, and joins that are refused."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ UNKNOWN = "a-" + "0" * 32
 
 
 def join(fixture: Fixture, project: str, picks: list[int], fill: bool) -> Modelled:
-    """Join some of the parts that wait for it; with `fill` they have all of their bytes. The whole, else a part."""
+    """Join some of the waiting parts, filled first with `fill`. Return the whole, or a part if that is refused."""
     chosen = _chosen(fixture, project, picks, fill)
     return _ask(fixture, project, chosen) or chosen[0]
 
 
 def race(fixture: Fixture, project: str, picks: list[int], rival: str) -> Modelled:
-    """Join parts twice at the same time, or join and cancel: there is one upload with all bytes, or none, and then a
-    part is given back. Something is in any case, for what the machine chooses from must not depend on who wins."""
+    """Join parts twice at the same time, or join them and cancel one. Return the whole, or a part if there is none.
+
+    The state machine gets an upload in either case: its choices must not depend on the winner.
+    """
     chosen = _chosen(fixture, project, picks, fill=True)
     asked = TUS.join(each.id for each in chosen)
     requests = [asked, asked if rival == "join" else TUS.cancel(chosen[-1].id)]
@@ -48,7 +50,7 @@ def race(fixture: Fixture, project: str, picks: list[int], rival: str) -> Modell
 
 
 def join_wrongly(fixture: Fixture, project: str, picks: list[int], wrong: str) -> None:
-    """Name what is no part, or nobody's, or a part twice; or ask for the same once more."""
+    """Join an upload that is no part, an unknown or foreign one, or a part twice; or repeat a join."""
     mine = [each for each in fixture.uploads if each.project == project]
     chosen = [mine[pick % len(mine)] for pick in picks if mine]
     wholes = [each for each in mine if each.parts]
@@ -76,14 +78,14 @@ def join_wrongly(fixture: Fixture, project: str, picks: list[int], wrong: str) -
 
 
 def join_the_rest(fixture: Fixture, project: str) -> None:
-    """Whatever part still waits becomes a piece of one last upload."""
+    """Join all waiting parts that have all of their bytes into one last upload."""
     waiting = [each for each in _waiting(fixture, project) if each.full]
     if waiting:
         _ask(fixture, project, waiting)
 
 
 def _chosen(fixture: Fixture, project: str, picks: list[int], fill: bool) -> list[Modelled]:
-    """Parts that wait, each once; new ones where too few do."""
+    """Return some waiting parts, each once; create parts if there are too few."""
     while len(waiting := _waiting(fixture, project)) < 2:
         size = picks[-1] * 79
         fixture.create(project, PARTS, size, size, None)
@@ -98,7 +100,7 @@ def _waiting(fixture: Fixture, project: str) -> list[Modelled]:
 
 
 def _once_more(fixture: Fixture, whole: Modelled) -> None:
-    """The answer to a join may have been lost: the same one again is the same upload."""
+    """Repeat a join, as after a lost answer: it is the same upload."""
     answer = fixture.harness.ask(whole.project, TUS.join(each.id for each in whole.parts))
     assert answer.reason == whole.gone, answer
     assert whole.gone or answer.created == whole.id, answer

@@ -1,4 +1,4 @@
-"""Requests that are none, in each dialect."""
+"""Malformed requests in each protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ bad_numbers = st.sampled_from(
 
 
 def nonsense(upload: Modelled, protocol: WireProtocol, place: int, number: str, twice: bool) -> Request:
-    """A request with a number that is none in one of the places for numbers, or with a header that came twice."""
+    """Return a request with a malformed number in one of its places, or with a header that comes twice."""
     if isinstance(protocol, Native):
         path = f"/v1/uploads/{upload.id}"
         if twice:
@@ -29,7 +29,7 @@ def nonsense(upload: Modelled, protocol: WireProtocol, place: int, number: str, 
 
 
 def _nonsense_in_rufh(upload: Modelled, place: int, number: str, twice: bool) -> Request:
-    """What is no number or truth counts as absent; what is absent then has to be there."""
+    """Return a request of which a required field is malformed: by RFC 9651 that counts as absent."""
     request = RUFH.create(7) if place == 3 else RUFH.append(upload.id, Chunk(0, 1, b"x", last=False))
     spoilt = "Upload-Complete" if place > 1 or number == "01" else "Upload-Offset"  # 01 is a number there
     headers = [(name, number if name == spoilt and not twice else value) for name, value in request.headers]

@@ -1,10 +1,10 @@
-"""Whatever is sent, cut, repeated, spoilt, raced, expired or restarted, in whatever order: the sink gets the model.
+"""A Hypothesis state machine: everything that can happen to uploads, in any order, against the model.
 
-Hypothesis chooses what happens; tests/reliability/fixture.py and tests/reliability/interruptions.py do it to the running service and to the
-model (tests/reliability/model.py). No choice depends on what the service answered, so that a failure can be made smaller.
+Hypothesis chooses the steps; fixture.py and interruptions.py do them to the running service and to the model. No
+choice depends on an answer of the service, so that a failure can be shrunk.
 
-    python -m tests.reliability.state_machine --steps 100000          # another seed each time; it is printed
-    python -m tests.reliability.state_machine --steps 20000 --seed 7  # once more what was printed
+    python -m tests.reliability.state_machine --steps 100000          # with a random seed, which is printed
+    python -m tests.reliability.state_machine --steps 20000 --seed 7  # to repeat a run
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from tests.support.service import development
 STEPS_OF_AN_EXAMPLE = 100
 EXAMPLES_AT_ONCE = 20
 FOREVER = 10**9  # seconds
-LONGEST = 1024 * 1024  # bytes: what a chunk of unknown length is promised, many times over
+LONGEST = 1024 * 1024  # bytes: the limit of a chunk, far more than any has here
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -66,7 +66,7 @@ aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 
 
 def step(rule_of: Step) -> Step:
-    """Counts a rule as a step, and tells with a failure what was said before."""
+    """Count a rule as a step, and add the last requests and answers to its failure."""
 
     @functools.wraps(rule_of)
     def counted(self: Uploads, *given: Any, **named: Any) -> Any:
@@ -74,7 +74,7 @@ def step(rule_of: Step) -> Step:
         try:
             return rule_of(self, *given, **named)
         except Exception as problem:
-            problem.add_note("\n".join(["what was said last:", *self.harness.log]))
+            problem.add_note("\n".join(["the last requests and answers:", *self.harness.log]))
             Uploads.failure = Uploads.failure or problem
             self.failed = True
             raise
@@ -83,11 +83,11 @@ def step(rule_of: Step) -> Step:
 
 
 class Uploads(RuleBasedStateMachine):
-    """All that can happen to uploads."""
+    """Everything that can happen to uploads."""
 
     harness: ClassVar[Harness]
     steps: ClassVar[int] = 0
-    failure: ClassVar[Exception | None] = None  # the first one, as it was before it was made smaller
+    failure: ClassVar[Exception | None] = None  # the first one, before it was shrunk
 
     uploads = Bundle("uploads")
     ended = Bundle("ended")
@@ -98,38 +98,47 @@ class Uploads(RuleBasedStateMachine):
     def begin(self) -> None:
         self.fixture = Fixture(self.harness)
 
-    @rule(target=uploads, side=sides, protocol=creators, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
+    @rule(target=uploads, side=sides, protocol=creators, size=sizes, announced=st.booleans(), doomed=st.integers(0, 9))
     @step
-    def create(self, side: int, protocol: WireProtocol, size: int, told: bool, doomed: int) -> Modelled:
+    def create(self, side: int, protocol: WireProtocol, size: int, announced: bool, doomed: int) -> Modelled:
         project = self.fixture.projects[side]
         if doomed == 5:
             return self.fixture.create_in_vain(project, size)
-        return self.fixture.create(project, protocol, size if told or not protocol.in_order else None, size, None)
+        return self.fixture.create(project, protocol, size if announced or not protocol.in_order else None, size, None)
 
-    @rule(target=uploads, side=sides, protocol=in_order, size=some, told=st.booleans(), first=aims_at("next", wrong=3))
+    @rule(
+        target=uploads,
+        side=sides,
+        protocol=in_order,
+        size=some,
+        announced=st.booleans(),
+        first=aims_at("next", wrong=3),
+    )
     @step
-    def create_with_bytes(self, side: int, protocol: WireProtocol, size: int, told: bool, first: Aim) -> Modelled:
+    def create_with_bytes(self, side: int, protocol: WireProtocol, size: int, announced: bool, first: Aim) -> Modelled:
         project = self.fixture.projects[side]
-        return self.fixture.create(project, protocol, size if told else None, size, self.first(first, protocol, size))
+        return self.fixture.create(
+            project, protocol, size if announced else None, size, self.first(first, protocol, size)
+        )
 
     @rule(
         side=sides,
         protocol=protocols,
         size=some,
-        told=st.booleans(),
+        announced=st.booleans(),
         first=aims_at("next", wrong=3),
         at=permille,
         how=ways,
     )
     @step
     def create_and_leave(
-        self, side: int, protocol: WireProtocol, size: int, told: bool, first: Aim, at: int, how: str
+        self, side: int, protocol: WireProtocol, size: int, announced: bool, first: Aim, at: int, how: str
     ) -> None:
         chunk = self.first(first, protocol, size) if protocol.in_order else None
         if chunk is not None and protocol is RUFH:
             chunk = dataclasses.replace(chunk, last=False)
-        # Larger than its first chunk, so that it can be cancelled for sure.
-        whole = size + 2 if told or not protocol.in_order else None
+        # Larger than its first chunk: it is not complete, so it can be cancelled.
+        whole = size + 2 if announced or not protocol.in_order else None
         interruptions.cut_creation(self.fixture, self.fixture.projects[side], protocol, whole, chunk, at, how)
 
     @rule(target=uploads, side=sides, picks=picks, rival=st.sampled_from(["", "", "unfinished", "join", "cancel"]))
@@ -206,7 +215,7 @@ class Uploads(RuleBasedStateMachine):
     @rule(target=ended, upload=consumes(uploads), protocol=protocols, aim=aims, at=permille, how=st.integers(0, 5))
     @step
     def end(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, how: int) -> Modelled:
-        """Finish it, or cancel it, perhaps while it is being written to."""
+        """Finish an upload, or cancel it, perhaps while a request writes to it."""
         if how < 3:
             self.fixture.finish(upload)
         elif how < 5:
@@ -266,7 +275,7 @@ class Uploads(RuleBasedStateMachine):
     @rule(upload=uploads, protocol=protocols, aim=aims, at=permille, how=st.integers(0, 299))
     @step
     def restart(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, how: int) -> None:
-        """Seldom, for it takes as long as hundreds of other steps."""
+        """Restart the service in some cases only: it takes as long as hundreds of other steps."""
         chunk = self.aimed(aim, upload, protocol)
         match how:
             case 101 | 102:
@@ -284,11 +293,11 @@ class Uploads(RuleBasedStateMachine):
 
     @step
     def finale(self) -> None:
-        Uploads.steps -= 1  # it belongs to no rule
-        self.fixture.curtain()
+        Uploads.steps -= 1  # this is no step
+        self.fixture.finish_all()
 
     def first(self, aim: Aim, protocol: WireProtocol, size: int) -> Chunk:
-        """A chunk that comes with the creation, which is where the size is told."""
+        """Return a first chunk that comes with the creation, which announces the size."""
         chunk = self.aimed(aim, Modelled("", "", size, size, ""), protocol)
         return dataclasses.replace(chunk, total=None)
 
@@ -297,12 +306,12 @@ class Uploads(RuleBasedStateMachine):
 
 
 def run(steps: int, seed: int, *, smaller: bool = True) -> int:
-    """At least so many steps against a service of our own; the number that it was in the end.
+    """Run at least so many steps against a new service; return their number.
 
-    An AssertionError has the smallest program that fails, as far as Hypothesis has found it; or the first one, at once.
+    The AssertionError of a failure has the smallest failing program that Hypothesis found; the first without `smaller`.
     """
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
-    memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
+    memory = Path("/dev/shm")  # in memory fsync is cheap, and a kill loses nothing that was written
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
         service = development(Path(directory) / "service", **options)
@@ -326,14 +335,14 @@ def _run(steps: int, seed: int, phases: list[Phase]) -> None:
     )
     begun = time.monotonic()
     part = seed
-    while Uploads.steps < steps:  # Hypothesis may end examples, and the whole, before its numbers are reached
+    while Uploads.steps < steps:  # Hypothesis may end a run before its numbers are reached
         try:
             run_state_machine_as_test(hypothesis.seed(part)(Uploads), settings=settings)
         except Exception as problem:
             again = f"python -m tests.reliability.state_machine --steps {steps} --seed {seed}"
             problem.add_note(f"after {Uploads.steps} steps; to see it again: {again}")
             if isinstance(problem, hypothesis.errors.Flaky) and Uploads.failure is not None:
-                raise Uploads.failure from problem  # it depends on time, so there is no smaller one
+                raise Uploads.failure from problem  # it depends on timing, so it can't be shrunk
             raise
         part += 1
         speed = Uploads.steps / (time.monotonic() - begun)

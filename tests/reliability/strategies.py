@@ -1,4 +1,4 @@
-"""What the state machine chooses from: chunks, as far as they can be told before it is known what an upload has."""
+"""The strategies of the state machine. A chunk is drawn as an Aim, before the state of its upload is known."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ protocols = st.sampled_from(PROTOCOLS)
 creators = st.sampled_from(CREATORS)
 in_order = st.sampled_from([each for each in CREATORS if each.in_order])
 sides = st.integers(0, 1)  # which of the two projects
-picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)  # of what there is then
+picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)  # indices into the parts that exist then
 ways = st.sampled_from(["close", "reset"])
-_NONE = random.Random(1)  # where bytes are of no account
+_NONE = random.Random(1)  # where the bytes do not matter
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A chunk before it is known what the upload has: places in per mille of it."""
+    """A chunk relative to its upload: positions in per mille of the upload."""
 
     where: str
     at: int
@@ -36,7 +36,7 @@ class Aim:
 
 
 def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
-    """`wrong`: of how many something is wrong, in twelfths."""
+    """Return a strategy of aims; in `wrong` of twelve something is wrong."""
     wrongs = ("bytes", "digest", "short", "long", "total", "bytes")
     return st.builds(
         Aim,
@@ -50,7 +50,7 @@ def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
 
 
 def aimed(aim: Aim, upload: Modelled, protocol: WireProtocol, chance: random.Random) -> Chunk:
-    """The chunk that an aim means for what the upload has now; bytes that are missing come from `chance`."""
+    """Return the chunk that an aim means in the upload's present state; missing bytes come from `chance`."""
     goal, start = upload.goal, _start(aim, upload)
     room = max(0, goal - start)
     length = max(0, room - (aim.much < 900)) if aim.much > 800 else room * aim.much // 1000  # all, all but one, a part
@@ -78,7 +78,7 @@ def aimed(aim: Aim, upload: Modelled, protocol: WireProtocol, chance: random.Ran
 
 
 def zeros_at(aim: Aim, upload: Modelled) -> Chunk:
-    """A run of zeros, mostly where nothing is yet."""
+    """Return a run of zeros, mostly in a gap."""
     meant = aimed(dataclasses.replace(aim, wrong=aim.wrong if aim.wrong == "total" else ""), upload, NATIVE, _NONE)
     start, stop = meant.start, meant.stop
     gaps = [end for begin, end in upload.gaps if begin <= start < end]
@@ -87,7 +87,7 @@ def zeros_at(aim: Aim, upload: Modelled) -> Chunk:
 
 
 def _total(aim: Aim, goal: int, protocol: WireProtocol) -> int | None:
-    """The native dialect tells the size always, the others if they like."""
+    """Return the announced size: always in the native protocol, sometimes in the others."""
     if not protocol.in_order:
         return goal + (aim.wrong == "total") if goal else 1
     return goal + 1 if aim.wrong == "total" else goal if aim.much % 4 == 0 else None
