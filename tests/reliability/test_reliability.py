@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests import ROOT
-from tests.reliability import page, trial
-from tests.reliability.bugs import BUGS
+from tests.reliability import trial
 from tests.reliability.sabotage import EVERY, SABOTAGES
-
-PROOFS = [*(each for _, tests in page.PROMISES for each in tests), *(each.proof for each in BUGS)]
 
 
 @pytest.mark.parametrize("tried", EVERY, ids=lambda each: each.name)
@@ -24,8 +21,3 @@ def test_a_share_of_the_reliability_run_breaks_no_promise(tried: trial.Trial) ->
 def test_a_sabotage_fits_the_source_as_it_is(tried: trial.Trial, change: trial.Sabotage) -> None:
     assert (ROOT / "resumable_glance" / change.file).read_text().count(change.old) == 1
     assert change.old != change.new
-
-
-@pytest.mark.parametrize("proof", PROOFS)
-def test_a_cited_test_exists(proof: str) -> None:
-    assert page.located(proof)
