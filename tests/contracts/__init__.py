@@ -18,4 +18,4 @@ from tests.contracts.images import check_image_service
 from tests.contracts.promises import BrokenPromise
 from tests.contracts.storage import BAD_IDS, check_storage
 
-__all__ = ["BAD_IDS", "BrokenPromise", "check_authenticator", "check_storage", "check_image_service"]
+__all__ = ["BAD_IDS", "BrokenPromise", "check_authenticator", "check_image_service", "check_storage"]
