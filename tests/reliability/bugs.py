@@ -106,7 +106,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "A slow body was gathered to a megabyte before it was written: a thousand slow clients, a gigabyte of memory.",
-        "unit/uploads/test_chunk_writer.py::test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch",
+        "unit/api/http11/test_body.py::test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch",
         "0039017",
     ),
     Bug(
@@ -128,12 +128,22 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "Of two buffers of a body the later one could be read first, if the earlier one became full at the very moment "
         "in which nobody waited for it any longer: bytes changed their places.",
-        "unit/api/http11/test_body.py::test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first",
+        "unit/api/http11/test_transport.py::test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first",
         "73ca51a",
     ),
     Bug(
         "A reader who left in the middle of a body kept its buffers from all others, for ever.",
-        "unit/api/http11/test_body.py::test_at_the_end_every_buffer_is_back_once",
+        "unit/api/http11/test_transport.py::test_at_the_end_every_buffer_is_back_once",
         "5ec2ab8",
+    ),
+    Bug(
+        "A request that had been superseded went on for as long as its client sent faster than its bytes were written.",
+        "unit/api/http11/test_transport.py::test_a_client_that_never_stops_sending_can_be_interrupted",
+        "COMMIT",
+    ),
+    Bug(
+        "A request that evicted another one just as that one's timer ran out failed with an internal error.",
+        "unit/api/http11/test_body.py::test_a_second_interruption_may_come_at_any_moment",
+        "COMMIT",
     ),
 )
