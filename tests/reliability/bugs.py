@@ -139,11 +139,11 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "A request that had been superseded went on for as long as its client sent faster than its bytes were written.",
         "unit/api/http11/test_transport.py::test_a_client_that_never_stops_sending_can_be_interrupted",
-        "COMMIT",
+        "4a6ae7c",
     ),
     Bug(
         "A request that evicted another one just as that one's timer ran out failed with an internal error.",
         "unit/api/http11/test_body.py::test_a_second_interruption_may_come_at_any_moment",
-        "COMMIT",
+        "4a6ae7c",
     ),
 )
