@@ -78,7 +78,7 @@ class Delivering:
             return await self._transition(upload, Event.VERIFIED, last_error=None, verified=shown)
         error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
-        upload = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
+        upload = await self._uploads.reject(upload.id, self._clock(), error)
         if not attempt.image.adopted:
             await self._replacement.remove(attempt.image, attempt.actor)  # nobody may boot from what is not the file
         return upload

@@ -66,7 +66,7 @@ class FormatCheck:
         LOG.warning("upload %s is refused: %s", upload.id, rejected.detail)
         error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
         with contextlib.suppress(IllegalTransition):  # it was ended meanwhile
-            failed = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
+            failed = await self._uploads.reject(upload.id, self._clock(), error)
             self._locks.evict_nowait(reason, upload.id)
             with contextlib.suppress(OSError):  # its cancellation tries again
                 await self._cleaner.clear(failed)
