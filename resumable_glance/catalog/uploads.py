@@ -164,9 +164,9 @@ class UploadRecords:
         expires_at: float,
         *,
         seals: bool = True,
-        found: Format | None = None,
+        format: Format | None = None,
     ) -> Upload:
-        """Record new durable extents, and the format that was `found` in them.
+        """Record new durable extents, and the format that was detected with them.
 
         With `seals`, an upload that has all of its bytes then is sealed.
         """
@@ -183,7 +183,7 @@ class UploadRecords:
                 state=sealed if seals and received == upload.size else upload.state,
                 updated_at=now,
                 expires_at=expires_at,
-                format=found or upload.format,
+                format=format or upload.format,
             )
             return _save(db, upload, grown)
 
@@ -206,11 +206,11 @@ class UploadRecords:
         """
         return await self._change(upload_id, lambda upload: _followed(upload, event, now).with_delivery(**delivery))
 
-    async def update(self, upload_id: str, *, found: Format | None = None, **delivery: Any) -> Upload:
-        """Change fields of an upload's `delivery`, or the format that was `found`, without a transition."""
+    async def update(self, upload_id: str, *, format: Format | None = None, **delivery: Any) -> Upload:
+        """Change fields of an upload's `delivery`, or its `format`, without a transition."""
         return await self._change(
             upload_id,
-            lambda upload: dataclasses.replace(upload, format=found or upload.format).with_delivery(**delivery),
+            lambda upload: dataclasses.replace(upload, format=format or upload.format).with_delivery(**delivery),
         )
 
     async def reject(self, upload_id: str, now: float, error: LastError) -> Upload:

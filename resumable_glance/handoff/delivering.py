@@ -11,7 +11,7 @@ from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.plan import differences
 from resumable_glance.handoff.reader import HandoffStopped, Readers
 from resumable_glance.handoff.replacement import Replacement
-from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_found_format
+from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_detected_format
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Upload, Verified, require
 from resumable_glance.runtime.config import HandoffSettings
@@ -42,7 +42,7 @@ class Delivering:
     async def deliver(self, attempt: Attempt) -> Upload:
         """Give the image service all bytes."""
         upload = await self._not_stuck(attempt.upload)
-        await set_found_format(self._images, upload, attempt.actor)
+        await set_detected_format(self._images, upload, attempt.actor)
         async with self._readers.open(upload, attempt.stop) as reader:
             try:
                 await self._images.deliver(attempt.image, require(upload.size), reader, attempt.actor)

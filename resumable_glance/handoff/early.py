@@ -21,7 +21,7 @@ from resumable_glance.auth.delegation import Delegation
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.plan import worth_an_early_delivery
 from resumable_glance.handoff.reader import HandoffStopped, Readers, VerifyingReader
-from resumable_glance.images.base import Actor, ImageService, set_found_format
+from resumable_glance.images.base import Actor, ImageService, set_detected_format
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.upload import Extent, Proof, Upload, require
@@ -174,7 +174,7 @@ class EarlyDeliveries:
         actor = Actor(upload.owner, await self._delegation.token(upload))
         growing = GrowingUpload(upload, running.stop)
         async with self._readers.open_growing(upload, growing, running.stop, growing) as reader:
-            await set_found_format(self._images, upload, actor)
+            await set_detected_format(self._images, upload, actor)
             feeding = asyncio.create_task(self._feed(growing, upload.id, running))
             try:
                 await self._images.deliver(require(upload.image), require(upload.size), reader, actor)

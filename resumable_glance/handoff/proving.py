@@ -36,8 +36,8 @@ class Proving:
             return inspect_head(head[:length], require(upload.format), upload.size, self._rules)
 
         async with self._readers.open(upload, attempt.stop) as reader:
-            found = await self._run(read_head, reader)
-        return await self._uploads.update(upload.id, found=found)
+            format = await self._run(read_head, reader)
+        return await self._uploads.update(upload.id, format=format)
 
     async def prove(self, attempt: Attempt) -> Upload:
         """Compute our digests of all bytes, and what only all bytes tell of their format."""
@@ -50,11 +50,11 @@ class Proving:
                 return upload.format
             inspection = Inspection(upload.format, upload.size, self._rules)
             while piece := reader.read(PIECE):
-                inspection.feed(piece)
-            return inspection.found()
+                inspection.update(piece)
+            return inspection.finish()
 
         async with self._readers.open(upload, attempt.stop) as reader:
-            found = await self._run(read_all, reader)
+            format = await self._run(read_all, reader)
         if mismatches := reader.mismatches():
             raise DeliveryFailed(
                 FailureReason.DIGEST_MISMATCH,
@@ -62,7 +62,7 @@ class Proving:
                 "complete in Glance; the bytes are kept until this upload is cancelled.",
                 final=True,
             )
-        return await self._uploads.update(upload.id, found=found, proof=reader.proof())
+        return await self._uploads.update(upload.id, format=format, proof=reader.proof())
 
     async def _run(self, work: Callable[[VerifyingReader], Format | None], reader: VerifyingReader) -> Format | None:
         try:

@@ -66,8 +66,8 @@ class ChunkReceiver:
             nonlocal newest
             now = self._clock()
             expires_at = now + self._settings.service.upload_expiry
-            found = None if head is None else head.found
-            newest = await self._uploads.commit(upload.id, new, now, expires_at, seals=seals, found=found)
+            format = None if head is None else head.format
+            newest = await self._uploads.commit(upload.id, new, now, expires_at, seals=seals, format=format)
             await self._completion.on_progress(newest, call.identity)
 
         try:
@@ -78,7 +78,7 @@ class ChunkReceiver:
                     head = self._format_check.head(upload, target.range)
                     size = self._settings.scratch.commit_size
                     await ChunkWriter(chunk, target, file, commit, size, head).run(call.body)
-                if head is None or head.found is None:
+                if head is None or head.format is None:
                     await self._format_check.look_back(upload, file)
         except ImageRejected as rejected:
             raise await self._format_check.reject(upload, rejected) from rejected

@@ -132,7 +132,7 @@ class ChunkWriter:
             self._segments.pop(0)
             self._end_extent()
         head = self._head
-        if head is not None and head.found is None and self._position >= head.length:
+        if head is not None and head.format is None and self._position >= head.length:
             await asyncio.to_thread(head.inspect, await self._file.read(0, head.length))
         return len(data)
 

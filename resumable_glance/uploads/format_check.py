@@ -58,8 +58,8 @@ class FormatCheck:
         length = head_length(now.size)
         if now.offset >= length:
             head = await file.read(0, length)
-            found = await asyncio.to_thread(inspect_head, head, require(now.format), now.size, self._rules)
-            await self._uploads.update(now.id, found=found)
+            format = await asyncio.to_thread(inspect_head, head, require(now.format), now.size, self._rules)
+            await self._uploads.update(now.id, format=format)
 
     async def reject(self, upload: Upload, rejected: ImageRejected) -> Refused:
         """Let an upload fail whose bytes Glance will never take, and free its storage; return the refusal."""

@@ -328,7 +328,7 @@ def test_what_was_found_in_the_bytes_is_recorded_with_them_and_stays(catalog: Ca
     made, found = upload(format=Format("raw")), Format("raw", "raw", 100, InspectionState.FINAL)
     wait(catalog.uploads.add(made, None))
     assert wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
-    assert wait(catalog.uploads.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, found=found)).format == found
+    assert wait(catalog.uploads.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, format=found)).format == found
     assert wait(catalog.uploads.commit(made.id, [extent(20, 30)], 1001.0, 2001.0)).format == found
     assert require(wait(catalog.uploads.get(made.id))).format == found
 
