@@ -190,8 +190,20 @@ class UploadRecords:
         return await self._transactions.write(work)
 
     async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
-        """Record the declared size and digests of the whole. Raises Refused as preconditions.declare()."""
-        return await self._change(upload_id, lambda upload: declare(upload, size, digests))
+        """Record the declared size and digests of the whole.
+
+        Raises:
+            Refused: as preconditions.declare().
+            IllegalTransition: they are new, and the upload was sealed meanwhile.
+        """
+
+        def change(upload: Upload) -> Upload:
+            declared = declare(upload, size, digests)
+            if declared != upload:
+                follow(upload.state, Event.FILLED)  # its digests may have been compared already
+            return declared
+
+        return await self._change(upload_id, change)
 
     async def reserve(self, upload_id: str, stop: int) -> None:
         """Promise the bytes up to `stop` to an upload of unknown size."""

@@ -457,6 +457,16 @@ def left(catalog: Catalog) -> list[str]:
     return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
 
 
+@pytest.mark.parametrize("state", [each for each in State if each is not State.RECEIVING])
+def test_nothing_more_is_declared_of_an_upload_that_was_sealed_meanwhile(catalog: Catalog, state: State) -> None:
+    made = upload(state=state, size=10, declared=(Digest("md5", bytes(16)),))
+    wait(catalog.uploads.add(made, None))
+    with pytest.raises(IllegalTransition):
+        wait(catalog.uploads.declare(made.id, 10, (Digest("sha512", bytes(64)),)))
+    assert wait(catalog.uploads.declare(made.id, 10, made.declared)) == made
+    assert wait(catalog.uploads.get(made.id)) == made
+
+
 @pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
 def test_an_upload_that_failed_leaves_the_image_that_was_made_for_it_if_that_goes_too(
     catalog: Catalog, image: Image | None
