@@ -1,4 +1,4 @@
-"""The steps that fill an image and compare it with the upload. Each may be stopped anywhere, and taken again."""
+"""The steps that fill an image and verify it. Each may be interrupted anywhere, and repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resumable_glance.model.upload import FailureReason, LastError, Upload, Veri
 from resumable_glance.runtime.config import HandoffSettings
 
 LOG = logging.getLogger(__name__)
-IMPORT_POLL_INTERVAL = 0.5  # seconds between two looks at an import that runs
+IMPORT_POLL_INTERVAL = 0.5  # seconds
 
 
 class Delivering:
@@ -52,17 +52,17 @@ class Delivering:
         return await self._transition(upload, Event.DELIVERED, proof=reader.proof(), suspicion=0)
 
     async def import_staged(self, attempt: Attempt) -> Upload:
-        """Have a staged image imported."""
-        upload = await self._not_stuck(attempt.upload)  # the import may take as long as any
+        """Start the import of a staged image."""
+        upload = await self._not_stuck(attempt.upload)
         await self._images.import_staged(attempt.image, attempt.actor)
         return upload if upload.state is State.VERIFYING else await self._transition(upload, Event.DELIVERED)
 
     async def record(self, attempt: Attempt) -> Upload:
-        """Record that the bytes were delivered, by an attempt that ended before it could record that itself."""
+        """Record the delivery of an earlier attempt, which was interrupted before it could record it."""
         return await self._transition(attempt.upload, Event.DELIVERED)
 
     async def verify(self, attempt: Attempt) -> Upload:
-        """Compare the image with our digests: the upload is active, or it has failed for good."""
+        """Compare the image with the upload's digests, which makes the upload active or failed for good."""
         upload, status = attempt.upload, attempt.status
         proof = require(upload.delivery.proof)
         wrong = differences(require(upload.size), proof, status)
@@ -76,18 +76,20 @@ class Delivering:
                 attempt.actor.request_id,
             )
             return await self._transition(upload, Event.VERIFIED, last_error=None, verified=shown)
-        error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
+        error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has other bytes: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
         upload = await self._uploads.reject(upload.id, self._clock(), error)
         if not attempt.image.adopted:
-            await self._replacement.remove(attempt.image, attempt.actor)  # nobody may boot from what is not the file
+            await self._replacement.remove(attempt.image, attempt.actor)  # nobody may boot from wrong bytes
         return upload
 
     async def wait(self, attempt: Attempt) -> Upload:
-        """Wait for an image that is busy: with our own import, which is polled, or with something unknown here."""
+        """Wait for a busy image: poll our own import, else fail this attempt."""
         upload, image = attempt.upload, attempt.image
         if not upload.delivery.stuck_at:
-            timeout = self._settings.glance_timeout * max(1, len(image.stores or ()))  # one store after the other
+            timeout = self._settings.glance_timeout * max(
+                1, len(image.stores or ())
+            )  # Glance fills one store after the other
             upload = await self._uploads.update(upload.id, stuck_at=self._clock() + timeout)
         if upload.state is not State.VERIFYING or not image.imports:
             raise DeliveryFailed(FailureReason.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
@@ -97,38 +99,38 @@ class Delivering:
         return upload
 
     async def back_off(self, attempt: Attempt) -> Upload:
-        """Note that Glance has given up an import, and fail this attempt: the next one takes another image."""
+        """Note that an import has failed, and fail this attempt; the next one creates another image."""
         suspicion = attempt.upload.delivery.suspicion + CERTAIN
         await self._uploads.update(attempt.upload.id, suspicion=suspicion)
-        cause = attempt.status.detail or "Glance has given up the import of the image."
+        cause = attempt.status.detail or "Glance has failed to import the image."
         raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{cause} It will be tried again.")
 
     async def give_up(self, attempt: Attempt) -> Upload:
-        """Fail for good: nothing can be done with the image. The sentence says what its owner can do."""
+        """Fail for good, with a sentence that says what the owner can do."""
         adopted = attempt.image.adopted
         if attempt.status.presence is Presence.DELETED:
-            advice = "Create a new upload." if adopted else "Ask for another try to get a new image."
+            advice = "Create a new upload." if adopted else "Retry the upload to get a new image."
             sentence = f"The image was deleted, or can't be used any more. {advice}"
             raise DeliveryFailed(FailureReason.IMAGE_GONE, sentence, final=True)
         saving = attempt.status.presence is Presence.SAVING
         reason = FailureReason.IMAGE_BUSY if saving else FailureReason.IMAGE_REFUSED
         sentence = (
-            "The image can't be filled any more: an attempt that broke off has left something in it. You made the "
-            "image, so it is not replaced. Delete it, and create a new upload."
+            "The image can't be filled any more: an interrupted attempt has left data in it. You created the image, so "
+            "it is not replaced. Delete it, and create a new upload."
         )
         raise DeliveryFailed(reason, sentence, final=True)
 
     async def _not_stuck(self, upload: Upload) -> Upload:
-        """Forget that an earlier attempt was stuck: this one may be busy for as long."""
+        """Restart the time after which the image counts as stuck."""
         return await self._uploads.update(upload.id, stuck_at=0.0) if upload.delivery.stuck_at else upload
 
     async def _suspect(self, attempt: Attempt, suspicion: int) -> None:
-        """Note what a failed delivery says of the image: when it counts as stuck, and whether it is usable."""
+        """Note, after a failed delivery, when the image counts as stuck, and how suspicious it is."""
         upload = attempt.upload
         whole = self._readers.progress.get(upload.id, 0) == upload.size
         timeout = self._settings.glance_timeout if whole else self._settings.abort_grace
         if attempt.image.adopted and suspicion < UNUSABLE:
-            suspicion = 0  # it can't be replaced: an error that may pass is waited for, however often it comes
+            suspicion = 0  # it can't be replaced: errors that may pass don't add up
         suspicion += upload.delivery.suspicion
         await self._uploads.update(upload.id, stuck_at=self._clock() + timeout, suspicion=suspicion)
 

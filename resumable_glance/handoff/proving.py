@@ -1,6 +1,6 @@
-"""The steps that read an upload back before the image service is given anything: inspect its format, prove it.
+"""The steps that read an upload back from storage before its delivery: INSPECT and PROVE.
 
-They take minutes for a big upload, and run in threads of their own.
+They take minutes for a big upload, and have threads of their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Proving:
         self._threads = threads
 
     async def inspect(self, attempt: Attempt) -> Upload:
-        """Inspect the head of an upload whose chunks came so that it could not be inspected as they came."""
+        """Inspect the head of an upload whose chunks came in an order that left no chance before."""
         upload = attempt.upload
 
         def read_head(reader: VerifyingReader) -> Format:
@@ -40,7 +40,7 @@ class Proving:
         return await self._uploads.update(upload.id, format=format)
 
     async def prove(self, attempt: Attempt) -> Upload:
-        """Compute our digests of all bytes, and what only all bytes tell of their format."""
+        """Compute the digests of all bytes, and complete the inspection where it takes all of them."""
         upload = attempt.upload
 
         def read_all(reader: VerifyingReader) -> Format | None:
@@ -58,8 +58,8 @@ class Proving:
         if mismatches := reader.mismatches():
             raise DeliveryFailed(
                 FailureReason.DIGEST_MISMATCH,
-                f"The {' and '.join(mismatches)} of the bytes that came is not the declared one. The image was never "
-                "complete in Glance; the bytes are kept until this upload is cancelled.",
+                f"The {' and '.join(mismatches)} of the received bytes is not the declared one. The image was never "
+                "active in Glance. The bytes are kept until this upload is cancelled.",
                 final=True,
             )
         return await self._uploads.update(upload.id, format=format, proof=reader.proof())
