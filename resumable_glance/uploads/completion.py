@@ -1,4 +1,4 @@
-"""How an upload stops receiving: it is sealed with its last byte, or its bytes are lost."""
+"""The end of receiving: uploads are sealed with their last byte, or fail since their bytes are lost."""
 
 from __future__ import annotations
 
@@ -34,39 +34,38 @@ class Completion:
         self._clock = clock
 
     async def on_progress(self, upload: Upload, identity: Identity) -> None:
-        """Take note of bytes that were committed, which may have sealed the upload."""
+        """Hand on an upload whose new bytes were committed; it may be sealed by that."""
         self._handoff.on_progress(upload)
         if upload.state is State.SEALED:
             await self._sealed(upload, identity)
 
     async def complete(self, upload: Upload, identity: Identity) -> Upload:
-        """Seal an upload that has all of its bytes and was left open; return it as it is then."""
+        """Seal an upload that has all of its bytes and was left open; return its current record."""
         if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
             return upload
         try:
             upload = await self._uploads.transition(upload.id, Event.FILLED, self._clock())
-        except IllegalTransition:  # another request did it just now
+        except IllegalTransition:  # another request was faster
             return await self._authorization.get(upload.id, identity)
         await self._sealed(upload, identity)
         return upload
 
     async def lose(self, upload: Upload) -> Upload:
-        """Let an upload fail whose bytes are gone from storage."""
+        """Fail an upload whose bytes are gone from storage."""
         LOG.error("the scratch file of upload %s is gone: was the disk replaced, or cleaned by hand?", upload.id)
-        error = LastError(
-            FailureReason.SCRATCH_LOST, "The service has lost the bytes of this upload. Create a new one."
-        )
+        sentence = "The service has lost the bytes of this upload. Create a new one."
+        error = LastError(FailureReason.SCRATCH_LOST, sentence)
         return await self._uploads.transition(upload.id, Event.FAILED, self._clock(), last_error=error)
 
     async def renew_token(self, upload: Upload, identity: Identity) -> None:
-        """Keep the caller's token, the freshest there is, for the handoff; it goes on now.
+        """Keep the caller's token for the handoff, and make its next attempt due now.
 
-        A ticket brings no token: then the one from before stays.
+        A caller with a ticket has no token; then the earlier one stays.
         """
         try:
             await self._uploads.set_credential(upload.id, self._delegation.encrypt(identity.token), due=self._clock())
         finally:
-            self._handoff.wake()  # it is sealed, whether or not there is space for the token
+            self._handoff.wake()  # even if the token could not be recorded
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)

@@ -1,4 +1,4 @@
-"""The commands that steer uploads: Cancel, Retry, IssueTicket and RevokeTickets."""
+"""The commands Cancel, Retry, IssueTicket and RevokeTickets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CancelUseCase:
         self._cleaner = cleaner
 
     async def cancel(self, cancel: Cancel, call: Call) -> Cancelled:
-        """Cancel an upload, its image and its bytes. Refused: SEALED once it is active."""
+        """Cancel an upload, and delete its bytes and image. Raises Refused(SEALED) once it is active."""
         upload = await self._authorization.get(cancel.upload_id, call.identity, Right.CANCEL_ANY)
         await self._locks.evict(Reason.CANCELLED, upload.id)
         async with self._handoff.paused(upload.id):
@@ -80,22 +80,22 @@ class RetryUseCase:
         self._clock = clock
 
     async def retry(self, retry: Retry, call: Call) -> UploadFound:
-        """Have a handoff that failed tried again, or one that waits tried now, with the caller's token.
+        """Retry a failed handoff, or one that waits for its next attempt, with the caller's token.
 
         Raises:
-            Refused: UNFINISHED, JOINED, or USELESS where another try would end the same way.
+            Refused: UNFINISHED, JOINED, or USELESS if the upload would fail again.
         """
         upload = await self._authorization.get(retry.upload_id, call.identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            sentence = "This upload is not complete. Send what is missing: then it is handed over."
+            sentence = "This upload is not complete. Send the missing bytes first."
             raise Refused(Reason.UNFINISHED, sentence)
         if upload.state is State.JOINED:
-            raise Refused(Reason.JOINED, "This upload was joined with others into one. Retry that one.")
+            raise Refused(Reason.JOINED, "This upload was joined into another one. Retry that one.")
         if upload.state is State.FAILED:
             if not can_be_retried(upload):
                 detail = require(upload.delivery.last_error).detail
-                raise Refused(Reason.USELESS, f"Another try would end the same way. {detail}")
+                raise Refused(Reason.USELESS, f"Another try would fail in the same way. {detail}")
             successor = str(uuid.uuid4()) if needs_another_image(upload) else None
             upload = await self._uploads.transition(
                 upload.id, Event.RETRIED, self._clock(), successor=successor, attempts=0, last_error=None
@@ -123,14 +123,14 @@ class TicketUseCases:
         self._locks = locks
 
     async def issue(self, issue: IssueTicket, call: Call) -> TicketIssued:
-        """Return a new ticket of an upload, and keep the caller's token for its handoff."""
+        """Return a new ticket for an upload, and keep the caller's token for its handoff."""
         upload = await self._authorization.get(issue.upload_id, call.identity)
         check_alive(upload)
         await self._completion.renew_token(upload, call.identity)
         return TicketIssued(self._tickets.issue(upload))
 
     async def revoke(self, revoke: RevokeTickets, call: Call) -> TicketsRevoked:
-        """Make all tickets of an upload worthless, and end the requests that were let in with them."""
+        """Revoke all tickets of an upload, and interrupt the requests that write to it."""
         upload = await self._authorization.get(revoke.upload_id, call.identity)
         await self._uploads.revoke_tickets(upload.id)
         await self._locks.evict(Reason.SUPERSEDED, upload.id)

@@ -1,4 +1,4 @@
-"""New uploads: created empty, or joined from parts."""
+"""The commands Create and Join, which make new uploads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 
 
 class NewUploads:
-    """Makes the records of new uploads, and their files. `clock` gives seconds since the epoch."""
+    """Creates the records and files of new uploads. `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class NewUploads:
         self._clock = clock
 
     def record(self, identity: Identity, size: int | None, prepared: PreparedImage, call: Call) -> Upload:
-        """Return a new upload of a caller, not recorded yet."""
+        """Return a new upload of a caller, which is not recorded yet."""
         now = self._clock()
         return Upload(
             id=f"{self._settings.instance}-{secrets.token_hex(16)}",
@@ -69,23 +69,23 @@ class NewUploads:
         )
 
     async def add(self, upload: Upload, identity: Identity, key: IdempotencyKey | None) -> Upload:
-        """Record a new upload, once its storage is promised and its file made. Refused as Capacity.promised."""
+        """Create the file of a new upload, and record the upload. Raises Refused as Capacity.promised()."""
         async with self._capacity.promised(upload.owner, upload.reserved, creates=True):
             token = None if upload.image is None else identity.token
             try:
                 await self._storage.create(upload.id, upload.size or 0)
-                now = self._clock()  # the clock may have been set since, and what is recorded moved along
+                now = self._clock()  # again: if the clock was set, recorded times were moved along
                 expires_at = now + self._settings.upload_expiry
                 upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
                 await self._uploads.add(upload, self._delegation.encrypt(token), key)
             except (OSError, ImageOrphaned):
-                with contextlib.suppress(OSError):  # else the next start does it
+                with contextlib.suppress(OSError):  # after a failure the next start does it
                     await self._storage.remove(upload.id)
                 raise
         return upload
 
     async def join(self, upload: Upload, identity: Identity) -> None:
-        """Record an upload that takes the bytes of its parts. Refused as check_parts."""
+        """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
         await self._uploads.join(upload, self._delegation.encrypt(identity.token))
 
 
@@ -98,32 +98,32 @@ class CreateUseCase:
         capacity: Capacity,
         preparation: ImagePreparation,
         idempotency: Idempotency,
-        started: StartedUploads,
+        starter: UploadStarter,
     ) -> None:
         self._new = new
         self._capacity = capacity
         self._preparation = preparation
         self._idempotency = idempotency
-        self._started = started
+        self._starter = starter
 
     async def create(self, create: Create, call: Call) -> Created:
         """Create an upload, or return the one that was created with the same key before.
 
         Raises:
-            Refused: KEY_REUSED, or as Capacity.check_creation and ImagePreparation.prepared.
+            Refused: KEY_REUSED, or as Capacity.check_creation() and ImagePreparation.prepared().
         """
         key = key_of(create, call.identity.owner)
         async with self._idempotency.held(key) as earlier:
             if earlier is not None:
-                LOG.info("upload %s is created again", earlier.id)
-                return self._started.ticket(earlier, repeated=True)
+                LOG.info("upload %s is requested again", earlier.id)
+                return self._starter.outcome(earlier, repeated=True)
             upload = await self._create(create, call, key)
             LOG.info("upload %s: %s bytes for image %s", upload.id, upload.size, upload.image and upload.image.id)
-            return await self._started.start(upload, call.identity)
+            return await self._starter.start(upload, call.identity)
 
     async def _create(self, create: Create, call: Call, key: IdempotencyKey | None) -> Upload:
         identity = call.identity
-        await self._capacity.check_creation(identity.owner, create.size or 0)  # before an image is made in vain
+        await self._capacity.check_creation(identity.owner, create.size or 0)  # before an image is created in vain
         async with self._preparation.prepared(create.image, create.size, call.actor) as prepared:
             empty = create.size == 0 and create.first is None and prepared.image is not None
             upload = dataclasses.replace(
@@ -145,28 +145,28 @@ class JoinUseCase:
         preparation: ImagePreparation,
         authorization: Authorization,
         uploads: UploadRecords,
-        started: StartedUploads,
+        starter: UploadStarter,
     ) -> None:
         self._new = new
         self._capacity = capacity
         self._preparation = preparation
         self._authorization = authorization
         self._uploads = uploads
-        self._started = started
+        self._starter = starter
 
     async def join(self, join: Join, call: Call) -> Created:
-        """Create an upload, sealed, from parts; the same one again if they were joined before.
+        """Create a sealed upload from parts, or return the one that they were joined into before.
 
         Raises:
-            Refused: as check_parts and ImagePreparation.prepared, UPLOAD_TOO_LARGE.
+            Refused: as check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
         """
         parts = [await self._authorization.get(each, call.identity) for each in join.parts]
         if len({each.id for each in parts}) < len(parts):
             raise Refused(Reason.MALFORMED, "A part can be in an upload only once.")
-        upload = await self._joined(parts) or await self._join(join, parts, call)
+        upload = await self._earlier(parts) or await self._join(join, parts, call)
         check_alive(upload)
         LOG.info("upload %s: %d parts with %s bytes", upload.id, len(parts), upload.size)
-        return await self._started.start(upload, call.identity)
+        return await self._starter.start(upload, call.identity)
 
     async def _join(self, join: Join, parts: list[Upload], call: Call) -> Upload:
         try:
@@ -185,20 +185,20 @@ class JoinUseCase:
                 return upload
         except Refused:
             now = [part for each in join.parts if (part := await self._uploads.get(each)) is not None]
-            if earlier := await self._joined(now):  # the same join came twice at once, and this is the later one
+            if earlier := await self._earlier(now):  # the same request came twice, and the other one was faster
                 return earlier
             raise
 
-    async def _joined(self, parts: list[Upload]) -> Upload | None:
-        """The upload that exactly these parts were joined into before: the answer to that may have been lost."""
+    async def _earlier(self, parts: list[Upload]) -> Upload | None:
+        """Return the upload that exactly these parts were joined into before, if any."""
         wholes = {each.joined_into for each in parts}
         whole = wholes.pop() if len(wholes) == 1 else None
         upload = None if whole is None else await self._uploads.get(whole)
         return upload if upload is not None and upload.parts == tuple(each.id for each in parts) else None
 
 
-class StartedUploads:
-    """What follows the record of a new upload: a trust, a handoff if it is complete, and its ticket."""
+class UploadStarter:
+    """Starts uploads that were recorded: creates a trust, wakes the handoff and issues a ticket."""
 
     def __init__(self, delegation: Delegation, handoff: HandoffWorker, tickets: Tickets) -> None:
         self._delegation = delegation
@@ -206,12 +206,12 @@ class StartedUploads:
         self._tickets = tickets
 
     async def start(self, upload: Upload, identity: Identity) -> Created:
-        """Return the outcome of a new upload."""
+        """Start a new upload; return the outcome."""
         await self._delegation.begin(upload, identity)
         if upload.state is State.SEALED:
             self._handoff.wake()
-        return self.ticket(upload)
+        return self.outcome(upload)
 
-    def ticket(self, upload: Upload, *, repeated: bool = False) -> Created:
-        """Return the outcome of an upload that needs only a ticket."""
+    def outcome(self, upload: Upload, *, repeated: bool = False) -> Created:
+        """Return the outcome, with a new ticket."""
         return Created(upload, self._tickets.issue(upload), repeated)

@@ -1,6 +1,6 @@
-"""The check of an image's format as its bytes come: what Glance would never take is refused, and its upload fails.
+"""The check of an image's format while its bytes come: an upload that Glance would never take fails early.
 
-What is recorded about bytes is about durable ones: it goes into the catalog with them, or after them.
+A result is recorded together with the bytes that it is about, or after them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 class FormatCheck:
-    """Checks formats by `rules`. `clock` gives seconds since the epoch."""
+    """Checks formats against `rules`. `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class FormatCheck:
         self._clock = clock
 
     def head(self, upload: Upload, target: Range) -> ImageHead | None:
-        """Return the image's head, if a chunk completes it."""
+        """Return the head of an image, if a chunk for `target` can complete it."""
         length = head_length(upload.size)
         if not _is_pending(upload) or target.start > min(upload.offset, length) or target.stop < length:
             return None
         return ImageHead(require(upload.format), upload.size, self._rules)
 
     async def look_back(self, upload: Upload, file: StorageFile) -> None:
-        """Inspect a head that came so that it could not be inspected as it came. ImageRejected.
+        """Inspect a head whose chunks came in an order that left no chance before. Raises ImageRejected.
 
-        The handoff inspects what is sealed by now.
+        The head of a sealed upload is left to its handoff.
         """
         now = await self._uploads.get(upload.id) if _is_pending(upload) else None
         if now is None or not _is_pending(now) or now.state is not State.RECEIVING:
@@ -62,17 +62,17 @@ class FormatCheck:
             await self._uploads.update(now.id, format=format)
 
     async def reject(self, upload: Upload, rejected: ImageRejected) -> Refused:
-        """Let an upload fail whose bytes Glance will never take, and free its storage; return the refusal."""
+        """Fail an upload that Glance will never take, and free its storage; return the refusal."""
         LOG.warning("upload %s is refused: %s", upload.id, rejected.detail)
         error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
-        with contextlib.suppress(IllegalTransition):  # it was ended meanwhile
+        with contextlib.suppress(IllegalTransition):  # it has ended meanwhile
             failed = await self._uploads.reject(upload.id, self._clock(), error)
             self._locks.evict_nowait(reason, upload.id)
-            with contextlib.suppress(OSError):  # its cancellation tries again
+            with contextlib.suppress(OSError):  # freed when it is cancelled
                 await self._cleaner.clear(failed)
         return Refused(reason, rejected.detail, state=State.FAILED)
 
 
 def _is_pending(upload: Upload) -> bool:
-    """Whether an upload's bytes are still to be inspected."""
+    """Return whether an upload's bytes are still to be inspected."""
     return upload.format is not None and upload.format.inspection is InspectionState.PENDING

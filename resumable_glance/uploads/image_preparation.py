@@ -1,4 +1,4 @@
-"""The image of a new upload: made before a byte moves, and removed again if there will be no upload for it."""
+"""The image of a new upload: created before any byte moves, and deleted if the upload fails to be created."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
 from resumable_glance.images.inspection import AUTO
 from resumable_glance.model.upload import Format, Image, ImageRequest
 
-BARE = "bare"  # Glance's container_format of an image that is nothing but its bytes
-CREATION_TIMEOUT = 3600.0  # seconds: an upload that is not recorded by then never will be
+BARE = "bare"  # Glance's container_format for an image without a container
+CREATION_TIMEOUT = 3600.0  # seconds until the image of an upload that was not recorded counts as an orphan
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image that waits for its bytes; `format` is None where its bytes are not inspected."""
+    """An image that waits for its bytes; `format` is None if these are not inspected."""
 
     image: Image | None = None
     request: ImageRequest | None = None
@@ -29,7 +29,7 @@ class PreparedImage:
 
 
 class ImagePreparation:
-    """Makes images. `inspects`: whether bytes are inspected; `clock` gives seconds since the epoch."""
+    """Creates or adopts images. `inspects` tells whether bytes are inspected; `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -49,11 +49,10 @@ class ImagePreparation:
     async def prepared(
         self, request: ImageRequest | None, size: int | None, actor: Actor
     ) -> AsyncIterator[PreparedImage]:
-        """Give the image of a request (None: a part has none); after an exception, or a crash, it is removed.
+        """Yield the image for a request (None: a part has none). After an exception or a crash it is deleted.
 
         Raises:
-            Refused: as ImageService.prepare, and IMAGE_SERVICE_UNAVAILABLE where it took so long that the image may
-                have been removed already.
+            Refused: as ImageService.prepare(), and IMAGE_SERVICE_UNAVAILABLE after CREATION_TIMEOUT.
         """
         if request is None:
             yield PreparedImage()
@@ -74,16 +73,16 @@ class ImagePreparation:
             properties = {**request.properties, "id": image_id}
             yield await self._images.prepare(dataclasses.replace(request, properties=properties), size, actor)
         except BaseException as problem:
-            with contextlib.suppress(DeliveryFailed, OSError):  # else the cleaner does it
+            with contextlib.suppress(DeliveryFailed, OSError):  # after a failure the cleaner does it
                 await self._images.delete(expected.image, actor)
                 await self._orphans.remove(image_id)
             if isinstance(problem, ImageOrphaned):
-                sentence = "Making the image took too long. Create the upload again."
+                sentence = "The creation of the image took too long. Create the upload again."
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from problem
             raise
 
     def _without_auto(self, request: ImageRequest) -> ImageRequest:
-        """The request as image services know it: a disk format that is to be found out is left out."""
+        """Return the request without the disk_format AUTO, which image services don't know."""
         if request.properties.get("disk_format") != AUTO:
             return request
         if not self._inspects or request.properties.get("container_format") != BARE:

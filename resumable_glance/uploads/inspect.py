@@ -34,7 +34,7 @@ from resumable_glance.uploads.write_locks import WriteLocks
 
 
 class InspectUseCases:
-    """The commands Get, Watch and List. `progress` has the bytes that the image service was given, by upload."""
+    """The commands Get, Watch and List. `progress` has the bytes given to the image service, by upload."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class InspectUseCases:
         self._progress = progress
 
     async def get(self, get: Get, call: Call) -> UploadFound:
-        """Return where an upload is."""
+        """Return the state and durable ranges of an upload."""
         identity = call.identity
         upload = await self._authorization.get(get.upload_id, identity, Right.GET_ANY)
-        if upload.owner != identity.owner:  # a look at the upload of another owner changes nothing
+        if upload.owner != identity.owner:  # an upload of another owner is not changed
             return await self.watch(Watch(upload.id), call)
         check_alive(upload)
         if get.taking_over and self._locks.held(upload.id):
@@ -62,28 +62,28 @@ class InspectUseCases:
         error = upload.delivery.last_error
         waits = error is not None and error.reason is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.scope is None:
-            await self._completion.renew_token(upload, identity)  # the caller's token is valid right now
+            await self._completion.renew_token(upload, identity)  # the caller's token is valid
         upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
         check_alive(upload)
-        if get.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
+        if get.full_is_complete:  # checked last, since its last byte or its size may have come just now
             upload = await self._completion.complete(upload, identity)
         return UploadFound(upload, tuple(durable), self._progress.get(upload.id, 0))
 
     async def watch(self, watch: Watch, call: Call) -> UploadFound:
-        """Return where an upload is, and change nothing."""
+        """Return the same without any change of the upload."""
         upload = await self._authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
-        if not watch.again:  # a watcher is told what has become of the upload
+        if not watch.again:  # a subscriber is told how the upload ended
             check_alive(upload)
         upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
-        return UploadFound(self._authorization.seen(upload), tuple(durable), self._progress.get(upload.id, 0))
+        return UploadFound(self._authorization.effective(upload), tuple(durable), self._progress.get(upload.id, 0))
 
     async def list(self, command: List, call: Call) -> Listed:
         """Return a page of the caller's uploads, or of all."""
         owner = None if command.all_projects else call.identity.owner
-        found = await self._uploads.page(owner, command.limit, command.marker)
-        if any(map(self._authorization.is_expired, found)):  # or the clock was set since they were read
-            found = await self._uploads.page(owner, command.limit, command.marker)
-        return Listed(tuple(map(self._authorization.seen, found)), command.all_projects)
+        page = await self._uploads.page(owner, command.limit, command.marker)
+        if any(map(self._authorization.is_expired, page)):  # read again, in case the clock was set in between
+            page = await self._uploads.page(owner, command.limit, command.marker)
+        return Listed(tuple(map(self._authorization.effective, page)), command.all_projects)
 
 
 class ReadUseCases:
@@ -98,16 +98,16 @@ class ReadUseCases:
         self._images = images
 
     async def read(self, read: Read, call: Call) -> Content:
-        """Return the bytes of a complete upload. Refused: UNFINISHED."""
+        """Return the bytes of a complete upload. Raises Refused(UNFINISHED)."""
         upload = await self._alive(read.upload_id, call)
         if upload.state in {State.RECEIVING, State.JOINED} or upload.image is None:
-            raise Refused(Reason.UNFINISHED, "This upload is not complete. Its bytes can be read once it is.")
+            raise Refused(Reason.UNFINISHED, "This upload is not complete. Read it once it is.")
         return Content(upload, await self._content.open(upload, call.actor))
 
     async def get_receipt(self, command: GetReceipt, call: Call) -> ReceiptSigned:
-        """Return the receipt of an active upload. Refused: UNFINISHED."""
-        said = statement(await self._alive(command.upload_id, call))
-        return ReceiptSigned(said, self._signer.sign(said))
+        """Return the receipt of an active upload. Raises Refused(UNFINISHED)."""
+        receipt = statement(await self._alive(command.upload_id, call))
+        return ReceiptSigned(receipt, self._signer.sign(receipt))
 
     async def list_stores(self, _: ListStores, call: Call) -> StoresListed:
         """Return the stores and import methods of the cloud."""

@@ -1,4 +1,4 @@
-"""The uploads of this instance: one command in, one outcome out. HTTP is not known here."""
+"""The entry to all use cases: one command in, one outcome out, without HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_WHILE_CLOSING = (Create, Join, Append, Watch)
 
 
 class UploadService:
-    """Carries commands out. `use_cases` has a function for each kind of Command."""
+    """Carries out commands. `use_cases` has the function of each command."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class UploadService:
         self._notifier = notifier
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
-        """Carry out a command. Refused with the reason why it can't be."""
+        """Carry out a command. Raises Refused if that is impossible."""
         self._authorization.check(command, identity)
         if isinstance(command, _NOT_WHILE_CLOSING):
             self._locks.check_open()
@@ -53,16 +53,16 @@ class UploadService:
             return outcome
         except IllegalTransition:
             raise Refused(Reason.SEALED, "The upload has moved on meanwhile. Ask for its state.") from None
-        except (OSError, EOFError) as problem:  # of storage or of the catalog, whatever was being done
+        except (OSError, EOFError) as problem:  # of storage or of the catalog
             raise storage_failure(problem) from problem
 
     async def close(self) -> None:
-        """Take no more bytes. Running requests keep what they have, and are told to come back."""
+        """Refuse new work, and interrupt running requests; the bytes that came are kept."""
         self._notifier.close()
         await self._locks.close()
 
     async def check(self) -> None:
-        """Refused if the service is being stopped, or has no space for another byte."""
+        """Raise Refused if the service is stopping, or out of space."""
         self._locks.check_open()
         await self._capacity.check_space(1)
 
@@ -72,7 +72,7 @@ class UploadService:
         try:
             appended = await self._use_cases[Append](Append(upload_id, create.first), call)
         except (Refused, OSError):
-            if create.key is None:  # its client does not know the address, and can never go on with it
+            if create.key is None:  # the client can't continue an upload whose address it does not know
                 with contextlib.suppress(Refused, OSError):
                     await self._use_cases[Cancel](Cancel(upload_id), call)
             raise
