@@ -15,7 +15,7 @@ table = schema.idempotency_keys
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """The SHA-256 digests of an idempotency key and of the request that came with it."""
+    """The SHA-256 digests of an idempotency key and of its request."""
 
     owner: Owner
     key_digest: str
@@ -29,7 +29,7 @@ class IdempotencyKeys:
         self._transactions = transactions
 
     async def find(self, key: IdempotencyKey) -> tuple[Upload, str] | None:
-        """Return the upload created with a key, and the digest of that request; None if there is none."""
+        """Return the upload created with a key, and its request's digest."""
         uploads = schema.uploads
         query = (
             uploads.select()
@@ -45,7 +45,7 @@ class IdempotencyKeys:
 
 
 def bind_key(db: sa.Connection, key: IdempotencyKey, upload_id: str) -> None:
-    """Bind a key to an upload; an earlier binding, to an upload that has ended, is replaced."""
+    """Bind a key to an upload instead of an earlier one."""
     db.execute(table.delete().where(*_is(key)))
     row = {"key_digest": key.key_digest, "request_digest": key.request_digest, "upload_id": upload_id}
     db.execute(table.insert().values(row | dataclasses.asdict(key.owner)))

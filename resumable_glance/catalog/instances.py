@@ -22,7 +22,7 @@ class Instances:
         self._transactions = transactions
 
     async def resume(self, instance: str, now: float) -> None:
-        """Record that an instance starts, and move expiries by the time that it was not running."""
+        """Record that an instance starts, and extend expiries by its downtime."""
 
         def work(db: sa.Connection) -> None:
             last = _seen(db, instance, now)

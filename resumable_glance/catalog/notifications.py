@@ -30,7 +30,7 @@ class ChangeNotifier:
 
     @contextlib.contextmanager
     def subscribe(self, upload_id: str) -> Iterator[asyncio.Event]:
-        """Yield an event that is set at each change of an upload; it starts set, in case one was missed."""
+        """Yield an event that is set now and at each change."""
         event = asyncio.Event()
         event.set()
         self._waiting.setdefault(upload_id, set()).add(event)

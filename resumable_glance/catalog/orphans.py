@@ -23,7 +23,7 @@ class OrphanedImage:
 
 
 class ImageOrphaned(Exception):
-    """The image of a new upload has become an orphan, since the creation took too long."""
+    """The image of a new upload became an orphan before its record."""
 
 
 class OrphanedImages:
@@ -33,7 +33,7 @@ class OrphanedImages:
         self._transactions = transactions
 
     async def expect(self, orphan: OrphanedImage, now: float, due_at: float) -> None:
-        """Record an image that is about to be created; it is an orphan unless an upload claims it before `due_at`."""
+        """Record an image to be created, an orphan from `due_at` unless claimed."""
         await self._transactions.write(lambda db: record_orphan(db, orphan, now, due_at))
 
     async def due(self, now: float, image_id: str | None = None) -> list[OrphanedImage]:
@@ -53,7 +53,7 @@ class OrphanedImages:
         await self._transactions.write(lambda db: db.execute(table.delete().where(table.c.image_id == image_id)))
 
     async def postpone(self, image_id: str, due_at: float, forget_before: float) -> None:
-        """Postpone the deletion of an image; give it up if it was recorded before `forget_before`."""
+        """Postpone a deletion, or give up one recorded before `forget_before`."""
         mine = table.c.image_id == image_id
         await self._transactions.write(
             lambda db: (
@@ -74,7 +74,7 @@ def record_orphan(db: sa.Connection, orphan: OrphanedImage, now: float, due_at: 
 
 
 def orphan_image(db: sa.Connection, upload: Upload, image_id: str, now: float, credential: bytes | None = None) -> None:
-    """Record an image of an upload as an orphan, due now; an adopted image belongs to its creator and stays."""
+    """Record an image of an upload as an orphan, unless it was adopted."""
     if upload.image is not None and upload.image.adopted and image_id == upload.image.id:
         return
     if credential is None:

@@ -47,7 +47,7 @@ class Transactions:
         self._thread.shutdown()
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Return the result of `work`, which sees one snapshot of the catalog and changes nothing.
+        """Return the result of `work` on a snapshot of the catalog.
 
         Raises:
             OSError: the disk is broken.
@@ -90,6 +90,6 @@ class Transactions:
 
 
 def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
-    """Return the OSError of a disk that is full, broken or read-only; any other error as it is."""
+    """Return the OSError of a broken disk, and any other error unchanged."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")

@@ -34,7 +34,7 @@ class TrustRecords:
         return await self._newest(table.c.project_id == owner.project_id, table.c.user_id == owner.user_id)
 
     async def needless(self) -> list[str]:
-        """Return the trusts of ended uploads, except where orphaned images of the owner are left to be deleted."""
+        """Return the trusts that neither an upload nor an orphaned image needs."""
         uploads, orphans = schema.uploads, schema.orphaned_images
         needed = sa.exists().where(orphans.c.project_id == table.c.project_id, orphans.c.user_id == table.c.user_id)
         open_ = sa.exists().where(uploads.c.id == table.c.upload_id, uploads.c.state.not_in(ENDED))

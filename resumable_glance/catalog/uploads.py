@@ -26,7 +26,7 @@ _UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # sets 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """The number of a project's uploads in storage, their bytes (promised or received), and its recent creations."""
+    """A project's uploads in storage, their bytes, and its recent creations."""
 
     uploads: int
     size: int
@@ -46,7 +46,7 @@ class UploadRecords:
         return await self._transactions.read(lambda db: _get(db, upload_id))
 
     async def get_with_ranges(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
-        """Return a snapshot of an upload and at most `most` of its durable ranges, from its start on."""
+        """Return a snapshot of an upload and its first `most` durable ranges."""
 
         def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
             upload = _existing(db, upload_id)
@@ -58,7 +58,7 @@ class UploadRecords:
         return await self._transactions.read(work)
 
     async def get_with_extents(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
-        """Return a snapshot of an upload, if there is one, and of its extents that overlap `within`."""
+        """Return a snapshot of an upload and its extents that overlap `within`."""
         return await self._transactions.read(lambda db: (_get(db, upload_id), _overlapping(db, upload_id, within)))
 
     async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
@@ -66,7 +66,7 @@ class UploadRecords:
         return await self._transactions.read(lambda db: _overlapping(db, upload_id, within))
 
     async def page(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
-        """Return a page of an owner's uploads (None: of all owners), newest first, from after `marker` on."""
+        """Return a page of uploads (of all owners: None), newest first, after `marker`."""
         query = uploads.select().order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
         if owner is not None:
             query = query.where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
@@ -108,7 +108,7 @@ class UploadRecords:
         return await self._transactions.read(lambda db: int(db.execute(query).scalar_one()))
 
     async def usage(self, project_id: str, since: float) -> Usage:
-        """Return what a project has in storage, and the number of uploads that it has created since a time."""
+        """Return what a project has in storage, and created since a time."""
         ours = uploads.c.project_id == project_id
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
@@ -226,7 +226,7 @@ class UploadRecords:
         )
 
     async def reject(self, upload_id: str, now: float, error: LastError) -> Upload:
-        """Fail an upload as transition() does; the image that was created for it becomes an orphan."""
+        """Fail an upload as transition() does, and orphan its image."""
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
@@ -238,7 +238,7 @@ class UploadRecords:
         return await self._transactions.write(work)
 
     async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
-        """End an upload and its parts, by CANCELLED or EXPIRED; the images created for it become orphans.
+        """End an upload and its parts by CANCELLED or EXPIRED; orphan its images.
 
         Returns:
             Whether it ended: an upload that was continued meanwhile does not expire.
@@ -264,7 +264,7 @@ class UploadRecords:
         return await self._transactions.write(work)
 
     async def replace_image(self, upload_id: str, image: Image, now: float) -> Upload:
-        """Make the successor the image of an upload; the image before becomes an orphan."""
+        """Make the successor the image of an upload, and orphan its old one."""
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
@@ -279,7 +279,7 @@ class UploadRecords:
         return await self._transactions.write(work)
 
     async def abandon_successor(self, upload_id: str, now: float) -> None:
-        """Let an upload keep its image; its successor, which may have been created, becomes an orphan."""
+        """Let an upload keep its image, and orphan the successor."""
 
         def work(db: sa.Connection) -> None:
             upload = _existing(db, upload_id)
@@ -290,7 +290,7 @@ class UploadRecords:
         await self._transactions.write(work)
 
     async def set_credential(self, upload_id: str, credential: bytes | None, due: float) -> None:
-        """Replace the encrypted token of the owner, unless it is None, and make the next attempt due at `due`."""
+        """Replace the owner's encrypted token, if given, and set the next attempt."""
         open_ = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
         change = uploads.update().where(open_).values(next_attempt_at=due)
         await self._execute(upload_id, change if credential is None else change.values(credential=credential))
@@ -313,7 +313,7 @@ class UploadRecords:
         return await self._transactions.read(lambda db: [schema.upload_of(row) for row in db.execute(query)])
 
     async def _change(self, upload_id: str, change: Callable[[Upload], Upload]) -> Upload:
-        """Replace the record of an upload by what `change` makes of it, in one transaction."""
+        """Apply `change` to the record of an upload, in one transaction."""
 
         def work(db: sa.Connection) -> Upload:
             upload = _existing(db, upload_id)
@@ -354,7 +354,7 @@ def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
 
 
 def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
-    """Write the columns that have changed; any other would only update its indexes in vain."""
+    """Write the changed columns only, to spare the indexes of others."""
     _notify(db, upload.id)
     old = schema.upload_row(before)
     values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
@@ -399,7 +399,7 @@ def _beyond(upload_id: str, offset: int) -> sa.Select[Any]:
 
 
 def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:
-    """Copy the extents of a part, shifted by `start`, to the upload that it is joined into."""
+    """Copy the extents of a part to its whole, shifted by `start`."""
     shifted = sa.select(sa.literal(upload_id), extents.c.start + start, extents.c.stop + start, extents.c.digest).where(
         extents.c.upload_id == part_id
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.attempt import Attempt
@@ -20,32 +21,24 @@ LOG = logging.getLogger(__name__)
 IMPORT_POLL_INTERVAL = 0.5  # seconds
 
 
+@dataclass(frozen=True)
 class Delivering:
     """The steps DELIVER, IMPORT, RECORD, VERIFY, WAIT, BACK_OFF and GIVE_UP. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        images: ImageService,
-        readers: Readers,
-        replacement: Replacement,
-        settings: HandoffSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._images = images
-        self._readers = readers
-        self._replacement = replacement
-        self._settings = settings
-        self._clock = clock
+    uploads: UploadRecords
+    images: ImageService
+    readers: Readers
+    replacement: Replacement
+    settings: HandoffSettings
+    clock: Callable[[], float]
 
     async def deliver(self, attempt: Attempt) -> Upload:
         """Give the image service all bytes."""
         upload = await self._not_stuck(attempt.upload)
-        await set_detected_format(self._images, upload, attempt.actor)
-        async with self._readers.open(upload, attempt.stop) as reader:
+        await set_detected_format(self.images, upload, attempt.actor)
+        async with self.readers.open(upload, attempt.stop) as reader:
             try:
-                await self._images.deliver(attempt.image, require(upload.size), reader, attempt.actor)
+                await self.images.deliver(attempt.image, require(upload.size), reader, attempt.actor)
             except DeliveryFailed as failed:
                 await self._suspect(attempt, failed.suspicion)
                 raise
@@ -54,22 +47,22 @@ class Delivering:
     async def import_staged(self, attempt: Attempt) -> Upload:
         """Start the import of a staged image."""
         upload = await self._not_stuck(attempt.upload)
-        await self._images.import_staged(attempt.image, attempt.actor)
+        await self.images.import_staged(attempt.image, attempt.actor)
         return upload if upload.state is State.VERIFYING else await self._transition(upload, Event.DELIVERED)
 
     async def record(self, attempt: Attempt) -> Upload:
-        """Record the delivery of an earlier attempt, which was interrupted before it could record it."""
+        """Record a delivery that an interrupted attempt has left unrecorded."""
         return await self._transition(attempt.upload, Event.DELIVERED)
 
     async def verify(self, attempt: Attempt) -> Upload:
-        """Compare the image with the upload's digests, which makes the upload active or failed for good."""
+        """Compare the image with the digests: the upload becomes active or fails."""
         upload, status = attempt.upload, attempt.status
         proof = require(upload.delivery.proof)
         wrong = differences(require(upload.size), proof, status)
         if not wrong:
             LOG.info("upload %s is active: image %s, sha512 %s", upload.id, attempt.image.id, proof.sha512)
             shown = Verified(
-                self._clock(),
+                self.clock(),
                 require(status.size),
                 require(status.md5),
                 require(status.sha512),
@@ -78,19 +71,19 @@ class Delivering:
             return await self._transition(upload, Event.VERIFIED, last_error=None, verified=shown)
         error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has other bytes: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
-        upload = await self._uploads.reject(upload.id, self._clock(), error)
+        upload = await self.uploads.reject(upload.id, self.clock(), error)
         if not attempt.image.adopted:
-            await self._replacement.remove(attempt.image, attempt.actor)  # nobody may boot from wrong bytes
+            await self.replacement.remove(attempt.image, attempt.actor)  # nobody may boot from wrong bytes
         return upload
 
     async def wait(self, attempt: Attempt) -> Upload:
         """Wait for a busy image: poll our own import, else fail this attempt."""
         upload, image = attempt.upload, attempt.image
         if not upload.delivery.stuck_at:
-            timeout = self._settings.glance_timeout * max(
+            timeout = self.settings.glance_timeout * max(
                 1, len(image.stores or ())
             )  # Glance fills one store after the other
-            upload = await self._uploads.update(upload.id, stuck_at=self._clock() + timeout)
+            upload = await self.uploads.update(upload.id, stuck_at=self.clock() + timeout)
         if upload.state is not State.VERIFYING or not image.imports:
             raise DeliveryFailed(FailureReason.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
         await asyncio.sleep(IMPORT_POLL_INTERVAL)
@@ -99,9 +92,9 @@ class Delivering:
         return upload
 
     async def back_off(self, attempt: Attempt) -> Upload:
-        """Note that an import has failed, and fail this attempt; the next one creates another image."""
+        """Fail this attempt after a failed import, so that the next one replaces the image."""
         suspicion = attempt.upload.delivery.suspicion + CERTAIN
-        await self._uploads.update(attempt.upload.id, suspicion=suspicion)
+        await self.uploads.update(attempt.upload.id, suspicion=suspicion)
         cause = attempt.status.detail or "Glance has failed to import the image."
         raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{cause} It will be tried again.")
 
@@ -122,17 +115,17 @@ class Delivering:
 
     async def _not_stuck(self, upload: Upload) -> Upload:
         """Restart the time after which the image counts as stuck."""
-        return await self._uploads.update(upload.id, stuck_at=0.0) if upload.delivery.stuck_at else upload
+        return await self.uploads.update(upload.id, stuck_at=0.0) if upload.delivery.stuck_at else upload
 
     async def _suspect(self, attempt: Attempt, suspicion: int) -> None:
-        """Note, after a failed delivery, when the image counts as stuck, and how suspicious it is."""
+        """Note when the image counts as stuck, and how suspicious it is."""
         upload = attempt.upload
-        whole = self._readers.progress.get(upload.id, 0) == upload.size
-        timeout = self._settings.glance_timeout if whole else self._settings.abort_grace
+        whole = self.readers.progress.get(upload.id, 0) == upload.size
+        timeout = self.settings.glance_timeout if whole else self.settings.abort_grace
         if attempt.image.adopted and suspicion < UNUSABLE:
             suspicion = 0  # it can't be replaced: errors that may pass don't add up
         suspicion += upload.delivery.suspicion
-        await self._uploads.update(upload.id, stuck_at=self._clock() + timeout, suspicion=suspicion)
+        await self.uploads.update(upload.id, stuck_at=self.clock() + timeout, suspicion=suspicion)
 
     async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
-        return await self._uploads.transition(upload.id, event, self._clock(), **delivery)
+        return await self.uploads.transition(upload.id, event, self.clock(), **delivery)

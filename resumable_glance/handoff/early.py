@@ -40,7 +40,7 @@ class Abandoned(Exception):
 
 
 class GrowingUpload:
-    """The durable extents of an upload that is still receiving: added in the event loop, read in a thread."""
+    """The extents of a receiving upload, added in the event loop, read in a thread."""
 
     def __init__(self, upload: Upload, stop: threading.Event) -> None:
         self.durable = 0  # bytes, up to the end of the last extent
@@ -84,7 +84,7 @@ class GrowingUpload:
             raise Abandoned("a declared digest is not known to match")  # the usual handoff finds out
 
     def _lead(self, position: int) -> int:
-        """Return the number of bytes from `position` on that may be given without a wait for more."""
+        """Return the number of bytes from `position` on that may be given."""
         if self._upload.state is State.RECEIVING:
             return min(self.durable, self._size - 1) - position
         return self._size + LEAD  # as many as there are
@@ -126,7 +126,7 @@ class EarlyDeliveries:
         self._tried: LRUCache[str, bool] = LRUCache(TRIED_SIZE)
 
     def on_progress(self, upload: Upload) -> None:
-        """Start or continue the delivery of an upload that has more durable bytes, or is sealed."""
+        """Start or continue the delivery of an upload that has progressed."""
         if running := self._running.get(upload.id):
             running.woken.set()
         elif self._is_wanted(upload):
@@ -135,7 +135,7 @@ class EarlyDeliveries:
             running.task = asyncio.create_task(self._delivery(upload, running))
 
     async def finish(self, upload_id: str) -> Proof | None:
-        """Wait for the delivery of a sealed upload; return the digests of its bytes, None if it was abandoned."""
+        """Return the proof of a sealed upload's delivery, None if abandoned."""
         if (running := self._running.get(upload_id)) is None:
             return None
         running.woken.set()

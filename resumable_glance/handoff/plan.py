@@ -56,7 +56,7 @@ def next_step(upload: Upload, status: ImageStatus, now: float) -> Step:
 
 
 def _step_to_active(upload: Upload, *, complete: bool) -> Step:
-    """Return the next step with an image that is queued, or `complete`, which is active."""
+    """Return the next step with a queued image, or an active, `complete` one."""
     if upload.state is State.VERIFYING:
         return Step.VERIFY
     if not complete and upload.delivery.suspicion >= UNUSABLE:
@@ -134,7 +134,7 @@ def exhausted(attempts: int, limit: int, reason: FailureReason) -> bool:
 
 
 def can_be_retried(upload: Upload) -> bool:
-    """Return whether another try of a failed upload could succeed: not if its bytes are wrong or lost."""
+    """Return whether a failed upload has bytes that are worth another try."""
     return upload.delivery.last_error is None or upload.delivery.last_error.reason not in _BYTES_ARE_WRONG
 
 

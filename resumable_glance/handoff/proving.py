@@ -6,6 +6,7 @@ They take minutes for a big upload, and have threads of their own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.attempt import Attempt
@@ -16,31 +17,31 @@ from resumable_glance.model.upload import FailureReason, Format, InspectionState
 from resumable_glance.runtime.threads import Threads
 
 
+@dataclass(frozen=True)
 class Proving:
     """The steps INSPECT and PROVE."""
 
-    def __init__(self, uploads: UploadRecords, readers: Readers, rules: FormatRules, threads: Threads) -> None:
-        self._uploads = uploads
-        self._readers = readers
-        self._rules = rules
-        self._threads = threads
+    uploads: UploadRecords
+    readers: Readers
+    rules: FormatRules
+    threads: Threads
 
     async def inspect(self, attempt: Attempt) -> Upload:
-        """Inspect the head of an upload whose chunks came in an order that left no chance before."""
+        """Inspect the head of an upload, if that was impossible while receiving."""
         upload = attempt.upload
 
         def read_head(reader: VerifyingReader) -> Format:
             length, head = head_length(upload.size), b""
             while len(head) < length:
                 head += reader.read(PIECE)
-            return inspect_head(head[:length], require(upload.format), upload.size, self._rules)
+            return inspect_head(head[:length], require(upload.format), upload.size, self.rules)
 
-        async with self._readers.open(upload, attempt.stop) as reader:
+        async with self.readers.open(upload, attempt.stop) as reader:
             format = await self._run(read_head, reader)
-        return await self._uploads.update(upload.id, format=format)
+        return await self.uploads.update(upload.id, format=format)
 
     async def prove(self, attempt: Attempt) -> Upload:
-        """Compute the digests of all bytes, and complete the inspection where it takes all of them."""
+        """Compute the digests of all bytes, and complete their inspection."""
         upload = attempt.upload
 
         def read_all(reader: VerifyingReader) -> Format | None:
@@ -48,12 +49,12 @@ class Proving:
                 while reader.read(PIECE):
                     pass
                 return upload.format
-            inspection = Inspection(upload.format, upload.size, self._rules)
+            inspection = Inspection(upload.format, upload.size, self.rules)
             while piece := reader.read(PIECE):
                 inspection.update(piece)
             return inspection.finish()
 
-        async with self._readers.open(upload, attempt.stop) as reader:
+        async with self.readers.open(upload, attempt.stop) as reader:
             format = await self._run(read_all, reader)
         if mismatches := reader.mismatches():
             raise DeliveryFailed(
@@ -62,10 +63,10 @@ class Proving:
                 "active in Glance. The bytes are kept until this upload is cancelled.",
                 final=True,
             )
-        return await self._uploads.update(upload.id, format=format, proof=reader.proof())
+        return await self.uploads.update(upload.id, format=format, proof=reader.proof())
 
     async def _run(self, work: Callable[[VerifyingReader], Format | None], reader: VerifyingReader) -> Format | None:
         try:
-            return await self._threads.run(work, reader)
+            return await self.threads.run(work, reader)
         except ImageRejected as rejected:
             raise DeliveryFailed(rejected.reason, rejected.detail, final=True) from rejected

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from resumable_glance.catalog.uploads import UploadRecords
@@ -36,7 +37,7 @@ class StorageUnreadable(StorageDiffers):
 
 
 class Growth(Iterator[Extent], Protocol):
-    """The extents of an upload that is still receiving, and how far they may be given."""
+    """The extents of a receiving upload, and how far they may be given."""
 
     def allow(self, position: int) -> int:
         """Wait until bytes from `position` on may be read; return their number."""
@@ -124,14 +125,14 @@ class VerifyingReader:
 
 
 class ConcatReader:
-    """Several files read as one: of each, in order, as many bytes as its number says."""
+    """Several files as one, each up to its number of bytes."""
 
     def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
         self._files = files
         self._file, self._left = next(files)
 
     def read(self, size: int) -> bytes:
-        """Return at most `size` bytes; empty at the end, or if a file is too short."""
+        """Return at most `size` bytes; empty at the end of a file."""
         while not self._left and (following := next(self._files, None)):
             self._file, self._left = following
         piece = self._file.read(min(size, self._left))
@@ -194,30 +195,30 @@ class Readers:
             yield VerifyingReader(file, iter(extents), upload.declared, stop, on_read)
 
 
+@dataclass(frozen=True)
 class ContentReader:
-    """The bytes of complete uploads for clients: from storage until an upload is active, then from its image."""
+    """The bytes of complete uploads for clients, from storage or the image."""
 
-    def __init__(self, uploads: UploadRecords, readers: Readers, images: ImageService) -> None:
-        self._uploads = uploads
-        self._readers = readers
-        self._images = images
+    uploads: UploadRecords
+    readers: Readers
+    images: ImageService
 
     async def open(self, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:
-        """Return an iterator over the bytes of an upload, after its first piece was read.
+        """Return the bytes of an upload, after a first read.
 
         Raises:
             Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE.
         """
         if upload.state is not State.ACTIVE:
             try:
-                return await _started(self._readers.stream(upload))
+                return await _started(self.readers.stream(upload))
             except StorageDiffers as problem:
-                upload = await self._uploads.get(upload.id) or upload
+                upload = await self.uploads.get(upload.id) or upload
                 if upload.state is not State.ACTIVE:
                     LOG.error("upload %s can't be read back: %s", upload.id, problem)
                     raise Refused(Reason.SCRATCH_FAILED, "The bytes of this upload can't be read back.") from problem
         try:
-            return await _started(await self._images.content(require(upload.image), actor))
+            return await _started(await self.images.content(require(upload.image), actor))
         except DeliveryFailed as failed:
             sentence = f"The image can't be read: {failed}"
             raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from failed
@@ -229,7 +230,7 @@ def _unreadable(problem: OSError) -> StorageUnreadable:
 
 
 async def _started(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Return the same stream, after its first piece was read: so a failure can still become a refusal."""
+    """Read the first piece of a stream, so that a failure can become a refusal."""
     first = await anext(stream, b"")
 
     async def everything() -> AsyncGenerator[bytes]:

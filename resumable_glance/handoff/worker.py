@@ -93,7 +93,7 @@ class HandoffWorker:
             return FIRST_DELAY
 
     async def _start_due(self) -> float | None:
-        """Start due handoffs, as many as there are free workers for; return the seconds until another one is due."""
+        """Start due handoffs; return the seconds until another one is due."""
         uploads, now = await self._uploads.with_handoff(), self._clock()
         waiting = [each for each in uploads if each.id not in self._running and each.id not in self._paused]
         due = [each for each in waiting if time_until_due(each, now) == 0]

@@ -26,7 +26,7 @@ CONNECTION_LOST = 1  # an answer that is sent while bytes still come gets lost n
 
 
 class Presence(enum.Enum):
-    """What the image service has of an image."""
+    """The presence of an image in the image service."""
 
     QUEUED = "queued"  # no bytes yet
     SAVING = "saving"  # it is receiving or importing bytes, perhaps those of an earlier attempt
@@ -69,7 +69,7 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The owner on whose behalf an image service is called, with a token and a request id for its log."""
+    """The owner to act for, with a token and a request id."""
 
     owner: Owner
     token: str | None = field(default=None, repr=False)
@@ -80,9 +80,10 @@ class ImageService(Protocol):
     """A service that keeps images. All methods but prepare() raise DeliveryFailed."""
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
-        """Create an image, or adopt one: check that it is queued and belongs to the caller.
+        """Create an image, or adopt one that the caller has created.
 
-        The properties of a new image may have the `id` that it is to get. `size` in bytes, None while it is unknown.
+        An adopted image has to be queued. The properties of a new one may have the `id` that it is to get. `size` in
+        bytes, None while it is unknown.
 
         Raises:
             Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the
@@ -90,7 +91,7 @@ class ImageService(Protocol):
         """
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
-        """Give an image all `size` bytes of `source`; one that is to be imported may be busy afterwards.
+        """Give an image all `size` bytes of `source`, and start its import.
 
         Raises:
             DeliveryFailed: the image service did not take them.
@@ -107,7 +108,7 @@ class ImageService(Protocol):
         """Return the state of an image."""
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
-        """Return the properties that another image like this one needs; None if the image is gone."""
+        """Return the properties for another image like this one; None if deleted."""
 
     async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         """Set the disk format of an image that was created without one; idempotent.

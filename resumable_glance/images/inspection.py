@@ -36,7 +36,7 @@ _EXPLANATIONS: Mapping[str, str] = {
 
 
 class ImageRejected(Exception):
-    """Glance will never take the image, since its bytes are what they are; `detail` is a sentence for people."""
+    """Glance will never take these bytes; `detail` is a sentence for people."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(detail)
@@ -107,7 +107,7 @@ class Inspection:
             gc.collect(1)  # inspectors are cyclic garbage, and hold what they have seen until it is collected
 
     def _is_settled(self) -> bool:
-        """Return whether further bytes can't change the outcome, but for the size of a raw image."""
+        """Return whether further bytes change at most a raw image's size."""
         try:
             return self._wrapper.formats is not None
         except AttributeError:
@@ -152,7 +152,7 @@ class Inspection:
 
 
 class ImageHead:
-    """The head of an image that is being received, to be inspected once `length` bytes are written.
+    """The head of an image, to be inspected once `length` bytes are written.
 
     It holds no bytes: an inspector needs tens of kibibytes, and those of a slow client would stay in memory for hours.
     """

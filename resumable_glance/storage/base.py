@@ -24,9 +24,10 @@ class StorageFile(Protocol):
         """Write all of `data` at `position`; durable only after sync()."""
 
     async def zero(self, position: int, length: int) -> None:
-        """Fill a range with zeros, and extend the file to its end; durable only after sync().
+        """Fill a range with zeros, durably only after sync().
 
-        Holes stay holes where the storage has them: a long run of zeros then takes neither space nor time.
+        The file is extended to the range's end. Holes stay holes where the storage has them: a long run of zeros then
+        takes neither space nor time.
         """
 
     async def sync(self) -> None:

@@ -113,7 +113,7 @@ class LocalStorage:
 
 
 async def _to_its_end(call: Awaitable[T]) -> T:
-    """Await a call in a thread to its end, even if this task is cancelled meanwhile.
+    """Await the end of a call in a thread, even if cancelled.
 
     The thread can't be stopped. If it outlived its descriptor, it would write late, or into another file that has got
     the same descriptor by then.
@@ -182,7 +182,7 @@ def _zero_all(descriptor: int, position: int, length: int) -> None:
 
 
 def _next_data(descriptor: int, position: int, stop: int) -> int:
-    """Return the position of the next byte that is not in a hole; `stop` if there is none before it."""
+    """Return the position of the next data, at most `stop`."""
     try:
         return min(stop, os.lseek(descriptor, position, os.SEEK_DATA))
     except OSError as problem:

@@ -37,13 +37,13 @@ RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class Authorization:
     """Checks commands and access to uploads. `clock` gives seconds since the epoch."""
 
-    def __init__(self, uploads: UploadRecords, locks: WriteLocks, clock: Callable[[], float]) -> None:
-        self._uploads = uploads
-        self._locks = locks
-        self._clock = clock
+    uploads: UploadRecords
+    locks: WriteLocks
+    clock: Callable[[], float]
 
     def check(self, command: Command, identity: Identity) -> None:
         """Raise Refused(FORBIDDEN) if a command is not allowed."""
@@ -64,9 +64,9 @@ class Authorization:
         Raises:
             Refused: UNKNOWN_UPLOAD, TICKET_EXPIRED.
         """
-        upload = await self._uploads.get(upload_id)
+        upload = await self.uploads.get(upload_id)
         if upload is not None and self.is_expired(upload):  # read again, in case the clock was set in between
-            upload = await self._uploads.get(upload_id)
+            upload = await self.uploads.get(upload_id)
         return self.accessible(upload, identity, of_others)
 
     def accessible(self, upload: Upload | None, identity: Identity, of_others: Right | None = None) -> Upload:
@@ -80,9 +80,9 @@ class Authorization:
         return self.effective(upload)
 
     def effective(self, upload: Upload) -> Upload:
-        """Return an upload in its effective state: expired, even if it was not cleaned up yet."""
+        """Return an upload as expired if it is, even before its cleanup."""
         return dataclasses.replace(upload, state=State.EXPIRED) if self.is_expired(upload) else upload
 
     def is_expired(self, upload: Upload) -> bool:
         """Return whether an upload has expired, and no request is writing to it."""
-        return expired(upload, self._clock()) and not self._locks.held(upload.id)
+        return expired(upload, self.clock()) and not self.locks.held(upload.id)

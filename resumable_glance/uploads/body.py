@@ -14,7 +14,7 @@ class Body(Protocol):
     """The body of a request, as a stream that can be interrupted."""
 
     def batches(self, limit: int) -> AsyncIterator[memoryview]:
-        """Yield the body in batches of about BATCH bytes, each valid until the next one is requested.
+        """Yield the body in batches of about BATCH bytes, each valid until the next.
 
         Raises:
             Refused: after all bytes that came before: DISCONNECTED, STALLED, BODY_TOO_LONG beyond `limit` bytes, or the

@@ -44,7 +44,7 @@ class Capacity:
 
     @contextlib.asynccontextmanager
     async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
-        """Check that `size` more bytes can be promised to an owner, and keep others from promising any inside.
+        """Check that an owner may be promised `size` more bytes, exclusively inside.
 
         Raises:
             Refused: as check_creation().
@@ -61,7 +61,7 @@ class Capacity:
         return target_of(upload, append, self._max_chunk_size)
 
     async def reserve(self, upload: Upload, append: Append, target: Range) -> Upload:
-        """Record what a chunk declares of the whole, and promise the storage that the chunk needs.
+        """Record what a chunk declares of the whole, and promise its storage.
 
         Raises:
             Refused: as preconditions.declare(), SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.

@@ -49,7 +49,7 @@ class Target:
 
 
 class ChunkWriter:
-    """Writes the body of one chunk: compares the bytes that are durable already, and writes all others.
+    """Writes the body of one chunk, and compares bytes that are durable already.
 
     `commit` records new extents in the catalog, after each `commit_size` bytes where possible. The image's `head` is
     inspected once the chunk completes it.
@@ -111,7 +111,7 @@ class ChunkWriter:
 
     @property
     def _has_all(self) -> bool:
-        """Return whether only the end of the body is missing, so that nothing was left to take over."""
+        """Return whether only the end of the body is missing."""
         return self._chunk.length is not None and self._position == self._target.stop
 
     def _may_commit(self) -> bool:
@@ -119,7 +119,7 @@ class ChunkWriter:
         return not self._chunk.declared and not any(each.durable for each in self._segments)
 
     async def _put(self, data: memoryview) -> int:
-        """Compare or write as much of `data` as lies in the current segment; return the number of bytes used."""
+        """Compare or write `data` up to the segment's end; return the bytes used."""
         segment = self._segments[0]
         data = data[: segment.range.stop - self._position]
         put = self._compare if segment.durable else self._write
@@ -172,7 +172,7 @@ class ChunkWriter:
 
 
 async def write_zeros(chunk: Chunk, target: Target, file: StorageFile, commit: Commit, body: Body) -> None:
-    """Write a chunk that is declared to be zeros, as a whole or not at all.
+    """Write a chunk of declared zeros, as a whole or not at all.
 
     Durable bytes in its range must be zeros. All others are overwritten, since an interrupted chunk may have left bytes
     there. Raises Refused, OSError.

@@ -45,7 +45,7 @@ class Idempotency:
 
     @contextlib.asynccontextmanager
     async def held(self, key: IdempotencyKey | None) -> AsyncIterator[Upload | None]:
-        """Yield the upload that was created with a key before; inside, no other request creates with that key.
+        """Hold a key exclusively, and yield the upload created with it before.
 
         Raises:
             Refused: KEY_REUSED if the earlier request was a different one.

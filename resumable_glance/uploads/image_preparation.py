@@ -21,29 +21,22 @@ CREATION_TIMEOUT = 3600.0  # seconds until the image of an upload that was not r
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image that waits for its bytes; `format` is None if these are not inspected."""
+    """An image without bytes; `format` is None if they are not inspected."""
 
     image: Image | None = None
     request: ImageRequest | None = None
     format: Format | None = None
 
 
+@dataclass(frozen=True)
 class ImagePreparation:
     """Creates or adopts images. `inspects` tells whether bytes are inspected; `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        images: ImageService,
-        orphans: OrphanedImages,
-        delegation: Delegation,
-        inspects: bool,
-        clock: Callable[[], float],
-    ) -> None:
-        self._images = images
-        self._orphans = orphans
-        self._delegation = delegation
-        self._inspects = inspects
-        self._clock = clock
+    images: ImageService
+    orphans: OrphanedImages
+    delegation: Delegation
+    inspects: bool
+    clock: Callable[[], float]
 
     @contextlib.asynccontextmanager
     async def prepared(
@@ -64,18 +57,18 @@ class ImagePreparation:
     @contextlib.asynccontextmanager
     async def _image(self, request: ImageRequest, size: int | None, actor: Actor) -> AsyncIterator[Image]:
         if request.image_id is not None:
-            yield await self._images.prepare(request, size, actor)
+            yield await self.images.prepare(request, size, actor)
             return
-        image_id, now = str(uuid.uuid4()), self._clock()
-        expected = OrphanedImage(Image(image_id), actor.owner, self._delegation.encrypt(actor.token))
-        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
+        image_id, now = str(uuid.uuid4()), self.clock()
+        expected = OrphanedImage(Image(image_id), actor.owner, self.delegation.encrypt(actor.token))
+        await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
         try:
             properties = {**request.properties, "id": image_id}
-            yield await self._images.prepare(dataclasses.replace(request, properties=properties), size, actor)
+            yield await self.images.prepare(dataclasses.replace(request, properties=properties), size, actor)
         except BaseException as problem:
             with contextlib.suppress(DeliveryFailed, OSError):  # after a failure the cleaner does it
-                await self._images.delete(expected.image, actor)
-                await self._orphans.remove(image_id)
+                await self.images.delete(expected.image, actor)
+                await self.orphans.remove(image_id)
             if isinstance(problem, ImageOrphaned):
                 sentence = "The creation of the image took too long. Create the upload again."
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from problem
@@ -85,23 +78,23 @@ class ImagePreparation:
         """Return the request without the disk_format AUTO, which image services don't know."""
         if request.properties.get("disk_format") != AUTO:
             return request
-        if not self._inspects or request.properties.get("container_format") != BARE:
+        if not self.inspects or request.properties.get("container_format") != BARE:
             raise Refused(
                 Reason.IMAGE_REFUSED,
                 f"Name the disk_format: {AUTO} works only with the container_format {BARE}."
-                if self._inspects
+                if self.inspects
                 else "Name the disk_format: this service does not inspect images.",
             )
         properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
         return dataclasses.replace(request, properties=properties)
 
     async def _format(self, request: ImageRequest, image: Image, actor: Actor) -> Format | None:
-        if not self._inspects:
+        if not self.inspects:
             return None
         described = request.properties
         if image.adopted:
             try:
-                described = await self._images.properties(image, actor) or {}
+                described = await self.images.properties(image, actor) or {}
             except DeliveryFailed as failed:
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
         declared = described.get("disk_format")

@@ -40,9 +40,9 @@ class WriteLocks:
 
     @contextlib.asynccontextmanager
     async def hold(self, upload_id: str, range_: Range, body: Body) -> AsyncIterator[None]:
-        """Lock a range for the request with `body`, after evicting all older locks that overlap it.
+        """Lock a range, after evicting all older locks that overlap it.
 
-        An eviction interrupts the body of the evicted request. Raises Refused(CLOSING).
+        Evictions interrupt the bodies of requests, also `body` if this lock is evicted later. Raises Refused(CLOSING).
         """
         self.check_open()
         lock = WriteLock(range_, body)
@@ -66,12 +66,12 @@ class WriteLocks:
         await _evict(list(self._locks.get(upload_id, ())), reason)
 
     def evict_nowait(self, reason: Reason, upload_id: str) -> None:
-        """Evict all writers of an upload without waiting; safe to call from one of them."""
+        """Evict all writers of an upload without waiting, even from one of them."""
         for each in self._locks.get(upload_id, ()):
             each.body.interrupt(_eviction(reason))
 
     async def close(self) -> None:
-        """Refuse new locks, evict all writers of all uploads, and wait until they have stopped."""
+        """Refuse new locks, evict all writers, and wait until they have stopped."""
         self._closed = True
         await _evict([each for locks in self._locks.values() for each in locks], Reason.CLOSING)
 

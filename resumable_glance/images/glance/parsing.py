@@ -19,7 +19,7 @@ _PRESENCE = {
 
 
 def image_status(image: Mapping[str, Any] | None) -> ImageStatus:
-    """Return the state of an image from its document; None: Glance has no such image."""
+    """Return the state of an image from its document, if it has one."""
     if image is None:
         return ImageStatus(Presence.DELETED)
     sha512 = image.get("os_hash_value") if image.get("os_hash_algo") == "sha512" else None
@@ -47,7 +47,7 @@ def _import_failure(image: Mapping[str, Any]) -> str | None:
 
 
 def store_list(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreList:
-    """Return the stores of /v2/info/stores and the import methods of /v2/info/import; either may be empty."""
+    """Parse /v2/info/stores and /v2/info/import, either of which may be empty."""
     methods = imports.get("import-methods", {}).get("value", ())
     found = (
         Store(each["id"], each.get("description"), _true(each.get("default")), _true(each.get("read-only")))

@@ -235,7 +235,7 @@ class GlanceImageService:
 
 
 def _import(images: Any, image: Image) -> None:
-    """Start the import into all stores or none, so that the image is active only once it is in all of them."""
+    """Start the import into all stores or none."""
     images.image_import(image.id, method=DIRECT, stores=list(image.stores or ()) or None, allow_failure=False)
 
 
