@@ -1,4 +1,4 @@
-"""All contests, one after the other, and the page of what they brought.
+"""Run all contests, one after the other, and make the page of their figures.
 
 python3 noxfile.py -s bench
 python3 noxfile.py -s bench -- --quick
@@ -31,13 +31,13 @@ def main() -> int:
     if arguments.page:
         page.write(EVERY)
         return 0
-    work = PLACE / "work"  # on the disk that the sources are on: the system's own place may be in memory
+    work = PLACE / "work"  # on the disk of the sources: the system's temporary directory may be in memory
     work.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(work)
     docs = PLACE / "quick" if arguments.quick else page.DOCS
     failed, began = [], time.monotonic()
     for contest in EVERY:
-        if contest.name in arguments.scope and not held(contest, arguments.quick, docs, work):
+        if contest.name in arguments.only and not held(contest, arguments.quick, docs, work):
             failed.append(contest.name)
     print(f"\n{round(time.monotonic() - began)} s in all; {docs / 'performance.md'}", flush=True)
     if failed:
@@ -46,14 +46,14 @@ def main() -> int:
 
 
 def held(contest: Contest, quick: bool, docs: Path, work: Path) -> bool:
-    """Run a contest and publish what it has brought; whether nothing failed."""
+    """Run a contest and publish its figures; return whether nothing failed."""
     print(f"\n{contest.title} ({contest.name})", flush=True)
     outcome, began = Outcome(), time.monotonic()
     source = machine.commit()
     try:
         for each in contest.run(quick):
             outcome.take(each)
-            print(told(each), flush=True)
+            print(sentence(each), flush=True)
     except Exception:
         traceback.print_exc()
         return False
@@ -69,7 +69,7 @@ def held(contest: Contest, quick: bool, docs: Path, work: Path) -> bool:
     return True
 
 
-def told(brought: Measure | LeftOut) -> str:
+def sentence(brought: Measure | LeftOut) -> str:
     if isinstance(brought, LeftOut):
         return f"  {brought.who} is left out, for {brought.why}"
     return f"  {brought.setting:<45} {brought.who:<25} {page.number(brought.value):>10} {brought.unit}"

@@ -1,4 +1,4 @@
-"""Picked to active: from the moment in which somebody has chosen a file to the image that can be booted."""
+"""Picked to active: the time from the choice of a file to the image that can be booted."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from tests.support.service import Service, beside
 from tests.support.wire import RAW, Client
 
 ROUNDS, ROUNDS_OF_LARGE = 3, 2
-CHUNK = 64 * MIB  # bytes; the first ones are smaller, as our client has it: Glance is given the first byte earlier
-STREAMS = 3  # at once, as our client has it
+CHUNK = 64 * MIB  # bytes; the first chunks are smaller, as our client's: Glance gets the first byte earlier
+STREAMS = 3  # at once, as our client's
 DATA, HOLE = 16 * MIB, 64 * MIB  # bytes, in turn: four fifths are zeros
 OURS, WITH_CLIENT, DIRECT = "ours", "ours, with its client", "Glance's own PUT"
 LONGEST = 1800  # seconds
-TOKEN_CACHE = 300  # seconds: the default of a Glance; tests have it ask Keystone each time
-POLL = 0.1  # seconds: what is asked more often takes part of the time that it asks for
+TOKEN_CACHE = 300  # seconds: Glance's default; the tests disable the cache
+POLL = 0.1  # seconds: questions that are more frequent cost a part of what is measured
 RANDOM, ZEROS = "random", "80 % zeros"
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """Seconds from the choice to active, to the first byte, and from the last byte to active."""
+    """The seconds from the choice to active, to the first byte, and from the last byte to active."""
 
     whole: float
     start: float | None = None
@@ -73,7 +73,7 @@ def over_a_link(quick: bool) -> Iterator[Measure | LeftOut]:
 
 @contextlib.contextmanager
 def _cloud() -> Iterator[tuple[Cloud, Service]]:
-    """A real Keystone and Glance, with our service in front."""
+    """Give a real Keystone and Glance, with our service in front."""
     with tempfile.TemporaryDirectory() as directory:
         cloud = start(directory=Path(directory) / "cloud", token_lifetime=24 * 3600, token_cache_time=TOKEN_CACHE)
         with cloud, beside(cloud, Path(directory) / "service") as service:
@@ -82,7 +82,7 @@ def _cloud() -> Iterator[tuple[Cloud, Service]]:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Where it is run; `within` is the command with which the senders' side of a link is reached."""
+    """The place of a race; `within` is the command that runs the sender on its side of a link."""
 
     cloud: Cloud
     service: Service
@@ -96,9 +96,9 @@ def race(where: Race, size: int, rounds: int, *, with_client: bool) -> Iterator[
         ways[WITH_CLIENT] = by_command
     many = f"{size // (1024 * MIB)} GiB" if size >= 1024 * MIB else f"{size // MIB} MiB"
     for way in (ours, direct):
-        way(where, images.raw_disk(8 * MIB))  # what is imported late, and every connection
+        way(where, images.raw_disk(8 * MIB))  # for late imports and connections
     for kind, file in ((RANDOM, images.raw_disk(size)), (ZEROS, sparse_disk(size))):
-        pieces_of(file)  # digests are computed before
+        pieces_of(file)  # computes the digests before the clock starts
         for who in in_turn(rounds, list(ways)):
             took = ways[who](where, file)
             yield Measure(f"{many} {kind}", who, took.whole, "s")
@@ -109,7 +109,7 @@ def race(where: Race, size: int, rounds: int, *, with_client: bool) -> Iterator[
 
 
 def ours(where: Race, file: Path) -> Took:
-    """Create, send three chunks at a time with their md5, declare what is zeros, and ask until it is active."""
+    """Create an upload, send three chunks at a time with their md5, declare zeros, and ask until it is active."""
     client = Client(where.service.url, {"X-Auth-Token": where.cloud.token(DEMO)})
     began = time.monotonic()
     url = client.created(file.stat().st_size)
@@ -122,7 +122,7 @@ def ours(where: Race, file: Path) -> Took:
 
 
 def _active(port: int, question: Request, began: float) -> float:
-    """Ask, at little cost, until an upload is active; when that was."""
+    """Ask, at little cost, until an upload is active; return the seconds since `began`."""
     line = Line(port)
     while True:
         line.send(question.wire())
@@ -136,7 +136,7 @@ def _active(port: int, question: Request, began: float) -> float:
 
 
 def direct(where: Race, file: Path) -> Took:
-    """As Horizon's direct mode does it: make the image, and send the whole file to Glance itself."""
+    """Make the image and send the whole file to Glance, as Horizon's direct mode does."""
     token = {"X-Auth-Token": where.cloud.token(DEMO)}
     began = time.monotonic()
     answer = requests.post(f"{where.cloud.image_url}/v2/images", json=RAW, headers=token, timeout=60)
@@ -151,7 +151,7 @@ def direct(where: Race, file: Path) -> Took:
 
 
 def by_command(where: Race, file: Path) -> Took:
-    """The command that a user types, with all that it does: it starts, hashes the file, and proves the image."""
+    """Run the command of a user, which starts, hashes the file, uploads it, and verifies the image."""
     with tempfile.TemporaryDirectory() as state:
         command = [*where.within, sys.executable, "-m", "resumable_glance", "upload", str(file), "--no-progress"]
         command += ["--service-url", where.service.url, "--disk-format", "raw"]
@@ -177,7 +177,7 @@ class Part:
 
 @cache
 def pieces_of(file: Path) -> tuple[Part, ...]:
-    """The file as chunks and runs of zeros, which are its holes."""
+    """Return the file as chunks and runs of zeros, which are its holes."""
     found, size = [], file.stat().st_size
     with file.open("rb") as source:
         position = 0
@@ -199,7 +199,7 @@ def pieces_of(file: Path) -> tuple[Part, ...]:
 def _seek(descriptor: int, position: int, size: int) -> int:
     try:
         return min(size, os.lseek(descriptor, position, os.SEEK_DATA))
-    except OSError:  # nothing but a hole is left
+    except OSError:  # only a hole is left
         return size
 
 
@@ -212,7 +212,7 @@ def _ours(url: str, client: Client, file: Path, part: Part) -> Piece:
 
 
 def sparse_disk(size: int) -> Path:
-    """A file of `size` bytes of which four fifths are holes."""
+    """Make a file of `size` bytes of which four fifths are holes."""
 
     def write(path: Path) -> None:
         with path.open("wb") as disk, images.raw_disk(64 * MIB).open("rb") as source:
@@ -231,12 +231,11 @@ def _delete_image(cloud: Cloud, image_id: str) -> None:
 
 
 _TEXT = f"""\
-From the choice of a file to the image that is `active` in a real Glance (under uWSGI, with its file store). *Ours* is
-our service in front of it: {STREAMS} chunks at a time, of 8 MiB at first and 64 MiB later, each with its md5; zeros are
-declared, not sent.
-*{DIRECT}* is what Horizon's direct mode does: one request to Glance, with no digest and no way to go on after a
-cut. Both are sent by the same sender, which costs nearly nothing. *{WITH_CLIENT}* is `resumable-glance upload` as
-a user types it: with its start, its own md5 and sha512 of the file, and the comparison at the end."""
+The time from the choice of a file to the image that is `active` in a real Glance (under uWSGI, with its file store).
+*Ours* is our service in front of it: {STREAMS} chunks at a time, of 8 MiB at first and 64 MiB later, each with its md5;
+zeros are declared, not sent. *{DIRECT}* is what Horizon's direct mode does: one request to Glance, without a digest,
+which can't be resumed after a cut. Both use the same sender, which costs nearly nothing. *{WITH_CLIENT}* is the command
+`resumable-glance upload`: with its start, its md5 and sha512 of the file, and the comparison at the end."""
 LOOPBACK = Contest(
     name="active",
     title="Picked to active",

@@ -1,7 +1,7 @@
-"""The limit of this machine: a socket, a buffer, a file, and nothing else that a service does.
+"""The limit of this machine: a server that does nothing but receive, write and flush.
 
-A body is received into a buffer that is used again, written where it belongs, and flushed at its end; with `md5` a
-second thread of each connection hashes it meanwhile. Of HTTP just as much is understood as our sender says.
+A body is received into a buffer that is reused, written to its file, and flushed at its end; with `md5` a second thread
+of each connection hashes it meanwhile. It understands just enough HTTP for our sender.
 
     python -m tests.bench.bare PORT DIRECTORY [md5]
 """
@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 
 BUFFER = 1024 * 1024  # bytes
-BUFFERS = 4  # of a connection, where they are hashed too
+BUFFERS = 4  # of a connection with md5
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def carry(connection: socket.socket, path: Path, checks: bool) -> None:
-    """All bodies of a connection, one behind the other, into one file."""
+    """Write all bodies of a connection, one after the other, into one file."""
     position, hashing = 0, Hashing() if checks else None
     buffer = memoryview(bytearray(BUFFER))
     with connection, path.open("wb", buffering=0) as file:
@@ -55,7 +55,7 @@ def carry(connection: socket.socket, path: Path, checks: bool) -> None:
 
 
 def announced(connection: socket.socket) -> int | None:
-    """Take a head, and nothing after it, from a connection: the length of its body. None where there is none."""
+    """Read a head, and nothing after it, from a connection; return the length of its body, or None at the end."""
     head = b""
     while b"\r\n\r\n" not in head:
         if not (piece := connection.recv(4096, socket.MSG_PEEK)):
@@ -84,7 +84,7 @@ class Hashing:
         self._full.put((buffer, size))
 
     def digest(self) -> bytes:
-        """The md5 of everything since the last time."""
+        """Return the md5 of everything since the last call."""
         self._full.put(None)
         return self._digests.get()
 

@@ -1,4 +1,4 @@
-"""What a contest is: the same work for everybody who takes part, in turn, and what ought to come out."""
+"""A contest: the same work for all contestants, in turn, and the goals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One value. `setting` is what the work was; where a contest is about growth, a number."""
+    """One value. `setting` names the work; in a contest about growth it is a number."""
 
     setting: str
     who: str
@@ -21,7 +21,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Somebody who can't take part here, and why: a clause."""
+    """A contestant that can't run on this machine, and why: a clause."""
 
     who: str
     why: str
@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What `ours` ought to reach in every setting that `settings` (a regular expression) matches as a whole.
+    """The goal of `ours` in every setting that `settings` (a regular expression) matches as a whole.
 
     A ratio or a difference is to the best of `others`, round by round; a value stands alone.
     """
@@ -58,21 +58,23 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectionState:
-    """What came out in one setting, beside the goal."""
+class Verdict:
+    """The result for a goal in one setting."""
 
     setting: str
     value: float
     reached: bool
 
 
-Run = Callable[[bool], Iterator[Measure | LeftOut]]  # is given whether it has to be quick
+Run = Callable[[bool], Iterator[Measure | LeftOut]]  # the argument: whether it has to be quick
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """`text` says in Markdown what is done, and how. `drawing`: what the plot is; `axis`: what a number in a setting
-    is a number of; `base`: whom everybody is compared with."""
+    """A contest. `text` describes it in Markdown. `drawing` is the kind of the plot, `axis` the unit of the settings.
+
+    All contestants are compared with `base`, if there is one.
+    """
 
     name: str
     title: str
@@ -86,7 +88,7 @@ class Contest:
 
 @dataclass
 class Outcome:
-    """What a contest has brought so far."""
+    """The values of a contest so far."""
 
     left_out: list[LeftOut] = field(default_factory=list)
     _values: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
@@ -103,42 +105,40 @@ class Outcome:
 
 
 def figures_of(record: Sequence[dict[str, Any]]) -> list[Figure]:
-    """What was written down of them, again."""
+    """Return the figures of a record."""
     return [Figure(each["setting"], each["who"], each["unit"], tuple(each["values"])) for each in record]
 
 
-def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[InspectionState]:
-    """How a goal stands in each setting in which it was measured."""
-    told: dict[str, dict[str, Figure]] = {}
+def verdicts(goal: Goal, figures: Iterable[Figure]) -> list[Verdict]:
+    """Return the verdict on a goal in each setting in which it was measured."""
+    measured: dict[str, dict[str, Figure]] = {}
     for each in figures:
         if re.fullmatch(goal.settings, each.setting):
-            told.setdefault(each.setting, {})[each.who] = each
+            measured.setdefault(each.setting, {})[each.who] = each
     found = []
-    for setting, by_who in told.items():
+    for setting, by_who in measured.items():
         others = [by_who[who].values for who in goal.others if who in by_who]
         if goal.ours not in by_who or (goal.others and not others):
             continue
         value = _value(goal, by_who[goal.ours].values, others)
-        found.append(
-            InspectionState(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit)
-        )
+        found.append(Verdict(setting, value, value >= goal.limit if goal.sense == "at least" else value <= goal.limit))
     return found
 
 
 def ratio(figure: Figure, base: Figure) -> float:
-    """Of a figure to another one, round by round; the median."""
+    """Return the median of the ratios of a figure to another one, round by round."""
     pairs = zip(figure.values, base.values, strict=False)
     return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 def in_turn(rounds: int, contestants: Sequence[str]) -> Iterator[str]:
-    """A B C A B C ...; every second round backwards, so that nobody always comes after the same one."""
+    """Yield the contestants round by round, every second round backwards, so that their neighbours change."""
     for number in range(rounds):
         yield from contestants if number % 2 == 0 else reversed(contestants)
 
 
 def _value(goal: Goal, ours: Sequence[float], others: Sequence[Sequence[float]]) -> float:
-    """The median of what the rounds say: within one of them the machine was the same for everybody."""
+    """Return the median over the rounds: within one round the machine was the same for all."""
     if goal.how == "value":
         return statistics.median(ours)
     best = max if goal.sense == "at least" else min

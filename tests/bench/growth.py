@@ -1,4 +1,4 @@
-"""What grows: unfinished uploads, fragments of one upload, the size of one. Everything should stay flat."""
+"""Growth: of unfinished uploads, of the fragments of one upload, and of its size. Times should stay flat."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.upload import Extent
 from tests.bench.contest import Contest, Goal, LeftOut, Measure
 from tests.bench.servers import MIB, RECEIVING_ONLY
-from tests.reliability.speakers import NATIVE, Chunk
+from tests.reliability.protocols import NATIVE, Chunk
 from tests.reliability.startup import RECEIVED, SIZE, STARTS, files, leave, started, unfinished
 from tests.support.raw import Answer, Line, Request
 from tests.support.service import Service, development
 
 KIB, GIB = 1024, 1024 * MIB
-ROUNDS = 5  # of which each is the median of so many requests:
+ROUNDS = 5  # each is the median of this many requests:
 ASKED = 21
-LEAST, ENOUGH = 3, 1.0  # requests, and seconds: what takes long is asked less often
+LEAST, ENOUGH = 3, 1.0  # requests, and seconds: slow requests are made less often
 UPLOADS = (1, 10, 100, 1_000, 10_000, 100_000)
 FRAGMENTS = (1, 10, 100, 1_000, 10_000, 100_000)
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # GiB
@@ -39,7 +39,7 @@ def uploads(quick: bool) -> Iterator[Measure | LeftOut]:
 
 
 def among(service: Service, count: int, chance: random.Random) -> Iterator[Measure]:
-    """Start with so many uploads, and do to one of them what clients do."""
+    """Start with so many uploads, and measure the requests of clients for one of them."""
     known = [unfinished(chance) for _ in range(count)]
     leave(service, known, [])
     for _ in range(STARTS):
@@ -48,7 +48,7 @@ def among(service: Service, count: int, chance: random.Random) -> Iterator[Measu
     with service:
         yield from asked(service, count, lambda: Request("HEAD", f"/v1/uploads/{chance.choice(known).id}"), "HEAD")
         yield from asked(service, count, lambda: NATIVE.create(SIZE), "create")
-        yield from asked(service, count, NATIVE.survey, "list")
+        yield from asked(service, count, NATIVE.list_uploads, "list")
         yield from asked(service, count, lambda: one_byte(known[0].id, next(missing), SIZE), "PATCH")
 
 
@@ -60,7 +60,7 @@ def fragments(quick: bool) -> Iterator[Measure | LeftOut]:
 
 
 def broken_up(service: Service, count: int, distance: int, how: str) -> Iterator[Measure]:
-    """Ask for an upload of so many fragments, and send single bytes of its end, which do not touch each other."""
+    """Ask for an upload of so many fragments, and send separate bytes near its end."""
     upload, end = unfinished(random.Random(count)).id, distance * count
     size = end + 2 * ROUNDS * ASKED + 1
     leave(service, [unfinished(random.Random(count))], [])
@@ -72,11 +72,11 @@ def broken_up(service: Service, count: int, distance: int, how: str) -> Iterator
 
 
 def sizes(quick: bool) -> Iterator[Measure | LeftOut]:
-    """All zeros but the last MiB; a byte is left to come, so that nothing is handed over meanwhile."""
+    """Measure uploads of zeros but for the last MiB; a byte stays missing, so that no handoff begins."""
     with tempfile.TemporaryDirectory() as directory, development(Path(directory), RECEIVING_ONLY) as service:
         for size in SIZES[: 2 if quick else None]:
             total = size * GIB + 1
-            if shutil.disk_usage(directory).free < total:  # what is promised has to be there, if only as holes
+            if shutil.disk_usage(directory).free < total:  # it has to be free, even for holes
                 yield LeftOut(f"an upload of {size} GiB", "the disk has no space for it")
                 continue
             body = random.Random(size).randbytes(MIB)
@@ -92,14 +92,14 @@ def sizes(quick: bool) -> Iterator[Measure | LeftOut]:
                     began = time.monotonic()
                     answered(line, request)
                     yield Measure(str(size), who, (time.monotonic() - began) * 1000, "ms")
-                answered(line, NATIVE.discard(upload))
+                answered(line, NATIVE.cancel(upload))
                 line.close()
 
 
 def asked(service: Service, count: int, request: Callable[[], Request], who: str) -> Iterator[Measure]:
-    """Ask one question after the other over one connection; the median of each round in milliseconds."""
+    """Send one request after the other over one connection; yield the median of each round in milliseconds."""
     line = Line(service.port)
-    answered(line, request())  # the first one finds caches empty
+    answered(line, request())  # the first one finds empty caches
     for _ in range(ROUNDS):
         seconds = list[float]()
         while len(seconds) < ASKED - 1 and (len(seconds) < LEAST or sum(seconds) < ENOUGH):
@@ -124,7 +124,7 @@ def one_byte(upload: str, position: int, size: int) -> Request:
 
 
 def break_up(service: Service, upload: str, count: int, distance: int, size: int) -> None:
-    """Let an upload of `size` bytes have so many fragments, each so far from the beginning of the one before."""
+    """Give an upload of `size` bytes so many fragments, `distance` bytes from start to start."""
     parts = [
         Extent(Range(start, start + FRAGMENT), Digest("xxh3", bytes(8)))
         for start in range(0, count * distance, distance)
@@ -145,9 +145,9 @@ UNFINISHED = Contest(
     name="unfinished",
     title="Many unfinished uploads",
     text="""\
-So many uploads of one user wait for their next chunk, in the catalog and on scratch, when the service starts.
-Then somebody asks for one of them (`HEAD`), creates another one, lists them (a page), and sends a byte (`PATCH`, which
-is answered when that is durable).""",
+The service starts with so many uploads of one user that wait for their next chunk, in the catalog and on scratch. Then
+one of them is asked for (`HEAD`), another one is created, they are listed (a page), and a byte is sent (`PATCH`, which
+is answered when the byte is durable).""",
     run=uploads,
     goals=(Goal("A start with 10,000, in ms", "10000", "start to first answer", "value", "at most", 2000),),
     drawing="lines",
@@ -157,8 +157,8 @@ FRAGMENTS_OF_ONE = Contest(
     name="fragments",
     title="Many fragments in one upload",
     text="""\
-An upload of which so many fragments of 4 KiB are durable: with gaps between them, which is the worst case, or
-without. Time for a `HEAD`, and for a `PATCH` of one more byte.""",
+An upload with so many durable fragments of 4 KiB, with gaps between them, which is the worst case, or without. The
+time of a `HEAD`, and of a `PATCH` of one more byte.""",
     run=fragments,
     drawing="lines",
     axis="fragments",
@@ -167,8 +167,8 @@ LARGE = Contest(
     name="sizes",
     title="Large uploads",
     text="""\
-An upload of so many GiB is created, zeros are declared for all but its end, a MiB is sent there, and it is asked
-for. (How the handover grows with the size, [picked to active](#picked-to-active) shows.)""",
+An upload of so many GiB is created, zeros are declared for all but its end, a MiB is sent there, and the upload is
+asked for. ([Picked to active](#picked-to-active) shows how the handoff grows with the size.)""",
     run=sizes,
     drawing="lines",
     axis="GiB",

@@ -1,7 +1,7 @@
-"""A link of 400 Mbit/s between whoever uploads and everything else, made of what the kernel has.
+"""A link of 400 Mbit/s between the sender and everything else, made with the kernel's means.
 
-Senders run in a network namespace of their own, whose 127.0.0.1 is the loopback of this machine at the other end of a
-pair of virtual interfaces: so they find every service where the catalogue says, and nobody else can see it.
+Senders run in a network namespace, whose 127.0.0.1 is this machine's loopback at the other end of a pair of virtual
+interfaces: so they find every service at its address in the catalogue, and nothing is visible from outside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHAPE = ("root", "tbf", "rate", f"{RATE}bit", "burst", "256kb", "latency", "50m
 
 @contextlib.contextmanager
 def slow_link() -> Iterator[Sequence[str]]:
-    """The command that runs the one after it on the far side. Missing if this machine can't."""
+    """Give the prefix of a command to be run on the far side. Missing if this machine can't."""
     if os.getuid():
         raise Missing("only root can make network namespaces")
     if not (shutil.which("ip") and shutil.which("tc")):
@@ -40,7 +40,7 @@ def slow_link() -> Iterator[Sequence[str]]:
         _run(*within, "ip", "route", "add", "127.0.0.1/32", "via", "198.18.77.1", "dev", far, "src", "198.18.77.2")
         yield within
     finally:
-        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)  # the pair goes with it
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)  # with its interfaces
 
 
 def _run(*command: str) -> None:

@@ -1,4 +1,4 @@
-"""What the figures were made on: without that they say nothing."""
+"""The machine on which the figures were made."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a file lies: the file system's kind and device."""
+    """A mounted file system: its kind and device."""
 
     kind: str
     device: str
 
 
 def sentence(directory: Path) -> str:
-    """This machine, in a line; the disk is the one that `directory` is on."""
+    """Return this machine in a line, with the disk of `directory`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     there = mount(directory)
     return (
@@ -38,7 +38,7 @@ def processor() -> str:
 
 
 def mount(directory: Path) -> Mount:
-    """The mount with the longest path above a directory; the later one where two have the same."""
+    """Return the mount with the longest path above a directory; the later one of two with the same path."""
     found, longest = Mount("unknown", "unknown"), -1
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
@@ -50,7 +50,7 @@ def mount(directory: Path) -> Mount:
 
 
 def disk(device: str) -> str:
-    """What kind of disk a device is, as far as the kernel says."""
+    """Return the kind of a disk, as far as the kernel says."""
     name = Path(device).name
     block = Path("/sys/class/block") / name
     if not block.exists():
@@ -64,7 +64,7 @@ def disk(device: str) -> str:
 
 
 def commit() -> str:
-    """Which source this is; our own pages do not count."""
+    """Return the commit of the source, and whether it has changes, apart from the pages."""
     pages = (":!docs/performance.md", ":!docs/performance.json", ":!docs/performance")
     changed = _git("status", "--porcelain", "--", ".", *pages)
     return _git("rev-parse", "--short=7", "HEAD") + (" and changes" if changed else "")

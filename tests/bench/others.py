@@ -1,4 +1,4 @@
-"""Other people's upload servers, at versions that are pinned here: got or built once, and kept below .nox."""
+"""Other upload servers, at pinned versions: downloaded or built once, and kept below .nox."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tests.support.cloud.cache import CACHE, make_once
 
 TUSD = "2.9.1"
 RUSTUS = "0.5.10"
-NODE = (20, 19)  # what @tus/server needs at least
+NODE = (20, 19)  # the least version for @tus/server
 PROJECT = Path(__file__).parent / "tus_server"
 PLACE = CACHE / "bench-cache"  # `bench` itself is the environment
 
-Command = Callable[[int, Path], Sequence[str]]  # given a port and an empty directory
+Command = Callable[[int, Path], Sequence[str]]  # of a port and an empty directory
 
 
 def tus_node_server() -> Command:
-    """@tus/server with @tus/file-store, under Node.js. Missing if it can't be had."""
+    """Return @tus/server with @tus/file-store, under Node.js. Missing if it can't be installed."""
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
         raise Missing("there is no Node.js with npm here")
-    told = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    if tuple(map(int, told.removeprefix("v").split(".")[:2])) < NODE:
-        raise Missing(f"it needs Node.js {NODE[0]}.{NODE[1]}, and here is {told}")
+    version = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    if tuple(map(int, version.removeprefix("v").split(".")[:2])) < NODE:
+        raise Missing(f"it needs Node.js {NODE[0]}.{NODE[1]}, and here is {version}")
     try:
         packages = node.packages(PROJECT)
     except pytest.fail.Exception as problem:
         raise Missing(str(problem).splitlines()[0]) from problem
-    server = shutil.copy(PROJECT / "server.mjs", packages.parent)  # modules are looked for beside it
+    server = shutil.copy(PROJECT / "server.mjs", packages.parent)  # Node.js looks for modules beside it
     return lambda port, directory: [found, str(server), str(port), str(directory)]
 
 
 def tusd() -> Command:
-    """The Go server of the people who made tus."""
+    """Return tusd, the reference server of the tus project."""
 
     def build(place: Path) -> None:
         cache = {"GOBIN": str(place), "GOPATH": str(PLACE / "go"), "GOFLAGS": "-modcacherw"}
@@ -54,7 +54,7 @@ def tusd() -> Command:
 
 
 def rustus() -> Command:
-    """A server in Rust."""
+    """Return rustus, a server in Rust."""
 
     def build(place: Path) -> None:
         _build("cargo", ["install", "rustus", "--version", RUSTUS, "--locked", "--root", str(place)], {})

@@ -1,4 +1,4 @@
-"""docs/performance.md, made from what full runs have written down in docs/performance.json. Pure but for publish()."""
+"""docs/performance.md, made from the record of full runs, docs/performance.json. Pure but for publish()."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ HEAD = """\
 <!-- Made by `python -m tests.bench`, from docs/performance.json. Change tests/bench, not this file. -->
 # Performance
 
-Us and others beside each other, in turn, in one run on one machine: read the ratios, not the numbers. One command makes
-this page again, on yours:
+Our service and others, in turn, in one run on one machine: read the ratios, not the numbers. One command makes this
+page for your machine:
 
 ```sh
 python3 noxfile.py -s bench
 ```
 
-Each number is the median of all rounds, with the least and the most in brackets. Ratios are taken within a round, and
-their median is told: what else the machine did then, it did to everybody.
+Each number is the median of all rounds, with the least and the most in brackets. A ratio is the median of the ratios
+within the rounds: whatever else the machine did in a round affected all contestants.
 """
 NOTHING = "**Not measured yet: no full run is on record.**\n"
-QUICK = "**Made by `--quick`, with tiny sizes, to try the benchmark: these are no figures.**\n"
+QUICK = "**Made by `--quick`, with tiny sizes, to try the benchmark: do not use these figures.**\n"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Made:
-    """When, of what and on what figures were made; `quick` ones are only to try the benchmark."""
+    """The origin of figures; `quick` ones are only to try the benchmark."""
 
     date: str
     commit: str
@@ -43,7 +43,7 @@ class Made:
 
 
 def publish(contest: Contest, outcome: Outcome, made: Made, contests: Sequence[Contest], docs: Path = DOCS) -> None:
-    """Write down what a contest has brought, draw it, and make the page."""
+    """Record the figures of a contest, draw them, and make the page."""
     from tests.bench import plots
 
     record = docs / f"{NAME}.json"
@@ -61,7 +61,7 @@ def publish(contest: Contest, outcome: Outcome, made: Made, contests: Sequence[C
 
 
 def write(contests: Sequence[Contest], docs: Path = DOCS) -> None:
-    """Make the page of what is on record."""
+    """Make the page of the record."""
     record = docs / f"{NAME}.json"
     run = json.loads(record.read_text()) if record.exists() else {}
     (docs / f"{NAME}.md").write_text(render(run, contests))
@@ -72,7 +72,7 @@ def written(figure: Figure) -> dict[str, Any]:
 
 
 def render(run: Mapping[str, Any], contests: Sequence[Contest]) -> str:
-    """The page of what is on record."""
+    """Return the page of a record."""
     machines = list(dict.fromkeys(each["machine"] for each in run.values()))
     parts = [HEAD, *(f"On {each}.\n" for each in machines), *_goals(run, contests)]
     for each in contests:
@@ -120,7 +120,7 @@ def _contest(contest: Contest, brought: Mapping[str, Any] | None) -> Iterator[st
 
 
 def table(contest: Contest, figures: Sequence[Figure]) -> str:
-    """Medians; and ratios to the base, where there is one."""
+    """Return the medians, and the ratios to the base, if there is one."""
     cells = {(each.setting, each.who): cell(each) for each in figures}
     text = _grid(contest, figures, cells)
     bases = {each.setting: each for each in figures if each.who == contest.base}
@@ -151,20 +151,20 @@ def _unique(items: Iterable[str]) -> list[str]:
 
 
 def cell(figure: Figure) -> str:
-    """The median, with its unit and the range."""
+    """Return the median, with its unit and the range."""
     least, most = min(figure.values), max(figure.values)
     around = "" if len(figure.values) == 1 else f" ({number(least)}–{number(most)})"
     return f"{number(figure.median)} {figure.unit}{around}"
 
 
 def number(value: float) -> str:
-    """Three digits that count, and no more than are known."""
+    """Return a number with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
 
 
 def anchor(title: str) -> str:
-    """Where a heading is on its page."""
+    """Return the anchor of a heading."""
     kept = "".join(each for each in title.lower() if each.isalnum() or each in " -")
     return kept.replace(" ", "-")

@@ -27,7 +27,7 @@ STYLE = {
 
 
 def draw(contest: Contest, figures: Sequence[Figure], path: Path) -> None:
-    """Nothing where there are no figures, or none are to be drawn."""
+    """Draw figures as SVG, unless there are none or the contest has no drawing."""
     path.unlink(missing_ok=True)
     if not figures or contest.drawing == "none":
         return
@@ -37,7 +37,7 @@ def draw(contest: Contest, figures: Sequence[Figure], path: Path) -> None:
 
 
 def _bars(contest: Contest, figures: Sequence[Figure]) -> Sheet:
-    """A panel for each unit; in it a group of bars for each setting."""
+    """Draw a panel for each unit, with a group of bars for each setting."""
     units = _unique(each.unit for each in figures)
     panels = [[each for each in figures if each.unit == unit] for unit in units]
     sheet, axes = _sheet([len(panel) + len(_unique(each.setting for each in panel)) for panel in panels])
@@ -94,7 +94,7 @@ def _lines(contest: Contest, figures: Sequence[Figure]) -> Sheet:
 
 
 def _shares(contest: Contest, figures: Sequence[Figure]) -> Sheet:
-    """One bar for each setting, made of the shares."""
+    """Draw one bar of shares for each setting."""
     settings = _unique(each.setting for each in figures)
     sheet, (axis,) = _sheet([3 * len(settings)])
     colours = _colours(figures)
@@ -114,7 +114,7 @@ def _shares(contest: Contest, figures: Sequence[Figure]) -> Sheet:
 
 
 def _sheet(rows: Sequence[int]) -> tuple[Sheet, list[Axes]]:
-    """Panels one below the other, as high as they have rows."""
+    """Return panels one below the other, in proportion to their rows."""
     heights = [max(1.0, 0.19 * each) for each in rows]
     sheet = Sheet(figsize=(WIDTH, sum(heights) + 0.6 * len(heights)), facecolor="white", layout="constrained")
     axes = sheet.subplots(len(rows), 1, squeeze=False, height_ratios=heights)

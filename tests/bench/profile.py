@@ -1,4 +1,4 @@
-"""Where the processor's time goes in one upload: see sampled.py."""
+"""The processor time of an upload, by component: see sampled.py."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.bench.servers import MIB, RECEIVING_ONLY, Native, Work, content
 from tests.support.service import Service, development
 from tests.support.wire import Client
 
-TIMES = 4  # uploads of 1 GiB each, of which the shares are told together
-LEAST = 0.5  # per cent; what has less is told together
+TIMES = 4  # uploads of 1 GiB each
+LEAST = 0.5  # per cent; smaller shares are added up
 
 
 def profile(quick: bool) -> Iterator[Measure | LeftOut]:
@@ -44,13 +44,13 @@ def profile(quick: bool) -> Iterator[Measure | LeftOut]:
 
 
 def samples(service: Service) -> Counter[str]:
-    """What the service has used so far, in nanoseconds."""
+    """Return the time that the service has used so far, in nanoseconds."""
     time.sleep(2 * sampled.WRITTEN)
     return Counter(json.loads((service.directory / "samples").read_text()))
 
 
 def hand_over(service: Service) -> None:
-    """A whole upload of 64 MiB, until it is active."""
+    """Upload 64 MiB, until the image is active."""
     client = Client(service.url)
     body = content().read_bytes()
     url = client.created(len(body))
@@ -59,7 +59,7 @@ def hand_over(service: Service) -> None:
 
 
 def shares(setting: str, way: str, sums: Counter[str]) -> Iterator[Measure]:
-    """Per cent of what was used for a way, by component; the largest first."""
+    """Yield the per cent of a way's time by component, the largest first."""
     found = Counter({name.partition(" ")[2]: spent for name, spent in sums.items() if name.startswith(way + " ")})
     whole, rest = found.total() or 1, 100.0
     for name, spent in found.most_common():
@@ -68,18 +68,18 @@ def shares(setting: str, way: str, sums: Counter[str]) -> Iterator[Measure]:
             rest -= share
             yield Measure(setting, name, share, "%")
     if rest >= LEAST / 10:
-        yield Measure(setting, "what is less", rest, "%")
+        yield Measure(setting, "all smaller shares", rest, "%")
 
 
 PROFILE = Contest(
     name="profile",
     title="Where the time goes now",
     text=f"""\
-The processor time of our service, the kernel's part with it: while {TIMES} uploads of 1 GiB come in, each in one stream
-with 64 MiB chunks, and while uploads of 64 MiB are handed over to a directory (a *sink* that writes the bytes, and
-hashes them for its receipt; with Glance, sending takes its place). Somebody inside the service books the time of each
-thread when it begins or ends something, and every {1000 * sampled.INTERVAL:.0f} ms for what it is at. What waits counts
-nothing. *Event loop* has the kernel's copy out of the socket, *writing to scratch* the one into the page cache.""",
+The processor time of our service, including the kernel's part: while {TIMES} uploads of 1 GiB come in, each in one
+stream with 64 MiB chunks, and while uploads of 64 MiB are handed over to a directory (an *image service* that writes
+the bytes and hashes them; with Glance, sending takes its place). The service itself records the time of each thread
+whenever it begins or ends a job, and every {1000 * sampled.INTERVAL:.0f} ms by its stack. Waiting counts nothing.
+*Event loop* includes the kernel's copy out of the socket, *writing to scratch* the copy into the page cache.""",
     run=profile,
     drawing="shares",
 )

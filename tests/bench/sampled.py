@@ -1,12 +1,11 @@
-"""The service with somebody inside who notes where its processor time goes; for the benchmark only.
+"""The service with a profiler of its processor time inside; for the benchmark only.
 
     python -m tests.bench.sampled serve --config-file FILE
 
-The processor time that a thread has used (its own clock: exact, with the kernel's part) is booked whenever it begins or
-ends something of which we know what it is: a job in a thread, a step of a task on the event loop, a piece from the
-socket. Some hundred times a second it is booked for what the thread's stack is about just then, so that long jobs are
-told apart, too. What waits counts nothing, and the sum is all that was used. The sums are in the file `samples` beside
-the configuration.
+The processor time of a thread (by its own clock: exact, with the kernel's part) is booked to a component whenever the
+thread begins or ends a known piece of work: a job in a thread, a step of a task on the event loop, a piece from the
+socket. Some hundred times a second it is booked by the thread's stack, so that long jobs are divided, too. Waiting
+counts nothing, and the sum is all the time that was used. The sums are in the file `samples` beside the configuration.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from resumable_glance.api.http11 import server
 from resumable_glance.api.http11.transport import TransportReceiver
 
 INTERVAL = 0.004  # seconds between two looks
-WRITTEN = 0.2  # seconds between two writings of the file
-SWITCH = 0.0005  # seconds: who holds the interpreter lets us look that soon
+WRITTEN = 0.2  # seconds between two writes of the file
+SWITCH = 0.0005  # seconds: the longest that the profiler waits for the interpreter
 NOBODY = "threads that are not Python's"
 HOPS = "hops to threads"
 LOOP = "event loop, with the socket's reads"
 RECEIVING = "receiving"
 REST = "the rest of our code"
-# The first of these that a frame fits, from the innermost one outwards, is what a stack is about.
+# A stack belongs to the first of these that one of its frames fits, from the innermost frame outwards.
 COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"^(_hash|update) .*(chunk_writer|digests)\.py", "hashing"),
     (r"^(_put|_write_all|_zero_all) .*storage/local\.py", "writing to scratch"),
@@ -47,7 +46,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"/resumable_glance/catalog/|/sqlalchemy/", "catalog"),
     (r"/http11/(body|transport)\.py", RECEIVING),
     (r"^(read|_piece) .*/handoff/reader\.py", "reading scratch"),
-    (r"/resumable_glance/images/", "sink"),
+    (r"/resumable_glance/images/", "image service"),
     (r"/concurrent/futures/|/aiofiles/|/asyncio/(futures|threads)\.py", HOPS),
     (r"/resumable_glance/(?!cli/)", REST),
     (r"/starlette/|/uvicorn/protocols/|/uvicorn/middleware/", "requests and answers"),
@@ -57,15 +56,15 @@ OUTWARDS = re.compile(r"/resumable_glance/(handoff|images)/")
 
 
 class Books:
-    """Nanoseconds, by whether they were for the way "in" or "out" and what they were for."""
+    """Nanoseconds by way ("in" or "out") and component."""
 
     def __init__(self) -> None:
         self._sums: Counter[str] = Counter()
-        self._used: dict[int, int] = {}  # what was booked of each thread
+        self._used: dict[int, int] = {}  # booked so far, by thread
         self._booking = threading.Lock()
 
     def book(self, thread: int, what: str) -> None:
-        """What a thread has used since the last time was for this."""
+        """Book the time that a thread has used since the last call."""
         with self._booking:
             used = cpu_time(thread)
             self._sums[what] += max(0, used - self._used.get(thread, 0))
@@ -83,7 +82,7 @@ BOOKS = Books()
 
 
 def look_for_ever(file: Path) -> None:
-    """What each thread is at, again and again."""
+    """Book each thread by its stack, again and again."""
     ours, written = threading.get_native_id(), 0.0
     while True:
         time.sleep(INTERVAL)
@@ -160,7 +159,7 @@ def install() -> None:
 
 
 def code_of(job: Any) -> CodeType | None:
-    """The function that a job in a thread is about, under what asyncio and aiofiles wrap it in."""
+    """Return the function of a job in a thread, without the wrappers of asyncio and aiofiles."""
     while isinstance(job, functools.partial):
         within = isinstance(getattr(job.func, "__self__", None), Context)
         job = job.args[0] if within else job.func
@@ -168,7 +167,7 @@ def code_of(job: Any) -> CodeType | None:
 
 
 def cpu_time(thread: int) -> int:
-    """Nanoseconds that a thread of this process has used; 0 if it is gone (linux/posix-timers.h: CPUCLOCK_SCHED)."""
+    """Return the nanoseconds that a thread has used; 0 if it is gone (linux/posix-timers.h: CPUCLOCK_SCHED)."""
     try:
         return time.clock_gettime_ns((~thread << 3) | 6)
     except OSError:
@@ -176,7 +175,7 @@ def cpu_time(thread: int) -> int:
 
 
 def about(frame: FrameType | None) -> str:
-    """What a stack is about: "in" or "out", and the component."""
+    """Return the way ("in" or "out") and the component of a stack."""
     if frame is None:
         return f"in {NOBODY}"
     found, way = "", "in"
@@ -193,7 +192,7 @@ def component(code: CodeType | None) -> str:
 
 
 def named(function: str, file: str) -> str:
-    """What a function is for; empty if that does not tell."""
+    """Return the component of a function; empty if the next outer frame decides."""
     return next((name for pattern, name in COMPONENTS if re.search(pattern, f"{function} {file}")), "")
 
 

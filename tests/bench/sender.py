@@ -1,6 +1,6 @@
-"""A sender that is never what one waits for: requests whose bodies go from a file to a socket within the kernel.
+"""A sender that is never the bottleneck: the kernel copies bodies from a file to a socket.
 
-It is a process of its own. Each line on its standard input is a job, each line on its standard output what it took:
+It is a process of its own. Each line of its standard input is a job, each line of its standard output the times:
 
     python -m tests.bench.sender
 """
@@ -24,7 +24,7 @@ from tests.support.raw import Line
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A request: the text before its body, and where in the file its body is."""
+    """A request: its head, and the range of the file that is its body."""
 
     head: str
     start: int = 0
@@ -33,7 +33,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When the first byte was sent, when the last one, and when the last answer had come (of the monotonic clock)."""
+    """The times of the first byte, the last byte and the last answer (of the monotonic clock)."""
 
     began: float
     sent: float
@@ -45,7 +45,7 @@ class Sent:
 
 
 class Sender:
-    """The process; `within` is a command that runs the one that comes after it."""
+    """The sender's process; `within` is a prefix of its command."""
 
     def __init__(self, within: Sequence[str] = ()) -> None:
         command = [*within, sys.executable, "-m", "tests.bench.sender"]
@@ -69,10 +69,10 @@ class Sender:
 
     def _read(self) -> dict[str, float]:
         assert self._process.stdout is not None
-        told = json.loads(self._process.stdout.readline() or '{"failed": "the sender has ended"}')
-        if "failed" in told:
-            raise RuntimeError(told["failed"])
-        return cast(dict[str, float], told)
+        report = json.loads(self._process.stdout.readline() or '{"failed": "the sender has ended"}')
+        if "failed" in report:
+            raise RuntimeError(report["failed"])
+        return cast(dict[str, float], report)
 
 
 @contextlib.contextmanager
@@ -93,14 +93,14 @@ def main() -> None:
     print("{}", flush=True)
     for job in sys.stdin:
         try:
-            told = asdict(done(**json.loads(job)))
+            report = asdict(done(**json.loads(job)))
         except Exception as problem:
-            told = {"failed": repr(problem)}
-        print(json.dumps(told), flush=True)
+            report = {"failed": repr(problem)}
+        print(json.dumps(report), flush=True)
 
 
 def done(port: int, file: str, streams: list[list[dict[str, object]]]) -> Sent:
-    """Do a job: connect first, then begin everywhere at once."""
+    """Do a job: connect all streams, then begin all at once."""
     pieces = [[Piece(**each) for each in stream] for stream in streams]  # type: ignore[arg-type]
     works = [Stream(port, file, each) for each in pieces]
     began = time.monotonic()

@@ -1,7 +1,7 @@
-"""Who takes part in the contest for the way in: each is a server that runs, and knows how its uploads are sent.
+"""The contestants of the way in: each is a running server that knows how its uploads are sent.
 
-Nobody's uploads become complete: a byte is always left to come, so that what a server does with a whole upload (ours
-would hand it over) takes nothing from the one whose turn is next.
+No upload becomes complete: a byte stays missing, so that what a server does with a whole upload (ours would begin a
+handoff) takes no time from the next contestant.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIB = 1024 * 1024
 CONTENT = 64 * MIB  # bytes of the file that all chunks are taken from
 RECEIVING_ONLY = {
     **UNLIMITED,
-    "handoff": {"early_workers": 0},  # the others deliver nothing, so neither do we while the way in is measured
+    "handoff": {"early_workers": 0},  # the others deliver nothing, so neither may we
 }
 NATIVE, TUS, BARE = "ours", "ours, tus", "bare loop"
 TUS_RESUMABLE = {"Tus-Resumable": "1.0.0"}
@@ -42,7 +42,7 @@ PATIENCE = 30  # seconds for a server to listen
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """So many streams at once, each a file in so many chunks of so many bytes; with their md5, or without."""
+    """So many streams at once, each a file in so many chunks of so many bytes, with or without their md5."""
 
     streams: int
     chunks: int
@@ -60,7 +60,7 @@ class Work:
 
 
 class Contestant(Protocol):
-    """A server. `directory` holds what it writes."""
+    """A server, which writes into `directory`."""
 
     @property
     def pid(self) -> int: ...
@@ -69,27 +69,27 @@ class Contestant(Protocol):
     def port(self) -> int: ...
 
     def begin(self, work: Work) -> list[list[Piece]]:
-        """Create what is created before; the requests of each stream."""
+        """Create the uploads; return the requests of each stream."""
 
     def clean(self) -> None:
-        """Remove what was uploaded."""
+        """Remove the uploads."""
 
 
 def content() -> Path:
-    """The file that is sent from."""
+    """Make the file that is sent."""
     return images.raw_disk(CONTENT)
 
 
 @cache
 def md5(length: int) -> str:
-    """Of the first bytes of the file, in base64: all chunks are these bytes, so that nobody waits for our hashing."""
+    """Return the md5 of the first bytes of the file, in base64. All chunks are these bytes: hashing takes no time."""
     with content().open("rb") as file:
         return base64.b64encode(hashlib.md5(file.read(length), usedforsecurity=False).digest()).decode()
 
 
 @dataclass
 class Native:
-    """Our service in its native dialect."""
+    """Our service with its native protocol."""
 
     service: Service
     _uploads: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Native:
 
 @dataclass
 class Tus:
-    """Any server that speaks tus at `path`. `directory` is emptied after each turn, but for ours, which is asked to."""
+    """A server with tus at `path`. `directory` is emptied after each turn; our service deletes its uploads itself."""
 
     pid: int
     port: int
@@ -164,7 +164,7 @@ class Tus:
 
 @dataclass
 class Bare:
-    """A loop without (or, where `work` says so, with) md5, each a process of its own. It stores whatever comes."""
+    """The bare loop: one process without and one with md5."""
 
     pid: int
     port: int
@@ -202,7 +202,7 @@ def bare(directory: Path, *, md5: bool = False) -> Iterator[Contestant]:
 
 @contextlib.contextmanager
 def other(name: str, directory: Path) -> Iterator[Contestant]:
-    """Missing if it can't be had here."""
+    """Give one of the other servers. Missing if it can't be installed here."""
     with _running(OTHERS[name](), directory) as (pid, port, place):
         yield Tus(pid, port, "/files", place)
 

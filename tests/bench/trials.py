@@ -1,4 +1,4 @@
-"""What trials of the reliability run measure, too: their figures, and their promises as goals."""
+"""Contests made of trials of the reliability run: their figures, and their promises as goals."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def crowd(quick: bool) -> Iterator[Measure | LeftOut]:
     count = 100 if quick else slow.CROWD
     seen = slow.measured(count, SEED)
     setting = f"{count:,} slow clients"
-    yield Measure(f"{setting}: a HEAD of somebody else, 99 of 100", "ours", seen.p99 * 1000, "ms")
+    yield Measure(f"{setting}: a HEAD of another client, 99 of 100", "ours", seen.p99 * 1000, "ms")
     yield Measure(f"{setting}: more memory", "ours", seen.grown / MIB, "MiB")
 
 
 def memory_by_size(quick: bool) -> Iterator[Measure | LeftOut]:
-    """The way in and the handover together, as `nox -s memory` does it."""
+    """Measure the memory of whole uploads, as `nox -s memory` does."""
     for size in SIZES[: 1 if quick else None]:
         with tempfile.TemporaryDirectory() as directory, development(Path(directory)) as service:
             client = Client(service.url)
-            client.wait(upload(client, images.raw_disk(64 * MIB)), "active")  # what is imported late has been imported
+            client.wait(upload(client, images.raw_disk(64 * MIB)), "active")  # for late imports
             before, watch = service.memory(), Watch(service)
             try:
                 client.wait(upload(client, images.raw_disk(size * MIB)), "active", seconds=600)
@@ -57,8 +57,8 @@ RESUMING = Contest(
     title="Stalls and cuts",
     text=f"""\
 {TAKEOVERS} requests stall in the middle of a chunk, and the next one takes over: the time from its first byte to its
-answer. {CUTS:,} connections are cut anywhere, in every dialect: what was sent and has to be sent again. A chunk with a
-digest is lost as a whole, which is most of it. More of both: [reliability](reliability.md).""",
+answer. {CUTS:,} connections are cut anywhere, in every protocol: the bytes that had to be sent again. A chunk with a
+digest is lost as a whole, which accounts for most of them. More of both: [reliability](reliability.md).""",
     run=resuming,
     drawing="none",
     goals=(
@@ -69,7 +69,7 @@ digest is lost as a whole, which is most of it. More of both: [reliability](reli
 CROWD = Contest(
     name="crowd",
     title="A thousand slow clients",
-    text="Each sends a kibibyte a second, half of them with a digest, while somebody else asks questions all the time.",
+    text="Each sends a kibibyte a second, half of them with a digest, while another client sends HEADs all the time.",
     run=crowd,
     drawing="none",
     goals=(
@@ -82,8 +82,8 @@ CROWD = Contest(
 MEMORY_BY_SIZE = Contest(
     name="memory-by-size",
     title="Memory by the size of an upload",
-    text="How much the service's resident memory grows while an upload comes in, three chunks of 64 MiB at a time with "
-    "md5, and is handed over.",
+    text="The growth of the service's resident memory during an upload, three chunks of 64 MiB at a time with md5, and "
+    "its handoff.",
     run=memory_by_size,
     drawing="lines",
     axis="MiB",

@@ -1,4 +1,4 @@
-"""The way in: how fast chunks become durable, and how much memory a server takes for it."""
+"""The way in: the speed at which chunks become durable, and the memory that a server takes for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUNDS = 5
 CHUNKS = (8 * MIB, 64 * MIB)  # bytes
 STREAMS = (1, 8)
 TOTAL = {8 * MIB: 512 * MIB, 64 * MIB: 1024 * MIB}  # bytes of all streams together, by the size of the chunks
-CHECKED = "bare loop that checks"  # inside; the page calls both the bare loop, for the setting says which it is
+CHECKED = "bare loop that checks"  # the page calls both loops "bare loop": the setting tells them apart
 PLAIN = "1 stream, 64 MiB chunks"  # the setting that the goals are about
 Opened = Callable[[Path], AbstractContextManager[Contestant]]
 
@@ -40,13 +40,13 @@ def speed(quick: bool) -> Iterator[Measure | LeftOut]:
                     took = sender.send(contestant.port, content(), streams).seconds
                 finally:
                     contestant.clean()
-                os.sync()  # what one has not flushed is not for the next one to wait for
+                os.sync()  # the next contestant must not wait for unflushed bytes of this one
                 shown = BARE if name == CHECKED else name
                 yield Measure(work.setting, shown, work.total / MIB / took, "MiB/s")
 
 
 def memory(quick: bool) -> Iterator[Measure | LeftOut]:
-    """Each server on its own, for what one has had once it may keep."""
+    """Measure each server alone, for memory is seldom given back."""
     work = Work(8, 1 if quick else 4, 8 * MIB if quick else 64 * MIB, md5=False)
     for name, opened in openers().items():
         if name == CHECKED:
@@ -74,7 +74,7 @@ def works(quick: bool) -> list[Work]:
 
 
 def takers(work: Work, contestants: dict[str, Contestant]) -> list[str]:
-    """With md5 only those who check it."""
+    """Return the contestants for a work: with md5 only those that check it."""
     if work.md5:
         return [CHECKED, NATIVE, TUS]
     return [each for each in contestants if each != CHECKED]
@@ -91,14 +91,14 @@ def openers() -> dict[str, Opened]:
 
 
 def resident(pid: int, what: str) -> int:
-    """Bytes of memory that a process has (VmRSS), or had at most (VmHWM)."""
+    """Return the bytes of memory that a process has (VmRSS), or had at most (VmHWM)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what + ":"))
 
 
 @contextlib.contextmanager
 def _everybody() -> Iterator[tuple[dict[str, Contestant], list[LeftOut]]]:
-    """All servers that can be had here, running."""
+    """Start all servers that can run here."""
     contestants, left_out = dict[str, Contestant](), list[LeftOut]()
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -114,14 +114,13 @@ SPEED = Contest(
     name="way-in",
     title="The way in",
     text="""\
-Streams of chunks over loopback, each stream an upload of its own over a connection of its own. The sender is a process
-that lets the kernel carry bytes from a file to the socket (`sendfile`), so that it is not what is measured; the digests
-that it declares were computed before.
+Streams of chunks over loopback, each stream one upload over one connection. The sender lets the kernel copy bytes from
+a file to the socket (`sendfile`), so that it is not the bottleneck; the digests that it declares were computed before.
 
-The **bare loop** does what can't be left out, and nothing else: receive into a buffer, `pwrite`, `fdatasync` at each
-chunk's end, and, where md5 is checked, hash in a second thread. We do the same, and record what is durable; but the
-disk begins to write while a chunk still comes, so that we may pass the bare loop. The others neither check nor flush:
-their bytes may still be lost when they are acknowledged. Nobody hands anything over meanwhile.""",
+The **bare loop** does nothing but what can't be left out: receive into a buffer, `pwrite`, `fdatasync` at each chunk's
+end, and, where md5 is checked, hash in a second thread. Our service does the same, and records the durable ranges; but
+it lets the disk begin to write while a chunk still comes, so that it may be faster than the bare loop. The others
+neither check nor flush: acknowledged bytes may still be lost. No handoffs run meanwhile.""",
     run=speed,
     base=BARE,
     goals=(

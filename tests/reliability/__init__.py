@@ -1,8 +1,8 @@
-"""The reliability run: what is promised, tried until it breaks or the number of tries is published.
+"""The reliability run: trials that repeat one kind of accident until a promise breaks, or the count is published.
 
-Each module that all.py names is one trial, with the way to run it alone:
+Each module named in all.py is one trial, and runs alone by
 
     python -m tests.reliability.kills --count 500 --seed 7
 
-`python -m tests.reliability` runs them all and makes docs/reliability.md; tests/reliability/test_reliability.py runs a share.
+`python -m tests.reliability` runs them all and makes docs/reliability.md; test_reliability.py runs a share of each.
 """

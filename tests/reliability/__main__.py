@@ -1,4 +1,4 @@
-"""The full reliability run: every trial, two at a time, and the page that says what they reached.
+"""The full reliability run: every trial, two at a time, and the page with their figures.
 
 python3 noxfile.py -s reliability                         # at most 45 minutes on two cores
 python3 noxfile.py -s reliability -- --deep               # a day or two
@@ -31,7 +31,7 @@ AT_ONCE = 2
 
 
 class Run:
-    """Trials as processes of their own, each with a log in `logs`. What one has reached is published at once."""
+    """Runs each trial as a process with a log in `logs`, and publishes its result at once."""
 
     def __init__(self, logs: Path, seed: int, deep: bool) -> None:
         self.failed = 0
@@ -45,7 +45,7 @@ class Run:
         self._progress = Progress(*columns, console=self._console)
 
     def all(self, trials: Iterable[Trial]) -> None:
-        """Those that measure have the machine to themselves; they come first."""
+        """Run trials: first those that need the machine to themselves."""
         trials = list(trials)
         with self._progress:
             for each in trials:
@@ -85,15 +85,15 @@ class Run:
 def main() -> int:
     parser = argparse.ArgumentParser(
         "python3 noxfile.py -s reliability --",
-        description="Every trial, two at a time; then docs/reliability.md is made.",
+        description="Run every trial, two at a time, and make docs/reliability.md of the results.",
     )
     parser.add_argument("--deep", action="store_true", help="the counts of the deep run")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERY], metavar="TRIAL", default=[])
     arguments = parser.parse_args()
-    trials = [each for each in EVERY if each.name in arguments.scope or not arguments.only]
+    trials = [each for each in EVERY if each.name in arguments.only or not arguments.only]
     logs = Path(tempfile.mkdtemp(prefix="reliability-"))
-    print(f"{len(trials)} trials with seed {arguments.seed}; what they say is in {logs}", flush=True)
+    print(f"{len(trials)} trials with seed {arguments.seed}; their logs are in {logs}", flush=True)
     began = time.monotonic()
     run = Run(logs, arguments.seed, arguments.deep)
     run.all(trials)

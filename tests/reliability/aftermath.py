@@ -1,7 +1,7 @@
-"""All that a strict disk may hold after a power cut. Pure: it is fed with the disk's log, and counts what may be left.
+"""All states of a strict disk after a power cut, derived from its log. Pure.
 
-What was not synced may be there or not, each name, each size and each sector by itself, in any combination; a sector
-that was written several times may have any of these writes. What was synced is there.
+Synced data is there. Each unsynced name, size and sector may be there or not, independently of the others; a sector
+that was written several times may hold any of these writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MANY = 4  # writes to one sector that are combined in every way
 
 @dataclass(slots=True)
 class _Stored:
-    """What is durable of a file, and what happened to it since."""
+    """The durable content of a file, and its changes since."""
 
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Written | Sized] = field(default_factory=list)
@@ -40,7 +40,7 @@ class _Stored:
         return list(dict.fromkeys([len(self.durable), *later]))
 
     def sectors(self) -> dict[int, list[bytes]]:
-        """By where they begin: what each sector that was written to may have."""
+        """Return the possible contents of each written sector, by its position."""
         touching: dict[int, list[Written]] = {}
         for each in self.pending:
             if isinstance(each, Written):
@@ -72,7 +72,7 @@ def _sector(start: int, before: bytes, writes: Sequence[Written]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing that a power cut decides: which node a name has, which size a file, or what is in a sector of it."""
+    """One thing that a power cut decides: the node of a name, the size of a file, or the content of a sector."""
 
     options: Sequence[object]
     name: str | None = None
@@ -81,7 +81,7 @@ class Choice:
 
 
 class Aftermath:
-    """What may be left of a disk that began with `names`, all durable. Feed it each event of its log."""
+    """The possible states of a disk that began with `names`, all durable. Feed it each event of the disk's log."""
 
     def __init__(self, names: Mapping[str, Node] | None = None) -> None:
         names = names or begun()
@@ -120,7 +120,7 @@ def count(choices: Sequence[Choice]) -> int:
 
 
 def states(choices: Sequence[Choice], limit: int, chance: random.Random) -> Iterator[list[object]]:
-    """Which option each choice takes, for all states that there are, or for `limit` different ones of more."""
+    """Yield the options that the choices take, for all states, or for `limit` different ones if there are more."""
     total = count(choices)
     for number in range(total) if total <= limit else _some(total, limit, chance):
         taken, rest = [], number
@@ -131,14 +131,14 @@ def states(choices: Sequence[Choice], limit: int, chance: random.Random) -> Iter
 
 
 def _some(total: int, limit: int, chance: random.Random) -> list[int]:
-    found = dict.fromkeys([0, total - 1])  # nothing of what is pending, and all of it
+    found = dict.fromkeys([0, total - 1])  # nothing and all of what is pending
     while len(found) < limit:
         found[chance.randrange(total)] = None
     return list(found)
 
 
 def left(aftermath: Aftermath, choices: Sequence[Choice], taken: Sequence[object]) -> dict[str, Node]:
-    """The names and files of one state, for a disk to begin with."""
+    """Return the names and files of one state, for a new disk to begin with."""
     chosen = list(zip(choices, taken, strict=True))
     nodes = {name: options[0] for name, options in aftermath.names.items()}
     nodes |= {each.name: node for each, node in chosen if each.name is not None}  # type: ignore[misc]
@@ -152,7 +152,7 @@ def left(aftermath: Aftermath, choices: Sequence[Choice], taken: Sequence[object
 
 
 def content(aftermath: Aftermath, node: Node, chosen: Sequence[tuple[Choice, object]]) -> bytearray:
-    """The bytes of one file in one state, of which `chosen` are the decisions about it."""
+    """Return the bytes of one file in one state; `chosen` are the decisions about it."""
     data = bytearray(aftermath.files[node].durable if node in aftermath.files else b"")
     size = len(data)
     for choice, option in chosen:

@@ -1,4 +1,4 @@
-"""All trials but the sabotages, which are about these."""
+"""All trials except the sabotages, which are about these."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.reliability import (
 )
 from tests.reliability.trial import Trial
 
-# The longest first: so the full run starts them, two at a time.
+# The longest first: the full run starts them in this order, two at a time.
 TRIALS: tuple[Trial, ...] = tuple(
     each.TRIAL
     for each in (

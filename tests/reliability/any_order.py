@@ -1,4 +1,4 @@
-"""Anything that can happen to uploads, in any order, against a model: tests/reliability/state_machine.py as a trial."""
+"""Random sequences of everything that can happen to uploads, against a model: state_machine.py as a trial."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
 
 def run(count: int, seed: int) -> Result:
-    steps = state_machine.run(count, seed, smaller=False)  # what its note says makes it smaller
-    answers = state_machine.Uploads.stage.answers
+    steps = state_machine.run(count, seed, smaller=False)  # the failure's note has the command that shrinks it
+    answers = state_machine.Uploads.harness.answers
     return Result(
         f"{steps:,} steps, {answers.total():,} answers of {len(answers)} kinds, each as the model has it",
         {"steps": steps, "answers": answers.total(), "kinds": len(answers)},
@@ -17,8 +17,8 @@ def run(count: int, seed: int) -> Result:
 
 TRIAL = Trial(
     name="any_order",
-    promise="Whatever is sent, cut, repeated, spoilt, raced, expired or restarted, in three dialects and in any order: "
-    "each answer is the right one, and the sink gets the very bytes, once.",
+    promise="Chunks are sent, cut, repeated, corrupted and raced, uploads expire, the service restarts, in three "
+    "protocols and in any order: each answer is the right one, and the image gets exactly the bytes, once.",
     unit="steps of a Hypothesis state machine",
     share=20_000,
     full=100_000,
@@ -26,21 +26,21 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "whoever asks has every upload",
+            "an upload can be reached by every project",
             "uploads/authorization.py",
-            "stranger = upload is not None and upload.owner != identity.owner and beyond not in identity.allowed",
-            "stranger = False",
+            "foreign = upload is not None and upload.owner != identity.owner and of_others not in identity.allowed",
+            "foreign = False",
             count=1_000,
         ),
         Sabotage(
-            "a newer request writes before an older one of the same range has ended",
+            "a newer request writes before the older one of its range has ended",
             "uploads/write_locks.py",
             "            await _evict(rivals, Reason.SUPERSEDED)\n",
             "",
             count=4_000,
         ),
         Sabotage(
-            "of a chunk with a digest is kept what came before an interruption",
+            "an interrupted chunk with a digest is kept in part",
             "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if refusal.reason in _INTERRUPTIONS:",

@@ -1,8 +1,8 @@
-"""The clock on the wall is set by hours and years, forward and back, and nothing expires early or late for it.
+"""The wall clock is set by hours and years, forward and back, and nothing expires early or late for it.
 
-The service runs with a clock that we set, and let time pass on (tests/support/launcher.py). Some clients send without a break,
-so that they meet each jump in the middle of whatever they do; others continue their uploads now and then, or not any
-more. What is told of an upload follows from the time for which the service has run since its last byte.
+The service runs with a clock that the trial sets and advances (tests/support/launcher.py). Some clients send without a
+break, so that they meet each jump in the middle of a request; others continue their uploads now and then, or never. The
+expiry of an upload depends only on the time for which the service has run since the last byte.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.reliability.crowd import Crowd
+from tests.reliability.background import BackgroundLoad
+from tests.reliability.protocols import NATIVE, PROTOCOLS, TUS
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, SPEAKERS, TUS
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.launcher import Panel, panel_of, token
@@ -34,7 +34,7 @@ PATIENCE = 15  # seconds
 
 @dataclass
 class Watched:
-    """An upload whose owner comes back now and then. `since` is the steady time of its last new byte, in seconds."""
+    """An upload that is continued now and then. `since` is the steady time of its last new byte, in seconds."""
 
     sender: Sender
     since: float
@@ -65,7 +65,7 @@ class Clocks:
             down = self._chance.choice([0.0, 30 * 24 * 3600.0])
             self._panel.advance(down)
             for each in self._watched:
-                each.since += down  # nobody could go on meanwhile
+                each.since += down  # time without the service does not count
             self._service.start()
         self._await_heartbeat()
 
@@ -74,13 +74,13 @@ class Clocks:
         self._await_heartbeat()
 
     def look(self) -> None:
-        """See that each upload is as old as it should be; go on with some, and begin others."""
+        """Check the expiry of each upload; continue some, and replace those that expired."""
         for number, each in enumerate(self._watched):
             age = self._now() - each.since
             answer = each.sender.ask(TUS.inspect(each.sender.id))
-            told = f"{answer.status}, to expire in {(answer.expires or 0) - self._panel.now():.0f} s"
+            reply = f"{answer.status}, to expire in {(answer.expires or 0) - self._panel.now():.0f} s"
             seen = (
-                f"{age:.0f} s after its last byte {each.sender} is {told}, with the clock {self._panel.set_by:+.0f} s"
+                f"{age:.0f} s after its last byte {each.sender} is {reply}, with the clock {self._panel.set_by:+.0f} s"
             )
             if age > EXPIRY - MARGIN and answer.status == 410:
                 self.expired += 1
@@ -96,7 +96,7 @@ class Clocks:
                 each.since = self._now()
 
     def finish(self) -> None:
-        """What did not expire becomes an image."""
+        """Finish the uploads that have not expired."""
         for each in self._watched:
             while each.sender.missing:
                 each.sender.go_on(NATIVE, self._chance, 100_000)
@@ -105,7 +105,7 @@ class Clocks:
     def _begun(self) -> Watched:
         content = images.noise(self._chance, 1000)
         sender = Sender(self._service.port, self._service.directory / "images", content, token("owner"))
-        sender.create(self._chance.choice(SPEAKERS))
+        sender.create(self._chance.choice(PROTOCOLS))
         return Watched(sender, self._now())
 
     def _now(self) -> float:
@@ -117,22 +117,22 @@ class Clocks:
         return seconds if abs(self._panel.set_by + seconds) < FARTHEST else -seconds
 
     def _await_heartbeat(self) -> None:
-        """Return when the service has written down that it runs now, by the clock on the wall."""
+        """Return when the service has recorded that it runs, by the present wall clock."""
         with contextlib.closing(sqlite3.connect(self._service.directory / "catalog.sqlite", timeout=30)) as catalog:
             began = time.monotonic()
-            while abs(catalog.execute("SELECT at FROM heartbeats").fetchone()[0] - self._panel.now()) > 60:
+            while abs(catalog.execute("SELECT seen_at FROM instances").fetchone()[0] - self._panel.now()) > 60:
                 assert time.monotonic() - began < PATIENCE, f"the service does not follow: {self._panel.set_by:+.0f} s"
                 time.sleep(0.01)
 
 
 def run(count: int, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as directory:
-        # Records of what has ended are no uploads any more. Those go by the clock, if it is set while nothing runs.
+        # Records of uploads that have ended are purged by the wall clock if it is set while the service is down.
         service = development(Path(directory), UNLIMITED, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
         service.module = "tests.support.launcher"
         with service:
             clocks = Clocks(service, random.Random(seed))
-            with Crowd(service, seed, SPEAKERS, 100_000, token("crowd")) as crowd:
+            with BackgroundLoad(service, seed, PROTOCOLS, 100_000, token("crowd")) as crowd:
                 for _ in range(count):
                     clocks.jump()
                     crowd.await_progress()
@@ -143,14 +143,14 @@ def run(count: int, seed: int) -> Result:
     return Result(
         f"{count} times the clock was set, by an hour to three years, forward or back, running or not: nothing expired "
         f"early ({clocks.kept:,} looks; {crowd.finished:,} uploads that were sent meanwhile became the right images), "
-        f"and {clocks.expired:,} uploads that nobody continued did expire in time",
+        f"and {clocks.expired:,} uploads that were not continued expired in time",
         {"jumps": count, "looks": clocks.kept, "uploads": crowd.finished, "expired": clocks.expired},
     )
 
 
 TRIAL = Trial(
     name="clock_jumps",
-    promise="Whatever the clock is set to: nothing expires early that its owner continued, and nothing late.",
+    promise="Whatever the clock is set to, no upload expires early or late.",
     unit="jumps of the clock",
     share=3,
     full=40,
@@ -158,7 +158,7 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "a clock that was set is not followed",
+            "the service does not follow a clock that was set",
             "uploads/cleanup.py",
             "        await self._follow_clock()\n",
             "",
@@ -167,12 +167,12 @@ TRIAL = Trial(
         Sabotage(
             "the time for which the service did not run counts",
             "uploads/cleanup.py",
-            "        await self._backlog.resume(self._settings.service.instance, self._clock())\n",
+            "        await self.catalog.instances.resume(self.settings.instance, self.clock())\n",
             "",
             count=8,
         ),
         Sabotage(
-            "uploads live by the clock on the wall",
+            "uploads expire by the wall clock",
             "runtime/clock.py",
             "        return self._begin + self._steady()",
             "        return self._wall()",
@@ -180,9 +180,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "expiries do not move along with the clock",
-            "catalog/backlog.py",
-            'uploads: ("created_at", "updated_at", "expires_at"),',
-            'uploads: ("created_at", "updated_at"),',
+            "catalog/instances.py",
+            'schema.uploads: ("created_at", "updated_at", "expires_at"),',
+            'schema.uploads: ("created_at", "updated_at"),',
             count=4,
         ),
     ),

@@ -1,8 +1,8 @@
-"""Power cuts after every single operation, with all that a disk may then hold.
+"""Power cuts after every single operation, with every state that the disk may then have.
 
-Scripts of random uploads run on the strict disk. For the crash after each entry of its log, what aftermath.py says may
-be left is enumerated, or sampled where it is too much, and held against the catalog of that moment and against what
-people had been told by then. From some of these states the service is really started again, and everybody goes on.
+Scripts of random uploads run on the strict disk. For a power cut after each entry of its log, the possible states
+(aftermath.py) are enumerated, or sampled if there are too many, and compared with the catalog of that moment and with
+all acknowledgements so far. From some of these states the service is started again, and the uploads are finished.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.aftermath import Aftermath, Choice
 from tests.reliability.disk_sabotages import CRASH_STATES
-from tests.reliability.scripts import NEVER, Meant, Person, Plan, Told
+from tests.reliability.scripts import NEVER, Acknowledgement, MayEnd, Person, Plan
 from tests.reliability.strict_disk import Event, Node, Noted, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
-from tests.reliability.world import BEGIN, SCRATCH, Recorded, Showing, Shown, World, live
+from tests.reliability.world import BEGIN, SCRATCH, Recorded, StoredImage, StoredImages, World, live
 
 SCRIPTS = 60  # of a full run
 FEWEST, MOST = 5_000, 50_000  # states of one script
-EACH = 2_000  # states, of which one is really recovered from
+EACH = 2_000  # states for one real recovery
 UPLOADS = SCRATCH / "uploads"
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What happened: the log of the disk, what was meant to be uploaded, and what time it was in the end."""
+    """A script that was run: the log of the disk, the planned uploads by label, and the time at its end."""
 
     log: Sequence[Event]
     plans: dict[str, Plan]
@@ -39,12 +39,12 @@ class Script:
 
 
 def played(chance: random.Random) -> Script:
-    """A random script, from the first start of a service to the end of all uploads, with a restart or two."""
+    """Run a random script, from the first start of a service to the end of all uploads, with up to two restarts."""
     disk = StrictDisk()
     plans: dict[str, Plan] = {}
 
     async def play() -> float:
-        recorded, images, mine, now = None, dict[str, Shown](), dict[str, str](), BEGIN
+        recorded, images, mine, now = None, dict[str, StoredImage](), dict[str, str](), BEGIN
         for left in reversed(range(chance.randint(1, 3))):
             async with World(disk, chance, recorded, images, now) as world:
                 person = Person(world, chance, plans, mine)
@@ -53,14 +53,14 @@ def played(chance: random.Random) -> Script:
                 if not left:
                     await person.end()
                     await check_end(person)
-            recorded, images, now = world.recorded().database, world.sink.images, world.now
+            recorded, images, now = world.recorded().database, world.images.stored, world.now
         return now
 
     return Script(disk.log, plans, live(disk, play, chance))
 
 
 async def check_end(person: Person) -> None:
-    """When everybody is done: images are what was meant, and nothing is left on scratch or at the sink."""
+    """Assert that every image is as planned, and that nothing else is left on scratch or in the image service."""
     world = person.world
     for upload_id, record in world.recorded().uploads.items():
         assert not record.holds, f"{upload_id} is {record.state} in the end"
@@ -70,7 +70,7 @@ async def check_end(person: Person) -> None:
     assert not left, f"nobody needs {left} on scratch"
     world.now += 2 * 3600
     await world.cleaner.tidy()
-    for image_id, shown in world.sink.images.items():
+    for image_id, shown in world.images.stored.items():
         assert shown.content == person.plans[shown.label].content, f"image {image_id} is not {shown.label}"
     assert not (never := NEVER.intersection(person.refused)), f"refused with a disk that works: {never}"
     assert not world.disk.trespasses, f"calls on a descriptor that was closed: {world.disk.trespasses}"
@@ -82,7 +82,7 @@ def path_of(upload_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the catalog needs on scratch: a file of at least `size` bytes, and what is in its extents."""
+    """A file that the catalog needs on scratch: of at least `size` bytes, with the content of its extents."""
 
     path: str
     size: int
@@ -97,16 +97,20 @@ class Need:
 
 @dataclass
 class Moment:
-    """The world as it stands at one place of a script's log."""
+    """The state of everything at one place of a script's log.
+
+    With `unacknowledged_may_go`, an upload without an acknowledgement may lack its file: a catalog that fails after its
+    commit leaves such a record.
+    """
 
     plans: dict[str, Plan]
     disk: Aftermath = field(default_factory=Aftermath)
     catalog: Recorded = field(default_factory=lambda: Recorded(b"", {}))
-    images: dict[str, Shown] = field(default_factory=dict)
-    told: dict[str, list[Told]] = field(default_factory=dict)
-    meant: set[str] = field(default_factory=set)
+    images: dict[str, StoredImage] = field(default_factory=dict)
+    acknowledgements: dict[str, list[Acknowledgement]] = field(default_factory=dict)
+    may_end: set[str] = field(default_factory=set)
     needs: list[Need] = field(default_factory=list)
-    untold_may_go: bool = False  # a catalog that fails after it has recorded something leaves a record without a file
+    unacknowledged_may_go: bool = False
     _checked: set[tuple[str, int, int, str]] = field(default_factory=set)
 
     def happen(self, event: Event) -> None:
@@ -120,43 +124,43 @@ class Moment:
                 self.needs = [
                     self._need(each) for each, of in recorded.uploads.items() if of.holds and of.files == (each,)
                 ]
-            case Showing(images):
+            case StoredImages(images):
                 self.images = dict(images)
-            case Meant(upload_id):
-                self.meant.add(upload_id)
-            case Told() as told:
-                self.told.setdefault(told.upload_id, []).append(told)
-                self._check_told(told)
+            case MayEnd(upload_id):
+                self.may_end.add(upload_id)
+            case Acknowledgement() as acknowledged:
+                self.acknowledgements.setdefault(acknowledged.upload_id, []).append(acknowledged)
+                self._check_acknowledgement(acknowledged)
 
     def _forget(self, upload_id: str) -> None:
-        """What has ended is forgotten a month later, and with it what people were told."""
+        """Forget the acknowledgements of an upload whose record was purged."""
         state = self.catalog.uploads[upload_id].state
         assert state in ENDED, f"{upload_id} is forgotten, and was {state}"
-        self.told.pop(upload_id, None)
+        self.acknowledgements.pop(upload_id, None)
 
-    def check_told(self) -> None:
-        """Whatever people were told is true."""
-        for each in itertools.chain.from_iterable(self.told.values()):
-            self._check_told(each)
+    def check_acknowledgements(self) -> None:
+        """Assert that every acknowledgement holds."""
+        for each in itertools.chain.from_iterable(self.acknowledgements.values()):
+            self._check_acknowledgement(each)
 
-    def _check_told(self, told: Told) -> None:
-        record = self.catalog.uploads.get(told.upload_id)
-        assert record is not None, f"{told} is not in the catalog"
-        assert told.state in {None, record.state}, f"{told} is {record.state} in the catalog"
-        if told.state is State.CANCELLED:
+    def _check_acknowledgement(self, acknowledged: Acknowledgement) -> None:
+        record = self.catalog.uploads.get(acknowledged.upload_id)
+        assert record is not None, f"{acknowledged} is not in the catalog"
+        assert acknowledged.state in {None, record.state}, f"{acknowledged} is {record.state} in the catalog"
+        if acknowledged.state is State.CANCELLED:
             kept = [each for each in record.files if any(self.disk.names.get(path_of(each), ()))]
-            assert not kept, f"{told}, but after a power cut {kept} may be there again"
+            assert not kept, f"{acknowledged}, but after a power cut {kept} may be there again"
         if record.state is State.ACTIVE:
             plan = self.plans[record.label]
-            assert not plan.refutable, f"{told.upload_id} is active, and not what was declared"
+            assert not plan.refutable, f"{acknowledged.upload_id} is active, and not what was declared"
             there = any(each.label == record.label and each.content == plan.content for each in self.images.values())
-            assert there, f"{told.upload_id} is active without its image"
+            assert there, f"{acknowledged.upload_id} is active without its image"
         elif record.state in ENDED:
-            assert told.upload_id in self.meant, f"{told} is {record.state}, and nobody wanted that"
+            assert acknowledged.upload_id in self.may_end, f"{acknowledged} is {record.state}, and nobody wanted that"
         else:
             durable = [Range(start, stop) for start, stop, _ in record.extents]
-            gaps = [each for each in missing(told.range.stop, durable) if each.overlaps(told.range)]
-            assert not gaps, f"{told} is not in the catalog"
+            gaps = [each for each in missing(acknowledged.range.stop, durable) if each.overlaps(acknowledged.range)]
+            assert not gaps, f"{acknowledged} is not in the catalog"
 
     def _need(self, upload_id: str) -> Need:
         record = self.catalog.uploads[upload_id]
@@ -172,19 +176,19 @@ class Moment:
         return Need(path_of(upload_id), plan.size or 0, extents)
 
     def _needed(self) -> list[Need]:
-        if not self.untold_may_go:
+        if not self.unacknowledged_may_go:
             return self.needs
-        told = set(map(path_of, self.told))
-        return [each for each in self.needs if each.path in told]
+        acknowledged = set(map(path_of, self.acknowledgements))
+        return [each for each in self.needs if each.path in acknowledged]
 
     def choices(self) -> list[Choice]:
-        """What a power cut decides of what the catalog needs, or of the directories in which that is."""
+        """Return what a power cut decides about the files that the catalog needs and their directories."""
         names = {each.path for each in self._needed()} | {str(each) for each in (UPLOADS, *UPLOADS.parents)}
         nodes = {node for name in names for node in self.disk.names.get(name, ())}
         return [each for each in self.disk.choices() if each.name in names or each.node in nodes]
 
     def check_states(self, limit: int, chance: random.Random) -> int:
-        """Check all that may be left, or `limit` different states of it; how many it were."""
+        """Check all states of the disk, or `limit` different ones; return how many."""
         choices = self.choices()
         names = {each.name: at for at, each in enumerate(choices) if each.name is not None}
         files: dict[Node, list[int]] = {}
@@ -214,7 +218,7 @@ class Moment:
 
 
 def recovered(moment: Moment, now: float, chance: random.Random) -> None:
-    """Start the service on one of the states of this moment; everybody goes on from what they are told."""
+    """Start the service on one of the states of this moment, and finish all uploads."""
     choices = moment.disk.choices()
     taken = chance.choice(list(aftermath.states(choices, 3, chance)))
     disk = StrictDisk(aftermath.left(moment.disk, choices, taken))
@@ -223,9 +227,9 @@ def recovered(moment: Moment, now: float, chance: random.Random) -> None:
         async with World(disk, chance, moment.catalog.database or None, moment.images, now) as world:
             person = Person(world, chance, dict(moment.plans))
             person.mine |= {each: of.label for each, of in world.recorded().uploads.items() if of.state not in ENDED}
-            for told in itertools.chain.from_iterable(moment.told.values()):
-                if told.upload_id in person.mine:
-                    disk.note(told)
+            for acknowledged in itertools.chain.from_iterable(moment.acknowledgements.values()):
+                if acknowledged.upload_id in person.mine:
+                    disk.note(acknowledged)
             await person.end()
             await check_end(person)
 
@@ -233,7 +237,7 @@ def recovered(moment: Moment, now: float, chance: random.Random) -> None:
 
 
 def fair(counts: Sequence[int], budget: int) -> int:
-    """How many of each may be taken at most, so that all together are about `budget`."""
+    """Return the most to take of each, so that all together are about `budget`."""
     left, limit = budget, 0
     for place, each in enumerate(ordered := sorted(counts)):
         limit = left // (len(ordered) - place)
@@ -243,8 +247,8 @@ def fair(counts: Sequence[int], budget: int) -> int:
     return max(1, limit)
 
 
-def inspect_head(script: Script, budget: int, chance: random.Random) -> tuple[int, int]:
-    """Check about `budget` states of a script; how many it were, and how many recoveries."""
+def check_script(script: Script, budget: int, chance: random.Random) -> tuple[int, int]:
+    """Check about `budget` states of a script; return how many, and the number of recoveries."""
     moment, counts = Moment(script.plans), []
     for event in script.log:
         moment.happen(event)
@@ -255,7 +259,7 @@ def inspect_head(script: Script, budget: int, chance: random.Random) -> tuple[in
     for place, event in enumerate(script.log):
         try:
             moment.happen(event)
-            moment.check_told()
+            moment.check_acknowledgements()
             states += moment.check_states(limit, chance)
             if place in recoveries:
                 recovered(moment, script.now, chance)
@@ -274,7 +278,7 @@ def run(count: int, seed: int) -> Result:
         chance = random.Random(f"{seed} {scripts}")
         try:
             script = played(chance)
-            found = inspect_head(script, min(budget, count - states), chance)
+            found = check_script(script, min(budget, count - states), chance)
         except AssertionError as problem:
             problem.add_note(f"script {scripts}")
             raise
@@ -289,7 +293,7 @@ def run(count: int, seed: int) -> Result:
 
 TRIAL = Trial(
     name="crash_states",
-    promise="Whatever of its unsynced writes a disk keeps in a power cut, no acknowledged byte is missing afterwards.",
+    promise="After a power cut no acknowledged byte is missing, whichever of its unsynced writes the disk has kept.",
     unit="states of the disk",
     share=30_000,
     full=1_000_000,

@@ -1,9 +1,10 @@
-"""Connections that are cut anywhere: the client asks where the upload is, goes on, and the image is the file.
+"""Connections that are cut at any byte: the client asks for the offset and goes on, and the image is the file.
 
-Four uploads at once, each in three dialects mixed. Bytes that were sent and are not kept are counted. The service keeps
-what it was given. So where the client has seen it close the connection, these are only what uvicorn had in its buffer.
-Who resets the connection, or asks at once, may be ahead of the own bytes, which wait in kernels then; and who asks in
-the native dialect, in which a question takes over from nobody, ahead of their commit: that is measured, no more.
+Four uploads run at once, each with three protocols mixed. The bytes that were sent and not kept are counted. The
+service keeps every byte that it was given: a client that has seen the connection close loses only the bytes in
+uvicorn's buffer, and that is asserted. A client that resets the connection, or asks at once, may overtake its own
+bytes in the kernels' buffers; one that asks in the native protocol, where a question ends no request, may also overtake
+their commit. Those losses are measured only.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.reliability.protocols import NATIVE, PROTOCOLS, TUS, Chunk, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, SPEAKERS, TUS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Line
@@ -24,7 +25,7 @@ from tests.support.service import UNLIMITED, Service, development
 
 KIB, MIB = 1024, 1024 * 1024
 COMMIT_SIZE = MIB  # the smallest one that can be configured
-SERVER = 64 * KIB + 256 * KIB  # bytes that uvicorn gathers before it stops reading, and one more read of uvloop
+SERVER = 64 * KIB + 256 * KIB  # bytes: uvicorn's buffer when it stops reading, and one more read of uvloop
 AT_ONCE = 4
 CUTS_OF_AN_UPLOAD = 25
 WAYS = ("close", "reset", "half-close", "half-close")
@@ -32,7 +33,7 @@ WAYS = ("close", "reset", "half-close", "half-close")
 
 @dataclass
 class Cuts:
-    """What one client has seen. `twice` is the most that a cut cost, by how it was cut and asked for."""
+    """The cuts of one client. `twice` is the most bytes that a cut cost, by the kind of the cut."""
 
     made: int = 0
     uploads: int = 0
@@ -55,7 +56,7 @@ def run(count: int, seed: int) -> Result:
                 for number, quota in enumerate(quotas)
             ]
             whole = sum_of([each.result() for each in clients])
-    return told(whole)
+    return result_of(whole)
 
 
 def sum_of(all_cuts: list[Cuts]) -> Cuts:
@@ -65,10 +66,10 @@ def sum_of(all_cuts: list[Cuts]) -> Cuts:
     return whole
 
 
-def told(whole: Cuts) -> Result:
+def result_of(whole: Cuts) -> Result:
     seen, unseen = (whole.twice[each] / KIB for each in ("seen", "unseen"))
     return Result(
-        f"{whole.made:,} cut connections ({whole.uploads:,} uploads in three dialects, {AT_ONCE} at once) resumed to "
+        f"{whole.made:,} cut connections ({whole.uploads:,} uploads in three protocols, {AT_ONCE} at once) resumed to "
         f"the right bytes; of {whole.sent / MIB:,.0f} MiB in chunks that were cut {whole.repeated / MIB:,.0f} MiB were "
         f"sent twice. Without a digest a cut cost {seen:,.0f} KiB at most where the client saw the connection end, "
         f"and {unseen:,.0f} KiB where it was reset or the client asked before its last bytes were read",
@@ -83,12 +84,12 @@ def told(whole: Cuts) -> Result:
 
 
 def client(service: Service, quota: int, chance: random.Random) -> Cuts:
-    """One upload after the other, cut so many times together."""
+    """Send one upload after the other, until `quota` connections were cut."""
     cuts = Cuts()
     while cuts.made < quota:
         content = images.noise(chance, chance.randrange(1, 4 * MIB))
         sender = Sender(service.port, service.directory / "images", content)
-        sender.create(chance.choice(SPEAKERS))
+        sender.create(chance.choice(PROTOCOLS))
         upload(service, sender, cuts, min(quota, cuts.made + CUTS_OF_AN_UPLOAD), chance)
         sender.finish()
         cuts.uploads += 1
@@ -96,23 +97,23 @@ def client(service: Service, quota: int, chance: random.Random) -> Cuts:
 
 
 def upload(service: Service, sender: Sender, cuts: Cuts, quota: int, chance: random.Random) -> None:
-    """Send a file over connections that are cut, and the rest of it over one that is not."""
-    speaker = chance.choice(SPEAKERS)
+    """Send a file over connections that are cut, and the rest of it over one that stays."""
+    protocol = chance.choice(PROTOCOLS)
     while sender.missing and cuts.made < quota:
-        chunk = sender.chunk(speaker, chance, chance.choice([64 * KIB, 512 * KIB, 2 * MIB]))
+        chunk = sender.chunk(protocol, chance, chance.choice([64 * KIB, 512 * KIB, 2 * MIB]))
         how = chance.choice(WAYS)
-        carried = cut(service, sender, speaker, chunk, how, chance)
-        speaker = chance.choice(SPEAKERS)  # who asks goes on
-        for asking in (speaker, NATIVE):  # which tells all that is durable, in any order
+        carried = cut(service, sender, protocol, chunk, how, chance)
+        protocol = chance.choice(PROTOCOLS)
+        for asking in (protocol, NATIVE):  # the native protocol reports all durable ranges
             sender.locate(asking)
-        count(cuts, sender, chunk, carried, how, speaker)
+        count(cuts, sender, chunk, carried, how, protocol)
     while sender.missing:
-        sender.go_on(TUS, chance, most=8 * MIB)  # to ask in it takes over from what was cut and still runs
+        sender.go_on(TUS, chance, most=8 * MIB)  # tus evicts a cut request that still runs
 
 
-def cut(service: Service, sender: Sender, speaker: Speaker, chunk: Chunk, how: str, chance: random.Random) -> int:
-    """Send a part of a request, and go away; how many bytes of its body were sent."""
-    request = sender.request(speaker, chunk)
+def cut(service: Service, sender: Sender, protocol: WireProtocol, chunk: Chunk, how: str, chance: random.Random) -> int:
+    """Send a part of a request and hang up; return how many bytes of its body were sent."""
+    request = sender.request(protocol, chunk)
     wire, head = request.wire(), request.head_length()
     some = [head, head + 4 * KIB, head + 64 * KIB, head + 64 * KIB, len(wire), len(wire)]
     length = chance.randrange(min(len(wire), chance.choice(some)) + 1)
@@ -124,8 +125,8 @@ def cut(service: Service, sender: Sender, speaker: Speaker, chunk: Chunk, how: s
     return request.carried(length)
 
 
-def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, asking: Speaker) -> None:
-    """What a cut has cost, now that it is known what is durable. AssertionError if that is too much."""
+def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, asking: WireProtocol) -> None:
+    """Count what a cut has cost. AssertionError if that is too much."""
     lost = sender.lost(chunk, carried)
     cuts.made += 1
     cuts.sent += carried
@@ -140,7 +141,7 @@ def count(cuts: Cuts, sender: Sender, chunk: Chunk, carried: int, how: str, aski
 
 TRIAL = Trial(
     name="cuts",
-    promise="A connection may be cut at any byte: it costs what was on its way, and the upload goes on.",
+    promise="A connection may be cut at any byte: only the bytes under way are lost, and the upload goes on.",
     unit="cut connections",
     share=100,
     full=10_000,
@@ -148,14 +149,14 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "what came before an interruption is not kept",
+            "the bytes before an interruption are not kept",
             "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if False:",
             count=100,
         ),
         Sabotage(
-            "a chunk that was cut is written down as if all of it had come",
+            "a cut chunk is recorded with a byte more than came",
             "uploads/chunk_writer.py",
             "Extent(Range(self._begun, self._position), *digests)",
             "Extent(Range(self._begun, min(self._position + 1, self._target.stop)), *digests)",
@@ -163,7 +164,7 @@ TRIAL = Trial(
         ),
         Sabotage(
             "the offset does not stop at a gap",
-            "catalog/records.py",
+            "catalog/uploads.py",
             "            if start != offset:",
             "            if start < offset:",
             count=100,

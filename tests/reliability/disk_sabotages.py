@@ -1,4 +1,4 @@
-"""What the trials on the strict disk must find: each line left out or moved that keeps bytes safe on scratch."""
+"""The sabotages of the trials on the strict disk: each line that keeps bytes safe, left out or moved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LOCAL = "storage/local.py"
 
 
 def left_out(what: str, file: str, line: str, count: int, after: str = "") -> Sabotage:
-    """A sabotage that removes one line, which comes after another one that is kept."""
+    """Return a sabotage that removes one line; `after` is kept before it."""
     return Sabotage(what, file, f"{after}{line}\n", after, count)
 
 
@@ -17,7 +17,7 @@ def instead(what: str, file: str, old: str, new: str, count: int) -> Sabotage:
 
 
 def swapped(what: str, file: str, first: str, second: str, count: int) -> Sabotage:
-    """A sabotage that does the second of two lines first."""
+    """Return a sabotage that swaps two lines."""
     return Sabotage(what, file, f"{first}\n{second}\n", f"{second}\n{first}\n", count)
 
 
@@ -45,7 +45,7 @@ CRASH_STATES = (
         "            await self._file.sync()", "            await self._commit_extents(extents)", 10_000,
     ),
     instead(
-        "what an interrupted chunk has left is taken for the zeros that are declared", LOCAL,
+        "bytes left by an interrupted chunk are taken for declared zeros", LOCAL,
         "    stop = position + length\n    while", "    stop = position + length\n    while False and", 10_000,
     ),
     swapped(
@@ -54,44 +54,45 @@ CRASH_STATES = (
     ),
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
-        "            await self._scratch.create(upload.id",
-        "            await self._catalog.uploads.add(upload, credential)\n"
-        "            await self._scratch.create(upload.id, upload.size or 0)\n"
-        "            return upload\n"
-        "            await self._scratch.create(upload.id", 10_000,
+        "                await self.storage.create(upload.id",
+        "                await self.uploads.add(upload, self.delegation.encrypt(token), key)\n"
+        "                await self.storage.create(upload.id, upload.size or 0)\n"
+        "                return upload\n"
+        "                await self.storage.create(upload.id", 10_000,
     ),
     left_out(
-        "an image that is about to be made is not written down", "uploads/create.py",
-        "        await self._backlog.expect(expected, now, due_at=now + LONGEST_CREATION)", 100_000,
+        "an image is not recorded before it is made", "uploads/image_preparation.py",
+        "        await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)", 100_000,
     ),
     instead(
-        "scratch is freed before the verdict", "handoff/worker.py",
-        "            upload = await self._steps.take(",
-        "            for each in upload.files:\n"
-        "                await self._scratch.remove(each)\n"
-        "            upload = await self._steps.take(", 10_000,
+        "scratch is freed before the image is verified", "handoff/worker.py",
+        "            ended = await self._walk.run(",
+        "            await self._free(started)\n            ended = await self._walk.run(", 10_000,
     ),
     instead(
         "scratch is never freed after a handoff", "handoff/worker.py",
-        "for each in upload.files:", "for each in upload.files[:0]:", 10_000,
+        "await self._free(ended)", "pass", 10_000,
     ),
     instead(
-        "the digest that was declared of the whole is not compared", "handoff/steps.py",
-        "if broken := source.mismatches():", "if broken := source.mismatches()[:0]:", 30_000,
+        "a declared digest of the whole is not compared", "handoff/proving.py",
+        "if mismatches := reader.mismatches():", "if mismatches := reader.mismatches()[:0]:", 30_000,
     ),
     instead(
-        "a cancelled upload loses its bytes before the catalog says so", "uploads/service.py",
-        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED",
-        "            await self.janitor.clear(upload)\n"
-        "            await self._catalog.uploads.end(upload_id, Event.CANCELLED", 30_000,
+        "a cancelled upload loses its bytes before the catalog says so", "uploads/cleanup.py",
+        "        await self.catalog.uploads.end(upload.id, Event.CANCELLED",
+        "        await self.clear(upload)\n"
+        "        await self.catalog.uploads.end(upload.id, Event.CANCELLED", 30_000,
     ),
     instead(
         "an expired upload loses its bytes before the catalog says so", "uploads/cleanup.py",
-        "            if not self._busy(upload.id) and",
-        "            await self._scratch.remove(upload.id)\n            if not self._busy(upload.id) and", 60_000,
+        "            if not self.locks.held(upload.id) and",
+        "            await self.storage.remove(upload.id)\n            if not self.locks.held(upload.id) and", 60_000,
     ),
-    instead("a start removes all scratch", "uploads/cleanup.py", "if name not in holding:", "if name:", 20_000),
-    instead("a start leaves what nobody needs", "uploads/cleanup.py", "if name not in holding:", "if not name:", 60_000),
+    instead("a start removes all scratch", "uploads/cleanup.py", "if name not in needed:", "if name:", 20_000),
+    instead(
+        "a start leaves files that no upload needs", "uploads/cleanup.py",
+        "if name not in needed:", "if not name:", 60_000,
+    ),
     instead(
         "a thread is not waited for when its request is cancelled", LOCAL,
         "while not task.done():", "while False:", 30_000,
@@ -110,36 +111,36 @@ CRASH_STATES = (
         "return not self._chunk.declared and not any(", "return not any(", 30_000,
     ),
     instead(
-        "what came of a chunk with a digest is kept when it breaks off", "uploads/chunk_writer.py",
+        "an interrupted chunk with a digest is kept in part", "uploads/chunk_writer.py",
         "in _INTERRUPTIONS and not self._chunk.declared:", "in _INTERRUPTIONS:", 100_000,
     ),
 )  # fmt: skip
 
 IO_FAULTS = (
     instead(
-        "what a write did not take is not written", LOCAL,
+        "the rest of a short write is not written", LOCAL,
         "        rest = rest[written:]\n", "        rest = rest[len(rest) :]\n", 40,
     ),
     instead(
-        "a flush that failed is tried again", LOCAL,
+        "a failed flush is retried", LOCAL,
         "    os.fdatasync(descriptor)\n",
         "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n        return\n"
         "    os.fdatasync(descriptor)\n", 40,
     ),
     instead(
-        "a refusal is not made of what scratch says", "uploads/service.py",
+        "a failure of scratch is not turned into a refusal", "uploads/service.py",
         "        except (OSError, EOFError) as problem:  # of", "        except EOFError as problem:  # of", 20,
     ),
     instead(
-        "a start takes directories for durable that are there", "runtime/durable.py",
+        "a start takes existing directories for durable", "runtime/durable.py",
         "isdir(directory)\n", "isdir(directory)\n    if there:\n        return\n", 60,
     ),
-    instead("a flush that failed is taken for a success", LOCAL,
+    instead("a failed flush is taken for a success", LOCAL,
         "    os.fdatasync(descriptor)\n",
         "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n", 40,
     ),
     instead(
-        "a catalog that fails is not told as a disk that does", "catalog/transactions.py",
+        "a failing catalog is not reported as a failing disk", "catalog/transactions.py",
         "return problem if number is None else", "return problem if number else", 20,
     ),
 )  # fmt: skip
@@ -149,12 +150,12 @@ FLIPS = (
         "if self._hasher.digest() != extent.check.value:", "if self._hasher.digest() == b\"\":", 40,
     ),
     instead(
-        "what is durable is not compared with what comes again", "uploads/chunk_writer.py",
+        "repeated bytes are not compared with the durable ones", "uploads/chunk_writer.py",
         "if await self._file.read(self._position, len(data)) != data:",
         "if len(await self._file.read(self._position, len(data))) != len(data):", 60,
     ),
     instead(
-        "a difference is forgotten where a digest was declared", "uploads/chunk_writer.py",
+        "a difference is ignored where a digest was declared", "uploads/chunk_writer.py",
         "        if self._differs:\n", "        if not self._chunk:\n", 100,
     ),
 )  # fmt: skip

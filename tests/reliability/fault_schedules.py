@@ -1,8 +1,8 @@
-"""Whatever befalls a handoff on its way into the real Glance, there is one active image in the end, and it is the file.
+"""Handoffs into a real Glance that misbehaves: in the end there is one active image, and it is the file.
 
-Each schedule is a list of faults that the requests about one image meet, one after the other, in a proxy before Glance;
-what fails for good is tried again by its owner. Many uploads run at once, so that all of them meet the kills of each.
-Of some of them Glance is given the bytes while they come.
+A schedule is a list of faults that the requests for one image meet, one after the other, in a proxy before Glance. An
+upload that fails for good is retried. Many uploads run at once, so that all of them meet each kill. Some of them are
+delivered early.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tests.support.wire import RAW, Client
 AT_ONCE = 8
 PATIENCE = 150  # seconds for one batch, on a machine that has much else to do
 LARGEST = 1_000_000  # bytes of an image
-FOLLOWED = 2_000_000  # bytes of one that Glance is given while it comes, ...
-BEGINNING = 1_300_000  # ... and of its first chunk, from which its format can be told
-# What an upload may fail with after which answers; nothing else may fail it.
+EARLY = 2_000_000  # bytes of an image that is delivered early
+BEGINNING = 1_300_000  # bytes of its first chunk, enough for its format
+# The failure reasons that the answers of Glance may lead to; there may be no others.
 FINAL = {400: "image-refused", 403: "image-refused", 415: "image-refused", 404: "image-gone", 410: "image-gone",
          413: "over-quota"}  # fmt: skip
 ANSWERS = (401, 403, 409, 410, 413, 415, 500, 502, 503)
-# The first ones meet everything once, whatever comes by chance later.
+# The first schedules have every fault, whatever the random ones have.
 FIRST = (
     (Fault("data", "spoil"), Fault("remove", "refuse"), Fault("data", "reset", at=70_000)),
     (Fault("data", "kill-glance", at=100_000),),
@@ -57,16 +57,16 @@ def run(count: int, seed: int) -> Result:
                 days.play(schedules[first : first + AT_ONCE], first, chance)
             assert len(list(cloud.glance(DEMO).images.list())) == count, "an image is left that no upload has"
             tally.update(fault.what for fault in days.glance.met)
-        told = ", ".join(f"{number} {what}" for what, number in sorted(tally.items()))
+        counts = ", ".join(f"{number} {what}" for what, number in sorted(tally.items()))
         return Result(
             f"{count} fault schedules, one active image each, which is the file; none left over, nothing on scratch "
-            f"({sum(tally.values())} faults: {told}; {days.replaced} images replaced, {days.retries} other tries)",
+            f"({sum(tally.values())} faults: {counts}; {days.replaced} images replaced, {days.retries} other tries)",
             {"schedules": count, "faults": sum(tally.values()), "replaced": days.replaced},
         )
 
 
-def followed(number: int) -> bool:
-    """The first ones first in the plain way, then followed; of all others every other one."""
+def is_early(number: int) -> bool:
+    """Return whether an upload is delivered early: FIRST in the second round, and every other random one."""
     return len(FIRST) <= number and (number < 2 * len(FIRST) or number % 2 == 1)
 
 
@@ -82,13 +82,13 @@ def _fault(chance: random.Random) -> Fault:
     )  # fmt: skip
     weights = (4, 4, 2, 4, 1) if on != "data" else (3, 12, 4, 6, 2, 6, 2, 3, 1, 1)
     what = chance.choices(whats, weights=weights)[0]
-    # A Glance that answers a question with "no" where it means "yes" is no fault of this world.
+    # A Glance that answers a question wrongly is not tried.
     status = chance.choice(ANSWERS if on == "data" else (401, 500, 502, 503))
     return Fault(on, what, status, at)
 
 
 class _BadDays:
-    """A service before a Glance that meets faults."""
+    """A service before a Glance with faults."""
 
     def __init__(self, cloud: Cloud, directory: Path) -> None:
         self.replaced = 0
@@ -101,28 +101,26 @@ class _BadDays:
         assert port is not None
         self.glance = BadGlance(port, cloud.directory / "stores" / "fast", self._kill_glance, self._kill_service)
         with self.service.configuration.open("a") as file:
-            file.write(f"endpoint_override = {self.glance.url}\ntimeout = 6\n")
-            file.write("[handoff]\nattempts = 0\nsaving_time = 4\nsettling_time = 1\n")
-            file.write(f"early_minimum_size = {FOLLOWED}\nfollow_workers = {AT_ONCE}\n")
+            file.write(f"[glance]\nendpoint_override = {self.glance.url}\ntimeout = 6\n")
 
     def play(self, schedules: list[tuple[Fault, ...]], first: int, chance: random.Random) -> None:
         client = Client(self.service.url, {"X-Auth-Token": self._cloud.token(DEMO)})
-        cast = {}
+        uploads = {}
         for number, faults in enumerate(schedules, first):
             size = LARGEST if number < len(FIRST) else chance.choice((1, 100_000, LARGEST))
-            size = FOLLOWED if followed(number) else size
+            size = EARLY if is_early(number) else size
             name, content = f"schedule {number}", images.noise(chance, size)
             url = client.created(len(content), image={**RAW, "name": name})
             self.glance.schedule(name, list(faults))
-            cast[name] = (url, content, faults)
-        for url, content, _ in cast.values():
+            uploads[name] = (url, content, faults)
+        for url, content, _ in uploads.values():
             self._send(client, url, content, 0, min(len(content), BEGINNING))
         time.sleep(chance.random())
-        for url, content, _ in cast.values():
+        for url, content, _ in uploads.values():
             if len(content) > BEGINNING:
                 self._send(client, url, content, BEGINNING, len(content))
         deadline = time.monotonic() + PATIENCE
-        for name, (url, content, faults) in cast.items():
+        for name, (url, content, faults) in uploads.items():
             try:
                 self._ends_well(client, url, name, content, faults, deadline)
             except AssertionError as problem:
@@ -143,9 +141,9 @@ class _BadDays:
         while (upload := self._shown(client, url))["state"] != "active":
             assert time.monotonic() < deadline, f"it does not become active: {upload}"
             if upload["state"] == "failed":
-                trouble = upload["handoff"]["last_error"]
-                assert trouble["reason"] in final, f"it has failed, and that for nothing: {trouble}"
-                assert len(trouble["detail"]) > 20
+                error = upload["handoff"]["last_error"]
+                assert error["reason"] in final, f"it has failed without a reason: {error}"
+                assert len(error["detail"]) > 20
                 with self._killing:
                     client.request("POST", f"{url}/retry")
                 self.retries += 1
@@ -165,7 +163,7 @@ class _BadDays:
             return client.show(url)
 
     def _left_over(self, upload: dict[str, Any], name: str) -> str:
-        """What is there besides the image, in words."""
+        """Return what is left besides the image, as a clause."""
         with self._killing:
             images = {each.id for each in self._images.list(filters={"name": name})}
         scratch = [each.name for each in (self.service.directory / "scratch" / "uploads").glob(f"{upload['id']}*")]
@@ -184,14 +182,16 @@ class _BadDays:
 
 
 def _hurried(cloud: Cloud, directory: Path) -> Service:
-    service = beside(cloud, directory, handoff__workers=AT_ONCE)
-    service.module = "tests.reliability.hurried"
+    handoff = {"workers": AT_ONCE, "early_workers": AT_ONCE, "early_minimum_size": EARLY}
+    handoff |= {"attempts": 0, "glance_timeout": 4, "abort_grace": 1}
+    service = beside(cloud, directory, {"handoff": handoff})
+    service.module = "tests.reliability.short_intervals"
     return service
 
 
 TRIAL = Trial(
     name="fault_schedules",
-    promise="Whatever befalls a handoff, one image becomes active, it is the file, and nothing is left over.",
+    promise="Whatever happens to a handoff, one image becomes active, it is the file, and nothing is left over.",
     unit="fault schedules",
     share=4,
     full=500,
@@ -199,42 +199,42 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "an image that a killed Glance left saving is waited for",
+            "an image that a killed Glance left saving is waited for for ever",
             "handoff/plan.py",
             "return _instead(upload) if stuck(upload, now) else Step.WAIT",
             "return Step.WAIT",
             count=8,
         ),
         Sabotage(
-            "an image whose place in the store is taken is tried again and again",
+            "an image whose place in the store is taken is never replaced",
             "handoff/plan.py",
             "    if not complete and upload.delivery.suspicion >= UNUSABLE:\n",
             "    if not complete and upload.delivery.suspicion < 0:\n",
             count=8,
         ),
         Sabotage(
-            "the image that was replaced is not written down as a leftover",
+            "a replaced image is not recorded as an orphan",
             "catalog/uploads.py",
-            "            records.leave_image(db, upload, old.id, now)\n",
+            "            orphan_image(db, upload, old.id, now)\n",
             "",
             count=8,
         ),
         Sabotage(
-            "whether the new image was made before is not asked",
+            "a replacement that was made before is made again",
             "handoff/replacement.py",
-            "if (await self._sink.receipt(new, actor)).presence is not Presence.DELETED:",
-            "if (await self._sink.receipt(new, actor)).presence is None:",
+            "if (await self.images.status(new, actor)).presence is not Presence.DELETED:",
+            "if (await self.images.status(new, actor)).presence is None:",
             count=8,
         ),
         Sabotage(
-            "what Glance has is not compared",
-            "handoff/steps.py",
-            "        wrong = differences(known(upload.size), upload.delivery.proof, receipt)\n",
+            "the image in Glance is not compared with the upload",
+            "handoff/delivering.py",
+            "        wrong = differences(require(upload.size), proof, status)\n",
             "        wrong: list[str] = []\n",
             count=8,
         ),
         Sabotage(
-            "a Glance that answers 503 has spoken for good",
+            "a 503 of Glance is final",
             "images/glance/service.py",
             "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED}",
             "413: FailureReason.OVER_QUOTA, 415: FailureReason.IMAGE_REFUSED, 503: FailureReason.IMAGE_REFUSED}",
@@ -243,8 +243,8 @@ TRIAL = Trial(
         Sabotage(
             "scratch is not freed",
             "handoff/worker.py",
-            "        if upload.state is State.ACTIVE:\n",
-            "        if upload.state is State.FAILED:\n",
+            "            if ended.state is State.ACTIVE:\n",
+            "            if ended.state is State.FAILED:\n",
             count=8,
         ),
     ),

@@ -1,4 +1,4 @@
-"""System calls that fail in the running service, by strace: the disk is full, broken or read-only, once or for good."""
+"""Failing system calls of the running service, by strace: the disk is full, broken or read-only, once or for good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.images import apt_get
 from tests.support.launcher import panel_of
 
 LONGEST_LIFE = 0.4  # seconds
-LONGEST_DELAY = 60  # seconds, of a handoff that failed
+LONGEST_DELAY = 60  # seconds until a failed handoff is retried
 CATALOG = [f"catalog.sqlite{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
 CALLS = {
@@ -35,7 +35,7 @@ CALLS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """The `first` call that a thread makes fails, and if it is `lasting`, every later one."""
+    """The `first` such call of a thread fails; if `lasting`, every later one too."""
 
     target: str
     call: str
@@ -79,7 +79,7 @@ def run(count: int, seed: int) -> Result:
 
 
 def _faults(count: int, chance: random.Random) -> Iterator[Fault]:
-    """At first no flush and then no write comes through; after that whatever chance wants, each call as often."""
+    """Yield faults: first of all flushes, then of all writes, then random ones with each call equally often."""
     others = [(target, call) for target, calls in CALLS.items() for call in calls]
     chance.shuffle(others)
     yield from (NO_FLUSH, NO_WRITE)[:count]
@@ -88,16 +88,16 @@ def _faults(count: int, chance: random.Random) -> Iterator[Fault]:
 
 
 def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.Random) -> int:
-    """Let it live for a while without faults, for a while with one, and ask it once more; then it is ended.
+    """Run the service without the fault, then with it, check all uploads, and end it.
 
-    Returns how many calls have failed.
+    Return how many calls have failed.
     """
     with load.running(failing=True) as life:
         time.sleep(chance.random() * LONGEST_LIFE / 4)
         life.over.set()
     load.check()
     known = [each.upload for each in load.clients if each.upload]
-    told = {each.id: list(each.acknowledged) for each in known}
+    before = {each.id: list(each.acknowledged) for each in known}
     paths = {
         "scratch": [load.scratch / f"{each.id}.upload" for each in known if each.missing],
         "catalog": [load.scratch.parent.parent / each for each in CATALOG],
@@ -108,7 +108,7 @@ def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.R
         life.over.set()
     if fault in {NO_FLUSH, NO_WRITE}:
         for each in known:
-            assert each.acknowledged == told[each.id], f"{fault}, but {told[each.id]} became {each}"
+            assert each.acknowledged == before[each.id], f"{fault}, but {before[each.id]} became {each}"
     load.check()
     assert chance.random() < 0.5 or service.stop() == 0, f"it can't be stopped\n{process.tail(service.log)}"
     service.kill()
@@ -118,7 +118,7 @@ def _live_with(fault: Fault, load: Load, service: QuickService, chance: random.R
 
 @contextlib.contextmanager
 def _traced(service: QuickService, options: Sequence[str]) -> Iterator[None]:
-    """Inside, strace does to the service what the options say."""
+    """Attach strace with these options to the service."""
     strace = shutil.which("strace") or "strace"
     log = service.directory / "strace.log"
     command = [strace, "-f", "-qq", "-o", str(_calls(service)), *options, "-p", str(service.pid)]
@@ -160,14 +160,14 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "a flush that failed is taken for a success",
+            "a failed flush is taken for a success",
             "storage/local.py",
             "    os.fdatasync(descriptor)\n",
             "    with contextlib.suppress(OSError):\n        os.fdatasync(descriptor)\n",
             count=3,
         ),
         Sabotage(
-            "a write that failed is taken for a success",
+            "a failed write is taken for a success",
             "storage/local.py",
             "        written = os.pwrite(descriptor, rest, position)\n",
             "        try:\n            written = os.pwrite(descriptor, rest, position)\n"

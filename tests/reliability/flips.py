@@ -1,7 +1,7 @@
-"""One byte or bit that flips on scratch: noticed before the image is active, whenever it happens.
+"""One bit or byte that flips on scratch: it is noticed before the image is active.
 
 Uploads of random shapes run on the strict disk. After the seal, between two chunks, between the proof and the delivery,
-or while the sink is being given the bytes, something that was durable and is still to be read becomes something else.
+or during the delivery, a durable byte that is still to be read changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUND = 100  # flips in one life of the service
 
 @dataclass
 class Flipper:
-    """UploadService one image after the other, and flips something of each; counts when."""
+    """Uploads one image after the other and flips a byte of each; `flipped` counts when."""
 
     world: World
     chance: random.Random
@@ -43,7 +43,7 @@ class Flipper:
         self._person = Person(self.world, self.chance)
 
     async def once(self) -> None:
-        """One upload, which must fail for the flip and nothing else."""
+        """Make one upload, which must fail because of the flip."""
         when, before = self.chance.choice(WHEN), self.flipped.total()
         parts = self.chance.choice([1, 1, 2, 3]) if when != "proven" else 1
         ids = [await self._created(self.chance.randint(1, 3000), parts > 1, when == "proven") for _ in range(parts)]
@@ -52,11 +52,11 @@ class Flipper:
             await self._send(each, when if number == at_once else "")
         whole = ids[0] if parts == 1 else await self._joined(ids)
         again = 1 if self.flipped.total() > before else AGAIN
-        database, images = self.world.recorded().database, dict(self.world.sink.images)
+        database, images = self.world.recorded().database, dict(self.world.images.stored)
         files = {each: bytes(self.world.disk.names[path_of(each)].data) for each in ids}
         for _ in range(again):
             self.world.go_back(database)
-            self.world.sink.images = dict(images)
+            self.world.images.stored = dict(images)
             for name, data in files.items():
                 self.world.disk.names.setdefault(path_of(name), Node()).data[:] = data
             await self._hand_over(when, ids, whole)
@@ -67,14 +67,14 @@ class Flipper:
         before = self.flipped.total() - (when in {"between chunks", "repeated"})
         self._prepare(when, ids)
         upload = await self._handed_over(whole)
-        shown = self.world.sink.images[require(upload.image).id]
+        shown = self.world.images.stored[require(upload.image).id]
         if self.flipped.total() > before:
-            hitch = upload.delivery.last_error and upload.delivery.last_error.reason
-            assert (upload.state, hitch) == (State.FAILED, FailureReason.SCRATCH_DIFFERS), (
+            reason = upload.delivery.last_error and upload.delivery.last_error.reason
+            assert (upload.state, reason) == (State.FAILED, FailureReason.SCRATCH_DIFFERS), (
                 f"flipped when {when}: {upload}"
             )
             assert shown.content is None, f"flipped when {when}, and yet an image: {upload}"
-        else:  # the last piece had been read already
+        else:  # the last piece had been read before
             assert upload.state is State.ACTIVE, f"nothing was flipped: {upload}"
 
     async def _created(self, size: int, part: bool, declared: bool) -> str:
@@ -88,7 +88,7 @@ class Flipper:
         return outcome.upload.id
 
     async def _send(self, upload_id: str, when: str) -> None:
-        """All chunks of a file, in any order; in the middle something may flip."""
+        """Send all chunks of a file in random order; with `when`, flip a byte in the middle."""
         size = len(self._person.plan(upload_id).content)
         borders = sorted({0, size, *(self.chance.randint(0, size) for _ in range(self.chance.randint(0, 4)))})
         chunks = list(itertools.pairwise(borders))
@@ -113,10 +113,10 @@ class Flipper:
         return outcome.upload.id
 
     def _prepare(self, when: str, ids: list[str]) -> None:
-        """Flip something now, or once the handoff has come so far."""
+        """Flip a byte now, or when the handoff has come so far."""
         places = [(each, at) for each in ids for at in range(len(self._person.plan(each).content))]
         receipts, given_at = itertools.count(1), self.chance.randrange(len(places))
-        self.world.sink.asked, self.world.sink.given = lambda: None, lambda _: None
+        self.world.images.on_status, self.world.images.on_piece = lambda: None, lambda _: None
 
         def flip_once_proven() -> None:
             if next(receipts) == 2:
@@ -130,9 +130,9 @@ class Flipper:
         if when == "sealed":
             self._flip(*self.chance.choice(places), when)
         elif when == "proven":
-            self.world.sink.asked = flip_once_proven
+            self.world.images.on_status = flip_once_proven
         elif when == "delivering":
-            self.world.sink.given = flip_what_is_left
+            self.world.images.on_piece = flip_what_is_left
 
     def _flip(self, upload_id: str, at: int, when: str) -> None:
         change = self.chance.choice([1 << self.chance.randrange(8), self.chance.randint(1, 255)])
@@ -140,7 +140,7 @@ class Flipper:
         self.flipped[when] += 1
 
     async def _handed_over(self, upload_id: str) -> Upload:
-        """The upload once its handoff has come to an end."""
+        """Return the upload when its handoff has ended."""
         job = asyncio.create_task(self.world.handoff.run())
         while (upload := await self.world.catalog.uploads.get(upload_id)) is None or upload.state in WITH_HANDOFF:
             for _ in range(30):
@@ -172,7 +172,7 @@ def run(count: int, seed: int) -> Result:
 
 TRIAL = Trial(
     name="flips",
-    promise="A byte that changes on scratch is noticed before the image is active, whenever that happens.",
+    promise="A byte that changes on scratch at any time is noticed before the image is active.",
     unit="flips",
     share=100,
     full=2_000,

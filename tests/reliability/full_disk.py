@@ -1,7 +1,7 @@
-"""Scratch that is really full, at any moment: what was acknowledged stays, and uploads go on when there is space again.
+"""A disk that is really full at any moment: acknowledged bytes stay, and uploads go on when there is space again.
 
-The service has a small file system for itself, with its scratch on it, its catalog, or both. While clients of all
-dialects send, somebody else fills it, and makes room again.
+The service has a small file system to itself, with its scratch, its catalog or both on it. While clients of all
+protocols send, another file fills it and is removed again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.reliability.protocols import PROTOCOLS, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import SPEAKERS, Speaker
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 from tests.support import images, small_disk
 from tests.support.service import UNLIMITED, Service, development
@@ -22,8 +22,8 @@ from tests.support.service import UNLIMITED, Service, development
 KIB, MIB = 1024, 1024 * 1024
 DISK = 16 * MIB
 LARGEST = 3 * MIB
-ON_IT = ("scratch", "both", "catalog")  # in turn; of both, scratch is nearly always the first without space
-HURRY = 0.05  # seconds that a client waits where it is told to come back in a minute
+ON_IT = ("scratch", "both", "catalog")  # in turn; with both, scratch nearly always runs out of space first
+HURRY = 0.05  # seconds that a client waits where Retry-After says a minute
 
 
 def run(count: int, seed: int) -> Result:
@@ -39,18 +39,18 @@ def run(count: int, seed: int) -> Result:
         finally:
             for service, _ in disks:
                 service.stop()
-    assert set(refused) <= {"507"}, f"something else than 507 came from a full disk: {refused}"
-    assert refused["507"], f"in {count} rounds nobody met a full disk"
+    assert set(refused) <= {"507"}, f"a full disk was answered with something else than 507: {refused}"
+    assert refused["507"], f"in {count} rounds no client met a full disk"
     return Result(
         f"a disk that was really full {count} times, with scratch, the catalog or both on it: 507 "
-        f"{refused['507']:,} times, every acknowledged byte kept, and all {count * len(SPEAKERS):,} uploads of three "
-        "dialects went on to the right images",
-        {"rounds": count, "uploads": count * len(SPEAKERS), "refused": refused["507"]},
+        f"{refused['507']:,} times, every acknowledged byte kept, and all {count * len(PROTOCOLS):,} uploads of three "
+        "protocols went on to the right images",
+        {"rounds": count, "uploads": count * len(PROTOCOLS), "refused": refused["507"]},
     )
 
 
 def started(directory: Path, kind: str) -> tuple[Service, Path]:
-    """A service, and the directory where its small disk is."""
+    """Start a service with a small disk; return it and the disk's directory."""
     disk = directory / "disk"
     groups = dict(UNLIMITED)
     if kind != "catalog":
@@ -64,33 +64,33 @@ def started(directory: Path, kind: str) -> tuple[Service, Path]:
 
 
 def fill_and_free(service: Service, disk: Path, chance: random.Random) -> Counter[str]:
-    """One round; what the clients were told that was no success."""
+    """Run one round; return the answers that were no success."""
     senders = [
-        Sender(service.port, service.directory / "images", file(chance), hurry=HURRY) for _ in range(len(SPEAKERS))
+        Sender(service.port, service.directory / "images", file(chance), hurry=HURRY) for _ in range(len(PROTOCOLS))
     ]
-    for sender, speaker in zip(senders, SPEAKERS, strict=True):
-        sender.create(speaker)  # while there is space, for it is promised to them then
-    with ThreadPoolExecutor(len(SPEAKERS)) as threads:
+    for sender, protocol in zip(senders, PROTOCOLS, strict=True):
+        sender.create(protocol)  # while there is space: a creation reserves it
+    with ThreadPoolExecutor(len(PROTOCOLS)) as threads:
         sending = [
-            threads.submit(send, sender, speaker, random.Random(chance.random()))
-            for sender, speaker in zip(senders, SPEAKERS, strict=True)
+            threads.submit(send, sender, protocol, random.Random(chance.random()))
+            for sender, protocol in zip(senders, PROTOCOLS, strict=True)
         ]
         for _ in range(chance.randrange(1, 4)):
             time.sleep(chance.random() * 0.1)
-            met = told(senders)
+            met = refusals_of(senders)
             small_disk.fill(disk / "ballast")
-            while told(senders) == met and any(
+            while refusals_of(senders) == met and any(
                 sender.missing and not each.done() for sender, each in zip(senders, sending, strict=True)
             ):
-                time.sleep(0.005)  # until somebody has met it, or nobody sends any more
+                time.sleep(0.005)  # until a client has been refused, or none sends any more
             (disk / "ballast").unlink()
         for each in sending:
             each.result()
-    return told(senders)
+    return refusals_of(senders)
 
 
-def told(senders: list[Sender]) -> Counter[str]:
-    """What they were told that was no success."""
+def refusals_of(senders: list[Sender]) -> Counter[str]:
+    """Return the answers that were no success."""
     return sum((each.refused for each in senders), Counter[str]())
 
 
@@ -98,16 +98,16 @@ def file(chance: random.Random) -> bytes:
     return images.noise(chance, chance.randrange(LARGEST // 2, LARGEST))
 
 
-def send(sender: Sender, speaker: Speaker, chance: random.Random) -> None:
+def send(sender: Sender, protocol: WireProtocol, chance: random.Random) -> None:
     while sender.missing:
-        sender.go_on(speaker, chance, chance.choice([16 * KIB, 256 * KIB, LARGEST]))
+        sender.go_on(protocol, chance, chance.choice([16 * KIB, 256 * KIB, LARGEST]))
         time.sleep(0.01)
     sender.finish()
 
 
 TRIAL = Trial(
     name="full_disk",
-    promise="A full disk is told as 507, costs nothing that was acknowledged, and uploads go on when there is space.",
+    promise="A full disk is answered with 507, no acknowledged byte is lost, and uploads go on when there is space.",
     unit="times that a disk is full",
     share=4,
     full=50,
@@ -126,9 +126,9 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a chunk that finds no space is answered as a success",
-            "api/protocols/problems.py",
-            "    Reason.NO_SPACE: 507,",
-            "    Reason.NO_SPACE: 204,",
+            "errors.py",
+            'NO_SPACE = "no-scratch-space", 507',
+            'NO_SPACE = "no-scratch-space", 204',
             count=6,
         ),
         Sabotage(

@@ -1,7 +1,7 @@
-"""Whatever a request or an answer looks like, our parsers refuse it or understand it, and do nothing else.
+"""Coverage-guided fuzzing of our parsers: any input is parsed or refused, and nothing else happens.
 
-Coverage-guided fuzzing of each parser (tests/reliability/parsers.py says of what and what must hold, tests/reliability/fuzzing.py how): what
-is understood keeps within limits and can be shown again, what is refused can be told.
+parsers.py has the parsers and what must hold: a parsed command keeps within limits and can be rendered, as can a
+refusal. fuzzing.py runs one of them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests import ROOT
 from tests.reliability.parsers import PARSERS
 from tests.reliability.trial import Missing, Result, Sabotage, Trial, run_as_program
 
-AT_ONCE = 2  # so that the seven parsers take four times the seconds that each has
+AT_ONCE = 2  # the seven parsers take four times the seconds of one
 INPUTS = re.compile(r"number_of_executed_units: *(\d+)")
 
 
 def run(count: int, seed: int) -> Result:
     if importlib.util.find_spec("atheris") is None:
-        raise Missing("atheris invents the inputs, and is not installed: it has no wheel for every machine")
+        raise Missing("atheris makes the inputs, and is not installed: it has no wheel for every machine")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda name: fuzzed(name, count, seed), PARSERS))
     problems = [each for each in found if isinstance(each, str)]
@@ -36,10 +36,10 @@ def run(count: int, seed: int) -> Result:
 
 
 def fuzzed(name: str, seconds: int, seed: int) -> int | str:
-    """How many inputs a parser was given; or what it did with one of them that it should not."""
+    """Return the number of inputs that a parser was given, or a description of its failure."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "tests.reliability.fuzzing", name, "--seconds", str(seconds), "--seed", str(seed),
-                   "--corpus", directory]  # fmt: skip
+        command = [sys.executable, "-m", "tests.reliability.fuzzing", name, "--seconds", str(seconds),
+                   "--seed", str(seed), "--corpus", directory]  # fmt: skip
         ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         said = ended.stdout.decode(errors="replace")
         culprits = [each for each in Path(directory).iterdir() if each.name.startswith(("crash-", "timeout-", "oom-"))]
@@ -55,7 +55,7 @@ def fuzzed(name: str, seconds: int, seed: int) -> int | str:
 
 TRIAL = Trial(
     name="fuzz",
-    promise="Whatever bytes a client sends, a parser makes a command of them or refuses them with a reason.",
+    promise="A parser makes a command of any bytes that a client sends, or refuses them with a reason.",
     unit="seconds for each parser",
     share=1,
     full=60,
@@ -63,35 +63,35 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "Numbers are taken as Python takes them, and what is none is not refused",
+            "numbers are parsed as Python parses them, and a malformed one is not refused",
             "api/protocols/parsing.py",
             "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
             "    if int(text) > SAFE_INTEGER:",
             2,
         ),
         Sabotage(
-            "Sizes have no bound but that of their digits",
+            "sizes have no bound but that of their digits",
             "api/protocols/parsing.py",
             "    if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:",
             "    if not _INTEGER.fullmatch(text):",
             2,
         ),
         Sabotage(
-            "What is no base64 is refused only where it is ASCII",
+            "malformed base64 is refused only where it is ASCII",
             "api/protocols/parsing.py",
             "        value = base64.b64decode(text)\n    except ValueError:",
             "        value = base64.b64decode(text)\n    except __import__('binascii').Error:",
             3,
         ),
         Sabotage(
-            "Two spellings of one digest are taken",
+            "a digest in another spelling than the canonical base64 is accepted",
             "api/protocols/parsing.py",
             "    if base64.b64encode(value).decode() != text:",
             "    if False:",
             3,
         ),
         Sabotage(
-            "Metadata that is not UTF-8 is not refused",
+            "metadata that is not UTF-8 is not refused",
             "api/protocols/tus.py",
             "    except UnicodeDecodeError:",
             "    except KeyError:",
@@ -105,21 +105,21 @@ TRIAL = Trial(
             5,
         ),
         Sabotage(
-            "A name goes into a header as it is",
+            "a name goes into a header unquoted",
             "api/protocols/parsing.py",
             "{urllib.parse.quote(name, safe='')}",
             "{name}",
             3,
         ),
         Sabotage(
-            "A reason has no status",
-            "api/protocols/problems.py",
-            "    Reason.UNSUPPORTED_VERSION: 412,\n",
-            "",
+            "a reason has no status",
+            "errors.py",
+            'UNSUPPORTED_VERSION = "unsupported-version", 412',
+            'UNSUPPORTED_VERSION = "unsupported-version"',
             2,
         ),
         Sabotage(
-            "A client believes that every Retry-After is a date",
+            "the client takes every Retry-After for a date",
             "client/api.py",
             "    except (ValueError, OverflowError):  # OverflowError: a year out of range",
             "    except OverflowError:",

@@ -1,9 +1,9 @@
-"""One of our parsers (tests/reliability/parsers.py) with inputs that atheris invents, guided by which of our lines they reach.
+"""One of our parsers (parsers.py) with inputs from atheris, which is guided by the lines that they reach.
 
     python -m tests.reliability.fuzzing tus --seconds 60 --seed 1 --corpus DIRECTORY
     python -m tests.reliability.fuzzing tus --again BASE64
 
-The second gives it one input. What comes out of a parser and should not ends both with a status that is not 0.
+The second command gives it one input. A failure ends both with an exit status other than 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-GUIDES = ["resumable_glance.api.protocols.base", "resumable_glance.protocol", "resumable_glance.client.api"]
+GUIDES = ["resumable_glance.api.protocols", "resumable_glance.model", "resumable_glance.client.api"]
 LONGEST = 4096  # bytes of an input
 SLOWEST = 10  # seconds that a parser may take for one
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _fuzz(name: str, seconds: int, seed: int, corpus: Path) -> None:
-    import atheris  # only where it is used: there is no wheel of it for every machine
+    import atheris  # there is no wheel for every machine
 
     with atheris.instrument_imports(include=GUIDES):
         from tests.reliability.parsers import PARSERS
@@ -61,7 +61,7 @@ def _fuzz(name: str, seconds: int, seed: int, corpus: Path) -> None:
 
 
 def _words(seeds: tuple[bytes, ...]) -> list[bytes]:
-    """What stands between the marks in the first inputs, for the fuzzer to put together anew."""
+    """Return the words of the seeds as a dictionary for the fuzzer."""
     return sorted({word for each in seeds for word in re.findall(rb"[^\s:;,=\"{}\[\]?&/]{2,64}", each)})
 
 

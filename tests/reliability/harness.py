@@ -1,4 +1,4 @@
-"""A running service as the state machine meets it: asked over connections of each project, cut, stopped, started."""
+"""The running service under test: requests over one connection for each project, stops and starts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tests.support.service import Service
 PATIENCE = 30  # seconds, for what the service does on its own
 
 
-class Stage:
-    """The service that all scenes play on, one after the other."""
+class Harness:
+    """The service that all examples run on, one after the other."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.panel: Panel = panel_of(service.directory)
         self.images: Path = service.directory / "images"
         self.scratch: Path = service.directory / "scratch" / "uploads"
-        self.log: deque[str] = deque(maxlen=60)  # what was asked and answered last, for whoever looks into a failure
-        self.answers: Counter[str] = Counter()  # how often which was given
+        self.log: deque[str] = deque(maxlen=60)  # the last requests and answers, to explain a failure
+        self.answers: Counter[str] = Counter()  # by kind
         self.numbers = itertools.count()
         self._lines: dict[str, Line] = {}
         self._runs = True
-        self._counted = 0.0  # how far ahead the clock was when the service last wrote down the time
+        self._counted = 0.0  # seconds that the clock was ahead at the service's last heartbeat
 
     def ask(self, project: str, request: Request) -> Answer:
-        """The answer to a request, over a connection that is kept alive."""
+        """Return the answer to a request, over a connection that is kept alive."""
         line = self._lines.pop(project, None) or Line(self.service.port)
         line.send(request.plus(token(project)).wire())
         answer = line.answer(request.method)
@@ -46,14 +46,14 @@ class Stage:
 
     def noted(self, project: str, request: Request, answer: Answer | str) -> None:
         headers = [each for each in request.headers if each[0] not in {"Tus-Resumable", "Content-Type"}]
-        told = answer if isinstance(answer, str) else f"{answer.status} {answer.reason} offset {answer.offset}"
+        reply = answer if isinstance(answer, str) else f"{answer.status} {answer.reason} offset {answer.offset}"
         if isinstance(answer, Answer):
             self.answers[f"{request.method} {answer.status} {answer.reason}"] += 1
-        self.log.append(f"{project} {request.method} {request.path} {headers} body {len(request.body)} -> {told}")
+        self.log.append(f"{project} {request.method} {request.path} {headers} body {len(request.body)} -> {reply}")
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Line]:
-        """A connection of its own."""
+        """Give a new connection."""
         line = Line(self.service.port)
         try:
             yield line
@@ -65,11 +65,11 @@ class Stage:
         self._await(lambda: self.panel.begun >= begun, "a request was not begun")
 
     def await_idle(self) -> None:
-        """Return when no request runs any more."""
+        """Return when no request runs."""
         self._await(lambda: self.panel.running == 0, "a request has not ended")
 
     def await_file(self, path: Path, there: bool) -> None:
-        """Return when there is such a file, or none any more."""
+        """Return when there is such a file, or none."""
         self._await(lambda: path.exists() is there, f"{path.name} should {'' if there else 'not '}be there")
 
     def begin(self) -> None:
@@ -89,17 +89,17 @@ class Stage:
         assert not status, "a stop that was asked for is a success"
 
     def _await_heartbeat(self) -> None:
-        """Return when the service has seen what time it is: that for which it does not run will not count."""
+        """Return when the service has recorded the time: the time until its next start does not count."""
         if self._counted == self.panel.ahead:
             return
         with contextlib.closing(sqlite3.connect(self.service.directory / "catalog.sqlite")) as catalog:
             due = self.panel.now() - 60
-            beats = "SELECT count(*) FROM heartbeats WHERE at >= ?"
+            beats = "SELECT count(*) FROM instances WHERE seen_at >= ?"
             self._await(lambda: catalog.execute(beats, [due]).fetchone()[0] > 0, "the service has no heartbeat")
         self._counted = self.panel.ahead
 
     def files(self) -> set[str]:
-        """What there is of images and on scratch."""
+        """Return the names of all files of images and on scratch."""
         return {each.name for directory in (self.images, self.scratch) for each in directory.iterdir()}
 
     def _await(self, true: Callable[[], bool], otherwise: str) -> None:

@@ -1,8 +1,8 @@
 """A disk or a catalog that fails: each of its calls in turn, in every way, once and for ever.
 
-One script, the whole life of uploads, runs again and again on the strict disk; each time another call fails. Nobody may
-be told what is not true, nothing may hang, and nothing but a refusal may come back. Then the power goes. The disk works
-again, the service starts, and everybody goes on.
+One script, the whole life of uploads, runs again and again on the strict disk; each time another call fails. There may
+be no false acknowledgement, no hang, and no error but a refusal. Then the power is cut, the disk works again, the
+service starts, and all uploads are finished.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from resumable_glance.model.states import ENDED, State
 from tests.reliability import aftermath
 from tests.reliability.crash_states import Moment, check_end
 from tests.reliability.disk_sabotages import IO_FAULTS
-from tests.reliability.scripts import Person, Plan, Told
+from tests.reliability.scripts import Acknowledgement, Person, Plan
 from tests.reliability.strict_disk import SHORT, StrictDisk
 from tests.reliability.trial import Result, Trial, run_as_program
-from tests.reliability.world import BEGIN, Shown, World, engine, live
+from tests.reliability.world import BEGIN, StoredImage, World, engine, live
 
 NUMBERS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
 OF_SQLITE = {"IOERR": sqlite3.SQLITE_IOERR, "FULL": sqlite3.SQLITE_FULL, "READONLY": sqlite3.SQLITE_READONLY}
 WAYS = {
     "pwrite": (*NUMBERS, "short"),
-    "execute": ("IOERR",),  # of the catalog, as those below
+    "execute": ("IOERR",),  # of the catalog, as the next ones
     "commit": tuple(OF_SQLITE),
-    "committed": ("IOERR",),  # a commit that fails although it was done
+    "committed": ("IOERR",),  # a commit that fails after it was made
 }
 GOOD = {State.ACTIVE, State.JOINED}
-AT_FIRST = 3  # calls of each name are tried before all others
+AT_FIRST = 3  # calls of each name that are tried before all others
 
 
 class CannotBegin(Exception):
-    """The service does not start, and its operator sees why."""
+    """The service refuses to start."""
 
 
 @dataclass
 class Fault:
-    """The `nth` call of this name fails, and all later ones if it is `lasting`."""
+    """The `nth` call of this name fails; if `lasting`, all later ones too."""
 
     call: str = ""
     way: str = ""
@@ -70,7 +70,7 @@ class Fault:
 
 @contextlib.contextmanager
 def failing(fault: Fault, disk: StrictDisk) -> Iterator[None]:
-    """Inside, the disk and the catalog fail so."""
+    """Let the disk or the catalog fail."""
     dialect = engine().dialect
     execute, commit = dialect.do_execute, dialect.do_commit
 
@@ -92,12 +92,12 @@ def failing(fault: Fault, disk: StrictDisk) -> Iterator[None]:
 
 
 async def whole_life(person: Person) -> None:
-    """UploadService of every kind, each with a bit of everything; what is refused is tried once more."""
+    """Make uploads of every kind; each refused command is tried once more."""
     image = await person.create("sized", 900)
     if image is not None:
         await person.append(image, 300, 700)
         await person.append(image, 0, 400, "cut")
-        await person.append(image, 200, 800)  # compared where it is durable
+        await person.append(image, 200, 800)  # the durable part is compared
         await person.append(image, 800, 900, "digest")
     open_ended = await person.create("unsized", 600)
     for each in (open_ended, image):
@@ -112,7 +112,7 @@ async def whole_life(person: Person) -> None:
         await person.append(left, 0, 300)
     for _ in range(2):
         if cancelled is not None:
-            await person.discard(cancelled)
+            await person.cancel(cancelled)
     for _ in range(200):
         await asyncio.sleep(0)
     for each in list(person.mine):
@@ -128,18 +128,18 @@ class Attempt:
     disk: StrictDisk = field(default_factory=StrictDisk)
     plans: dict[str, Plan] = field(default_factory=dict)
     mine: dict[str, str] = field(default_factory=dict)
-    images: dict[str, Shown] = field(default_factory=dict)
+    images: dict[str, StoredImage] = field(default_factory=dict)
     database: bytes | None = None
     now: float = BEGIN
 
     async def faulty(self) -> None:
-        """Two lives with the fault; either may not even begin."""
+        """Run two lives with the fault; each may refuse to start."""
         with failing(self.fault, self.disk):
             for life in (whole_life, self._second_life):
                 with contextlib.suppress(CannotBegin):
                     await self._live(life)
                 self.disk.crash_of_the_process()
-                self.now += 90  # seconds: longer than a handoff is postponed for
+                self.now += 90  # seconds: longer than a handoff is postponed
 
     async def _live(self, life: Callable[[Person], Awaitable[None]]) -> None:
         try:
@@ -152,40 +152,40 @@ class Attempt:
         finally:
             with contextlib.suppress(OSError):
                 await world.__aexit__()
-            self.database, self.images, self.now = world.recorded().database, world.sink.images, world.now
+            self.database, self.images, self.now = world.recorded().database, world.images.stored, world.now
 
     async def _second_life(self, person: Person) -> None:
-        if not self.mine:  # the first one did not even begin
+        if not self.mine:  # the first life did not start
             await whole_life(person)
         for each in list(self.mine):
             await person.finish(each)
         with contextlib.suppress(OSError):
             await person.world.scratch.check()
-        with contextlib.suppress(OSError):  # it is tried again in a minute
+        with contextlib.suppress(OSError):  # the service would retry in a minute
             await person.expire()
 
-    def judge(self) -> Moment:
-        """Nobody was told what is not true, whenever the power goes."""
-        moment = Moment(self.plans, untold_may_go=self.fault.call == "committed")
+    def check(self) -> Moment:
+        """Assert that every acknowledgement holds, wherever the power is cut."""
+        moment = Moment(self.plans, unacknowledged_may_go=self.fault.call == "committed")
         for event in self.disk.log:
             moment.happen(event)
-            if isinstance(getattr(event, "what", None), Told):
+            if isinstance(getattr(event, "what", None), Acknowledgement):
                 moment.check_states(2, self.chance)
-        moment.check_told()
+        moment.check_acknowledgements()
         moment.check_states(10, self.chance)
         return moment
 
     async def recover(self, disk: StrictDisk, moment: Moment) -> None:
-        """With a disk that works, what people know of becomes an image."""
+        """Finish the uploads on a disk that works."""
         async with World(disk, self.chance, self.database, self.images, self.now) as world:
             person = Person(world, self.chance, self.plans)
             records = world.recorded().uploads
             person.mine |= {each: of.label for each, of in records.items() if of.state not in ENDED}
             await person.end()
-            wanted = [each for each in self.mine if each not in moment.meant]
+            wanted = [each for each in self.mine if each not in moment.may_end]
             for each in wanted:
                 assert (state := world.recorded().uploads[each].state) in GOOD, f"{each} is {state} in the end"
-            person.refused.clear()  # what nobody was told of may be lost
+            person.refused.clear()  # an upload without an acknowledgement may be lost
             await check_end(person)
 
 
@@ -194,11 +194,10 @@ def attempt(fault: Fault, chance: random.Random) -> None:
     try:
         live(made.disk, made.faulty, chance)
         assert not made.disk.trespasses, f"calls on a descriptor that was closed: {made.disk.trespasses}"
-        moment = made.judge()
+        moment = made.check()
         choices = moment.disk.choices()
-        taken = chance.choice(
-            list(aftermath.states(choices, 2, chance))
-        )  # nothing of what was not synced, or all of it
+        states = aftermath.states(choices, 2, chance)  # nothing of what was not synced, and all of it
+        taken = chance.choice(list(states))
         disk = StrictDisk(aftermath.left(moment.disk, choices, taken))
         live(disk, lambda: made.recover(disk, moment), chance)
     except Exception as problem:
@@ -209,7 +208,7 @@ def attempt(fault: Fault, chance: random.Random) -> None:
 
 
 def every_fault(seed: int) -> list[Fault]:
-    """All that can fail in the script, in every way. Each call comes early, and first of all what a start does."""
+    """Return all faults of the script, with each call early among them, and the calls of a start first."""
     watched, chance = Fault(), random.Random(seed)
     attempt(watched, random.Random(seed))
     of_calls: dict[tuple[str, bool], list[Fault]] = {}
@@ -227,7 +226,7 @@ def run(count: int, seed: int) -> Result:
     faults = every_fault(seed)
     taken = faults[:count]
     for fault in taken:
-        attempt(fault, random.Random(seed))  # the same as without a fault, up to that
+        attempt(fault, random.Random(seed))  # up to the fault it is always the same run
     return Result(
         f"0 false acknowledgements, hangs or wrong images with {len(taken):,} of {len(faults):,} faults of the disk "
         f"and of the catalog, in {len({each.call for each in taken})} calls",

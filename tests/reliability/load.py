@@ -1,6 +1,6 @@
-"""Clients that upload at the same time to a service that dies again and again, and go on where they were.
+"""Clients that upload at the same time to a service that is killed again and again, and resume.
 
-Its one rule: whatever an answer said counts, and none of it may ever be taken back.
+Whatever an answer acknowledged must hold for ever.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from resumable_glance.runtime.durable import sync_directory
+from tests.reliability.acknowledged import AcknowledgedUpload
+from tests.reliability.protocols import NATIVE, PROTOCOLS, RUFH, Chunk, digest
 from tests.reliability.quick import QuickService
-from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, digest
-from tests.reliability.told import Told
 from tests.support import images, process
 from tests.support.launcher import panel_of, token
 from tests.support.raw import Answer, Line, Request
@@ -27,13 +27,15 @@ LONGEST_CHUNK = 96 * 1024  # bytes
 MOST_ANSWERS = 30  # to all clients, in one life of the service
 MOMENT = 0.02  # seconds
 PATIENCE = 15  # seconds, for what the service does on its own
-LOST_CREATION = 2 * 3600  # seconds: by then an image that nothing was recorded for has to be removed
-MOVED_ON = {"wrong-offset", "superseded", "upload-sealed"}  # what a client is told that should ask where it is
+LOST_CREATION = 2 * 3600  # seconds after which an image without an upload has to be gone
+MOVED_ON = {"wrong-offset", "superseded", "upload-sealed"}  # refusals after which a client asks for the state
 
 
 class Life:
-    """One life of the service: when it is over, whether it may fail requests, for the disk does, and whether it has no
-    power any more: then nobody hears what it says."""
+    """One life of the service, from a start to its end.
+
+    `failing`: the disk fails, so requests may too. `dark`: the power is off, so no answer reaches a client.
+    """
 
     def __init__(self, failing: bool = False) -> None:
         self.over = threading.Event()
@@ -42,29 +44,29 @@ class Life:
 
 
 class Client:
-    """Uploads one file after the other. Lives as long as a trial, in one thread at a time.
+    """Uploads one file after the other, for the whole trial, in one thread at a time.
 
-    `defects`: a handoff may fail by what is called a defect of the service, which is what it takes a failing disk for.
+    `defects`: a handoff may fail with internal-error, which is what the service makes of a failing disk.
     """
 
     def __init__(self, port: int, chance: random.Random, defects: bool = False) -> None:
-        self.upload: Told | None = None
-        self.finished: list[Told] = []  # they were told to be active, and nobody has looked since
-        self.acknowledgements = 0  # answers that told what is durable
+        self.upload: AcknowledgedUpload | None = None
+        self.finished: list[AcknowledgedUpload] = []  # active, and not checked yet
+        self.acknowledgements = 0  # answers that acknowledged bytes
         self._port = port
         self._defects = defects
         self._chance = chance
         self._line: Line | None = None
         self._life = Life()
-        self._unsure = False  # where the upload is
+        self._unsure = False  # of the upload's state
 
     def work(self, life: Life, more: bool) -> None:
-        """Upload until a life is over; if there is to be no `more`, until the upload is finished."""
+        """Upload until a life is over; without `more`, until the present upload is finished."""
         self._life = life
         while not life.over.is_set() and (more or self.upload is not None):
             try:
                 self._step(life)
-            except ConnectionError:  # the service is gone, or has ended this connection only
+            except ConnectionError:  # the service is gone, or has closed this connection
                 self.hang_up()
         self.hang_up()
         self._life = Life()
@@ -79,7 +81,7 @@ class Client:
             self._line.close()
         self._line, self._unsure = None, True
 
-    def hear(self, upload: Told, answer: Answer) -> None:
+    def hear(self, upload: AcknowledgedUpload, answer: Answer) -> None:
         upload.hear(answer)
         assert self._defects or "internal-error" not in str(answer.document), f"a defect of ours: {answer.document}"
         self.acknowledgements += answer.status < 300
@@ -92,7 +94,7 @@ class Client:
         else:
             self._append(self.upload, life)
 
-    def _look(self, upload: Told, life: Life) -> None:
+    def _look(self, upload: AcknowledgedUpload, life: Life) -> None:
         answer = self.ask(NATIVE.inspect(upload.id))
         if _excused(answer, life):
             return
@@ -106,24 +108,24 @@ class Client:
             time.sleep(0.001)
 
     def _create(self, life: Life) -> None:
-        speaker = self._chance.choice(SPEAKERS)
+        protocol = self._chance.choice(PROTOCOLS)
         content = images.noise(self._chance, self._chance.randint(*SIZES))
         first = None
-        if speaker.in_order and self._chance.random() < 0.5:
+        if protocol.in_order and self._chance.random() < 0.5:
             stop = self._chance.randint(1, len(content) // 2)
-            first = Chunk(0, stop, content[:stop], last=False if speaker is IETF else None)
-        answer = self.ask(speaker.create(len(content), first))
+            first = Chunk(0, stop, content[:stop], last=False if protocol is RUFH else None)
+        answer = self.ask(protocol.create(len(content), first))
         if _excused(answer, life):
             return
         assert answer.status == 201, answer
-        self.upload = Told(answer.created, speaker, content)
+        self.upload = AcknowledgedUpload(answer.created, protocol, content)
         if first is not None:
             self.upload.acknowledge(first.start, first.stop)
         self.hear(self.upload, answer)
 
-    def _append(self, upload: Told, life: Life) -> None:
+    def _append(self, upload: AcknowledgedUpload, life: Life) -> None:
         chunk = self._chunk(upload)
-        request = upload.speaker.append(upload.id, chunk)
+        request = upload.protocol.append(upload.id, chunk)
         between = self._chance.random() < 0.1
         answer = self._asked_between(upload, request, life) if between else self.ask(request)
         if _excused(answer, life):
@@ -136,14 +138,14 @@ class Client:
             upload.acknowledge(chunk.start, chunk.stop)
         self.hear(upload, answer)
 
-    def _asked_between(self, upload: Told, request: Request, life: Life) -> Answer:
-        """The answer to a chunk, while half of which had come somebody asked how far it is."""
+    def _asked_between(self, upload: AcknowledgedUpload, request: Request, life: Life) -> Answer:
+        """Return the answer to a chunk, in the middle of which the state is asked for over another connection."""
         wire = request.plus(token("load")).wire()
         half = len(wire) - len(request.body) // 2
         line = self._line = self._line or Line(self._port)
         line.send(wire[:half])
         with contextlib.closing(Line(self._port)) as other:
-            asked = self._chance.choice((NATIVE, upload.speaker)).inspect(upload.id)
+            asked = self._chance.choice((NATIVE, upload.protocol)).inspect(upload.id)
             other.send(asked.plus(token("load")).wire())
             answer = self._answered(other, asked)
         if not _excused(answer, life):
@@ -165,26 +167,26 @@ class Client:
         except TimeoutError:
             raise AssertionError(f"{request} gets no answer") from None
         if self._life.dark:
-            raise ConnectionError("nobody hears the answer")
+            raise ConnectionError("the power is off")
         return answer
 
-    def _chunk(self, upload: Told) -> Chunk:
-        """Something that is missing, perhaps with something that is there already."""
+    def _chunk(self, upload: AcknowledgedUpload) -> Chunk:
+        """Return a chunk of missing bytes, perhaps with some that are durable."""
         start, stop = (upload.offset, len(upload.content))
-        if not upload.speaker.in_order:
+        if not upload.protocol.in_order:
             start, end = self._chance.choice(upload.missing)
             start = self._chance.choice((start, self._chance.randrange(start, end), max(0, start - 1000)))
         stop = min(stop, start + self._chance.randint(1, LONGEST_CHUNK))
         body = upload.content[start:stop]
-        algorithm = self._chance.choice(upload.speaker.algorithms)
+        algorithm = self._chance.choice(upload.protocol.algorithms)
         declared = ((algorithm, digest(algorithm, body)),) if self._chance.random() < 0.5 else ()
-        last = stop == len(upload.content) if upload.speaker is IETF else None
-        total = len(upload.content) if upload.speaker is NATIVE else None
-        return Chunk(start, stop, body, declared, total=total, in_order=upload.speaker.in_order, last=last)
+        last = stop == len(upload.content) if upload.protocol is RUFH else None
+        total = len(upload.content) if upload.protocol is NATIVE else None
+        return Chunk(start, stop, body, declared, total=total, in_order=upload.protocol.in_order, last=last)
 
 
 class Load:
-    """All clients of a service, whose state is in the directory `state`. All choices come from `seed`."""
+    """All clients of a service that keeps its data in the directory `state`. All choices come from `seed`."""
 
     def __init__(self, service: QuickService, state: Path, seed: int, defects: bool = False) -> None:
         self.checked = 0  # uploads whose image was compared
@@ -201,29 +203,29 @@ class Load:
 
     @property
     def handing_over(self) -> bool:
-        """Whether an upload was seen on its way into its image."""
+        """Whether a client has seen a running handoff."""
         return any(upload.state in {"delivering", "verifying"} for upload in self._unfinished())
 
     def let_live(self, chance: random.Random) -> None:
-        """Return at a random instant: some answers later, however fast this machine is, and a moment more."""
+        """Return at a random instant, counted in answers and not in seconds: machines differ."""
         goal = self.acknowledgements + chance.randint(0, MOST_ANSWERS)
         self.await_(lambda: self.acknowledgements >= goal)
         time.sleep(chance.random() * MOMENT)
 
     def await_(self, true: Callable[[], bool]) -> None:
-        """Return when something is true that the clients bring about, or when one of them gave up."""
+        """Return when `true` returns true, or when a client has failed."""
         deadline = time.monotonic() + PATIENCE
         while not true() and not self.failed and time.monotonic() < deadline:
             time.sleep(0.001)
 
     @property
     def failed(self) -> bool:
-        """Whether a client has found something that is not right."""
+        """Whether a client has failed, or all are done."""
         return any(each.done() for each in self._works)
 
     @contextlib.contextmanager
     def running(self, failing: bool = False, more: bool = True) -> Iterator[Life]:
-        """Inside, the clients upload; the service should be dead at the end, or the clients have nothing to do."""
+        """Let the clients upload; the block should end with a dead service or without `more` uploads."""
         life = Life(failing)
         with ThreadPoolExecutor(AT_ONCE) as threads:
             works = self._works = [threads.submit(each.work, life, more) for each in self.clients]
@@ -239,13 +241,13 @@ class Load:
                 life.over.set()
 
     def kill(self, life: Life) -> None:
-        """End the service and this life of it."""
+        """Kill the service, which ends this life of it."""
         assert not self._service.ended(), f"the service has ended by itself\n{process.tail(self._service.log)}"
         self._service.kill()
         life.over.set()
 
     def start(self) -> None:
-        """Start the service; whatever was told is still true."""
+        """Start the service, and check all that it has acknowledged."""
         begun = time.monotonic()
         try:
             self._service.start()
@@ -256,7 +258,7 @@ class Load:
         self._check_finished()
 
     def check(self) -> None:
-        """Whatever was told is still true, while nobody uploads."""
+        """Check all that was acknowledged, while no client uploads."""
         for client in self.clients:
             for upload in [*client.finished, *([client.upload] if client.upload else [])]:
                 self._check(client, upload)
@@ -264,7 +266,7 @@ class Load:
         self.clients[0].hang_up()
 
     def finish(self) -> None:
-        """The end: every upload can be completed, once, and nothing else is left anywhere."""
+        """Complete every upload, and assert that nothing else is left anywhere."""
         with self.running(more=False):
             pass
         self._service.kill()
@@ -273,7 +275,7 @@ class Load:
         for directory in (self.scratch, self._images):
             _await_empty(directory)
 
-    def _check(self, client: Client, upload: Told) -> None:
+    def _check(self, client: Client, upload: AcknowledgedUpload) -> None:
         asking = self.clients[0]
         answer = asking.ask(NATIVE.inspect(upload.id))
         assert answer.status == 200, f"{answer} for {upload}"
@@ -283,13 +285,13 @@ class Load:
             return
         try:
             upload.compare_scratch(self.scratch)
-        except FileNotFoundError:  # then it was delivered meanwhile
+        except FileNotFoundError:  # it was delivered meanwhile
             client.hear(upload, asking.ask(NATIVE.inspect(upload.id)))
             assert upload.state == "active", f"scratch of {upload} is gone"
             upload.compare_image(self._images)
 
     def _check_finished(self) -> None:
-        """UploadStorage of what is active was freed, at the latest by this start. The images go, and have to stay away."""
+        """Assert that scratch of active uploads is freed. Delete their images, which must not come back."""
         for client in self.clients:
             for upload in client.finished:
                 assert not (self.scratch / f"{upload.id}.upload").exists(), f"scratch of {upload} is still there"
@@ -300,18 +302,18 @@ class Load:
         sync_directory(self._images)
 
     def _disown(self, asking: Client) -> None:
-        """Cancel what was created without an answer: nobody knows its address."""
+        """Cancel the uploads whose creation was not answered: no client knows their addresses."""
         known = {each.upload.id for each in self.clients if each.upload}
-        for each in asking.ask(NATIVE.survey("?limit=50")).document["uploads"]:
+        for each in asking.ask(NATIVE.list_uploads("?limit=50")).document["uploads"]:
             if each["id"] not in known and each["state"] not in {"cancelled", "active"}:
-                assert asking.ask(NATIVE.discard(each["id"])).status == 204, each
+                assert asking.ask(NATIVE.cancel(each["id"])).status == 204, each
 
-    def _unfinished(self) -> list[Told]:
+    def _unfinished(self) -> list[AcknowledgedUpload]:
         return [each.upload for each in self.clients if each.upload]
 
 
 def _excused(answer: Answer, life: Life) -> bool:
-    """Whether a request failed and may: the disk does. It told nothing then. (In tus such a HEAD gets 423.)"""
+    """Return whether a request failed because the disk does. (In tus such a HEAD gets 423.)"""
     return life.failing and (answer.status >= 500 or answer.status == 423)
 
 

@@ -1,6 +1,6 @@
-"""What an upload should be, as plainly as it can be said: a bytearray, and a mark for each byte that is durable.
+"""The model of an upload: a bytearray, and a mark for each durable byte.
 
-It shares no code with the service. What it says follows docs/native-protocol.md, docs/tus.md and docs/rufh.md.
+It shares no code with the service; it follows docs/native-protocol.md, docs/tus.md and docs/rufh.md.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.reliability.speakers import Chunk
+from tests.reliability.protocols import Chunk
 
 EXPIRY = 10_000  # seconds
-TICK = 4_000  # seconds: the third one without a new byte ends an upload, however long a test takes in between
+TICK = 4_000  # seconds: the third tick without a new byte exceeds EXPIRY, however long the test itself takes
 LIFE = 3  # ticks
 ENDLESS = 10**9  # bytes: more than a body of unknown length has here
 PATH_TO_ACTIVE = ("sealed", "delivering", "verifying", "active")
@@ -21,7 +21,7 @@ PATH_TO_FAILED = ("sealed", "delivering", "failed")
 
 @dataclass(frozen=True)
 class Kept:
-    """How many bytes of a body may count after a request: `least` to `most` of them, or nothing between the two."""
+    """The number of bytes of a body that may count: `least` to `most`, or only one of the two."""
 
     least: int
     most: int
@@ -32,14 +32,16 @@ class Kept:
 
 
 NOTHING = Kept(0, 0)
-Outcomes = Mapping[str, Kept]  # by the reason of a refusal, empty for success
+Outcomes = Mapping[str, Kept]  # by the reason of a refusal; empty for success
 
 
 @dataclass(eq=False)
 class Modelled:
-    """One upload. `size` is None until somebody has told it; `goal` is what somebody wants it to become. `doomed`: a
-    digest of the whole image was declared that can't hold. `part`: it is to be joined with others, or it was; an upload
-    out of parts knows `parts`."""
+    """One upload. `size` is None until it was announced; `goal` is the planned size.
+
+    `doomed`: a digest of the whole was declared that can't hold. `part`: it is joined with others, or will be; an
+    upload that was joined from parts has them in `parts`.
+    """
 
     id: str
     project: str
@@ -51,12 +53,12 @@ class Modelled:
     parts: tuple[Modelled, ...] = field(default=(), repr=False)
     state: str = "receiving"
     age: int = 0  # ticks since the last new byte
-    freed: bool = False  # the image is active, and scratch known to be empty
+    freed: bool = False  # the image is active, and scratch was seen to be empty
     content: bytearray = field(default_factory=bytearray, repr=False)
     proven: dict[tuple[int, int], tuple[str, bytes]] = field(default_factory=dict, repr=False)
-    _durable: bytearray = field(default_factory=bytearray, repr=False)  # a mark for each byte up to the known end
-    _zeroed: bytearray = field(default_factory=bytearray, repr=False)  # the same, for those that were declared zeros
-    _seen: str = "sealed"  # how far on its path to the end it was seen
+    _durable: bytearray = field(default_factory=bytearray, repr=False)  # a mark for each byte
+    _zeroed: bytearray = field(default_factory=bytearray, repr=False)  # a mark for each byte that was declared zero
+    _seen: str = "sealed"  # the last state seen
 
     def __post_init__(self) -> None:
         self._become(self.size)
@@ -72,12 +74,12 @@ class Modelled:
 
     @property
     def full(self) -> bool:
-        """Whether it has all of its bytes. It may still wait to be told that it is complete."""
+        """Whether it has all of its bytes, although it may not be sealed."""
         return self.received == self.size
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can be added any more. A part never says so itself."""
+        """Whether no byte can be added. A part is never sealed."""
         return self.state != "receiving" or (self.part and self.full)
 
     @property
@@ -102,7 +104,7 @@ class Modelled:
             self.state = "expired"
 
     def right_state(self, state: str) -> bool:
-        """Whether the service may call it this now. Forgets nothing: no state is ever gone back to."""
+        """Return whether the service may report this state now: it never goes back to an earlier one."""
         if self.state != "sealed":
             return state == self.state
         path = PATH_TO_FAILED if self.doomed else PATH_TO_ACTIVE
@@ -113,12 +115,12 @@ class Modelled:
 
     @property
     def gone(self) -> str:
-        """Why nothing can be asked of it any more; empty if something can."""
+        """The reason why every request is refused; empty if it is not."""
         return {"cancelled": "upload-cancelled", "expired": "upload-expired"}.get(self.state, "")
 
     @property
     def closed(self) -> str:
-        """Why nothing can be sent to it, since it was joined with others or consists of them."""
+        """The reason why chunks are refused by a part that was joined, or by the whole; empty otherwise."""
         return "upload-joined" if self.state == "joined" or self.parts else ""
 
     def cancel(self) -> None:
@@ -126,25 +128,25 @@ class Modelled:
             each.state = "cancelled"
 
     def asked(self) -> None:
-        """Somebody has asked for it who takes an upload with all bytes for complete."""
+        """Seal an upload that has all of its bytes, after a question in a protocol that completes uploads."""
         if self.state == "receiving" and self.full and not self.part:
             self.state = "sealed"
 
-    def told(self, chunk: Chunk) -> int | None:
-        """The size that the head of a chunk tells, as one of two ways has it; else the one that is known."""
+    def announced(self, chunk: Chunk) -> int | None:
+        """Return the size that the head of a chunk announces, else the known one."""
         end = chunk.start + len(chunk.body) if chunk.last and not chunk.chunked else chunk.total
         return self.size if end is None else end
 
     def place(self, chunk: Chunk) -> tuple[int, int]:
-        """The bytes that a chunk may fill."""
+        """Return the range that a chunk may fill."""
         if not chunk.in_order:
             return chunk.start, chunk.stop
-        told = self.told(chunk)
-        end = chunk.start + ENDLESS if told is None else told
+        announced = self.announced(chunk)
+        end = chunk.start + ENDLESS if announced is None else announced
         return chunk.start, end if chunk.chunked else chunk.start + len(chunk.body)
 
     def refused_by_head(self, chunk: Chunk) -> str:
-        """Why a chunk is refused whatever its body is; empty if it is not."""
+        """Return why a chunk is refused whatever its body is; empty if it is not."""
         start, stop = self.place(chunk)
         if not chunk.in_order and not chunk.chunked and len(chunk.body) > stop - start:
             return "body-too-long"
@@ -152,17 +154,17 @@ class Modelled:
             return self.gone or self.closed
         if chunk.in_order and start != self.offset:
             return "wrong-offset"
-        told = self.told(chunk)
-        if told is None:
+        announced = self.announced(chunk)
+        if announced is None:
             return ""
-        if chunk.total not in {None, told} or self.size not in {None, told} or told < self.received:
+        if chunk.total not in {None, announced} or self.size not in {None, announced} or announced < self.received:
             return "wrong-total"
-        if stop > told:  # more bytes than the upload has: in the IETF dialect that is a length, too
+        if stop > announced:  # in RUFH a chunk that ends behind the upload announces another size
             return "body-too-long" if chunk.last is None else "wrong-total"
         return ""
 
     def outcomes(self, chunk: Chunk) -> Outcomes:
-        """The right answers to a chunk that came as it was sent."""
+        """Return the right answers to a chunk that was not interrupted."""
         refused = self.refused_by_head(chunk)
         if refused:
             return {refused: NOTHING}
@@ -170,7 +172,7 @@ class Modelled:
         if not self.freed:
             reason, kept = self._taken(chunk)
             found[reason] = kept
-        if self.state == "sealed" and not self.doomed:  # scratch may be free, or become so any time
+        if self.state == "sealed" and not self.doomed:  # scratch may be freed at any time
             found.setdefault(self._repeated(chunk), NOTHING)
         return found
 
@@ -193,9 +195,11 @@ class Modelled:
         return wrong or self._ended(chunk), kept
 
     def _ended(self, chunk: Chunk) -> str:
-        """What is wrong with a chunk that came whole: it was to be the last one, and bytes are missing."""
+        """Return wrong-total for a whole chunk that was declared the last one while bytes are missing."""
         stop = chunk.start + len(chunk.body)
-        missing = any(end > stop for _, end in self.gaps) or (self.told(chunk) or stop) > max(stop, len(self._durable))
+        missing = any(end > stop for _, end in self.gaps) or (self.announced(chunk) or stop) > max(
+            stop, len(self._durable)
+        )
         return "wrong-total" if chunk.last and missing else ""
 
     def _repeated(self, chunk: Chunk) -> str:
@@ -207,7 +211,7 @@ class Modelled:
         return "" if again else "upload-sealed"
 
     def interrupted(self, chunk: Chunk, sent: int) -> Kept:
-        """What may count of a chunk that was broken off after `sent` bytes of its body."""
+        """Return how many bytes may count of a chunk that was interrupted after `sent` bytes of its body."""
         if chunk.zeros:
             refused = self.refused_by_head(chunk) or self.difference(chunk.start, chunk.body) is not None
             return NOTHING if refused else Kept(0, len(chunk.body), all_or_nothing=True)
@@ -222,7 +226,7 @@ class Modelled:
         return Kept(0, len(given) if differs is None else differs)
 
     def difference(self, start: int, body: bytes) -> int | None:
-        """How many bytes of `body` there are before the first that differs from a durable one; None if none does."""
+        """Return the index in `body` of the first byte that differs from a durable one; None if none does."""
         for first, last in self.ranges:
             first, last = max(first, start), min(last, start + len(body))
             if first < last and body[first - start : last - start] != self.content[first:last]:
@@ -230,15 +234,14 @@ class Modelled:
         return None
 
     def with_offset(self, offset: int) -> list[tuple[int, int]]:
-        """The ranges if the offset, and nothing else, has become this one."""
+        """Return the durable ranges that a new offset means."""
         marks = self._durable.ljust(offset, b"\0")
         marks[:offset] = b"\1" * offset
         return _runs(marks, 1)
 
     def adopt(self, observed: list[tuple[int, int]], size: int | None, chunk: Chunk, kept: Kept) -> None:
-        """Let the size count, and those bytes of a chunk, that the service says are durable. AssertionError if they may
-        not be."""
-        ends = {self.size} if kept is NOTHING and self.refused_by_head(chunk) else {self.size, self.told(chunk)}
+        """Take over the size, and the bytes of a chunk, that the service reports. AssertionError if it may not."""
+        ends = {self.size} if kept is NOTHING and self.refused_by_head(chunk) else {self.size, self.announced(chunk)}
         counts = [kept.least, kept.most]
         covers = [stop - chunk.start for start, stop in observed if start <= chunk.start < stop]
         counts += [min(each, kept.most) for each in covers if kept.allows(min(each, kept.most))]
@@ -247,7 +250,7 @@ class Modelled:
             marks[chunk.start : chunk.start + count] = b"\1" * count
             if _runs(marks, 1) == observed:
                 ends |= {len(marks)} if chunk.last and chunk.chunked and self.size is None else set()
-                assert size in ends, f"it has {size} bytes, and {ends} were told"
+                assert size in ends, f"it has {size} bytes, and {ends} were announced"
                 self._become(size)
                 self._grow(chunk, count)
                 return
@@ -281,7 +284,7 @@ class Modelled:
 
 
 def unfit(parts: Sequence[Modelled]) -> str:
-    """Why these can't be joined; empty if they can."""
+    """Return why these can't be joined; empty if they can."""
     for each in parts:
         if each.gone or each.closed or not each.part:
             return each.gone or "upload-joined"
@@ -291,7 +294,7 @@ def unfit(parts: Sequence[Modelled]) -> str:
 
 
 def joined(upload_id: str, image_id: str, parts: tuple[Modelled, ...]) -> Modelled:
-    """The upload that these become."""
+    """Join parts into one upload."""
     content = bytearray().join(each.content for each in parts)
     whole = Modelled(upload_id, parts[0].project, len(content), len(content), image_id, parts=parts, state="sealed")
     whole.content, whole._durable = content, bytearray(b"\1" * len(content))
@@ -305,5 +308,5 @@ def _runs(marks: bytearray, mark: int) -> list[tuple[int, int]]:
 
 
 def ranges(document: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges of a native description, half-open."""
+    """Return the ranges of a native description, half-open."""
     return [(first, last + 1) for first, last in document]

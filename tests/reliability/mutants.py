@@ -1,8 +1,9 @@
-"""Small mistakes in the code, one at a time: do the tests notice?
+"""Mutants: one small mistake in the code at a time, which a test must notice.
 
-Mutants of protocol/, dialects/ and the catalog (tests/reliability/mutation.py makes them, in a copy of the tree). Whichever no
-test tells from the original has to be explained in survivors.toml, and what is explained there has to survive.
-What mutmut does not touch is not counted: tables and patterns of modules, decorated functions, words for people.
+mutation.py makes mutants of the model, the protocols, the handoff's plan and the catalog, in a copy of the tree. Every
+mutant that no test tells from the original is explained in survivors.toml, and every explanation there is of a mutant
+that survives. mutmut leaves alone, and nothing here counts: tables and patterns of modules, decorated functions,
+sentences for people.
 """
 
 from __future__ import annotations
@@ -23,26 +24,23 @@ from typing import Any
 from tests import ROOT
 from tests.reliability.trial import Missing, Result, Trial, run_as_program
 
-SCORE = 95.0  # per cent of all mutants, those that are explained too
+SCORE = 95.0  # per cent of all mutants, including those that are explained
 NOTICED = frozenset({"killed", "hung"})
-ALL_AGAIN = 100_000  # mutants: with so many, those that are explained are tried, too
-FEW = 100  # so many are taken from one module that is pure, where tests take milliseconds
+ALL_AGAIN = 100_000  # mutants: from this count on, those that are explained are tried, too
+FEW = 100  # mutants: fewer are taken from one pure module, whose tests take milliseconds
 PURE = (
-    *(f"model/{each}" for each in ("digests", "ranges", "states", "upload", "preconditions")),
+    *(f"model/{each}" for each in ("digests", "preconditions", "ranges", "states", "upload")),
     *(
         f"api/protocols/{each}"
-        for each in ("native_json", "parsing", "rufh", "image_metadata", "native", "problems", "tus")
+        for each in ("image_metadata", "native", "native_json", "parsing", "problems", "rufh", "tus")
     ),
     "handoff/plan",
 )
 TESTS_OF_PURE = ("model", "api/protocols", "handoff/test_plan.py")
-CATALOG = ("catalog/uploads", "catalog/records", "catalog/transactions", "catalog/backlog")
-TESTS_OF_CATALOG = (
-    "catalog", *(f"uploads/test_{each}.py" for each in (
-        "append", "authorization", "capacity", "cleanup", "completion", "create", "idempotency", "inspect", "join",
-        "service",
-    )), "handoff/test_delivering.py", "handoff/test_worker.py", "auth/test_tickets.py",
-)  # fmt: skip
+CATALOG = tuple(
+    f"catalog/{each}" for each in ("idempotency_keys", "instances", "orphans", "transactions", "trusts", "uploads")
+)
+TESTS_OF_CATALOG = ("catalog", "uploads", "handoff", "auth")
 
 Survivor = tuple[str, tuple[str, ...]]  # a function, and the lines that a mutant of it changes
 
@@ -53,26 +51,26 @@ def run(count: int, seed: int) -> Result:
     known = explained() if count < ALL_AGAIN else {}  # a survivor costs every test that reaches it
     if count < FEW:
         module = random.Random(seed).choice(PURE)
-        found = hunted([module], TESTS_OF_PURE, count, seed, known)
+        found = outcomes_of([module], TESTS_OF_PURE, count, seed, known)
         of = f"{len(found)} mutants of {module}.py"
     else:
         with ThreadPoolExecutor() as both:
-            pure = both.submit(hunted, PURE, TESTS_OF_PURE, count, seed, known)
-            found = hunted(CATALOG, TESTS_OF_CATALOG, count, seed, known) + pure.result()
+            pure = both.submit(outcomes_of, PURE, TESTS_OF_PURE, count, seed, known)
+            found = outcomes_of(CATALOG, TESTS_OF_CATALOG, count, seed, known) + pure.result()
         of = f"{len(found):,} mutants of model/, api/protocols/, handoff/plan.py and the catalog"
-    problems = inspect_head(found, explained(), whole=FEW <= count > len(found))
+    problems = problems_of(found, explained(), whole=FEW <= count > len(found))
     assert not problems, "\n".join(problems)
     noticed, score = sum(each["outcome"] in NOTICED for each in found), score_of(found)
     sentence = f"{noticed:,} of {of} were found by the tests ({score:.1f} %), each of the others is explained"
     return Result(sentence, {"mutants": len(found), "found": noticed, "score": score})
 
 
-def hunted(
+def outcomes_of(
     modules: Sequence[str], tests: Sequence[str], count: int, seed: int, known: Iterable[Survivor]
 ) -> list[dict[str, Any]]:
-    """What became of `count` mutants of these modules at most, each as tests.reliability.mutation.Mutant with its outcome.
+    """Return at most `count` mutants of these modules, as mutation.Mutant each, with their outcomes.
 
-    Those that are `known` are not tried: their outcome is `known`.
+    The `known` ones are not tried: their outcome is `known`.
     """
     with tempfile.TemporaryDirectory() as directory:
         copy, result = Path(directory), Path(directory) / "result.json"
@@ -91,18 +89,18 @@ def hunted(
 
 
 def explained() -> dict[Survivor, str]:
-    """Why it is no matter that no test finds them: survivors.toml."""
+    """Return the reason for each survivor in survivors.toml."""
     listed = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text(encoding="utf-8"))["survivors"]
     return {(each["function"], tuple(change)): each["why"] for each in listed for change in each["changes"]}
 
 
 def score_of(found: Sequence[Mapping[str, Any]]) -> float:
-    """Per cent of mutants that a test noticed: it failed, or never ended."""
+    """Return the per cent of mutants that a test noticed: it failed, or never ended."""
     return 100.0 * sum(each["outcome"] in NOTICED for each in found) / len(found)
 
 
-def inspect_head(found: Sequence[Mapping[str, Any]], reasons: Mapping[Survivor, str], whole: bool) -> list[str]:
-    """What is wrong, in words. `whole`: these are all mutants that there are."""
+def problems_of(found: Sequence[Mapping[str, Any]], reasons: Mapping[Survivor, str], whole: bool) -> list[str]:
+    """Return what is wrong, in sentences. `whole`: these are all mutants that there are."""
     tried = {(each["function"], tuple(each["change"])): each["outcome"] in NOTICED for each in found}
     survived = {each for each, noticed in tried.items() if not noticed}
     wrong = dict.fromkeys(survived - set(reasons), "no test finds this, and nothing explains why")
@@ -117,7 +115,7 @@ def inspect_head(found: Sequence[Mapping[str, Any]], reasons: Mapping[Survivor, 
 
 TRIAL = Trial(
     name="mutants",
-    promise="What the tests say of the protocol, the dialects and the catalog can be relied on: they notice mistakes.",
+    promise="The tests of the model, the protocols and the catalog notice a small mistake anywhere in them.",
     unit="mutants at most",
     share=15,
     full=ALL_AGAIN - 1,

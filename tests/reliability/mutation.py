@@ -1,12 +1,12 @@
 """Mutants of our modules, each with a small mistake in a function, and whether the tests tell them from the original.
 
-mutmut makes the mutants and puts them all beside their original; a variable says which of them is called. So modules
-are imported and tests collected once, and a mutant costs a fork and the tests that reach its function, the quickest
-first, until one fails. (`mutmut run` starts pytest for each mutant anew, which takes several times as long.)
+mutmut writes all mutants beside their originals, and an environment variable chooses one. So modules are imported and
+tests collected once; a mutant costs a fork and the tests that reach its function, the quickest first, until one fails.
+(`mutmut run` starts pytest for each mutant anew, which takes several times as long.)
 
-    python -m tests.reliability.mutation --count 100 --seed 1 --known FILE --result FILE --modules FILE ... --tests FILE ...
+    python -m tests.reliability.mutation --count 100 --seed 1 --known FILE --result FILE --modules FILE --tests FILE
 
-It overwrites the modules that it is given: tests/reliability/mutants.py runs it in a copy of the tree.
+It overwrites the modules that it is given: mutants.py runs it in a copy of the tree.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from libcst import matchers
 from mutmut.mutation.file_mutation import MutatedFile, Mutation, combine_mutations_to_source, create_mutations
 from mutmut.state import state
 
-Timed = tuple[float, pytest.Item]  # a test, and the seconds that it takes
-VARIABLE = "MUTANT_UNDER_TEST"  # what mutmut's trampolines look at
+Timed = tuple[float, pytest.Item]  # the seconds that a test takes, and the test
+VARIABLE = "MUTANT_UNDER_TEST"  # read by mutmut's trampolines
 SENTENCE = re.compile(r"[\w,:;.'(]+ [\w,:;.'(]+ [\w,:;.'(]+")
-NAMING = frozenset({"integer", "structured_digests", "strict_base64"})  # say which field it is that they refuse
-PATIENCE = 5.0  # seconds for a test, and ten times what it takes with the original: a mutant may well wait for ever
+NAMING = frozenset({"integer", "structured_digests", "strict_base64"})  # take the name of a field, for a sentence
+PATIENCE = 5.0  # seconds for a test, plus ten times its time with the original: a mutant may wait for ever
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mutant: its name for mutmut, the function that it is one of, and the lines that it changes, as in a diff."""
+    """A mutant: mutmut's name for it, its function, and the lines that it changes, as in a diff."""
 
     name: str
     function: str
@@ -48,7 +48,7 @@ class Mutant:
 
 
 def mutate(file: Path) -> list[Mutant]:
-    """Put mutants into a module. What it says to people is left alone: no test shall know the words of a sentence."""
+    """Put mutants into a module, except of its sentences for people, whose words no test may know."""
     module, mutations, *ignored = create_mutations(str(file), file.read_text(encoding="utf-8"))
     said = _said(module)
     made = combine_mutations_to_source(module, [each for each in mutations if not _silences(each, said)], *ignored)
@@ -58,7 +58,7 @@ def mutate(file: Path) -> list[Mutant]:
 
 
 def _said(module: libcst.Module) -> set[libcst.CSTNode]:
-    """The sentences in a module, with all that they are made of, and the names of fields that go into others."""
+    """Return the sentences in a module, with their parts, and the names of fields that go into sentences."""
     strings = matchers.FormattedString() | matchers.ConcatenatedString() | matchers.SimpleString()
     sentences = [each for each in matchers.findall(module, strings) if SENTENCE.search(module.code_for_node(each))]
     calls = matchers.findall(module, matchers.Call(func=matchers.Name() | matchers.Attribute()))
@@ -79,7 +79,7 @@ def _parts(node: libcst.CSTNode) -> Iterator[libcst.CSTNode]:
 
 
 def _silences(mutation: Mutation, said: set[libcst.CSTNode]) -> bool:
-    """Whether a mutation changes a sentence, or gives None for it, which mypy finds."""
+    """Return whether a mutation changes a sentence, or replaces it with None, which mypy finds."""
     old, new = mutation.original_node, mutation.mutated_node
     if isinstance(old, libcst.Call) and isinstance(new, libcst.Call) and len(old.args) == len(new.args):
         return any(was is not now and was.value in said for was, now in zip(old.args, new.args, strict=True))
@@ -105,12 +105,12 @@ class Hunt:
 
     def __init__(self, mutants: Sequence[Mutant], known: set[tuple[str, tuple[str, ...]]]) -> None:
         self._mutants = mutants
-        self._known = known  # functions, and changes of theirs, that are not tried
+        self._known = known  # not tried
         self.outcomes: dict[Mutant, str] = {}
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Hypothesis shall be quick, and do the same each time, whatever settings a test has of its own."""
-        import hypothesis  # not before pytest, which wants to see it being imported
+        """Make Hypothesis quick and deterministic, whatever settings a test has."""
+        import hypothesis  # after pytest has installed its import hook
 
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
         quick = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=50, phases=phases)
@@ -134,7 +134,7 @@ class Hunt:
 
 
 def _with_the_original(items: Sequence[pytest.Item]) -> dict[str, list[Timed]]:
-    """For each function the tests that reach it, the quickest first, with the seconds that they take."""
+    """Run all tests; return for each function the tests that reach it, the quickest first."""
     found: dict[str, list[Timed]] = {}
     os.environ[VARIABLE] = "stats"
     for item, following in zip(items, [*items[1:], None], strict=True):
@@ -150,24 +150,24 @@ def _with_the_original(items: Sequence[pytest.Item]) -> dict[str, list[Timed]]:
 
 
 def _tried(mutant: Mutant, tests: list[Timed]) -> str:
-    """`killed` by a test that fails, `hung`, `unreached` by any test, or `survived`.
+    """Return `killed`, `hung`, `unreached` (by any test) or `survived`.
 
-    The test that killed it is the first one that the next mutant of its function meets.
+    The test that killed it is tried first on the function's next mutant.
     """
     if not tests:
         return "unreached"
     sys.stdout.flush()
-    told, telling = os.pipe()
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.environ[VARIABLE] = mutant.name
         try:
-            os._exit(_fails(tests, telling))
+            os._exit(_fails(tests, writing))
         finally:
-            os._exit(1)  # whatever else it is that comes out of a test
+            os._exit(1)  # for any other exception
     _, status = os.waitpid(child, 0)
-    os.close(telling)
-    with os.fdopen(told) as begun:
+    os.close(writing)
+    with os.fdopen(reading) as begun:
         last = int(begun.read().split()[-1])
     if status == 0:
         return "survived"
@@ -175,10 +175,10 @@ def _tried(mutant: Mutant, tests: list[Timed]) -> str:
     return "hung" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM else "killed"
 
 
-def _fails(tests: Sequence[Timed], telling: int) -> bool:
-    """Whether one of the tests fails; tells the number of each one as it begins."""
+def _fails(tests: Sequence[Timed], writing: int) -> bool:
+    """Return whether a test fails; write the number of each one as it begins."""
     for number, (seconds, item) in enumerate(tests):
-        os.write(telling, b"%d " % number)
+        os.write(writing, b"%d " % number)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE + 10 * seconds)
         following = tests[number + 1][1] if number + 1 < len(tests) else None
         if any(each.failed for each in runtestprotocol(item, log=False, nextitem=following)):
@@ -190,10 +190,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         "python -m tests.reliability.mutation", description="Mutants, and the tests that kill them."
     )
-    parser.add_argument("--count", type=int, required=True, help="as many mutants at most")
+    parser.add_argument("--count", type=int, required=True, help="most mutants to try")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--result", type=Path, required=True)
-    parser.add_argument("--known", type=Path, required=True, help="JSON: those that need not be tried")
+    parser.add_argument("--known", type=Path, required=True, help="mutants that are not tried, as JSON")
     parser.add_argument("--modules", nargs="+", type=Path, required=True)
     parser.add_argument("--tests", nargs="+", required=True)
     arguments = parser.parse_args()

@@ -1,13 +1,16 @@
-"""docs/reliability.md, made from what the last full run has written down in docs/reliability.json."""
+"""docs/reliability.md, made from the record of the last full run, docs/reliability.json."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tests import ROOT
@@ -16,12 +19,13 @@ from tests.reliability.sabotage import EVERY
 
 RECORD = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "reliability.md"
+TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 HEAD = """\
 <!-- Made by `python -m tests.reliability`, from docs/reliability.json. Change tests/reliability, not this file. -->
 # Reliability
 
-What is promised is tried until it breaks: on every change a share of it, and in full by one command, which makes
-this page from what it has reached.
+Each promise is tried until it breaks: a share of the tries with every run of the tests, and all of them by one command,
+which makes this page of the results.
 
 ```sh
 python3 noxfile.py -s reliability            # all of it
@@ -31,63 +35,63 @@ python3 noxfile.py -s reliability -- --deep  # the same for a day or two
 NOT_PROMISED = """\
 ## What is not promised
 
-- **Disks that lie.** A disk that says "flushed" before it is true can lose acknowledged bytes in a power cut. Here
-  power is cut by shutting a file system down, which drops all that was not flushed; a disk's own cache is not tried.
-- **Network file systems as scratch.** They do not keep what is needed of fsync.
-- **The loss of the scratch disk.** There is one copy. What is not in Glance yet must be sent again.
-- **Bytes that were not acknowledged.** Of a chunk that was cut a part may be kept. Who asks is told which.
+- **Disks that lie.** A disk that reports a flush before it is done can lose acknowledged bytes in a power cut. The
+  trials cut power by shutting down a file system, which drops everything unflushed; a disk's own cache is not tried.
+- **Network file systems as scratch.** They do not keep the promises of fsync.
+- **The loss of the scratch disk.** There is one copy. Uploads that are not in Glance yet must be sent again.
+- **Bytes that were not acknowledged.** A part of a chunk that was cut may be kept; the upload's description says which.
 - **Glance's own disk.** Once an image is `active`, it is Glance's to keep.
-- **Other file systems than ext4 and xfs** may keep less than they say. They were not tried.
+- **Other file systems than ext4 and xfs.** They were not tried.
 """
 PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
-        "A request that stalls or has died never holds an upload: whoever asks next has the true offset, and what the "
-        "old one still sends never lands.",
+        "A request that stalls or has died never holds an upload: the next one gets the true offset, and late bytes of "
+        "the old one never land.",
         (
-            "tests/http/test_native.py::test_a_newer_chunk_takes_over_from_a_stalled_one",
-            "tests/http/test_rivals.py::test_a_superseded_request_writes_nothing_more",
+            "test_a_newer_chunk_takes_over_from_a_stalled_one",
+            "test_a_superseded_request_writes_nothing_more",
         ),
     ),
     (
         "A chunk of another range neither waits for a stalled one nor ends it; nor does a question.",
-        ("tests/http/test_native.py::test_a_stalled_chunk_delays_no_other_request",),
+        ("test_a_stalled_chunk_delays_no_other_request",),
     ),
     (
         "A chunk with a declared digest is kept as a whole or not at all.",
-        ("tests/unit/uploads/test_chunk_writer.py::test_a_superseded_request_with_a_digest_keeps_nothing",),
+        ("test_a_superseded_request_with_a_digest_keeps_nothing",),
     ),
     (
-        "A project has no more uploads, bytes and creations than it may, nor more than fits into Glance's quota.",
+        "A project never exceeds its limits of uploads, bytes and creations, nor Glance's quota.",
         (
-            "tests/unit/uploads/test_capacity.py::test_two_creations_at_once_are_not_both_the_last_one",
-            "tests/openstack/test_quota.py::test_an_image_over_quota_is_refused_before_it_is_made",
+            "test_two_creations_at_once_are_not_both_the_last_one",
+            "test_an_image_over_quota_is_refused_before_it_is_made",
         ),
     ),
     (
-        "What is sealed, being handed over, or has failed never expires.",
-        ("tests/unit/uploads/test_cleanup.py::test_sealed_and_failed_uploads_never_expire",),
+        "An upload that is sealed, being handed over or failed never expires.",
+        ("test_sealed_and_failed_uploads_never_expire",),
     ),
     (
         "An image that was made for an upload goes with it, even after a crash or without Glance; an adopted one "
         "stays.",
         (
-            "tests/unit/uploads/test_cleanup.py::test_an_image_that_was_made_right_before_a_crash_is_removed",
-            "tests/unit/uploads/test_cleanup.py::test_an_image_that_the_client_made_is_never_removed",
+            "test_an_image_that_was_made_right_before_a_crash_is_removed",
+            "test_an_image_that_the_client_made_is_never_removed",
         ),
     ),
     (
-        "The janitor can be killed anywhere.",
-        ("tests/unit/uploads/test_cleanup.py::test_a_cleaner_stopped_anywhere_continues",),
+        "The cleaner can be killed anywhere.",
+        ("test_a_cleaner_stopped_anywhere_continues",),
     ),
     (
         "A second process on the same scratch directory refuses to start.",
-        ("tests/http/test_native.py::test_a_second_process_on_the_same_storage_does_not_start",),
+        ("test_a_second_process_on_the_same_storage_does_not_start",),
     ),
     (
-        "A Keystone or Glance that hangs holds up neither scratch nor a stop.",
+        "A Keystone or Glance that hangs delays neither other uploads nor a stop.",
         (
-            "tests/unit/auth/test_keystone.py::test_a_hanging_keystone_holds_no_thread_of_storage",
-            "tests/openstack/test_uploads.py::test_a_hanging_glance_delays_no_stop",
+            "test_a_hanging_keystone_holds_no_thread_of_storage",
+            "test_a_hanging_glance_delays_no_stop",
         ),
     ),
 )
@@ -95,7 +99,7 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reached:
-    """What a trial has done without a failure, in its own words, and what it takes to see that again."""
+    """The result of a trial that held, and what it takes to repeat it."""
 
     sentence: str
     count: int
@@ -106,7 +110,7 @@ class Reached:
 
 
 def publish(tried: Mapping[str, Reached | None], minutes: int | None = None) -> None:
-    """Write down what these trials have reached, or that they have not, and make the page. All: in so many minutes."""
+    """Record the results of trials (None: a failure), and make the page. `minutes` of a run of all."""
     run = json.loads(RECORD.read_text()) if RECORD.exists() else {"trials": {}, "minutes": None}
     run["machine"] = f"{os.cpu_count()} cores, Linux, Python {platform.python_version()}"
     run["minutes"] = minutes or run["minutes"]
@@ -116,26 +120,42 @@ def publish(tried: Mapping[str, Reached | None], minutes: int | None = None) -> 
 
 
 def commit() -> str:
-    """Which source this is."""
+    """Return the commit of the source, and whether it has changes."""
     changed = _git("status", "--porcelain", "--", ".", *(f":!docs/{each.name}" for each in (RECORD, PAGE)))
     return _git("rev-parse", "--short=7", "HEAD") + (" and changes" if changed else "")
 
 
 def render() -> str:
-    """The page of what is on record."""
+    """Return the page of the record."""
     run = json.loads(RECORD.read_text())
     return "\n".join([HEAD, *_figures(run), *_promises(), *_sabotages(), *_bugs(), NOT_PROMISED])
 
 
+def located(proof: str) -> str:
+    """Return the module and name of a test that is cited by its name. A command stays as it is."""
+    if not proof.startswith("test_"):
+        return proof
+    found = [path for path, names in _tests().items() if proof in names]
+    if len(found) != 1:
+        raise LookupError(f"{proof} is cited, and {len(found)} test modules have it")
+    return f"{found[0].relative_to(ROOT / 'tests')}::{proof}"
+
+
+@functools.cache
+def _tests() -> dict[Path, set[str]]:
+    """The names of all tests, by module."""
+    return {path: set(TEST.findall(path.read_text())) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+
+
 def _figures(run: Mapping[str, Any]) -> Iterable[str]:
-    yield "## What the last run has reached\n"
-    minutes = f"; all of it took {run['minutes']} minutes there" if run["minutes"] else ""
-    yield f"On {run['machine']}{minutes}. Each line can be had again by"
+    yield "## Results of the last run\n"
+    minutes = f"; all of it took {run['minutes']} minutes" if run["minutes"] else ""
+    yield f"On {run['machine']}{minutes}. Each line can be repeated with"
     yield "`python -m tests.reliability.TRIAL --count COUNT --seed SEED`.\n"
-    yield "| trial | promise | reached | when |\n|---|---|---|---|"
+    yield "| trial | promise | result | when |\n|---|---|---|---|"
     for trial in EVERY:
         last = run["trials"].get(trial.name)
-        sentence = "**Not reached yet with this version.**" if last is None else last["sentence"]
+        sentence = "**No result with this version.**" if last is None else last["sentence"]
         when = "" if last is None else "{date}, commit {commit}, count {count}, seed {seed}, {seconds} s".format(**last)
         yield f"| `{trial.name}` | {trial.promise} | {sentence} | {when} |"
     yield ""
@@ -143,14 +163,14 @@ def _figures(run: Mapping[str, Any]) -> Iterable[str]:
 
 def _promises() -> Iterable[str]:
     yield "## What other tests prove\n\n| promise | tests |\n|---|---|"
-    yield from (f"| {promise} | {', '.join(f'`{each}`' for each in tests)} |" for promise, tests in PROMISES)
+    yield from (f"| {promise} | {', '.join(f'`{located(each)}`' for each in tests)} |" for promise, tests in PROMISES)
     yield ""
 
 
 def _sabotages() -> Iterable[str]:
     yield "## Could it fail at all?\n"
-    yield "Each of these is done to a copy of the service; the trial must notice, or the run fails.\n"
-    yield "| what is wrong then | in | noticed by |\n|---|---|---|"
+    yield "Each of these defects is put into a copy of the service; the trial must find it, or the run fails.\n"
+    yield "| defect | in | found by |\n|---|---|---|"
     for trial in EVERY:
         yield from (f"| {each.what} | `{each.file}` | `{trial.name}` {each.count:,} |" for each in trial.sabotages)
     yield ""
@@ -158,9 +178,9 @@ def _sabotages() -> Iterable[str]:
 
 def _bugs() -> Iterable[str]:
     yield "## What it has found\n"
-    yield "The test, or the command, fails when the commit is undone.\n"
-    yield "| what was wrong | how to see it | mended by |\n|---|---|---|"
-    yield from (f"| {each.what} | `{each.proof}` | {each.mended} |" for each in BUGS)
+    yield "The test, or the command, fails when the commit is reverted.\n"
+    yield "| bug | test | fixed by |\n|---|---|---|"
+    yield from (f"| {each.what} | `{located(each.proof)}` | {each.fixed} |" for each in BUGS)
     yield ""
 
 

@@ -1,7 +1,7 @@
-"""What is fuzzed (tests/reliability/fuzzing.py): each of our parsers, what must hold whatever it is given, and the first inputs.
+"""The parsers to fuzz: what must hold for any input, and the seeds.
 
-An input is bytes that a person can read. A parser refuses it, or what comes out keeps within limits and can be shown
-to a client again, in every dialect. Anything else that happens is an exception, and so a find.
+An input is readable bytes. A parser refuses it, or its result keeps within limits and can be rendered in every
+protocol. Every other exception is a find.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import http_sf
 import requests
 
 from resumable_glance.api.protocols import image_metadata, native, parsing, rufh, tus
-from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
+from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
 from resumable_glance.client import ApiClient, ClientError, Cloud, UploadView
 from resumable_glance.client.plan import decide, delay
 from resumable_glance.errors import Refused
@@ -55,12 +55,12 @@ UPLOAD = Upload(
     image=None, created_at=0.0, updated_at=0.0, expires_at=1000.0,
 )  # fmt: skip
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]*")
-CARRIED = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # in a header field; httptools refuses the others before us
+CARRIED = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # in a header field; httptools refuses all others
 
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """`feed` gives it one input, and raises if something is wrong; `seeds` are inputs to begin with."""
+    """A parser: `feed` gives it one input, and raises if something is wrong; `seeds` are the first inputs."""
 
     feed: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
@@ -69,8 +69,8 @@ class Parser:
 # Requests
 
 
-def request(dialect: WireProtocol, data: bytes) -> None:
-    """`METHOD id?query`, a line for each header, an empty line and the body."""
+def request(protocol: WireProtocol, data: bytes) -> None:
+    """Parse a request: `METHOD id?query`, a line for each header, an empty line and the body."""
     first, _, rest = data.decode("latin-1").partition("\n")
     lines, _, body = rest.partition("\n\n")
     method, _, target = first.partition(" ")
@@ -83,7 +83,7 @@ def request(dialect: WireProtocol, data: bytes) -> None:
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
     said = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     try:
-        command = dialect.parse(Head(method, path or None, headers, said), body.encode("latin-1"), PLACE)
+        command = protocol.parse(RequestHead(method, path or None, headers, said), body.encode("latin-1"), PLACE)
     except Refused as refusal:
         check_refusal(refusal)
     else:
@@ -91,9 +91,9 @@ def request(dialect: WireProtocol, data: bytes) -> None:
 
 
 def check_refusal(refusal: Refused) -> None:
-    for dialect in PROTOCOLS:
+    for protocol in PROTOCOLS:
         for method in ("HEAD", "POST", "PATCH"):
-            reply = dialect.refuse(refusal, method, PLACE)
+            reply = protocol.refuse(refusal, method, PLACE)
             assert 400 <= reply.status < 500, reply
             check_reply(reply)
 
@@ -108,7 +108,7 @@ def check_command(command: Command, asked: str) -> None:
                 check_chunk(first)
             check_upload(replace(UPLOAD, size=size, declared=declared, metadata=metadata), image)
         case Join(parts, image, metadata):
-            assert 0 < len(parts) <= tus.MOST_PARTS
+            assert 0 < len(parts) <= tus.MAX_PARTS
             assert all(re.fullmatch(r"[^/?# ]+", each) for each in parts), parts
             check_upload(replace(UPLOAD, size=0, parts=parts, metadata=metadata), image)
         case Append(upload_id, chunk, total, declared):
@@ -117,7 +117,7 @@ def check_command(command: Command, asked: str) -> None:
             check_digests(declared)
             check_chunk(chunk)
         case List(limit):
-            assert 0 <= limit <= native.MOST_LISTED
+            assert 0 <= limit <= native.MAX_LISTED
         case ListStores():
             pass
         case _:
@@ -139,7 +139,7 @@ def check_digests(digests: tuple[Digest, ...]) -> None:
 
 
 def check_upload(upload: Upload, image: ImageRequest | None) -> None:
-    """An upload as it was asked for can be shown to anybody."""
+    """Assert that an upload that was asked for can be rendered in every protocol."""
     if image is not None:
         check_image(image)
         name = image.properties.get("name")
@@ -150,8 +150,8 @@ def check_upload(upload: Upload, image: ImageRequest | None) -> None:
         UploadFound(upload, (), 0),
         Content(upload, nothing()),
     ):
-        for dialect in PROTOCOLS:
-            check_reply(dialect.render(outcome, PLACE))
+        for protocol in PROTOCOLS:
+            check_reply(protocol.render(outcome, PLACE))
 
 
 def check_image(image: ImageRequest) -> None:
@@ -165,7 +165,7 @@ def check_image(image: ImageRequest) -> None:
 
 
 def check_reply(reply: Reply) -> None:
-    """As HTTP can carry it: nothing in a header that ends it, JSON in UTF-8."""
+    """Assert that HTTP can carry a reply: no line break in a header, JSON in UTF-8."""
     for name, value in reply.headers.items():
         assert CARRIED.fullmatch(value), (name, value)
         value.encode("latin-1")
@@ -173,7 +173,7 @@ def check_reply(reply: Reply) -> None:
 
 
 def requests_of(name: str) -> tuple[bytes, ...]:
-    """The vectors of a dialect as inputs."""
+    """Return the test vectors of a protocol as inputs."""
 
     def text(asked: Vector) -> str:
         query = f"?{urllib.parse.urlencode(asked['query'])}" if asked["query"] else ""
@@ -191,7 +191,7 @@ def requests_of(name: str) -> tuple[bytes, ...]:
 
 
 def field(data: bytes) -> None:
-    """The name of a kind of field, a space, and what stands in it."""
+    """Parse a field: its kind, a space, and its value."""
     kind, _, text = data.decode("latin-1").partition(" ")
     try:
         _check_field(kind, text)
@@ -200,7 +200,7 @@ def field(data: bytes) -> None:
 
 
 def _check_field(kind: str, text: str) -> None:
-    head = Head("POST", None, {"field": (text,), "content-disposition": (text,), "content-type": (text,)})
+    head = RequestHead("POST", None, {"field": (text,), "content-disposition": (text,), "content-type": (text,)})
     match kind:
         case "integer":
             value = parsing.integer(text, "It")
@@ -245,12 +245,12 @@ FIELDS = (
 
 
 def image(data: bytes) -> None:
-    """Either a JSON object, or what a query may say of an image: `name=disk.raw&min_disk=1`."""
+    """Parse the request of an image: a JSON object, or a query such as `name=disk.raw&min_disk=1`."""
     try:
         if data.startswith(b"{"):
             described = parsing.json_object(data)
             assert json.loads(json.dumps(described)) == described
-            head = Head("POST", None, {"content-type": ("application/json",)})
+            head = RequestHead("POST", None, {"content-type": ("application/json",)})
             check_command(native.parse(head, data, PLACE), "")
         else:
             said = urllib.parse.parse_qsl(data.decode("latin-1"), keep_blank_values=True)
@@ -277,7 +277,7 @@ IMAGES = (
 
 
 def answer(data: bytes) -> None:
-    """A status, a line for each header, an empty line and the body."""
+    """Parse an answer as our client does: a status, a line for each header, an empty line and the body."""
     first, _, rest = data.partition(b"\n")
     lines, _, body = rest.partition(b"\n\n")
     response = requests.Response()
@@ -310,7 +310,7 @@ def answers() -> tuple[bytes, ...]:
 
 
 def format_of(data: bytes) -> None:
-    """The declared format, a line feed and the bytes, which may be all that there are, or a head."""
+    """Inspect an image: the declared format, a line feed, and all its bytes or its head."""
     declared, _, content = data.partition(b"\n")
     for size in (len(content), len(content) + 1, None):
         with contextlib.suppress(ImageRejected):

@@ -1,9 +1,9 @@
-"""Power cuts at random instants, on real file systems that have all of the service's state.
+"""Power cuts at random instants, on real file systems that hold all of the service's data.
 
-What the service says after the cut does not count. Without power it would say nothing, and a flush that was under way
-may be called a success although the file system has dropped it (seen with ext4).
+Answers after the cut do not count: without power there would be none, and a flush that was under way may return
+success although the file system has dropped it (seen with ext4).
 
-Some omissions can't be seen here: a flush of the catalog takes the names of new files along, since both file systems
+Some omissions can't be seen here: a flush of the catalog also flushes the names of new files, since both file systems
 have one journal for everything.
 """
 
@@ -22,7 +22,7 @@ from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 
 
 def run(count: int, seed: int) -> Result:
-    """`count` cuts on ext4, half as many on xfs."""
+    """Cut the power `count` times on ext4, and half as often on xfs."""
     check_machine()
     if APART not in os.environ:
         return Result(**json.loads(apart("tests.reliability.power", count, seed)))
@@ -32,7 +32,7 @@ def run(count: int, seed: int) -> Result:
     with contextlib.closing(QuickService(directory / "service", {})) as service:
         for kind in cuts:
             with disk(directory / kind, kind) as cuttable, contextlib.ExitStack() as stack:
-                stack.callback(service.kill)  # or the disk is busy
+                stack.callback(service.kill)  # else the disk can't be unmounted
                 load = _cut_again_and_again(cuttable, service, cuts[kind], seed)
                 acknowledgements += load.acknowledgements
                 images += load.checked
@@ -91,7 +91,7 @@ TRIAL = Trial(
             count=6,
         ),
         Sabotage(
-            "an image is called active before it is durable",
+            "an image becomes active before it is durable",
             "images/directory.py",
             """            file.flush()
             os.fsync(file.fileno())
@@ -101,7 +101,7 @@ TRIAL = Trial(
             count=15,
         ),
         Sabotage(
-            "a description of an image is not flushed before it gets its name",
+            "the description of an image is not flushed before it is renamed",
             "images/directory.py",
             """            json.dump(described, file, indent=1)
             file.flush()

@@ -1,12 +1,12 @@
 """Starts that take milliseconds, for trials with hundreds of crashes.
 
-A server process has imported everything that the service of tests/support/launcher.py needs, and forks one child for each
-start. It has one thread, one child at a time, and one connection, which says all there is to say:
+A server process has imported everything that the service of tests/support/launcher.py needs, and forks one child for
+each start. It has one thread, one child at a time, and one connection:
 
     to it    a configuration file and a log: start; the number of a signal for the child
     from it  the child's id, and its exit status when it has ended
 
-It dies with us, and the child with it.
+The server ends with its parent, and the child with the server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _QUESTION = b"GET /v1/uploads HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\
 
 
 class QuickService(Service):
-    """A service of tests/support/launcher.py that starts at once. It may be used again and again; close() ends it for good."""
+    """A service of tests/support/launcher.py that starts at once. It can be started again until close()."""
 
     def __init__(self, directory: Path, options: Mapping[str, Mapping[str, object]]) -> None:
         super().__init__(directory, options)
@@ -54,14 +54,14 @@ class QuickService(Service):
         self.await_answer()
 
     def launch(self) -> None:
-        """Begin a start, and do not wait for it."""
+        """Begin a start without waiting for it."""
         if self._wire is None:
             self._wire = self._served()
         self._wire.send((str(self.configuration), str(self.log)))
         self._child = self._wire.recv()
 
     def await_answer(self) -> None:
-        """Return when it answers. RuntimeError with its log if it does not."""
+        """Return when the service answers. RuntimeError with its log if it does not."""
         deadline = time.monotonic() + START_DEADLINE
         while not self.ended() and time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
@@ -73,7 +73,7 @@ class QuickService(Service):
         raise RuntimeError(f"the service did not start\n{process.tail(self.log)}")
 
     def ended(self) -> bool:
-        """Whether it does not run (any more), by itself or by us."""
+        """Return whether the service does not run."""
         return self._wire is None or not self._child or self._wire.poll()
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class QuickService(Service):
         return int(self._wire.recv())
 
     def _served(self) -> Connection[Any, Any]:
-        """The connection to a server of our own."""
+        """Start a server process; return the connection to it."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(START_DEADLINE)
             port = str(listener.getsockname()[1])
@@ -110,12 +110,12 @@ class QuickService(Service):
 
 
 def quick(directory: Path, state: Path) -> QuickService:
-    """As tests.support.service.development, but quick, and with all that must not be lost in `state`."""
+    """Return a service without OpenStack that starts quickly, with all its data in `state`."""
     return QuickService(directory, kept_in(state))
 
 
 def kept_in(state: Path) -> dict[str, dict[str, object]]:
-    """The options of a service without OpenStack that has nothing anywhere else."""
+    """Return the options of a service without OpenStack with all its data in `state`."""
     return {
         "DEFAULT": {"auth_strategy": "noauth", "image_service": "directory", "image_directory": state / "images"},
         "scratch": {"directory": state / "scratch"},
@@ -125,11 +125,11 @@ def kept_in(state: Path) -> dict[str, dict[str, object]]:
 
 
 def _import_all() -> None:
-    """Whatever a start would import; all but the first are imported where they are used."""
+    """Import what a start would import; the service imports all but the first of these lazily."""
     for each in (
         "tests.support.launcher",
         "alembic.command",
-        "resumable_glance.auth.base.noauth",
+        "resumable_glance.auth.noauth",
         "resumable_glance.images.directory",
         "sqlalchemy.dialects.sqlite",
         "uvicorn.lifespan.on",
@@ -141,7 +141,7 @@ def _import_all() -> None:
 
 def _serve(port: int) -> None:
     _import_all()
-    gc.freeze()  # no child has to copy what only a collection of garbage would touch
+    gc.freeze()  # a garbage collection in a child copies no page then
     wire: Connection[Any, Any] = Connection(socket.create_connection(("127.0.0.1", port)).detach())
     while True:
         configuration, log = wire.recv()
@@ -153,7 +153,7 @@ def _serve(port: int) -> None:
 
 
 def _attended(child: int, wire: Connection[Any, Any]) -> int:
-    """The exit status of a child, which gets the signals that are asked for until it has ended."""
+    """Pass signals to a child until it ends; return its exit status."""
     ending = os.pidfd_open(child)
     try:
         while ending not in wait([ending, wire]):
@@ -164,10 +164,10 @@ def _attended(child: int, wire: Connection[Any, Any]) -> int:
 
 
 def _run(configuration: str, log: str) -> None:
-    """The child: never returns."""
+    """Run the service in the child; never return."""
     status = 1
     try:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # with the server, which dies with the trial
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the server, which ends with the trial
         os.setsid()
         os.closerange(3, 64)  # the connection among them
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

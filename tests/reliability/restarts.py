@@ -1,8 +1,7 @@
-"""One instance is stopped and started again and again at the same address, while clients of all dialects send.
+"""One instance is stopped and started again and again at the same address, while clients of all protocols send.
 
-They do as they are told: Retry-After where there is an answer, and where there is none they ask until there is. In each
-stop a chunk stalls, so that it has somebody to wait for. That a second process on the same scratch refuses to start is
-in tests/http/test_native.py.
+They obey Retry-After, and ask until there is an answer. In each stop a chunk stalls, which the stop has to end. That a
+second process on the same scratch refuses to start is tested in tests/http/test_native.py.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.reliability.crowd import Crowd
+from tests.reliability.background import BackgroundLoad
+from tests.reliability.protocols import NATIVE, PROTOCOLS, RUFH, Chunk, WireProtocol
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import IETF, NATIVE, SPEAKERS, Chunk, Speaker
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Answer, Line
 from tests.support.service import UNLIMITED, Service, development
 
 KIB = 1024
-CLIENTS = (*SPEAKERS, *SPEAKERS)
+CLIENTS = (*PROTOCOLS, *PROTOCOLS)
 GRACE = 5  # seconds
 BODY = 20 * KIB  # bytes of a chunk that stalls before its last one
-QUESTIONS = 10  # after so many answers, a chunk that was sent before is being read
+QUESTIONS = 10  # answers after which a chunk that was sent before them is being read
 
 
 def run(count: int, seed: int) -> Result:
@@ -33,7 +32,7 @@ def run(count: int, seed: int) -> Result:
     with (
         tempfile.TemporaryDirectory() as directory,
         development(Path(directory), UNLIMITED, graceful_timeout=GRACE) as service,
-        Crowd(service, seed, CLIENTS, 1024 * KIB) as crowd,
+        BackgroundLoad(service, seed, CLIENTS, 1024 * KIB) as crowd,
     ):
         for _ in range(count):
             time.sleep(chance.random())
@@ -48,35 +47,35 @@ def run(count: int, seed: int) -> Result:
 
 
 def restart(service: Service, chance: random.Random) -> float:
-    """Stop and start while a chunk stalls, which keeps what had come; the seconds that the stop took."""
+    """Stop and start while a chunk stalls, whose bytes are kept; return the seconds that the stop took."""
     sender = Sender(service.port, service.directory / "images", images.noise(chance, BODY))
-    speaker = chance.choice(SPEAKERS)
-    sender.create(speaker)
+    protocol = chance.choice(PROTOCOLS)
+    sender.create(protocol)
     sent = chance.randrange(1, BODY)
-    line = stalled(service, sender, speaker, sent)
+    line = stalled(service, sender, protocol, sent)
     began = time.monotonic()
     status = service.stop()
     took = time.monotonic() - began
     assert status == 0, f"a stop that was asked for ended with status {status}"
-    assert took < GRACE, f"a stop took {took:.1f} s: somebody was not told that it ends"
+    assert took < GRACE, f"a stop took {took:.1f} s: a request was not ended"
     answer = line.answer("PATCH")
     line.close()
-    assert come_back(answer), f"a chunk that runs when the service is stopped is told {answer} {answer.document}"
+    assert come_back(answer), f"a chunk that runs at a stop is answered with {answer} {answer.document}"
     service.start()
-    sender.locate(speaker)
+    sender.locate(protocol)
     assert sender.offset == sent, f"{sent} bytes had come when the service was stopped: {sender}"
     while sender.missing:
-        sender.go_on(speaker, chance, BODY)
+        sender.go_on(protocol, chance, BODY)
     sender.finish()
     return took
 
 
-def stalled(service: Service, sender: Sender, speaker: Speaker, sent: int) -> Line:
-    """A connection on which some bytes of a chunk have come, and been read, and no more will."""
+def stalled(service: Service, sender: Sender, protocol: WireProtocol, sent: int) -> Line:
+    """Return a connection over which the first bytes of a chunk have come and been read."""
     whole = Chunk(
-        0, BODY, sender.content, total=BODY, in_order=speaker.in_order, last=None if speaker is not IETF else True
+        0, BODY, sender.content, total=BODY, in_order=protocol.in_order, last=None if protocol is not RUFH else True
     )
-    request = sender.request(speaker, whole)
+    request = sender.request(protocol, whole)
     line = Line(service.port)
     line.send(request.wire()[: len(request.wire()) - BODY + sent])
     for _ in range(QUESTIONS):
@@ -85,13 +84,13 @@ def stalled(service: Service, sender: Sender, speaker: Speaker, sent: int) -> Li
 
 
 def come_back(answer: Answer) -> bool:
-    """Whether it tells the client to come back, and when."""
+    """Return whether an answer asks the client to come back, and says when."""
     return answer.status == 503 and answer.reason == "shutting-down" and (answer.number("retry-after") or 0) > 0
 
 
 TRIAL = Trial(
     name="restarts",
-    promise="A restart under load loses nothing: who sends is told to come back, and what had come is kept.",
+    promise="A restart under load loses nothing: senders are asked to come back, and the received bytes are kept.",
     unit="restarts",
     share=2,
     full=50,
@@ -99,21 +98,21 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "a stop tells nobody who sends that it ends",
+            "a stop ends no running chunk",
             "uploads/write_locks.py",
             "        await _evict([each for locks in self._locks.values() for each in locks], Reason.CLOSING)\n",
             "",
             count=1,
         ),
         Sabotage(
-            "what had come when the service is stopped is not kept",
+            "a stop drops the received bytes of a running chunk",
             "uploads/chunk_writer.py",
             "    Reason.CLOSING,\n    Reason.BODY_TOO_SHORT,",
             "    Reason.BODY_TOO_SHORT,",
             count=1,
         ),
         Sabotage(
-            "who is told to come back is not told when",
+            "a refusal at a stop has no Retry-After",
             "uploads/write_locks.py",
             'facts = {"retry_after": 1} if reason in {Reason.SUPERSEDED, Reason.CLOSING} else {}',
             "facts: dict[str, int] = {}",

@@ -1,4 +1,4 @@
-"""Do the trials have teeth? What each needs is taken out of a copy of the service, and the trial must notice."""
+"""The trial of the trials: each must fail when the line that keeps its promise is taken out of the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.reliability.trial import FAILED, UNAVAILABLE, Result, Sabotage, Trial
 from tests.support.cloud import cache
 
 AT_ONCE = 2
-PATIENCE = 300  # seconds: a service without its time-outs may hang for ever
+PATIENCE = 300  # seconds; a sabotaged service may hang for ever
 SABOTAGES = [(trial, each) for trial in TRIALS for each in trial.sabotages]
 
 
@@ -42,12 +42,12 @@ def run(count: int, seed: int) -> Result:
 
 
 def tried(trial: Trial, sabotage: Sabotage, seed: int) -> tuple[int, str]:
-    """The exit status of a trial of the sabotaged service, and the last lines of what it said."""
+    """Run a trial on a sabotaged copy of the service; return its exit status and the end of its output."""
     with tempfile.TemporaryDirectory(prefix="sabotage-") as name:
         copy = Path(name)
         for each in ("resumable_glance", "tests"):
             shutil.copytree(ROOT / each, copy / each, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-        (copy / cache.CACHE.name).symlink_to(cache.CACHE)  # else each copy installs Keystone and Glance for itself
+        (copy / cache.CACHE.name).symlink_to(cache.CACHE)  # else each copy would install Keystone and Glance
         spoil(copy / "resumable_glance" / sabotage.file, sabotage)
         command = [sys.executable, "-m", f"tests.reliability.{trial.name}"]
         command += ["--count", str(sabotage.count), "--seed", str(seed)]
@@ -61,7 +61,7 @@ def tried(trial: Trial, sabotage: Sabotage, seed: int) -> tuple[int, str]:
 
 
 def spoil(file: Path, sabotage: Sabotage) -> None:
-    """AssertionError where the source has changed and the sabotage has not."""
+    """Sabotage a file. AssertionError if the source has changed since the sabotage was written."""
     source = file.read_text()
     assert source.count(sabotage.old) == 1, f"{sabotage.file} has {sabotage.old!r} {source.count(sabotage.old)} times"
     file.write_text(source.replace(sabotage.old, sabotage.new))
@@ -73,14 +73,14 @@ def environment(copy: Path) -> dict[str, str]:
 
 TRIAL = Trial(
     name="sabotage",
-    promise="Each trial fails when what it is about is missing.",
+    promise="Each trial fails when the code that keeps its promise is missing.",
     unit="sabotages",
     share=2,
     full=len(SABOTAGES),
     deep=len(SABOTAGES),
     run=run,
 )
-EVERY = (*TRIALS[:2], TRIAL, *TRIALS[2:])  # in the order of their lengths
+EVERY = (*TRIALS[:2], TRIAL, *TRIALS[2:])  # the longest first
 
 if __name__ == "__main__":
     run_as_program(TRIAL)

@@ -1,6 +1,6 @@
-"""What people do with uploads, at random: scripts for the trials that take the disk away underneath.
+"""Random scripts of uploads, for the trials on the strict disk.
 
-Whatever a person was told goes into the disk's log, so that it can be compared with what is there after a power cut.
+Every acknowledgement goes into the disk's log, to be compared with the states after a power cut.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from tests.fakes.memory_body import PATIENCE, MemoryReceiver
 from tests.reliability.world import LONGEST, ME, World
 
 NOTHING = Range(0, 0)
-NEVER = {Reason.LOST, Reason.SCRATCH_FAILED, Reason.NO_SPACE}  # with a disk that works
+NEVER = {Reason.LOST, Reason.SCRATCH_FAILED, Reason.NO_SPACE}  # on a disk that works
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What somebody wants to upload; `size` is what they say of it at first."""
+    """The content of an upload; `size` is announced at its creation."""
 
     content: bytes
     size: int | None
-    zeros: Range = NOTHING  # a run of them in it
+    zeros: Range = NOTHING  # a run of zeros in it
     part: bool = False
-    refutable: bool = False  # the digest that was declared of the whole is another file's
+    refutable: bool = False  # the declared digest of the whole is another file's
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a person was told of an upload: these bytes are safe, and it has ended so, if it has."""
+class Acknowledgement:
+    """An answer to a client: the range is durable, and the upload has this final state, if any."""
 
     upload_id: str
     range: Range = NOTHING
@@ -58,14 +58,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
-    """From now on this upload may end, for somebody has cancelled or left it."""
+class MayEnd:
+    """An upload that may end from now on: it was cancelled, or left to expire."""
 
     upload_id: str
 
 
 class Body(RequestBody):
-    """The bytes of a request, in small pieces at random moments; `broken` off after them."""
+    """The body of a request, in small pieces at random moments; `broken`: the client hangs up after them."""
 
     def __init__(self, content: bytes, chance: random.Random, broken: bool = False) -> None:
         gone = Refused(Reason.DISCONNECTED, "The client is gone.")
@@ -78,7 +78,7 @@ class Body(RequestBody):
 
 
 class Hesitant(MemoryReceiver):
-    """Gives each piece after some turns of the event loop."""
+    """A receiver that gives each piece after some turns of the event loop."""
 
     def __init__(self, pieces: list[bytes], chance: random.Random, end: Refused | None) -> None:
         super().__init__(pieces, end)
@@ -92,7 +92,7 @@ class Hesitant(MemoryReceiver):
 
 @dataclass
 class Person:
-    """Who uploads what is in `plans`, by label; `mine` are the uploads that they know of."""
+    """A client with `plans` by label; `mine` are the uploads whose ids it knows."""
 
     world: World
     chance: random.Random
@@ -104,10 +104,10 @@ class Person:
         return self.plans[self.mine[upload_id]]
 
     def tell(self, upload_id: str, range_: Range = NOTHING, state: State | None = None) -> None:
-        self.world.disk.note(Told(upload_id, range_, state))
+        self.world.disk.note(Acknowledgement(upload_id, range_, state))
 
     async def perform(self, command: Command, body: Body | None = None) -> Outcome | None:
-        """What comes of a command; None if it is refused."""
+        """Return the outcome of a command; None if it is refused."""
         try:
             return await self.world.uploads.perform(command, ME, body or Body(b"", self.chance))
         except Refused as refusal:
@@ -117,7 +117,7 @@ class Person:
             return None
 
     async def create(self, kind: str = "", length: int | None = None) -> str | None:
-        """A new upload, of any kind if none is given."""
+        """Create an upload, of a random kind if none is given."""
         kind = kind or self.chance.choice(
             ["sized", "sized", "digest", "first", "unsized", "part", "part", "wrong digest"]
         )
@@ -147,7 +147,7 @@ class Person:
         return self.chance.choice(list(self.mine)) if self.mine else None
 
     async def send(self, upload_id: str | None = None) -> None:
-        """Some bytes of an upload, in one of many ways."""
+        """Send some bytes of an upload, in one of many ways."""
         upload_id = upload_id or self.some()
         if upload_id is None:
             return
@@ -174,7 +174,7 @@ class Person:
             self.tell(upload_id, Range(start, stop))
 
     async def declare(self, upload_id: str | None = None) -> None:
-        """Some of the zeros of an upload, perhaps where other bytes have come and were not kept."""
+        """Declare some zeros of an upload, perhaps where other bytes came and were not kept."""
         having = [each for each in self.mine if self.plan(each).zeros.length]
         if not having:
             return
@@ -187,12 +187,12 @@ class Person:
         await self.append(upload_id, start, stop, "zeros")
 
     async def take_over(self) -> None:
-        """Two who want to send the same bytes at once."""
+        """Send the same bytes twice at once."""
         upload_id = self.some()
         await asyncio.gather(self.send(upload_id), self.send(upload_id))
 
     async def leave(self) -> None:
-        """Requests that are cancelled somewhere in the middle."""
+        """Start requests, and cancel them in the middle."""
         for _ in range(3):
             task = asyncio.create_task(self.send())
             for _ in range(self.chance.randrange(150)):
@@ -214,7 +214,7 @@ class Person:
         return outcome
 
     async def finish(self, upload_id: str | None = None) -> None:
-        """Ask what is missing, and send it."""
+        """Ask which bytes are missing, and send them."""
         upload_id = upload_id or self.some()
         if self.chance.random() < 0.5:
             await self.declare(upload_id)
@@ -227,7 +227,7 @@ class Person:
             await self.append(upload_id, start, stop, self.chance.choice(["", "digest"]), total=size)
 
     async def join(self, upload_ids: list[str] | None = None) -> None:
-        """Some parts, complete or not, become one."""
+        """Join some parts, complete or not."""
         parts = [each for each in self.mine if self.plan(each).part]
         taken = upload_ids or self.chance.sample(parts, min(len(parts), self.chance.randint(1, 3)))
         if not taken:
@@ -239,10 +239,10 @@ class Person:
         self.plans[label] = Plan(content, len(content))
         outcome = await self.perform(Join(tuple(taken), ImageRequest({"name": label}), label))
         if isinstance(outcome, Created):
-            self.mine[outcome.upload.id] = str(outcome.upload.metadata)  # perhaps that of an earlier join
+            self.mine[outcome.upload.id] = str(outcome.upload.metadata)  # it may be the label of an earlier join
             self.tell(outcome.upload.id, Range(0, len(content)))
 
-    async def discard(self, upload_id: str | None = None) -> None:
+    async def cancel(self, upload_id: str | None = None) -> None:
         upload_id = upload_id or self.some()
         if upload_id is None:
             return
@@ -251,7 +251,7 @@ class Person:
             self.tell(upload_id, state=State.CANCELLED)
 
     async def expire(self) -> None:
-        """Nobody does anything for a long time."""
+        """Let all uploads expire."""
         for each in self.mine:
             self._mean(each)
         self.world.now += 8 * 24 * 3600.0
@@ -262,24 +262,24 @@ class Person:
             await asyncio.sleep(0)
 
     def _mean(self, upload_id: str) -> None:
-        self.world.disk.note(Meant(upload_id))
+        self.world.disk.note(MayEnd(upload_id))
         known = self.world.recorded().uploads.get(upload_id)
         for each in known.files if known is not None else ():
-            self.world.disk.note(Meant(each))  # parts end with their whole
+            self.world.disk.note(MayEnd(each))  # the parts end with the whole
 
     async def act(self, seldom: float = 0.03) -> None:
-        """One thing, or some at once."""
+        """Do one random thing, or several at once."""
         if self.chance.random() < seldom:
             await self.expire()
             return
         ways: list[Callable[[], Awaitable[object]]] = [
             self.create, self.create, self.send, self.send, self.send, self.declare, self.declare, self.take_over,
-            self.leave, self.leave, self.ask, self.finish, self.finish, self.join, self.discard, self.rest,
+            self.leave, self.leave, self.ask, self.finish, self.finish, self.join, self.cancel, self.rest,
         ]  # fmt: skip
         await asyncio.gather(*(each() for each in self.chance.sample(ways, self.chance.choice([1, 1, 2, 3]))))
 
     async def end(self) -> None:
-        """Bring every upload to its end: what can't become an image is cancelled."""
+        """Finish every upload; cancel those that can't become images."""
         for each in list(self.mine):
             await self.finish(each)
         for each in [each for each in self.mine if self.plan(each).part]:
@@ -291,4 +291,4 @@ class Person:
                 for _ in range(50):
                     await asyncio.sleep(0)
             if found is not None and found.upload.state in {State.RECEIVING, State.FAILED}:
-                await self.discard(each)
+                await self.cancel(each)

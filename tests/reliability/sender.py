@@ -1,4 +1,4 @@
-"""A client that gives up at nothing: it asks where its upload is, in any dialect, and goes on from there."""
+"""A client that never gives up: it asks for its upload's state, in any protocol, and goes on from there."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.reliability.model import ranges
-from tests.reliability.speakers import IETF, NATIVE, Chunk, Speaker, digest
+from tests.reliability.protocols import NATIVE, RUFH, Chunk, WireProtocol, digest
 from tests.support.raw import Answer, Line, Request
 
-PATIENCE = 60  # seconds, for an image to become active, and for a service that is away or refuses for now
+PATIENCE = 60  # seconds for an image to become active, and for a service that is down or refuses for now
 COME_BACK = {503, 507}
-AHEAD = {"wrong-offset", "superseded", "upload-sealed"}  # refusals of what was true when it was asked for
+AHEAD = {"wrong-offset", "superseded", "upload-sealed"}  # refusals after which the client asks for the state
 Ranges = list[tuple[int, int]]
 
 
 class Sender:
-    """The client of one upload. What it was told to be durable it never lets be taken back: AssertionError then.
+    """The client of one upload. AssertionError if bytes that were acknowledged are not durable any more.
 
-    `hurry` is the longest time, in seconds, for which it waits when it is told to come back. `refused` counts those
-    answers, and the connections that broke.
+    `hurry` caps Retry-After, in seconds. `refused` counts the answers with it, and the connections that broke.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class Sender:
     ) -> None:
         self.content = content
         self.id = ""
-        self.durable: Ranges = []  # as far as it was told
+        self.durable: Ranges = []  # acknowledged
         self.refused: Counter[str] = Counter()
         self.patience = PATIENCE  # seconds
         self._port = port
@@ -51,7 +50,7 @@ class Sender:
         return self.missing[0][0] if self.missing else len(self.content)
 
     def ask(self, request: Request) -> Answer:
-        """The answer to a request, asked again until there is one, and as often as we are told to come back."""
+        """Return the answer to a request, which is repeated until there is one without Retry-After."""
         began = time.monotonic()
         while (answer := self._once(request)) is None or answer.status in COME_BACK:
             waited = time.monotonic() - began
@@ -59,8 +58,7 @@ class Sender:
         return answer
 
     def _once(self, request: Request) -> Answer | None:
-        """The answer to a request, over a connection of its own; None if there is none. Then, or where we are told to
-        come back, it is time to ask again."""
+        """Return the answer to a request over a new connection, or None; after it, or Retry-After, wait."""
         try:
             line = Line(self._port)
             try:
@@ -79,40 +77,40 @@ class Sender:
             time.sleep(min(seconds, self._hurry))
         return answer
 
-    def create(self, speaker: Speaker) -> None:
-        answer = self.ask(speaker.create(len(self.content)))
+    def create(self, protocol: WireProtocol) -> None:
+        answer = self.ask(protocol.create(len(self.content)))
         assert answer.status == 201, f"a new upload is refused: {answer} {answer.document}"
         self.id = answer.created
 
-    def locate(self, speaker: Speaker) -> None:
-        """Ask where the upload is. In order means that a request that still runs is taken over from."""
-        answer = self.ask(speaker.inspect(self.id))
-        assert answer.status < 300, f"{self} is asked for in {speaker}: {answer} {answer.document}"
-        told = ranges(answer.document["ranges"]) if speaker is NATIVE else [(0, answer.offset or 0)]
-        known = self.durable if speaker is NATIVE else [(0, self.offset)]
-        assert together([*told, *known]) == together(told), f"{self}, and now {speaker} tells only {told}"
-        self.durable = together([*self.durable, *told])
+    def locate(self, protocol: WireProtocol) -> None:
+        """Ask for the upload's state. In a protocol that sends in order, this evicts a request that still runs."""
+        answer = self.ask(protocol.inspect(self.id))
+        assert answer.status < 300, f"{self} is asked for in {protocol}: {answer} {answer.document}"
+        durable = ranges(answer.document["ranges"]) if protocol is NATIVE else [(0, answer.offset or 0)]
+        known = self.durable if protocol is NATIVE else [(0, self.offset)]
+        assert together([*durable, *known]) == together(durable), f"{self}, and now {protocol} reports only {durable}"
+        self.durable = together([*self.durable, *durable])
 
-    def chunk(self, speaker: Speaker, chance: random.Random, most: int, declares: float = 0.3) -> Chunk:
-        """Some bytes that are missing, `most` at most, as this dialect sends them."""
+    def chunk(self, protocol: WireProtocol, chance: random.Random, most: int, declares: float = 0.3) -> Chunk:
+        """Return a chunk of missing bytes, `most` at most, in the order of the protocol."""
         size, (start, stop) = len(self.content), self.missing[0]
-        if not speaker.in_order:
+        if not protocol.in_order:
             start, stop = chance.choice(self.missing)
             start = chance.choice([start, start, chance.randrange(start, stop)])
-        stop = min(start + most, size if speaker.in_order else stop)
+        stop = min(start + most, size if protocol.in_order else stop)
         body = self.content[start:stop]
-        algorithm = chance.choice(speaker.algorithms)
+        algorithm = chance.choice(protocol.algorithms)
         declared = ((algorithm, digest(algorithm, body)),) if chance.random() < declares else ()
-        total = size if not speaker.in_order or chance.random() < 0.5 else None
-        last = stop == size if speaker is IETF else None
-        return Chunk(start, stop, body, declared, chance.random() < 0.2, total, speaker.in_order, last)
+        total = size if not protocol.in_order or chance.random() < 0.5 else None
+        last = stop == size if protocol is RUFH else None
+        return Chunk(start, stop, body, declared, chance.random() < 0.2, total, protocol.in_order, last)
 
-    def request(self, speaker: Speaker, chunk: Chunk) -> Request:
-        return speaker.append(self.id, chunk).plus(self._headers)
+    def request(self, protocol: WireProtocol, chunk: Chunk) -> Request:
+        return protocol.append(self.id, chunk).plus(self._headers)
 
-    def send(self, speaker: Speaker, chunk: Chunk) -> None:
-        """Send a chunk once. If it is acknowledged, it is durable from now on."""
-        answer = self._once(speaker.append(self.id, chunk))
+    def send(self, protocol: WireProtocol, chunk: Chunk) -> None:
+        """Send a chunk once, and record whether it is acknowledged."""
+        answer = self._once(protocol.append(self.id, chunk))
         if answer is None or answer.status in COME_BACK:
             return
         if answer.status < 300:
@@ -120,19 +118,19 @@ class Sender:
         else:
             assert answer.reason in AHEAD, f"{self}: {answer} {answer.document} to {chunk}"
 
-    def go_on(self, speaker: Speaker, chance: random.Random, most: int) -> None:
-        """Ask where the upload is, and send a chunk of what is missing."""
-        self.locate(speaker)
+    def go_on(self, protocol: WireProtocol, chance: random.Random, most: int) -> None:
+        """Ask for the upload's state, and send a chunk of missing bytes."""
+        self.locate(protocol)
         if self.missing:
-            self.send(speaker, self.chunk(speaker, chance, most))
+            self.send(protocol, self.chunk(protocol, chance, most))
 
     def lost(self, chunk: Chunk, carried: int) -> int:
-        """How many of the first bytes of a chunk are missing."""
+        """Return how many of the first `carried` bytes of a chunk are missing."""
         stop = chunk.start + carried
         return sum(max(0, min(end, stop) - max(start, chunk.start)) for start, end in self.missing)
 
     def finish(self) -> None:
-        """Wait until the image is active, see that it is the file, and forget the image's bytes."""
+        """Wait until the image is active, compare it with the file, and delete its bytes."""
         began = time.monotonic()
         while (state := (upload := self._described())["state"]) != "active":
             assert state in {"sealed", "delivering", "verifying"}, f"{self} is {state}: {upload['handoff']}"
@@ -149,13 +147,13 @@ class Sender:
 
 
 def gaps(durable: Ranges, size: int) -> Ranges:
-    """What lies between ranges that are in order and apart."""
+    """Return the ranges of `size` bytes that are not durable."""
     edges = [0, *(edge for each in durable for edge in each), size]
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
 
 
 def together(parts: Iterable[tuple[int, int]]) -> Ranges:
-    """The same bytes as ranges that are in order and apart."""
+    """Return the same bytes as ranges in order that do not touch."""
     found: Ranges = []
     for start, stop in sorted(each for each in parts if each[0] < each[1]):
         if found and start <= found[-1][1]:

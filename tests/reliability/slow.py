@@ -1,7 +1,7 @@
-"""A thousand clients that send a kibibyte a second, half of them with a digest, while somebody else asks questions.
+"""A thousand clients that send a kibibyte a second, half of them with a digest, while another client sends HEADs.
 
-They come one after the other, a hundred in a second. Nobody of them fails, memory stays small, and who asks is answered
-soon. The one who asks does it from a process of its own, so that what it waits for is the service and not the crowd.
+The clients arrive one after the other, a hundred a second. None of them fails, memory stays small, and each HEAD is
+answered soon. The HEADs come from a process of their own, which waits for the service and not for the slow clients.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.memory import Watch
+from tests.reliability.protocols import NATIVE, Chunk, digest
 from tests.reliability.sender import Sender
-from tests.reliability.speakers import NATIVE, Chunk, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Line, Request
 from tests.support.service import UNLIMITED, development
 
 KIB, MIB = 1024, 1024 * 1024
-CROWD = 1_000  # clients for whom the limits are promised
+CROWD = 1_000  # clients for which the limits are promised
 MEMORY = 64 * MIB  # bytes for so many clients
-BASE = 16 * MIB  # bytes that fewer clients may take, beside their share of the above
+BASE = 16 * MIB  # bytes that fewer clients may take besides their share of MEMORY
 LATENCY = 0.25  # seconds
-QUESTION = 0.02  # seconds from one to the next
-ARRIVALS = 100  # clients in a second
-FILES = 60_000  # that may be open at once, as docs/operations.md says
+QUESTION = 0.02  # seconds from one HEAD to the next
+ARRIVALS = 100  # clients a second
+FILES = 60_000  # the limit of open files that docs/operations.md recommends
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What slow clients took: bytes of memory, and the seconds of somebody else's questions."""
+class Measured:
+    """The cost of slow clients: `grown` bytes of memory, and the seconds of each of the other client's HEADs."""
 
     clients: int
     grown: int
@@ -67,16 +67,16 @@ def run(count: int, seed: int) -> Result:
     )
     return Result(
         f"{count:,} slow clients at 1 KiB/s, half of them with a digest: none failed, all images are right; the "
-        f"service took {seen.grown / MIB:.1f} MiB more memory; a HEAD of somebody else took {seen.p99 * 1000:.0f} ms "
+        f"service took {seen.grown / MIB:.1f} MiB more memory; a HEAD of another client took {seen.p99 * 1000:.0f} ms "
         f"(p99 of {len(seen.asked):,})",
         seen.numbers,
     )
 
 
-def measured(count: int, seed: int) -> Seen:
-    """What the clients took, each of whom got its image. AssertionError if one did not."""
+def measured(count: int, seed: int) -> Measured:
+    """Run the clients and return their cost. AssertionError if one does not get its image."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES), most))  # what the service starts with, too
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES), most))  # inherited by the service
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as directory, development(Path(directory), UNLIMITED) as service:
         images = service.directory / "images"
@@ -93,27 +93,27 @@ def measured(count: int, seed: int) -> Seen:
             grown = watch.end() - before
         assert not problems, f"{len(problems)} of {count} slow clients failed: {problems[:5]}"
         for each in senders:
-            each.patience = max(each.patience, count)  # two at a time are handed over
+            each.patience = max(each.patience, count)  # two handoffs run at a time
             each.finish()
-    return Seen(count, grown, asked)
+    return Measured(count, grown, asked)
 
 
 def file(count: int, chance: random.Random) -> bytes:
-    """So long that there is a time when all clients are there; a share does not take that long."""
+    """Return a file so long that all clients send at the same time at some moment; shorter in a share."""
     arrivals = count // ARRIVALS  # seconds
     shortest, longest = (arrivals + 20, arrivals + 50) if count >= CROWD else (2, 4)
     return images.noise(chance, chance.randrange(shortest * KIB, longest * KIB))
 
 
 async def crowd(port: int, senders: list[Sender], chance: random.Random) -> list[str]:
-    """What went wrong, by client."""
+    """Run all clients; return a sentence for each that failed."""
     delays = [chance.random() * len(senders) / ARRIVALS for _ in senders]
     slow = [send(port, *each) for each in zip(senders, delays, [i % 2 == 0 for i in range(len(senders))], strict=True)]
     return [each for each in await asyncio.gather(*slow) if each]
 
 
 async def send(port: int, sender: Sender, delay: float, declares: bool) -> str:
-    """Send a whole file as one chunk, a kibibyte a second; what went wrong, or nothing."""
+    """Send a whole file as one chunk, a kibibyte a second; return what went wrong, or an empty string."""
     content = sender.content
     declared = (("md5", digest("md5", content)),) if declares else ()
     wire = sender.request(NATIVE, Chunk(0, len(content), content, declared, total=len(content))).wire()
@@ -135,7 +135,7 @@ async def send(port: int, sender: Sender, delay: float, declares: bool) -> str:
 
 @contextlib.contextmanager
 def bystander(port: int, path: str) -> Iterator[list[float]]:
-    """Inside, somebody asks all the time; the seconds that each answer took are there afterwards."""
+    """Send HEADs from another process; the list has the seconds of each one after the block."""
     asked: list[float] = []
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=ask, args=(port, path, theirs), daemon=True)
@@ -149,22 +149,22 @@ def bystander(port: int, path: str) -> Iterator[list[float]]:
         process.join()
 
 
-def ask(port: int, path: str, told: Connection) -> None:
-    """Ask until somebody says something; then tell how long it took each time."""
+def ask(port: int, path: str, pipe: Connection) -> None:
+    """Send HEADs until the pipe has a message; then send the seconds of each one."""
     line, seconds = Line(port), list[float]()
-    told.send(None)
-    while not told.poll(QUESTION):
+    pipe.send(None)
+    while not pipe.poll(QUESTION):
         began = time.monotonic()
         line.send(Request("HEAD", path).wire())
         assert line.answer("HEAD").status == 200
         seconds.append(time.monotonic() - began)
     line.close()
-    told.send(seconds)
+    pipe.send(seconds)
 
 
 TRIAL = Trial(
     name="slow",
-    promise="A thousand slow clients fail nothing, take little memory, and keep nobody else waiting.",
+    promise="A thousand slow clients all succeed, take little memory, and delay no other client.",
     unit="slow clients",
     share=100,
     full=CROWD,
@@ -172,21 +172,21 @@ TRIAL = Trial(
     run=run,
     sabotages=(
         Sabotage(
-            "who sends nothing for half a second is given up",
+            "a client that sends nothing for half a second is disconnected",
             "api/endpoint.py",
             "RequestBody(receiver, settings.idle_timeout, settings.min_rate)",
             "RequestBody(receiver, 0.5, settings.min_rate)",
             count=20,
         ),
         Sabotage(
-            "a chunk takes a megabyte of memory while it comes",
+            "a running chunk takes a mebibyte of memory",
             "uploads/chunk_writer.py",
             "        self._uncommitted = 0  # bytes\n",
             "        self._uncommitted = 0\n        self._spare = bytearray(b'x' * BATCH)\n",
             count=50,
         ),
         Sabotage(
-            "a slow body is waited for as if it were a fast one",
+            "slow bodies must be as fast as fast ones",
             "api/endpoint.py",
             "RequestBody(receiver, settings.idle_timeout, settings.min_rate)",
             "RequestBody(receiver, 1.5, 1e6)",

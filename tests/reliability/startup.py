@@ -1,7 +1,7 @@
-"""A start with many unfinished uploads: how long until the first answer, and is everything there afterwards?
+"""Starts with many unfinished uploads: the time until the first answer, and whether all uploads are there.
 
-The uploads are put into the catalog and on scratch as the service leaves them when it stops; some files beside them are
-what a crash left, and go. Three starts in a row; their median counts.
+The uploads are put into the catalog and on scratch as a stop leaves them, beside some files that a crash left, which
+have to go. The median of three starts in a row counts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.support.wire import Client
 
 STARTS = 3
 LIMIT = 2.0  # seconds
-LIMITED = 10_000  # uploads, for which the limit is promised
-OWNER = Owner("development", "anyone")  # as auth/anyone.py has it
-SIZE, RECEIVED = 1 << 18, 1 << 10  # bytes: of 100,000 so that a small disk has space for all
+LIMITED = 10_000  # uploads for which the limit is promised
+OWNER = Owner("development", "anyone")  # as in auth/noauth.py
+SIZE, RECEIVED = 1 << 18, 1 << 10  # bytes: a small disk has space for 100,000 of them
 WEEK = 7 * 24 * 3600.0
-LEFT = 10  # files that no upload needs any more
+LEFT = 10  # files that no upload needs
 
 
 def run(count: int, seed: int) -> Result:
@@ -69,7 +69,7 @@ def unfinished(chance: random.Random) -> Upload:
 
 
 def leave(service: Service, uploads: list[Upload], left: list[str]) -> None:
-    """What a service with these uploads has when it does not run; `left` are names of files that nobody needs."""
+    """Write the catalog and scratch of a service with these uploads; no upload needs the files `left`."""
     extent = Extent(Range(0, RECEIVED), Digest("xxh3", bytes(8)))
     engine = database.create(f"sqlite:///{service.directory / 'catalog.sqlite'}")
     database.migrate(engine)
@@ -88,7 +88,7 @@ def files(service: Service) -> Path:
 
 
 def started(service: Service) -> float:
-    """Seconds from the start of the process to its first answer."""
+    """Return the seconds from the start of the process to its first answer."""
     began = time.monotonic()
     service.start()
     took = time.monotonic() - began
@@ -97,17 +97,17 @@ def started(service: Service) -> float:
 
 
 def check(service: Service, uploads: list[Upload]) -> None:
-    """Each upload is listed as it was left, and scratch has its file, and no other one."""
-    client, told = Client(service.url), dict[str, tuple[str, int]]()
+    """Assert that each upload is listed as before, and that scratch has their files and no others."""
+    client, listed = Client(service.url), dict[str, tuple[str, int]]()
     query = ""
     while page := client.show(f"{service.url}/v1/uploads{query}")["uploads"]:
-        told |= {each["id"]: (each["state"], each["offset"]) for each in page}
+        listed |= {each["id"]: (each["state"], each["offset"]) for each in page}
         query = f"?marker={page[-1]['id']}"
-    wrong = {each.id: told.get(each.id) for each in uploads if told.get(each.id) != ("receiving", RECEIVED)}
+    wrong = {each.id: listed.get(each.id) for each in uploads if listed.get(each.id) != ("receiving", RECEIVED)}
     assert not wrong, f"{len(wrong)} of {len(uploads)} uploads are not what they were: {list(wrong.items())[:5]} ..."
     names = {each.stem for each in files(service).iterdir()}
-    assert names == set(told), (
-        f"on scratch {len(names - set(told))} files are left and {len(set(told) - names)} are gone"
+    assert names == set(listed), (
+        f"on scratch {len(names - set(listed))} files are left and {len(set(listed) - names)} are gone"
     )
 
 
@@ -122,21 +122,21 @@ TRIAL = Trial(
     sabotages=(
         Sabotage(
             "a start removes the scratch of uploads that are not complete",
-            "catalog/backlog.py",
+            "catalog/uploads.py",
             "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))",
             "(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE - {State.RECEIVING}))",
             count=20,
         ),
         Sabotage(
-            "a start leaves on scratch what a crash left",
+            "a start leaves files that no upload needs",
             "uploads/cleanup.py",
-            "            if name not in holding:",
+            "            if name not in needed:",
             "            if False:",
             count=20,
         ),
         Sabotage(
-            "a start counts the time for which nobody saw the service run",
-            "catalog/backlog.py",
+            "a first start counts the time before it",
+            "catalog/instances.py",
             "            if last is not None:\n",
             "            if last is None:\n                last = 2 * now\n            if True:\n",
             count=20,

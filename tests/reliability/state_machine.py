@@ -1,10 +1,10 @@
-"""Whatever is sent, cut, repeated, spoilt, raced, expired or restarted, in whatever order: the sink gets the model.
+"""A Hypothesis state machine: everything that can happen to uploads, in any order, against the model.
 
-Hypothesis chooses what happens; tests/reliability/fixture.py and tests/support/interruptions.py do it to the running service and to the
-model (tests/reliability/model.py). No choice depends on what the service answered, so that a failure can be made smaller.
+Hypothesis chooses the steps; fixture.py and interruptions.py do them to the running service and to the model. No
+choice depends on an answer of the service, so that a failure can be shrunk.
 
-    python -m tests.reliability.state_machine --steps 100000          # another seed each time; it is printed
-    python -m tests.reliability.state_machine --steps 20000 --seed 7  # once more what was printed
+    python -m tests.reliability.state_machine --steps 100000          # with a random seed, which is printed
+    python -m tests.reliability.state_machine --steps 20000 --seed 7  # to repeat a run
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.reliability.fixture import Scene
-from tests.reliability.harness import Stage
+from tests.reliability import interruptions, joining
+from tests.reliability.fixture import Fixture
+from tests.reliability.harness import Harness
 from tests.reliability.model import EXPIRY, Modelled
-from tests.reliability.speakers import IETF, NATIVE, TUS, Chunk, Speaker
+from tests.reliability.nonsense import bad_numbers, nonsense
+from tests.reliability.protocols import NATIVE, RUFH, TUS, Chunk, WireProtocol
 from tests.reliability.strategies import (
     Aim,
     aimed,
@@ -44,21 +46,19 @@ from tests.reliability.strategies import (
     in_order,
     permille,
     picks,
+    protocols,
     sides,
     sizes,
     some,
-    speakers,
     ways,
     zeros_at,
 )
-from tests.support import interruptions, joining
-from tests.support.nonsense import bad_numbers, nonsense
 from tests.support.service import development
 
 STEPS_OF_AN_EXAMPLE = 100
 EXAMPLES_AT_ONCE = 20
 FOREVER = 10**9  # seconds
-LONGEST = 1024 * 1024  # bytes: what a chunk of unknown length is promised, many times over
+LONGEST = 1024 * 1024  # bytes: the limit of a chunk, far more than any has here
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -66,7 +66,7 @@ aims = aims_at("next", "next", "next", "gap", "anywhere", "again", wrong=3)
 
 
 def step(rule_of: Step) -> Step:
-    """Counts a rule as a step, and tells with a failure what was said before."""
+    """Count a rule as a step, and add the last requests and answers to its failure."""
 
     @functools.wraps(rule_of)
     def counted(self: Uploads, *given: Any, **named: Any) -> Any:
@@ -74,7 +74,7 @@ def step(rule_of: Step) -> Step:
         try:
             return rule_of(self, *given, **named)
         except Exception as problem:
-            problem.add_note("\n".join(["what was said last:", *self.stage.log]))
+            problem.add_note("\n".join(["the last requests and answers:", *self.harness.log]))
             Uploads.failure = Uploads.failure or problem
             self.failed = True
             raise
@@ -83,11 +83,11 @@ def step(rule_of: Step) -> Step:
 
 
 class Uploads(RuleBasedStateMachine):
-    """All that can happen to uploads."""
+    """Everything that can happen to uploads."""
 
-    stage: ClassVar[Stage]
+    harness: ClassVar[Harness]
     steps: ClassVar[int] = 0
-    failure: ClassVar[Exception | None] = None  # the first one, as it was before it was made smaller
+    failure: ClassVar[Exception | None] = None  # the first one, before it was shrunk
 
     uploads = Bundle("uploads")
     ended = Bundle("ended")
@@ -96,49 +96,58 @@ class Uploads(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.scene = Scene(self.stage)
+        self.fixture = Fixture(self.harness)
 
-    @rule(target=uploads, side=sides, speaker=creators, size=sizes, told=st.booleans(), doomed=st.integers(0, 9))
+    @rule(target=uploads, side=sides, protocol=creators, size=sizes, announced=st.booleans(), doomed=st.integers(0, 9))
     @step
-    def create(self, side: int, speaker: Speaker, size: int, told: bool, doomed: int) -> Modelled:
-        project = self.scene.projects[side]
+    def create(self, side: int, protocol: WireProtocol, size: int, announced: bool, doomed: int) -> Modelled:
+        project = self.fixture.projects[side]
         if doomed == 5:
-            return self.scene.create_in_vain(project, size)
-        return self.scene.create(project, speaker, size if told or not speaker.in_order else None, size, None)
+            return self.fixture.create_in_vain(project, size)
+        return self.fixture.create(project, protocol, size if announced or not protocol.in_order else None, size, None)
 
-    @rule(target=uploads, side=sides, speaker=in_order, size=some, told=st.booleans(), first=aims_at("next", wrong=3))
+    @rule(
+        target=uploads,
+        side=sides,
+        protocol=in_order,
+        size=some,
+        announced=st.booleans(),
+        first=aims_at("next", wrong=3),
+    )
     @step
-    def create_with_bytes(self, side: int, speaker: Speaker, size: int, told: bool, first: Aim) -> Modelled:
-        project = self.scene.projects[side]
-        return self.scene.create(project, speaker, size if told else None, size, self.first(first, speaker, size))
+    def create_with_bytes(self, side: int, protocol: WireProtocol, size: int, announced: bool, first: Aim) -> Modelled:
+        project = self.fixture.projects[side]
+        return self.fixture.create(
+            project, protocol, size if announced else None, size, self.first(first, protocol, size)
+        )
 
     @rule(
         side=sides,
-        speaker=speakers,
+        protocol=protocols,
         size=some,
-        told=st.booleans(),
+        announced=st.booleans(),
         first=aims_at("next", wrong=3),
         at=permille,
         how=ways,
     )
     @step
     def create_and_leave(
-        self, side: int, speaker: Speaker, size: int, told: bool, first: Aim, at: int, how: str
+        self, side: int, protocol: WireProtocol, size: int, announced: bool, first: Aim, at: int, how: str
     ) -> None:
-        chunk = self.first(first, speaker, size) if speaker.in_order else None
-        if chunk is not None and speaker is IETF:
+        chunk = self.first(first, protocol, size) if protocol.in_order else None
+        if chunk is not None and protocol is RUFH:
             chunk = dataclasses.replace(chunk, last=False)
-        # Larger than its first chunk, so that it can be cancelled for sure.
-        whole = size + 2 if told or not speaker.in_order else None
-        interruptions.cut_creation(self.scene, self.scene.projects[side], speaker, whole, chunk, at, how)
+        # Larger than its first chunk: it is not complete, so it can be cancelled.
+        whole = size + 2 if announced or not protocol.in_order else None
+        interruptions.cut_creation(self.fixture, self.fixture.projects[side], protocol, whole, chunk, at, how)
 
     @rule(target=uploads, side=sides, picks=picks, rival=st.sampled_from(["", "", "unfinished", "join", "cancel"]))
     @step
     def join(self, side: int, picks: list[int], rival: str) -> Modelled:
-        project = self.scene.projects[side]
+        project = self.fixture.projects[side]
         if rival in {"join", "cancel"}:
-            return joining.race(self.scene, project, picks, rival)
-        return joining.join(self.scene, project, picks, fill=not rival)
+            return joining.race(self.fixture, project, picks, rival)
+        return joining.join(self.fixture, project, picks, fill=not rival)
 
     @rule(
         side=sides,
@@ -147,27 +156,27 @@ class Uploads(RuleBasedStateMachine):
     )
     @step
     def join_wrongly(self, side: int, picks: list[int], wrong: str) -> None:
-        joining.join_wrongly(self.scene, self.scene.projects[side], picks, wrong)
+        joining.join_wrongly(self.fixture, self.fixture.projects[side], picks, wrong)
 
-    @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "next", "gap", wrong=1))
+    @rule(upload=uploads, protocol=protocols, aim=aims_at("next", "next", "gap", wrong=1))
     @step
-    def append(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
-        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+    def append(self, upload: Modelled, protocol: WireProtocol, aim: Aim) -> None:
+        self.fixture.append(upload, protocol, self.aimed(aim, upload, protocol))
 
-    @rule(upload=uploads, speaker=speakers, aim=aims_at("again", "anywhere", wrong=4))
+    @rule(upload=uploads, protocol=protocols, aim=aims_at("again", "anywhere", wrong=4))
     @step
-    def append_where_something_is(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
-        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+    def append_where_something_is(self, upload: Modelled, protocol: WireProtocol, aim: Aim) -> None:
+        self.fixture.append(upload, protocol, self.aimed(aim, upload, protocol))
 
-    @rule(upload=uploads, speaker=speakers, aim=aims_at("next", "gap", "again", "anywhere", wrong=10))
+    @rule(upload=uploads, protocol=protocols, aim=aims_at("next", "gap", "again", "anywhere", wrong=10))
     @step
-    def append_wrongly(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
-        self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+    def append_wrongly(self, upload: Modelled, protocol: WireProtocol, aim: Aim) -> None:
+        self.fixture.append(upload, protocol, self.aimed(aim, upload, protocol))
 
     @rule(upload=uploads, aim=aims_at("next", "gap", "again", "anywhere", wrong=1))
     @step
     def declare_zeros(self, upload: Modelled, aim: Aim) -> None:
-        self.scene.append(upload, NATIVE, zeros_at(aim, upload))
+        self.fixture.append(upload, NATIVE, zeros_at(aim, upload))
 
     @rule(
         upload=uploads,
@@ -179,138 +188,138 @@ class Uploads(RuleBasedStateMachine):
     def declare_zeros_at_risk(self, upload: Modelled, aim: Aim, at: int, how: str) -> None:
         chunk = zeros_at(aim, upload)
         if how == "race":
-            interruptions.race(self.scene, upload, NATIVE, chunk)
+            interruptions.race(self.fixture, upload, NATIVE, chunk)
         else:
-            interruptions.cut(self.scene, upload, NATIVE, chunk, at, how)
+            interruptions.cut(self.fixture, upload, NATIVE, chunk, at, how)
 
     @rule(upload=uploads)
     @step
     def fill(self, upload: Modelled) -> None:
-        self.scene.fill(upload)
+        self.fixture.fill(upload)
 
-    @rule(upload=uploads, speaker=speakers, aim=aims)
+    @rule(upload=uploads, protocol=protocols, aim=aims)
     @step
-    def append_twice_at_once(self, upload: Modelled, speaker: Speaker, aim: Aim) -> None:
-        interruptions.race(self.scene, upload, speaker, self.aimed(aim, upload, speaker))
+    def append_twice_at_once(self, upload: Modelled, protocol: WireProtocol, aim: Aim) -> None:
+        interruptions.race(self.fixture, upload, protocol, self.aimed(aim, upload, protocol))
 
-    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, how=ways)
+    @rule(upload=uploads, protocol=protocols, aim=aims, at=permille, how=ways)
     @step
-    def append_and_leave(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: str) -> None:
-        interruptions.cut(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, how)
+    def append_and_leave(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, how: str) -> None:
+        interruptions.cut(self.fixture, upload, protocol, self.aimed(aim, upload, protocol), at, how)
 
-    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, then=st.sampled_from(["go on", "asked", "again"]))
+    @rule(upload=uploads, protocol=protocols, aim=aims, at=permille, then=st.sampled_from(["go on", "asked", "again"]))
     @step
-    def stall(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, then: str) -> None:
-        interruptions.stall(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, then)
+    def stall(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, then: str) -> None:
+        interruptions.stall(self.fixture, upload, protocol, self.aimed(aim, upload, protocol), at, then)
 
-    @rule(target=ended, upload=consumes(uploads), speaker=speakers, aim=aims, at=permille, how=st.integers(0, 5))
+    @rule(target=ended, upload=consumes(uploads), protocol=protocols, aim=aims, at=permille, how=st.integers(0, 5))
     @step
-    def end(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: int) -> Modelled:
-        """Finish it, or discard it, perhaps while it is being written to."""
+    def end(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, how: int) -> Modelled:
+        """Finish an upload, or cancel it, perhaps while a request writes to it."""
         if how < 3:
-            self.scene.finish(upload)
+            self.fixture.finish(upload)
         elif how < 5:
-            interruptions.stall(self.scene, upload, speaker, self.aimed(aim, upload, speaker), at, "discarded")
+            interruptions.stall(self.fixture, upload, protocol, self.aimed(aim, upload, protocol), at, "cancelled")
         else:
-            self.scene.discard(upload, speaker)
+            self.fixture.cancel(upload, protocol)
         return upload
 
-    @rule(upload=ended, speaker=speakers, aim=aims, asked=st.sampled_from(["inspect", "append", "append", "discard"]))
+    @rule(upload=ended, protocol=protocols, aim=aims, asked=st.sampled_from(["inspect", "append", "append", "cancel"]))
     @step
-    def ask_for_what_has_ended(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
+    def ask_for_what_has_ended(self, upload: Modelled, protocol: WireProtocol, aim: Aim, asked: str) -> None:
         if asked == "append":
-            self.scene.append(upload, speaker, self.aimed(aim, upload, speaker))
+            self.fixture.append(upload, protocol, self.aimed(aim, upload, protocol))
         else:
-            (self.scene.inspect if asked == "inspect" else self.scene.discard)(upload, speaker)
+            (self.fixture.inspect if asked == "inspect" else self.fixture.cancel)(upload, protocol)
 
     @rule(upload=any_upload)
     @step
     def read(self, upload: Modelled) -> None:
-        self.scene.read(upload)
+        self.fixture.read(upload)
 
-    @rule(upload=uploads, speaker=speakers)
+    @rule(upload=uploads, protocol=protocols)
     @step
-    def inspect(self, upload: Modelled, speaker: Speaker) -> None:
-        self.scene.inspect(upload, speaker)
+    def inspect(self, upload: Modelled, protocol: WireProtocol) -> None:
+        self.fixture.inspect(upload, protocol)
 
     @rule(
         upload=any_upload,
-        speaker=speakers,
+        protocol=protocols,
         aim=aims_at("next", wrong=0),
-        asked=st.sampled_from(["inspect", "append", "discard", "read"]),
+        asked=st.sampled_from(["inspect", "append", "cancel", "read"]),
     )
     @step
-    def ask_as_a_stranger(self, upload: Modelled, speaker: Speaker, aim: Aim, asked: str) -> None:
-        chunk = self.aimed(aim, upload, speaker)
-        asking = TUS if asked == "read" else speaker
-        request = speaker.append(upload.id, chunk) if asked == "append" else getattr(asking, asked)(upload.id)
-        self.scene.strangers(upload, request)
+    def ask_as_a_stranger(self, upload: Modelled, protocol: WireProtocol, aim: Aim, asked: str) -> None:
+        chunk = self.aimed(aim, upload, protocol)
+        asking = TUS if asked == "read" else protocol
+        request = protocol.append(upload.id, chunk) if asked == "append" else getattr(asking, asked)(upload.id)
+        self.fixture.strangers(upload, request)
 
-    @rule(upload=any_upload, speaker=speakers, place=st.integers(0, 3), number=bad_numbers, twice=st.booleans())
+    @rule(upload=any_upload, protocol=protocols, place=st.integers(0, 3), number=bad_numbers, twice=st.booleans())
     @step
-    def send_nonsense(self, upload: Modelled, speaker: Speaker, place: int, number: str, twice: bool) -> None:
-        self.scene.malformed(upload.project, nonsense(upload, speaker, place, number, twice))
-        self.scene.look(upload)
+    def send_nonsense(self, upload: Modelled, protocol: WireProtocol, place: int, number: str, twice: bool) -> None:
+        self.fixture.malformed(upload.project, nonsense(upload, protocol, place, number, twice))
+        self.fixture.look(upload)
 
     @rule(side=sides)
     @step
-    def survey(self, side: int) -> None:
-        self.scene.survey(self.scene.projects[side])
+    def list_uploads(self, side: int) -> None:
+        self.fixture.list_uploads(self.fixture.projects[side])
 
     @rule(really=st.booleans())
     @step
     def pass_time(self, really: bool) -> None:
         if really:
-            self.scene.tick()
+            self.fixture.tick()
 
-    @rule(upload=uploads, speaker=speakers, aim=aims, at=permille, how=st.integers(0, 299))
+    @rule(upload=uploads, protocol=protocols, aim=aims, at=permille, how=st.integers(0, 299))
     @step
-    def restart(self, upload: Modelled, speaker: Speaker, aim: Aim, at: int, how: int) -> None:
-        """Seldom, for it takes as long as hundreds of other steps."""
-        chunk = self.aimed(aim, upload, speaker)
+    def restart(self, upload: Modelled, protocol: WireProtocol, aim: Aim, at: int, how: int) -> None:
+        """Restart the service in some cases only: it takes as long as hundreds of other steps."""
+        chunk = self.aimed(aim, upload, protocol)
         match how:
             case 101 | 102:
-                self.scene.restart(gracefully=how == 101)
+                self.fixture.restart(gracefully=how == 101)
             case 103 | 104:
-                interruptions.stall(self.scene, upload, speaker, chunk, at, "stop" if how == 103 else "kill")
+                interruptions.stall(self.fixture, upload, protocol, chunk, at, "stop" if how == 103 else "kill")
             case 105 | 106:
-                interruptions.cut(self.scene, upload, speaker, chunk, at if how == 105 else 1000, "kill")
+                interruptions.cut(self.fixture, upload, protocol, chunk, at if how == 105 else 1000, "kill")
             case _:
-                self.scene.look(upload)
+                self.fixture.look(upload)
 
     def teardown(self) -> None:
-        if hasattr(self, "scene") and not self.failed:
+        if hasattr(self, "fixture") and not self.failed:
             self.finale()
 
     @step
     def finale(self) -> None:
-        Uploads.steps -= 1  # it belongs to no rule
-        self.scene.curtain()
+        Uploads.steps -= 1  # this is no step
+        self.fixture.finish_all()
 
-    def first(self, aim: Aim, speaker: Speaker, size: int) -> Chunk:
-        """A chunk that comes with the creation, which is where the size is told."""
-        chunk = self.aimed(aim, Modelled("", "", size, size, ""), speaker)
+    def first(self, aim: Aim, protocol: WireProtocol, size: int) -> Chunk:
+        """Return a first chunk that comes with the creation, which announces the size."""
+        chunk = self.aimed(aim, Modelled("", "", size, size, ""), protocol)
         return dataclasses.replace(chunk, total=None)
 
-    def aimed(self, aim: Aim, upload: Modelled, speaker: Speaker) -> Chunk:
-        return aimed(aim, upload, speaker, self.scene.chance)
+    def aimed(self, aim: Aim, upload: Modelled, protocol: WireProtocol) -> Chunk:
+        return aimed(aim, upload, protocol, self.fixture.chance)
 
 
 def run(steps: int, seed: int, *, smaller: bool = True) -> int:
-    """At least so many steps against a service of our own; the number that it was in the end.
+    """Run at least so many steps against a new service; return their number.
 
-    An AssertionError has the smallest program that fails, as far as Hypothesis has found it; or the first one, at once.
+    The AssertionError of a failure has the smallest failing program that Hypothesis found; the first without `smaller`.
     """
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
-    memory = Path("/dev/shm")  # no power is cut here: an fsync that costs nothing tests as much
+    memory = Path("/dev/shm")  # in memory fsync is cheap, and a kill loses nothing that was written
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
         service = development(Path(directory) / "service", **options)
         service.module = "tests.support.launcher"
         with service:
-            Uploads.stage, Uploads.steps, Uploads.failure = Stage(service), 0, None
+            Uploads.harness, Uploads.steps, Uploads.failure = Harness(service), 0, None
             _run(steps, seed, [Phase.generate, Phase.shrink] if smaller else [Phase.generate])
-            print("answers:", ", ".join(f"{count} x {name}" for name, count in Uploads.stage.answers.most_common()))
+            print("answers:", ", ".join(f"{count} x {name}" for name, count in Uploads.harness.answers.most_common()))
     return Uploads.steps
 
 
@@ -326,14 +335,14 @@ def _run(steps: int, seed: int, phases: list[Phase]) -> None:
     )
     begun = time.monotonic()
     part = seed
-    while Uploads.steps < steps:  # Hypothesis may end examples, and the whole, before its numbers are reached
+    while Uploads.steps < steps:  # Hypothesis may end a run before its numbers are reached
         try:
             run_state_machine_as_test(hypothesis.seed(part)(Uploads), settings=settings)
         except Exception as problem:
             again = f"python -m tests.reliability.state_machine --steps {steps} --seed {seed}"
             problem.add_note(f"after {Uploads.steps} steps; to see it again: {again}")
             if isinstance(problem, hypothesis.errors.Flaky) and Uploads.failure is not None:
-                raise Uploads.failure from problem  # it depends on time, so there is no smaller one
+                raise Uploads.failure from problem  # it depends on timing, so it can't be shrunk
             raise
         part += 1
         speed = Uploads.steps / (time.monotonic() - begun)

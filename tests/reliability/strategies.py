@@ -1,4 +1,4 @@
-"""What the state machine chooses from: chunks, as far as they can be told before it is known what an upload has."""
+"""The strategies of the state machine. A chunk is drawn as an Aim, before the state of its upload is known."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.reliability.model import Modelled
-from tests.reliability.speakers import CREATORS, IETF, NATIVE, SPEAKERS, Chunk, Speaker, Tus, digest
+from tests.reliability.protocols import CREATORS, NATIVE, PROTOCOLS, RUFH, Chunk, Tus, WireProtocol, digest
 
 permille = st.integers(0, 1000)
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 5_000), st.integers(0, 50_000), st.integers(0, 300_000))
 some = st.integers(1, 50_000)  # bytes
-speakers = st.sampled_from(SPEAKERS)
+protocols = st.sampled_from(PROTOCOLS)
 creators = st.sampled_from(CREATORS)
 in_order = st.sampled_from([each for each in CREATORS if each.in_order])
 sides = st.integers(0, 1)  # which of the two projects
-picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)  # of what there is then
+picks = st.lists(st.integers(0, 50), min_size=1, max_size=4)  # indices into the parts that exist then
 ways = st.sampled_from(["close", "reset"])
-_NONE = random.Random(1)  # where bytes are of no account
+_NONE = random.Random(1)  # where the bytes do not matter
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A chunk before it is known what the upload has: places in per mille of it."""
+    """A chunk relative to its upload: positions in per mille of the upload."""
 
     where: str
     at: int
@@ -36,7 +36,7 @@ class Aim:
 
 
 def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
-    """`wrong`: of how many something is wrong, in twelfths."""
+    """Return a strategy of aims; in `wrong` of twelve something is wrong."""
     wrongs = ("bytes", "digest", "short", "long", "total", "bytes")
     return st.builds(
         Aim,
@@ -49,12 +49,12 @@ def aims_at(*where: str, wrong: int) -> st.SearchStrategy[Aim]:
     )
 
 
-def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -> Chunk:
-    """The chunk that an aim means for what the upload has now; bytes that are missing come from `chance`."""
+def aimed(aim: Aim, upload: Modelled, protocol: WireProtocol, chance: random.Random) -> Chunk:
+    """Return the chunk that an aim means in the upload's present state; missing bytes come from `chance`."""
     goal, start = upload.goal, _start(aim, upload)
     room = max(0, goal - start)
     length = max(0, room - (aim.much < 900)) if aim.much > 800 else room * aim.much // 1000  # all, all but one, a part
-    if not speaker.in_order:
+    if not protocol.in_order:
         start, length = min(start, max(0, goal - 1)), max(1, length)
     body = bytearray(chance.randbytes(length))
     for first, last in upload.ranges:
@@ -67,18 +67,18 @@ def aimed(aim: Aim, upload: Modelled, speaker: Speaker, chance: random.Random) -
         body = body[: length * aim.at // 1001]
     elif aim.wrong == "long":
         body += b"!"
-    algorithms = speaker.algorithms[aim.at % 2 :][: min(aim.digests, 1 if isinstance(speaker, Tus) else 2)]
+    algorithms = protocol.algorithms[aim.at % 2 :][: min(aim.digests, 1 if isinstance(protocol, Tus) else 2)]
     spoilt = b"spoilt" if aim.wrong == "digest" else b""
     declared = tuple((each, digest(each, bytes(body) + spoilt)) for each in algorithms)
     ends: bool | None = None
-    if speaker is IETF:
+    if protocol is RUFH:
         ends = aim.at % 3 > 0 if start + len(body) == goal else aim.at % 9 == 0
-    chunk = Chunk(start, start + length, bytes(body), declared, aim.chunked, _total(aim, goal, speaker))
-    return dataclasses.replace(chunk, in_order=speaker.in_order, last=ends)
+    chunk = Chunk(start, start + length, bytes(body), declared, aim.chunked, _total(aim, goal, protocol))
+    return dataclasses.replace(chunk, in_order=protocol.in_order, last=ends)
 
 
 def zeros_at(aim: Aim, upload: Modelled) -> Chunk:
-    """A run of zeros, mostly where nothing is yet."""
+    """Return a run of zeros, mostly in a gap."""
     meant = aimed(dataclasses.replace(aim, wrong=aim.wrong if aim.wrong == "total" else ""), upload, NATIVE, _NONE)
     start, stop = meant.start, meant.stop
     gaps = [end for begin, end in upload.gaps if begin <= start < end]
@@ -86,9 +86,9 @@ def zeros_at(aim: Aim, upload: Modelled) -> Chunk:
     return Chunk(start, stop, bytes(stop - start), total=meant.total, zeros=True)
 
 
-def _total(aim: Aim, goal: int, speaker: Speaker) -> int | None:
-    """The native dialect tells the size always, the others if they like."""
-    if not speaker.in_order:
+def _total(aim: Aim, goal: int, protocol: WireProtocol) -> int | None:
+    """Return the announced size: always in the native protocol, sometimes in the others."""
+    if not protocol.in_order:
         return goal + (aim.wrong == "total") if goal else 1
     return goal + 1 if aim.wrong == "total" else goal if aim.much % 4 == 0 else None
 

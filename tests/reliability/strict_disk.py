@@ -1,8 +1,8 @@
-"""A disk in memory that keeps nothing but what it was made to keep: stricter than any real one.
+"""A disk in memory that keeps only what was synced: stricter than any real disk.
 
-It stands in for the `os` and `fcntl` of scratch/local.py and durable.py. All that happens is remembered in a log, from
-which aftermath.py tells what may be left after a power cut. Any call can be made to fail; a failed sync forgets what
-it was to make durable, as Linux does. Descriptors are given out again, lowest first, so that late bytes hit somebody.
+It replaces `os` and `fcntl` in storage/local.py and runtime/durable.py. Every change goes into a log, from which
+aftermath.py derives the possible states after a power cut. Any call can be made to fail; a failed sync forgets what it
+was to make durable, as Linux does. Descriptors are reused, lowest first, so that late writes hit another file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from resumable_glance.runtime import durable
 from resumable_glance.storage import local
 
 ROOT = Path("/strict")
-SHORT = -1  # in place of an errno: a write takes only a part
+SHORT = -1  # in place of an errno: a short write
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A file or a directory, whatever names it has; `data` as processes see it now, `written` where they wrote."""
+    """A file or a directory, apart from its names. `data` is what processes read, `written` where they wrote."""
 
     is_directory: bool = False
     data: bytearray = field(default_factory=bytearray)
@@ -48,21 +48,21 @@ class Sized:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """All that happened to a file before this is durable, but for its name."""
+    """A file was synced: all earlier changes of it are durable, except those of its name."""
 
     node: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """A sync failed: what was not durable before never will be."""
+    """A sync failed: changes that were not durable before never will be."""
 
     node: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name was given to a node, or taken away."""
+    """A name was given to a node, or removed."""
 
     path: str
     node: Node | None
@@ -75,17 +75,17 @@ class NamesSynced:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something that happened elsewhere and is durable there: in the catalog, at the sink, in the client's head."""
+    """A durable change elsewhere: in the catalog or the image service, or an acknowledgement to a client."""
 
     what: object
 
 
 Event = Written | Sized | Synced | Forgotten | Named | NamesSynced | Noted
-Fault = Callable[[str], int | None]  # asked before each call, by its name; an errno, SHORT or None
+Fault = Callable[[str], int | None]  # called with each call's name before it; returns an errno, SHORT or None
 
 
 def begun() -> dict[str, Node]:
-    """What a new disk holds."""
+    """Return the names of a new disk."""
     return {"/": Node(is_directory=True), str(ROOT): Node(is_directory=True)}
 
 
@@ -97,7 +97,7 @@ class _Opened:
 
 
 class StrictDisk:
-    """`names` is what it holds at first, all durable. Functions are those of `os`, with the arguments that are used."""
+    """A disk that begins with `names`, all durable. Its functions are those of `os`, as far as they are used."""
 
     O_RDONLY, O_WRONLY, O_RDWR = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
     O_CREAT, O_EXCL, O_CLOEXEC, O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_CLOEXEC, os.O_DIRECTORY
@@ -109,21 +109,21 @@ class StrictDisk:
         self.names: dict[str, Node] = dict(names or begun())
         self.log: list[Event] = []
         self.fault: Fault = lambda _: None
-        self.trespasses: list[str] = []  # calls on a descriptor that was closed
+        self.trespasses: list[str] = []  # calls on closed descriptors
         self.path = types.SimpleNamespace(isdir=self._is_directory)
         self._capacity = capacity
         self._opened: dict[int, _Opened] = {}
         self._locked: dict[int, Node] = {}
 
     def crash_of_the_process(self) -> None:
-        """What the kernel does when a process is killed. Nothing gets durable by that, nor lost."""
+        """Close all descriptors, as the kernel does for a killed process. Nothing becomes durable or is lost."""
         self._opened.clear()
         self._locked.clear()
 
     def note(self, what: object) -> None:
         self.log.append(Noted(what))
 
-    # What local.py and durable.py call
+    # The calls of local.py and durable.py
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         self._may_fail("open")
@@ -143,7 +143,7 @@ class StrictDisk:
         self._found(descriptor, "close")
         del self._opened[descriptor]
         self._locked.pop(descriptor, None)
-        self._may_fail("close")  # the descriptor is gone all the same
+        self._may_fail("close")  # Linux closes the descriptor in any case
 
     def flock(self, descriptor: int, _how: int) -> None:
         node = self._found(descriptor, "flock").node
@@ -186,7 +186,7 @@ class StrictDisk:
         return len(taken)
 
     def lseek(self, descriptor: int, position: int, how: int) -> int:
-        """Where data, or a hole, begins. What was zero before a power cut is a hole, and what nobody wrote to since."""
+        """Return where data, or a hole, begins. A hole: never written, or zero at a power cut and not written since."""
         node = self._found(descriptor, "lseek").node
         self._may_fail("lseek")
         data = how == os.SEEK_DATA
@@ -212,7 +212,7 @@ class StrictDisk:
 
     def fsync(self, descriptor: int) -> None:
         opened = self._found(descriptor, "fsync")
-        if opened.node.is_directory:  # names are in a journal: whatever fails there is still there to be tried again
+        if opened.node.is_directory:  # names are in a journal: a failed sync of them can be repeated
             self._may_fail("fsync")
             self.log.append(NamesSynced(opened.path))
         else:
@@ -222,7 +222,7 @@ class StrictDisk:
         self._sync("fdatasync", self._found(descriptor, "fdatasync").node)
 
     def posix_fadvise(self, descriptor: int, _position: int, _length: int, _advice: int) -> None:
-        """Promises nothing, and so does nothing."""
+        """Do nothing: it is only advice."""
         self._found(descriptor, "posix_fadvise")
         self._may_fail("posix_fadvise")
 
@@ -236,7 +236,7 @@ class StrictDisk:
         opened.position += len(piece)
         return piece
 
-    # What they are made of
+    # Helpers
 
     def _is_directory(self, path: Path) -> bool:
         return str(path) in self.names
@@ -290,7 +290,7 @@ class _Reader(io.RawIOBase):
 
 @contextlib.contextmanager
 def mounted(disk: StrictDisk) -> Iterator[None]:
-    """Inside, scratch is on this disk."""
+    """Put scratch on this disk."""
     places = [(local, "os"), (local, "fcntl"), (durable, "os")]
     before = [getattr(module, name) for module, name in places]
     for module, name in places:

@@ -1,4 +1,4 @@
-"""Requests that stall for ever: who comes next gets the true offset at once, and late bytes never land."""
+"""Requests that stall for ever: the next request gets the true offset at once, and late bytes never land."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.reliability.speakers import NATIVE, SPEAKERS, Chunk, Speaker, digest
+from tests.reliability.protocols import NATIVE, PROTOCOLS, Chunk, WireProtocol, digest
 from tests.reliability.trial import Result, Sabotage, Trial, run_as_program
 from tests.support import images
 from tests.support.raw import Answer, Line, Request
@@ -19,8 +19,8 @@ from tests.support.service import UNLIMITED, Service, development
 SIZE = 256 * 1024  # bytes of an upload
 AT_ONCE = 0.1  # seconds: the most that a takeover may take, where it is measured
 PATIENCE = 30  # seconds for a handoff
-TOLD = {"superseded", "upload-sealed"}  # the newer one may have brought the last byte before
-MEASURED = 100  # takeovers: with fewer there is no 99th percentile
+TAKEN_OVER = {"superseded", "upload-sealed"}  # sealed, if the newer request brought the last byte
+MEASURED = 100  # takeovers that a 99th percentile takes
 
 
 def run(count: int, seed: int) -> Result:
@@ -41,40 +41,40 @@ def run(count: int, seed: int) -> Result:
 
 
 def taken_over(service: Service, chance: random.Random) -> float:
-    """Stall in the middle of a chunk, take over, and finish; the seconds from the newer request to its answer."""
-    speaker: Speaker = chance.choice(SPEAKERS)
+    """Stall in a chunk, take over, and finish; return the seconds from the newer request to its answer."""
+    protocol: WireProtocol = chance.choice(PROTOCOLS)
     content = images.noise(chance, SIZE)
     with line(service) as new, line(service) as old:
-        upload = asked(new, speaker.create(SIZE)).created
+        upload = asked(new, protocol.create(SIZE)).created
         declared = (("md5", digest("md5", content)),) if chance.random() < 0.3 else ()
-        stalled = speaker.append(upload, Chunk(0, SIZE, content, declared, total=SIZE, last=True))
+        stalled = protocol.append(upload, Chunk(0, SIZE, content, declared, total=SIZE, last=True))
         sent = chance.randrange(SIZE)
         old.send(stalled.wire()[: stalled.head_length() + sent])
-        time.sleep(chance.random() * 0.01)  # so that it is met in each of its moments
+        time.sleep(chance.random() * 0.01)  # so that the stalled request is met in each of its phases
         began = time.monotonic()
-        if speaker.in_order:
-            offset = asked(new, speaker.inspect(upload)).offset
+        if protocol.in_order:
+            offset = asked(new, protocol.inspect(upload)).offset
             assert offset is not None
-            assert 0 <= offset <= (0 if declared else sent), f"{sent} bytes were sent, and {speaker} was told {offset}"
+            assert 0 <= offset <= (0 if declared else sent), f"{sent} bytes were sent, and {protocol} was told {offset}"
         else:
-            offset = 0  # the same range again takes over, and what is durable of it is compared
-        rest = speaker.append(upload, Chunk(offset, SIZE, content[offset:], total=SIZE, last=True))
-        if not speaker.in_order:
+            offset = 0  # the same range takes over, and its durable bytes are compared
+        rest = protocol.append(upload, Chunk(offset, SIZE, content[offset:], total=SIZE, last=True))
+        if not protocol.in_order:
             asked(new, rest)
         seconds = time.monotonic() - began
         too_late(old, bytes(SIZE - sent))
-        if speaker.in_order:
+        if protocol.in_order:
             asked(new, rest)
-        assert finished(new, upload, service) == content, f"{speaker}: the image is not the file"
+        assert finished(new, upload, service) == content, f"{protocol}: the image is not the file"
     return seconds
 
 
 def too_late(old: Line, body: bytes) -> None:
-    """The older request goes on, with other bytes than were announced, and is told to ask again."""
+    """Send the rest of the older request with other bytes: it is refused."""
     old.try_to_send(body)
-    with contextlib.suppress(ConnectionError):  # it may have been answered, and closed, before
+    with contextlib.suppress(ConnectionError):  # it may have been answered and closed before
         answer = old.answer("PATCH")
-        assert answer.reason in TOLD, f"who was taken over was told {answer}"
+        assert answer.reason in TAKEN_OVER, f"the older request was answered with {answer}"
 
 
 def asked(new: Line, request: Request) -> Answer:
@@ -85,7 +85,7 @@ def asked(new: Line, request: Request) -> Answer:
 
 
 def finished(new: Line, upload: str, service: Service) -> bytes:
-    """The image, once it is active."""
+    """Return the image, once it is active."""
     deadline = time.monotonic() + PATIENCE
     while (shown := asked(new, NATIVE.inspect(upload)).document)["state"] != "active":
         assert time.monotonic() < deadline, f"{upload} is {shown['state']}"
@@ -121,13 +121,13 @@ TRIAL = Trial(
         ),
         Sabotage(
             "a question is answered while an older request still writes",
-            "uploads/service.py",
-            "        if inspect.taking_over and self._locks.held(upload.id):\n",
+            "uploads/inspect.py",
+            "        if get.taking_over and self.locks.held(upload.id):\n",
             "        if False:\n",
             count=50,
         ),
         Sabotage(
-            "of a chunk with a digest is kept what came before it was taken over",
+            "a superseded chunk with a digest is kept in part",
             "uploads/chunk_writer.py",
             "if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:",
             "if refusal.reason in _INTERRUPTIONS:",

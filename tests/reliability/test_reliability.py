@@ -1,4 +1,4 @@
-"""A share of the reliability run (tests/reliability) in every test run."""
+"""A share of every trial, and whether the sabotages still fit the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial is: something that is tried so many times, with a seed, and may not fail once."""
+"""A trial: an accident that is repeated `count` times, with a seed, and may not break its promise once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-UNAVAILABLE = 4  # exit status where this machine lacks what it takes
-FAILED = 3  # exit status of a trial that found what it looks for; any other one is a defect of the trial
+UNAVAILABLE = 4  # exit status on a machine that can't run the trial
+FAILED = 3  # exit status of a broken promise; any other status but 0 is a defect of the trial
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What a trial that did not fail has reached: a sentence with its figures, and the same as numbers."""
+    """The figures of a trial that held: a sentence, and the same as numbers."""
 
     sentence: str
     numbers: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -24,9 +24,9 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sabotage:
-    """A change of the service that its trial must find within `count`: what is wrong then (a clause), and where.
+    """A change of the service that its trial must find within `count`. `what` is the defect, as a clause.
 
-    `old` is there exactly once in `file` (below resumable_glance/), and gets replaced by `new`.
+    `old` occurs exactly once in `file` (below resumable_glance/), and is replaced by `new`.
     """
 
     what: str
@@ -38,11 +38,13 @@ class Sabotage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """`run(count, seed)` raises AssertionError where a promise is broken. The counts are those of a share in every
-    test run, of the full run and of the deep one; `unit` says of what. `sabotages` prove that it can fail. One that
-    measures has to be `alone` on the machine."""
+    """A promise, and `run(count, seed)`, which raises AssertionError where the promise is broken.
 
-    name: str  # of its module
+    `share`, `full` and `deep` are the counts of a test run, the full run and the deep run, of `unit`. The `sabotages`
+    prove that the trial can fail. A trial that measures time or memory runs `alone` on the machine.
+    """
+
+    name: str  # the name of its module
     promise: str
     unit: str
     share: int
@@ -54,15 +56,15 @@ class Trial:
 
 
 class Missing(Exception):
-    """This machine can't run the trial; says what it lacks."""
+    """This machine can't run the trial; the sentence says what it lacks."""
 
 
 def main(trial: Trial) -> int:
-    """One trial from the command line; its exit status."""
+    """Run one trial from the command line; return its exit status."""
     parser = argparse.ArgumentParser(f"python -m tests.reliability.{trial.name}", description=trial.promise)
     parser.add_argument("--count", type=int, default=trial.full, help=f"{trial.unit} (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--result", type=Path, metavar="FILE", help="write what was reached there, as JSON")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write the figures there, as JSON")
     arguments = parser.parse_args()
     again = f"python -m tests.reliability.{trial.name} --count {arguments.count} --seed {arguments.seed}"
     print(again, flush=True)

@@ -1,7 +1,7 @@
-"""The real parts of the service over a strict disk, in one thread and in an order that a seed decides.
+"""The real parts of the service on a strict disk, in one thread and in an order that a seed decides.
 
-The catalog is real SQLite in memory, and what each of its transactions leaves is noted in the disk's log; so is each
-change of the sink and whatever a client was told. Between any two entries the power may go.
+The catalog is real SQLite in memory. The disk's log also has the catalog after each transaction, each change of the
+image service and each acknowledgement to a client. The power may be cut between any two entries.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ T = TypeVar("T")
 SCRATCH = ROOT / "scratch"
 BATCH, COMMIT_SIZE, PIECE, LONGEST = 128, 512, 200, 2000  # bytes
 ME = Identity(Owner("project", "user"), "token")
-PATIENCE = 60  # seconds until what does not end is called a hang
+PATIENCE = 60  # seconds after which a life counts as hanging
 BEGIN = 1_000_000_000.0  # seconds since the epoch
 
 
 class Turns(ThreadPoolExecutor):
-    """Calls that take turns with the event loop. As in a thread, none can be stopped once it was handed in."""
+    """An executor whose calls take turns with the event loop. As in a thread, a submitted call can't be stopped."""
 
     def __init__(self, chance: random.Random, in_order: bool = False, after: Callable[[], None] = lambda: None) -> None:
-        super().__init__(1)  # it never starts its thread
+        super().__init__(1)  # the thread is never started
         self._chance = chance
         self._in_order = in_order
         self._after = after
@@ -87,7 +87,7 @@ class Turns(ThreadPoolExecutor):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the catalog says of one upload. `files` are its names on scratch; `holds`: they have to be there."""
+    """One upload in the catalog. `files` are its names on scratch; `holds`: they have to exist."""
 
     state: State
     label: str
@@ -98,7 +98,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the catalog holds after a transaction: the whole database, and the records by upload."""
+    """The catalog after a transaction: the whole database, and the records by upload."""
 
     database: bytes = field(repr=False)
     uploads: Mapping[str, Record]
@@ -123,9 +123,9 @@ def _empty() -> bytes:
 
 
 class RecordedTransactions(Transactions):
-    """Transactions in memory. There is one at a time: a new one begins with `database` and replaces what was there.
+    """Transactions in memory; the disk's log gets the catalog after each of them.
 
-    The disk notes what there is after each of them.
+    Only the newest instance works: it begins with `database`, which replaces the former one's.
     """
 
     def __init__(self, database: bytes | None, disk: StrictDisk, chance: random.Random) -> None:
@@ -138,7 +138,7 @@ class RecordedTransactions(Transactions):
         self._note()
 
     def close(self) -> None:
-        """The engine is the next one's."""
+        """Keep the engine for the next instance."""
 
     def _note(self) -> None:
         driver = _driver()
@@ -148,7 +148,7 @@ class RecordedTransactions(Transactions):
 
 
 def recorded(driver: sqlite3.Connection) -> Recorded:
-    """Everything that is in the catalog right now."""
+    """Return the whole catalog."""
     extents: dict[str, list[tuple[int, int, str]]] = {}
     for upload_id, start, stop, digest in driver.execute("SELECT upload_id, start, stop, digest FROM extents"):
         extents.setdefault(upload_id, []).append((start, stop, digest))
@@ -170,32 +170,32 @@ def recorded(driver: sqlite3.Connection) -> Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """An image as the sink shows it; `content` is None while it waits for its bytes."""
+class StoredImage:
+    """An image in the image service; `content` is None while it waits for its bytes."""
 
     label: str
     content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
-    """All images of the sink, by id."""
+class StoredImages:
+    """All images of the image service, by id."""
 
-    images: Mapping[str, Shown]
+    images: Mapping[str, StoredImage]
 
 
-class MemorySink:
-    """The plainest sink that there can be; it is called from threads, as the others are."""
+class MemoryImageService:
+    """The simplest image service; it works in threads, as the real ones do."""
 
-    def __init__(self, images: Mapping[str, Shown], disk: StrictDisk) -> None:
-        self.images = dict(images)
-        self.asked: Callable[[], None] = lambda: None  # called before each receipt
-        self.given: Callable[[int], None] = lambda _bytes: None  # called after each piece that came
+    def __init__(self, images: Mapping[str, StoredImage], disk: StrictDisk) -> None:
+        self.stored = dict(images)
+        self.on_status: Callable[[], None] = lambda: None  # called before each status
+        self.on_piece: Callable[[int], None] = lambda _bytes: None  # called after each piece
         self._disk = disk
 
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
         image = Image(str(request.properties["id"]), str(request.properties["name"]))
-        await asyncio.to_thread(self._show, image.id, Shown(str(request.properties["name"])))
+        await asyncio.to_thread(self._store, image.id, StoredImage(str(request.properties["name"])))
         return image
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
@@ -208,8 +208,8 @@ class MemorySink:
         return StoreList()
 
     async def status(self, image: Image, actor: Actor) -> ImageStatus:
-        self.asked()
-        shown = self.images.get(image.id)
+        self.on_status()
+        shown = self.stored.get(image.id)
         if shown is None:
             return ImageStatus(Presence.DELETED)
         if shown.content is None:
@@ -218,14 +218,14 @@ class MemorySink:
         return ImageStatus(Presence.ACTIVE, len(shown.content), md5.hexdigest(), sha512.hexdigest())
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
-        shown = self.images.get(image.id)
+        shown = self.stored.get(image.id)
         return None if shown is None else {"name": shown.label}
 
     async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         raise NotImplementedError("these images have no format")
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
-        shown = self.images.get(image.id, Shown(""))
+        shown = self.stored.get(image.id, StoredImage(""))
 
         async def pieces() -> AsyncGenerator[bytes]:
             yield shown.content or b""
@@ -233,7 +233,7 @@ class MemorySink:
         return pieces()
 
     async def delete(self, image: Image, actor: Actor) -> None:
-        await asyncio.to_thread(self._discard, image.id)
+        await asyncio.to_thread(self._remove, image.id)
 
     async def check(self) -> str:
         return "images stay in memory"
@@ -242,22 +242,22 @@ class MemorySink:
         content = b""
         while piece := source.read():
             content += piece
-            self.given(len(content))
+            self.on_piece(len(content))
         if len(content) != size:
             raise DeliveryFailed(
                 FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{size} bytes were announced and {len(content)} came."
             )
-        if image_id not in self.images:
+        if image_id not in self.stored:
             raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
-        self._show(image_id, dataclasses.replace(self.images[image_id], content=content))
+        self._store(image_id, dataclasses.replace(self.stored[image_id], content=content))
 
-    def _show(self, image_id: str, shown: Shown) -> None:
-        self.images[image_id] = shown
-        self._disk.note(Showing(dict(self.images)))
+    def _store(self, image_id: str, shown: StoredImage) -> None:
+        self.stored[image_id] = shown
+        self._disk.note(StoredImages(dict(self.stored)))
 
-    def _discard(self, image_id: str) -> None:
-        self.images.pop(image_id, None)
-        self._disk.note(Showing(dict(self.images)))
+    def _remove(self, image_id: str) -> None:
+        self.stored.pop(image_id, None)
+        self._disk.note(StoredImages(dict(self.stored)))
 
 
 @functools.cache
@@ -272,28 +272,30 @@ def _settings() -> config.Settings:
 
 
 @functools.cache
-def _vault() -> TokenCipher:
+def _cipher() -> TokenCipher:
     with tempfile.TemporaryDirectory() as directory:
         return TokenCipher(Path(directory) / "key")
 
 
 class World:
-    """One life of the service, from its start on `disk` to its stop. OSError if it can't start."""
+    """One life of the service on `disk`, from its start to its stop. OSError if it can't start."""
 
     def __init__(
         self,
         disk: StrictDisk,
         chance: random.Random,
         database: bytes | None = None,
-        images: Mapping[str, Shown] = types.MappingProxyType({}),
+        images: Mapping[str, StoredImage] = types.MappingProxyType({}),
         now: float = BEGIN,
     ) -> None:
         self.disk = disk
         self.now = now
         self.scratch = LocalStorage(SCRATCH)
         self.catalog = Catalog(RecordedTransactions(database, disk, chance))
-        self.sink = MemorySink(images, disk)
-        core = build_core(_settings(), Parts(self.catalog, self.scratch, self.sink, _vault(), None, lambda: self.now))
+        self.images = MemoryImageService(images, disk)
+        core = build_core(
+            _settings(), Parts(self.catalog, self.scratch, self.images, _cipher(), None, lambda: self.now)
+        )
         self.handoff, self.uploads, self.cleaner = core.handoff, core.uploads, core.cleaner
 
     async def __aenter__(self) -> World:
@@ -312,18 +314,18 @@ class World:
         self.scratch.close()
 
     def recorded(self) -> Recorded:
-        """What is in the catalog now."""
+        """Return the catalog as it is now."""
         return recorded(_driver())
 
     def go_back(self, database: bytes) -> None:
-        """Let the catalog be what it was, while nobody uses it."""
+        """Restore an earlier catalog, while no request runs."""
         _driver().deserialize(database)
 
 
 def live(disk: StrictDisk, life: Callable[[], Coroutine[Any, Any, T]], chance: random.Random) -> T:
-    """Run what happens on a disk, with small numbers where the service has big ones, and without its log."""
+    """Run `life` on a disk, with small batches and pieces, and without logs."""
     _empty()
-    _vault()  # both are made by real calls to the file system
+    _cipher()  # both are made on the real file system
 
     async def lived() -> T:
         asyncio.get_running_loop().set_default_executor(Turns(chance))

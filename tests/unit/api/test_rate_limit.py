@@ -6,13 +6,13 @@ import contextlib
 
 import pytest
 
-from resumable_glance.api.rate_limit import Rate, network_of
+from resumable_glance.api.rate_limit import RateLimiter, network_of
 from resumable_glance.errors import Reason, Refused
 
 
 def test_a_bucket_fills_with_time() -> None:
     now = 100.0
-    rate = Rate(60, lambda: now)
+    rate = RateLimiter(60, lambda: now)
 
     def taken(key: str = "a") -> int:
         count = 0
@@ -33,7 +33,7 @@ def test_a_bucket_fills_with_time() -> None:
     now += 3600
     assert taken() == 60
     for _ in range(1000):
-        Rate(0).take("a")
+        RateLimiter(0).take("a")
 
 
 def test_an_ipv6_network_counts_once() -> None:

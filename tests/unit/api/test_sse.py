@@ -27,8 +27,8 @@ class Progress(dict[str, int]):
 
 
 def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "PACE", 0.01)
-    monkeypatch.setattr(sse, "LOOK", 1000)
+    monkeypatch.setattr(sse, "EVENT_INTERVAL", 0.01)
+    monkeypatch.setattr(sse, "POLL_INTERVAL", 1000)
 
     async def scenario() -> None:
         async with rig(tmp_path) as here:

@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from resumable_glance.auth.base import Authenticator, Identity, Right
-from resumable_glance.auth.keystone import AT_ONCE, LONGEST_TOKEN, KeystoneAuthenticator
+from resumable_glance.auth.keystone import MAX_THREADS, MAX_TOKEN_LENGTH, KeystoneAuthenticator
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
 from tests.contracts import check_authenticator
@@ -48,7 +48,7 @@ def test_an_unknown_token_is_not_authenticated() -> None:
     assert reason(authenticator(Keystone()), {"x-auth-token": "stolen"}) is Reason.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("token", ["", "é", "a\nb", "a\0b", "\x7f", "a" * (LONGEST_TOKEN + 1)])
+@pytest.mark.parametrize("token", ["", "é", "a\nb", "a\0b", "\x7f", "a" * (MAX_TOKEN_LENGTH + 1)])
 def test_a_malformed_token_is_refused_without_keystone(token: str) -> None:
     keystone = Keystone()
     assert reason(authenticator(keystone), {"x-auth-token": token}) is Reason.UNAUTHENTICATED
@@ -173,7 +173,7 @@ def test_two_tokens_are_two_identities() -> None:
 def test_the_cache_does_not_hold_tokens_as_its_keys() -> None:
     asked = authenticator(Keystone())
     admitted(asked)
-    assert all(TOKEN.encode() not in key for key in asked._known)
+    assert all(TOKEN.encode() not in key for key in asked._cache)
 
 
 def test_parallel_requests_with_a_new_token_ask_keystone_once() -> None:
@@ -230,7 +230,7 @@ def test_a_hanging_keystone_holds_no_thread_of_storage() -> None:
         asking = authenticator(keystone)
         asked = [asyncio.create_task(asking.admit({"x-auth-token": f"token-{each}"})) for each in range(50)]
         try:
-            while len(keystone.questions) < AT_ONCE:  # all threads hang
+            while len(keystone.questions) < MAX_THREADS:  # all threads hang
                 await asyncio.to_thread(keystone.asked.wait, 10)
                 keystone.asked.clear()
             async with asyncio.timeout(5):  # it hangs for 10

@@ -75,15 +75,14 @@ def left(catalog: Catalog) -> list[str]:
     return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
 
 
-@pytest.mark.parametrize("image_too", [True, False])
 @pytest.mark.parametrize("image", [None, Image("made"), Image("adopted", adopted=True)])
-def test_a_failed_uploads_image_is_orphaned_if_it_goes(catalog: Catalog, image: Image | None, image_too: bool) -> None:
+def test_a_rejected_uploads_image_is_orphaned_if_we_made_it(catalog: Catalog, image: Image | None) -> None:
     made, trouble = upload(image=image), LastError(FailureReason.UNSAFE_IMAGE, "Detail.")
     wait(catalog.uploads.add(made, None))
-    failed = wait(catalog.uploads.fail(made.id, 1234.0, image_too=image_too, last_error=trouble))
+    failed = wait(catalog.uploads.reject(made.id, 1234.0, trouble))
     assert failed == dataclasses.replace(made, state=State.FAILED, updated_at=1234.0).with_delivery(last_error=trouble)
     assert wait(catalog.uploads.get(made.id)) == failed
-    assert left(catalog) == (["made"] if image == Image("made") and image_too else [])
+    assert left(catalog) == (["made"] if image == Image("made") else [])
 
 
 def test_an_abandoned_successor_is_orphaned(catalog: Catalog) -> None:

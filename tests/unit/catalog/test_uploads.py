@@ -197,7 +197,7 @@ def test_a_found_format_is_recorded_with_the_bytes(catalog: Catalog) -> None:
     made, found = upload(format=Format("raw")), Format("raw", "raw", 100, InspectionState.FINAL)
     wait(catalog.uploads.add(made, None))
     assert wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0)).format == Format("raw")
-    assert wait(catalog.uploads.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, found=found)).format == found
+    assert wait(catalog.uploads.commit(made.id, [extent(10, 20)], 1001.0, 2001.0, format=found)).format == found
     assert wait(catalog.uploads.commit(made.id, [extent(20, 30)], 1001.0, 2001.0)).format == found
     assert require(wait(catalog.uploads.get(made.id))).format == found
 
@@ -323,6 +323,16 @@ def test_a_joined_upload_keeps_its_own_credential(catalog: Catalog) -> None:
 def left(catalog: Catalog) -> list[str]:
     """The images that are to be removed by 1500."""
     return sorted(each.image.id for each in wait(catalog.orphans.due(1500.0)))
+
+
+@pytest.mark.parametrize("state", [each for each in State if each is not State.RECEIVING])
+def test_a_sealed_upload_takes_no_new_declaration(catalog: Catalog, state: State) -> None:
+    made = upload(state=state, size=10, declared=(Digest("md5", bytes(16)),))
+    wait(catalog.uploads.add(made, None))
+    with pytest.raises(IllegalTransition):
+        wait(catalog.uploads.declare(made.id, 10, (Digest("sha512", bytes(64)),)))
+    assert wait(catalog.uploads.declare(made.id, 10, made.declared)) == made
+    assert wait(catalog.uploads.get(made.id)) == made
 
 
 def test_a_successor_replaces_an_image_and_resets_the_delivery(catalog: Catalog) -> None:

@@ -234,6 +234,18 @@ def test_a_cancelled_upload_is_delivered_no_further(tmp_path: Path, monkeypatch:
     asyncio.run(scenario())
 
 
+def test_a_waiting_early_delivery_ends_at_once_when_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with delivering_early(tmp_path, monkeypatch, LEAD=10**6, TRICKLE_INTERVAL=60.0) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(here, lambda taken: taken)
+            async with asyncio.timeout(20):
+                await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+
+    asyncio.run(scenario())
+
+
 def test_an_early_delivery_is_finished_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with delivering_early(tmp_path, monkeypatch) as here:

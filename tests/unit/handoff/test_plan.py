@@ -13,21 +13,21 @@ from resumable_glance.handoff.plan import (
     LONGEST_DELAY,
     Step,
     can_be_retried,
+    choose_next,
     delay,
     differences,
     exhausted,
     needs_another_image,
     next_step,
-    pause,
     stuck,
-    turns,
-    worth_an_early_delivery,
+    suits_early_delivery,
+    time_until_due,
 )
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
-    OF_THE_FORMAT,
+    FORMAT_FAILURES,
     Delivery,
     FailureReason,
     Format,
@@ -265,25 +265,25 @@ def test_delays_are_at_most_a_minute_and_at_least_half_of_it(attempts: int, chan
 @given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
 def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
     upload = UPLOAD.with_delivery(next_attempt_at=now + delay(attempts, 0))
-    left = pause(upload, now + later)
+    left = time_until_due(upload, now + later)
     assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
 def test_the_longest_delay_is_waited_for_when_rounded_up() -> None:
-    assert pause(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
+    assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
 
 
 def test_a_time_beyond_any_delay_is_of_another_clock() -> None:
     for further in (1.0, 1.5):
-        assert pause(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
+        assert time_until_due(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
 
 
 def test_a_handoff_without_a_time_is_due() -> None:
-    assert pause(UPLOAD, 1000.0) == 0.0
+    assert time_until_due(UPLOAD, 1000.0) == 0.0
 
 
 def test_a_clock_set_back_delays_no_handoff() -> None:
-    assert pause(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
+    assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
 
 
 def test_attempts_are_limited_but_for_a_missing_token() -> None:
@@ -298,7 +298,7 @@ def test_attempts_are_limited_but_for_a_missing_token() -> None:
 def test_wrong_bytes_can_not_be_retried(hitch: FailureReason) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(last_error=LastError(hitch, "A sentence."))
     assert can_be_retried(upload) is (
-        hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+        hitch not in FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
     )
     assert can_be_retried(upload.with_delivery(last_error=None))
 
@@ -345,17 +345,17 @@ def test_a_found_format_has_a_name_in_glance(detected: str | None, disk_format: 
 
 def test_only_large_and_fast_uploads_are_delivered_early() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
-    assert worth_an_early_delivery(upload, 10.0, 1000)
-    assert not worth_an_early_delivery(upload, 10.0, 1001)
-    assert worth_an_early_delivery(upload, 36.3, 0)
-    assert not worth_an_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
+    assert suits_early_delivery(upload, 10.0, 1000)
+    assert not suits_early_delivery(upload, 10.0, 1001)
+    assert suits_early_delivery(upload, 36.3, 0)
+    assert not suits_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
 
 
 def test_the_rate_counts_at_least_one_second() -> None:
     upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
-    assert worth_an_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
-    assert worth_an_early_delivery(upload, 101.0, 0)
-    assert not worth_an_early_delivery(upload, 101.1, 0)
+    assert suits_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
+    assert suits_early_delivery(upload, 101.0, 0)
+    assert not suits_early_delivery(upload, 101.1, 0)
 
 
 def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
@@ -366,13 +366,13 @@ def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
 
 def test_imports_are_not_delivered_early() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
-    assert not worth_an_early_delivery(upload, 10.0, 1000)
+    assert not suits_early_delivery(upload, 10.0, 1000)
 
 
 def test_early_delivery_waits_for_the_format_check() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     follow = {
-        each: worth_an_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
+        each: suits_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
         for each in InspectionState
     }
     assert follow == {each: each is InspectionState.FINAL for each in InspectionState}
@@ -381,7 +381,7 @@ def test_early_delivery_waits_for_the_format_check() -> None:
 @pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
 def test_early_delivery_needs_a_prefix_an_image_and_a_size(changes: dict[str, object]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
-    assert not worth_an_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
+    assert not suits_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
 
 
 def of(project: str, number: int) -> Upload:
@@ -390,18 +390,18 @@ def of(project: str, number: int) -> Upload:
 
 def test_the_project_with_the_fewest_running_goes_first() -> None:
     waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
-    assert [each.id for each in turns(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
-    assert [each.id for each in turns(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
-    assert turns(waiting, [of("big", 8), of("big", 9)], 2) == []
-    assert [each.id for each in turns([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
-    assert turns([], [], 2) == []
+    assert [each.id for each in choose_next(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
+    assert [each.id for each in choose_next(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
+    assert choose_next(waiting, [of("big", 8), of("big", 9)], 2) == []
+    assert [each.id for each in choose_next([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
+    assert choose_next([], [], 2) == []
 
 
 @many
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4), st.integers(1, 6))
 def test_each_waiting_project_gets_a_turn_first(waiting: list[str], running: list[str], workers: int) -> None:
     due = [of(project, number) for number, project in enumerate(waiting)]
-    chosen = turns(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
+    chosen = choose_next(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
     assert len(chosen) == max(0, min(len(due), workers - len(running)))
     assert len({each.id for each in chosen}) == len(chosen)
     shares = Counter(running) + Counter(each.owner.project_id for each in chosen)

@@ -24,7 +24,7 @@ UPLOAD = Upload(
 
 
 @pytest.mark.parametrize("state", State)
-def test_an_upload_expires_only_while_it_is_receiving(state: State) -> None:
+def test_the_expiry_event_needs_a_receiving_upload(state: State) -> None:
     upload = dataclasses.replace(UPLOAD, state=state)
     assert not expired(upload, 1999.9)
     assert expired(upload, 2000.0) == expired(upload, 9999.0) == (state is State.RECEIVING)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.mutants import explained, inspect_head
+from tests.reliability.mutants import explained, problems_of
 
 SURVIVES = ("module.function", ("-a < b", "+a <= b"))
 KILLED = ("module.function", ("-a + b", "+a - b"))
@@ -21,28 +21,28 @@ FOUND = [found("survived", *SURVIVES), *[found("killed", *KILLED)] * 19]
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_few_explained_survivors_are_no_problem(whole: bool) -> None:
-    assert inspect_head(FOUND, {SURVIVES: "Both are right."}, whole) == []
+    assert problems_of(FOUND, {SURVIVES: "Both are right."}, whole) == []
 
 
 @pytest.mark.parametrize("outcome", ["survived", "unreached"])
 def test_a_survivor_that_is_not_explained_is_shown(outcome: str) -> None:
-    (problem,) = inspect_head([found(outcome, *SURVIVES), *FOUND[1:]], {}, whole=True)
+    (problem,) = problems_of([found(outcome, *SURVIVES), *FOUND[1:]], {}, whole=True)
     assert "module.function" in problem
     assert "+a <= b" in problem
 
 
 @pytest.mark.parametrize("outcome", ["killed", "hung"])
 def test_a_killed_mutant_needs_no_explanation(outcome: str) -> None:
-    assert len(inspect_head([found(outcome, *SURVIVES)], {SURVIVES: "Both are right."}, whole=False)) == 1
+    assert len(problems_of([found(outcome, *SURVIVES)], {SURVIVES: "Both are right."}, whole=False)) == 1
 
 
 def test_an_outdated_explanation_is_shown() -> None:
-    assert inspect_head(FOUND[1:], {SURVIVES: "Both are right."}, whole=False) == []
-    assert len(inspect_head(FOUND[1:], {SURVIVES: "Both are right."}, whole=True)) == 1
+    assert problems_of(FOUND[1:], {SURVIVES: "Both are right."}, whole=False) == []
+    assert len(problems_of(FOUND[1:], {SURVIVES: "Both are right."}, whole=True)) == 1
 
 
 def test_too_many_explained_survivors_are_a_problem() -> None:
-    assert len(inspect_head(FOUND[:19], {SURVIVES: "Both are right."}, whole=True)) == 1
+    assert len(problems_of(FOUND[:19], {SURVIVES: "Both are right."}, whole=True)) == 1
 
 
 def test_every_explanation_has_a_reason() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resumable_glance.errors import Refused
-from resumable_glance.images.glance.quota import REMEMBERED, Quota
+from resumable_glance.images.glance.quota import NO_LIMITS_TTL, Quota
 
 MIB = 1024 * 1024
 
@@ -28,7 +28,7 @@ def test_the_absence_of_limits_is_cached() -> None:
     quota = Quota(lambda: now)
     quota.check(glance, MIB)
     glance.usage = {"image_size_total": {"usage": 3, "limit": 3}}  # Glance was started again, with limits
-    now += REMEMBERED - 1
+    now += NO_LIMITS_TTL - 1
     quota.check(glance, MIB)
     assert glance.asked == 1
     now += 1

@@ -1,4 +1,4 @@
-"""The real service, which takes parts of a second where it takes minutes: `serve`, for the trials that wait for it."""
+"""The real service (`serve`) with short retry intervals, for the trials that wait for them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Requests that are none, in each protocol."""
+"""Malformed requests in each protocol."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
 from tests.reliability.model import Modelled
-from tests.reliability.speakers import IETF, TUS, Chunk, Native, Speaker
+from tests.reliability.protocols import RUFH, TUS, Chunk, Native, WireProtocol
 from tests.support.raw import Request
 
 bad_numbers = st.sampled_from(
@@ -13,9 +13,9 @@ bad_numbers = st.sampled_from(
 )
 
 
-def nonsense(upload: Modelled, speaker: Speaker, place: int, number: str, twice: bool) -> Request:
-    """A request with a number that is none in one of the places for numbers, or with a header that came twice."""
-    if isinstance(speaker, Native):
+def nonsense(upload: Modelled, protocol: WireProtocol, place: int, number: str, twice: bool) -> Request:
+    """Return a request with a malformed number in one of its places, or with a header that comes twice."""
+    if isinstance(protocol, Native):
         path = f"/v1/uploads/{upload.id}"
         if twice:
             return Request("PATCH", path, (("Content-Range", "bytes 0-0/1"), ("Content-Range", "bytes 0-0/1")), b"x")
@@ -25,12 +25,12 @@ def nonsense(upload: Modelled, speaker: Speaker, place: int, number: str, twice:
         numbers = ["0", "0", "1"]
         numbers[place] = number
         return Request("PATCH", path, (("Content-Range", "bytes {}-{}/{}".format(*numbers)),), b"x")
-    return (_nonsense_in_ietf if speaker is IETF else _nonsense_in_tus)(upload, place, number, twice)
+    return (_nonsense_in_rufh if protocol is RUFH else _nonsense_in_tus)(upload, place, number, twice)
 
 
-def _nonsense_in_ietf(upload: Modelled, place: int, number: str, twice: bool) -> Request:
-    """What is no number or truth counts as absent; what is absent then has to be there."""
-    request = IETF.create(7) if place == 3 else IETF.append(upload.id, Chunk(0, 1, b"x", last=False))
+def _nonsense_in_rufh(upload: Modelled, place: int, number: str, twice: bool) -> Request:
+    """Return a request of which a required field is malformed: by RFC 9651 that counts as absent."""
+    request = RUFH.create(7) if place == 3 else RUFH.append(upload.id, Chunk(0, 1, b"x", last=False))
     spoilt = "Upload-Complete" if place > 1 or number == "01" else "Upload-Offset"  # 01 is a number there
     headers = [(name, number if name == spoilt and not twice else value) for name, value in request.headers]
     again = [each for each in headers if each[0] == spoilt] if twice else []

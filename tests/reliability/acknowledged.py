@@ -1,4 +1,4 @@
-"""What the service told of an upload, and that it may never take back."""
+"""An upload as its client knows it: nothing that the service has acknowledged may ever be taken back."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.reliability.model import ranges
-from tests.reliability.speakers import Speaker
+from tests.reliability.protocols import WireProtocol
 from tests.support.raw import Answer
 
 STAGES = {"receiving": 0, "sealed": 1, "delivering": 1, "verifying": 1, "active": 2}  # a handoff may be begun again
 
 
 @dataclass(eq=False)
-class Told:
-    """One upload with the file of its client. AssertionError where the service contradicts what it said before."""
+class AcknowledgedUpload:
+    """One upload and its file. AssertionError where an answer contradicts an earlier one."""
 
     id: str
-    speaker: Speaker  # in which its client sends it
+    protocol: WireProtocol  # its client sends in this one
     content: bytes = field(repr=False)
     image_id: str = ""
     state: str = "receiving"
@@ -41,7 +41,7 @@ class Told:
             self.acknowledged = sorted([*apart, one])
 
     def hear(self, answer: Answer) -> None:
-        """Remember all that an answer says."""
+        """Record what an answer acknowledges."""
         if answer.offset is not None:
             assert answer.offset >= self.offset, f"offset {answer.offset} after {self.offset} in {self}"
             self.acknowledge(0, answer.offset)
@@ -65,12 +65,12 @@ class Told:
         self.state, self.image_id = document["state"], document["image"]["id"]
 
     def compare_image(self, images: Path) -> None:
-        """What is called active is the file."""
+        """Assert that the image is the file."""
         found = _content(images / self.image_id)
         assert found == self.content, f"the image of {self} {_difference(found, self.content, 0)}"
 
     def compare_scratch(self, scratch: Path) -> None:
-        """Acknowledged bytes are there, one by one. FileNotFoundError if there is no file."""
+        """Assert that all acknowledged bytes are on scratch. FileNotFoundError if there is no file."""
         found = (scratch / f"{self.id}.upload").read_bytes()
         for start, stop in self.acknowledged:
             there, sent = found[start:stop], self.content[start:stop]

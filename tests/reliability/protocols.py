@@ -1,6 +1,6 @@
-"""The dialects as raw requests: for tests that cut, stall and spoil what they send.
+"""The protocols as raw requests, for tests that cut, stall and corrupt what they send.
 
-A speaker knows the wire and nothing else; what is right to answer, tests/reliability/model.py says.
+A protocol builds requests and nothing else; model.py decides which answers are right.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ _NAMES: Mapping[str, str] = {"md5": "md5", "sha256": "sha-256", "sha512": "sha-5
 
 @dataclass(frozen=True)
 class Chunk:
-    """Bytes and where they belong. `stop` is where their range ends, be the body shorter or longer. `declared` are
-    digests by algorithm as hashlib names it. `total` is the size that it tells, `last` whether the upload is complete
-    with it; None where it does not say so."""
+    """The bytes of a range. `stop` is the end of the announced range; the body may be shorter or longer.
+
+    `declared` are digests by hashlib's algorithm names. `total` is the announced size of the upload, `last` whether
+    the chunk completes it; None if the request does not say.
+    """
 
     start: int
     stop: int
@@ -32,7 +34,7 @@ class Chunk:
     total: int | None = None
     in_order: bool = False
     last: bool | None = None
-    zeros: bool = False  # `body` is declared, and does not come
+    zeros: bool = False  # declared as zeros: `body` is not sent
 
     def __repr__(self) -> str:
         algorithms = ",".join(name for name, _ in self.declared)
@@ -40,7 +42,7 @@ class Chunk:
         return f"[{self.start}, {self.stop}) of {self.total}, body {len(self.body)} {algorithms} {how}"
 
     def holds(self) -> bool:
-        """Whether all declared digests are those of the body."""
+        """Return whether all declared digests are those of the body."""
         return all(digest(name, self.body) == value for name, value in self.declared)
 
 
@@ -48,23 +50,23 @@ def digest(algorithm: str, content: bytes) -> bytes:
     return hashlib.new(algorithm, content, usedforsecurity=False).digest()
 
 
-class Speaker(Protocol):
-    """What the machine asks of a dialect."""
+class WireProtocol(Protocol):
+    """A protocol of uploads over HTTP."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def in_order(self) -> bool:
-        """Whether a chunk must begin at the offset, and a question takes over from a chunk that runs."""
+        """Whether a chunk must begin at the offset; a question ends a running request then."""
 
     @property
     def completes(self) -> bool:
-        """Whether a question in it completes an upload that has all of its bytes."""
+        """Whether a question completes an upload that has all of its bytes."""
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Of chunks' digests, as hashlib names them."""
+        """The algorithms of chunk digests, by hashlib's names."""
 
     def create(self, size: int | None, first: Chunk | None = None) -> Request: ...
 
@@ -72,7 +74,7 @@ class Speaker(Protocol):
 
     def inspect(self, upload_id: str) -> Request: ...
 
-    def discard(self, upload_id: str) -> Request: ...
+    def cancel(self, upload_id: str) -> Request: ...
 
 
 class Native:
@@ -100,10 +102,10 @@ class Native:
     def inspect(self, upload_id: str) -> Request:
         return Request("GET", self._path(upload_id))
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id))
 
-    def survey(self, query: str = "") -> Request:
+    def list_uploads(self, query: str = "") -> Request:
         return Request("GET", "/v1/uploads" + query)
 
     def _path(self, upload_id: str) -> str:
@@ -117,7 +119,7 @@ class Tus:
     algorithms = ("sha1", "md5", "sha256", "sha512")
     _TUS = (("Tus-Resumable", "1.0.0"),)
     _BYTES = (*_TUS, ("Content-Type", "application/offset+octet-stream"))
-    _CREATED: tuple[tuple[str, str], ...] = ()  # what else a creation says
+    _CREATED: tuple[tuple[str, str], ...] = ()  # more header fields of a creation
 
     def __repr__(self) -> str:
         return "TUS"
@@ -141,7 +143,7 @@ class Tus:
     def inspect(self, upload_id: str) -> Request:
         return Request("HEAD", self._path(upload_id), self._TUS)
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id), self._TUS)
 
     def read(self, upload_id: str) -> Request:
@@ -157,7 +159,7 @@ class Tus:
 
 
 class TusInParts(Tus):
-    """Whatever it creates is a part, to be joined with others."""
+    """tus with the concatenation extension: each upload is a part, to be joined with others."""
 
     _CREATED = (("Upload-Concat", "partial"),)
 
@@ -165,14 +167,14 @@ class TusInParts(Tus):
         return "PARTS"
 
 
-class Ietf:
+class Rufh:
     name = "rufh"
     in_order = True
     completes = False
     algorithms = ("md5", "sha256", "sha512")
 
     def __repr__(self) -> str:
-        return "IETF"
+        return "RUFH"
 
     def create(self, size: int | None, first: Chunk | None = None) -> Request:
         chunk = first or Chunk(0, 0, b"", last=False)
@@ -190,7 +192,7 @@ class Ietf:
     def inspect(self, upload_id: str) -> Request:
         return Request("HEAD", self._path(upload_id))
 
-    def discard(self, upload_id: str) -> Request:
+    def cancel(self, upload_id: str) -> Request:
         return Request("DELETE", self._path(upload_id))
 
     def _path(self, upload_id: str) -> str:
@@ -209,6 +211,6 @@ def _dictionary(declared: Iterable[tuple[str, bytes]]) -> str:
     return ", ".join(f"{_NAMES[name]}=:{base64.b64encode(value).decode()}:" for name, value in declared)
 
 
-NATIVE, TUS, IETF, PARTS = Native(), Tus(), Ietf(), TusInParts()
-SPEAKERS: tuple[Speaker, ...] = (NATIVE, TUS, IETF)
-CREATORS: tuple[Speaker, ...] = (*SPEAKERS, PARTS)
+NATIVE, TUS, RUFH, PARTS = Native(), Tus(), Rufh(), TusInParts()
+PROTOCOLS: tuple[WireProtocol, ...] = (NATIVE, TUS, RUFH)
+CREATORS: tuple[WireProtocol, ...] = (*PROTOCOLS, PARTS)
