@@ -45,7 +45,7 @@ from resumable_glance.uploads.capacity import Capacity
 from resumable_glance.uploads.cleanup import Cleaner, OrphanRemover
 from resumable_glance.uploads.completion import Completion
 from resumable_glance.uploads.control import CancelUseCase, RetryUseCase, TicketUseCases
-from resumable_glance.uploads.create import CreateUseCase, JoinUseCase, NewUploads, StartedUploads
+from resumable_glance.uploads.create import CreateUseCase, JoinUseCase, NewUploads, UploadStarter
 from resumable_glance.uploads.format_check import FormatCheck
 from resumable_glance.uploads.idempotency import Idempotency
 from resumable_glance.uploads.image_preparation import ImagePreparation
@@ -181,7 +181,7 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     preparation = ImagePreparation(images, catalog.orphans, delegation, settings.image_format.enabled, clock)
     idempotency = Idempotency(catalog.idempotency_keys, authorization)
     new = NewUploads(uploads, storage, capacity, delegation, service, clock)
-    started = StartedUploads(delegation, handoff, tickets)
+    starter = UploadStarter(delegation, handoff, tickets)
     completion = Completion(uploads, authorization, delegation, handoff, clock)
     format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
     receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
@@ -189,8 +189,8 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     content = ReadUseCases(authorization, ContentReader(uploads, readers, images), signer, images)
     ticket = TicketUseCases(uploads, authorization, completion, tickets, locks)
     use_cases: dict[type[commands.Command], UseCase] = {
-        commands.Create: CreateUseCase(new, capacity, preparation, idempotency, started).create,
-        commands.Join: JoinUseCase(new, capacity, preparation, authorization, uploads, started).join,
+        commands.Create: CreateUseCase(new, capacity, preparation, idempotency, starter).create,
+        commands.Join: JoinUseCase(new, capacity, preparation, authorization, uploads, starter).join,
         commands.Append: AppendUseCase(uploads, authorization, capacity, locks, receiver, completion).append,
         commands.Get: inspect.get,
         commands.Watch: inspect.watch,

@@ -1,4 +1,4 @@
-"""Instances of the service, and the times that follow their clock."""
+"""Instances of the service, and the recorded times that depend on their clock."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TIMES = {
 
 
 class Instances:
-    """When instances were last seen to run. Times in seconds since the epoch."""
+    """The times when instances were last running, in seconds since the epoch."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     async def resume(self, instance: str, now: float) -> None:
-        """Record that an instance starts. Uploads have as much time left as when it was last seen to run."""
+        """Record that an instance starts, and extend expiries by its downtime."""
 
         def work(db: sa.Connection) -> None:
             last = _seen(db, instance, now)
@@ -33,11 +33,11 @@ class Instances:
         await self._transactions.write(work)
 
     async def beat(self, instance: str, now: float) -> None:
-        """Record that an instance runs."""
+        """Record that an instance is running."""
         await self._transactions.write(lambda db: _seen(db, instance, now))
 
     async def shift(self, seconds: float) -> None:
-        """Move every recorded time by as much as the clock was set."""
+        """Move every recorded time by the seconds by which the clock was set."""
 
         def work(db: sa.Connection) -> None:
             for table, names in _TIMES.items():
@@ -49,7 +49,7 @@ class Instances:
 
 
 def _seen(db: sa.Connection, instance: str, now: float) -> float | None:
-    """Record that an instance runs now; return when it was last seen to, if ever."""
+    """Record that an instance is running now; return the time recorded before, if any."""
     table = schema.instances
     mine = table.c.instance == instance
     last: float | None = db.execute(sa.select(table.c.seen_at).where(mine)).scalar_one_or_none()

@@ -1,7 +1,7 @@
 """Transactions on the catalog's database.
 
-All of them run one after the other in a thread of their own: SQLite has one writer at a time, and the event loop never
-waits for the disk.
+All of them run one after the other, in the order of their calls, in one thread: SQLite has one writer at a time, and
+the event loop never waits for the disk.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sq
 
 
 class Transactions:
-    """The transactions on the database at an SQLAlchemy `url`, migrated to this version's schema first.
+    """Transactions on the database at an SQLAlchemy `url`, whose schema is migrated first.
 
-    A connection's `info["changed"]` takes the ids of the uploads that a transaction changes: `notifier` is told them
-    once it is durable.
+    A transaction adds the ids of the uploads that it changes to its connection's `info["changed"]`; `notifier` wakes
+    their subscribers once the transaction is durable.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,17 +42,22 @@ class Transactions:
             raise
 
     def close(self) -> None:
-        """Close the database, after the transactions that were asked for."""
+        """Close the database, after the transactions that were already requested."""
         self._thread.submit(self._engine.dispose).result()
         self._thread.shutdown()
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Return the result of `work`, which sees the catalog as it is at one moment, and changes nothing.
+        """Return the result of `work` on a snapshot of the catalog.
 
         Raises:
             OSError: the disk is broken.
         """
-        return await self._run(lambda: self._read(work))
+
+        def transaction() -> T:
+            with self._engine.connect().execution_options(**engine.READ_ONLY) as connection:
+                return work(connection)
+
+        return await self._run(transaction)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Return the result of `work`, once all its changes are durable.
@@ -68,15 +73,11 @@ class Transactions:
                 connection.info["changed"] = changed
                 result = work(connection)
             if changed:
-                with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                with contextlib.suppress(RuntimeError):  # the loop is closed by now
                     loop.call_soon_threadsafe(self.notifier.notify, changed)
             return result
 
         return await self._run(transaction)
-
-    def _read(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._engine.connect().execution_options(**engine.READ_ONLY) as connection:
-            return work(connection)
 
     async def _run(self, transaction: Callable[[], T]) -> T:
         def run() -> T:
@@ -89,6 +90,6 @@ class Transactions:
 
 
 def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
-    """The OSError of a disk that is full or broken; every other problem as it is."""
+    """Return the OSError of a broken disk, and any other error unchanged."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")

@@ -222,8 +222,8 @@ TRIAL = Trial(
         Sabotage(
             "a replacement that was made before is made again",
             "handoff/replacement.py",
-            "if (await self._images.status(new, actor)).presence is not Presence.DELETED:",
-            "if (await self._images.status(new, actor)).presence is None:",
+            "if (await self.images.status(new, actor)).presence is not Presence.DELETED:",
+            "if (await self.images.status(new, actor)).presence is None:",
             count=8,
         ),
         Sabotage(
