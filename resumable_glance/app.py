@@ -1,4 +1,4 @@
-"""The composition root: settings in, every part chosen, built and wired, ASGI application out."""
+"""The composition root: chooses, builds and connects all parts of the service by its settings."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
-HANDOFF_STOP_TIMEOUT = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
+HANDOFF_STOP_TIMEOUT = 5  # seconds; at a stop, a handoff that waits for a hung Glance is abandoned
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What differs from cloud to cloud, and in tests. `clock` gives seconds since the epoch."""
+    """The parts that depend on the cloud, or that tests replace. `clock` gives seconds since the epoch."""
 
     catalog: Catalog
     storage: UploadStorage
@@ -79,12 +79,12 @@ class Core:
     cleaner: Cleaner
     tickets: Tickets
     signer: ReceiptSigner
-    progress: Mapping[str, int]  # bytes that the image service was given, by upload
+    progress: Mapping[str, int]  # bytes delivered to the image service, by upload
 
 
 @dataclass(frozen=True)
 class Service:
-    """The application, and what a stop needs to reach."""
+    """The ASGI application, and the uploads that a stop interrupts."""
 
     asgi: ASGIApp
     uploads: UploadService
@@ -96,14 +96,14 @@ def build(
     authenticator: Authenticator | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Service:
-    """Build the service. `authenticator` and `clock` replace the usual ones.
+    """Build the service. `authenticator` and `clock` replace those of the settings.
 
     Raises:
         CannotStart: a part can't be built; the sentence says why.
         OSError: a file can't be opened.
         keystoneauth1.exceptions.ClientException: an option of [keystone_authtoken] or [glance] is missing.
     """
-    usual_authenticator, images = authenticator_and_images(settings, conf)
+    configured_authenticator, images = authenticator_and_images(settings, conf)
     storage = LocalStorage(settings.scratch.directory)
     parts = Parts(
         catalog=Catalog(Transactions(settings.database.connection)),
@@ -114,7 +114,7 @@ def build(
         clock=clock or SteadyClock(),
     )
     core = build_core(settings, parts)
-    authenticator = TicketAuthenticator(core.tickets, authenticator or usual_authenticator)
+    authenticator = TicketAuthenticator(core.tickets, authenticator or configured_authenticator)
     health = Health(
         {
             "scratch": storage.check,
@@ -219,9 +219,8 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
     from resumable_glance.auth.policy import Policy
 
     session = service_session(conf)
-    authenticator = KeystoneAuthenticator(
-        session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights
-    )
+    cache_time = settings.keystone_authtoken.token_cache_time
+    authenticator = KeystoneAuthenticator(session, cache_time, rights=Policy(conf).rights)
     if service.image_service == "directory":
         from resumable_glance.images.directory import DirectoryImageService
 
@@ -246,5 +245,5 @@ async def _tidy(cleaner: Cleaner) -> None:
         try:
             await cleaner.tidy()
         except Exception:
-            LOG.exception("cleanup met a defect of ours")
+            LOG.exception("cleanup failed unexpectedly")
         await asyncio.sleep(TIDY_INTERVAL)

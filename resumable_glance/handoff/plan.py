@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import OF_THE_FORMAT, FailureReason, InspectionState, Proof, Upload
+from resumable_glance.model.upload import FORMAT_FAILURES, FailureReason, InspectionState, Proof, Upload
 
 FIRST_DELAY = 1.0  # seconds
 LONGEST_DELAY = 60.0  # seconds: within this, a Glance that works again is noticed
@@ -147,7 +147,7 @@ def needs_another_image(upload: Upload) -> bool:
     return gone and upload.image is not None and not upload.image.adopted
 
 
-_BYTES_ARE_WRONG = OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+_BYTES_ARE_WRONG = FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
 
 
 def suits_early_delivery(upload: Upload, now: float, minimum_size: int) -> bool:

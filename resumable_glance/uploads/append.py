@@ -14,7 +14,7 @@ from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageRejected
 from resumable_glance.model.commands import Append, Appended
-from resumable_glance.model.preconditions import check_format, check_order, check_writable, known_before
+from resumable_glance.model.preconditions import check_not_rejected, check_offset, check_writable, repeats
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, FailureReason, Upload, check_alive
 from resumable_glance.runtime.config import Settings
@@ -98,12 +98,12 @@ class AppendUseCase:
             if self.locks.held(upload.id):  # else don't yield: the next request has to find our lock
                 await self.locks.evict(Reason.SUPERSEDED, upload.id)
                 upload = await self.authorization.get(upload.id, identity)
-            check_order(upload, chunk)
+            check_offset(upload, chunk)
         range_ = self.capacity.target_of(upload, append)
         async with self.locks.hold(upload.id, range_, call.body):
             now, extents = await self.uploads.get_with_extents(upload.id, range_)
             upload = self.authorization.accessible(now, identity)
-            check_order(upload, chunk)
+            check_offset(upload, chunk)
             upload = await self.capacity.reserve(upload, append, range_)
             return Appended(await self._receive(upload, append, Target(range_, extents), call))
 
@@ -113,7 +113,7 @@ class AppendUseCase:
             grown = await self.receiver.receive(upload, append, target, call)
         except FileNotFoundError:
             empty = range_.length == 0 and await call.body.is_empty()
-            same = empty or known_before(append.chunk, range_, await self.uploads.extents(upload.id, range_))
+            same = empty or repeats(append.chunk, range_, await self.uploads.extents(upload.id, range_))
             return await self._answer_repeated(upload.id, same, call)
         except Refused as refusal:
             if refusal.reason is Reason.SUPERSEDED:  # still true: the newer request waits for this one
@@ -141,7 +141,7 @@ class AppendUseCase:
         check_alive(upload)
         if upload.state is State.RECEIVING:
             upload = await self.completion.lose(upload)
-        check_format(upload)
+        check_not_rejected(upload)
         error = upload.delivery.last_error
         if error is not None and error.reason is FailureReason.SCRATCH_LOST:
             raise Refused(Reason.LOST, error.detail)

@@ -13,7 +13,7 @@ from resumable_glance.handoff.reader import ContentReader
 from resumable_glance.images.base import DeliveryFailed, ImageService
 from resumable_glance.model.attestation import statement
 from resumable_glance.model.commands import (
-    MOST_RANGES,
+    MAX_RANGES,
     Content,
     Get,
     GetReceipt,
@@ -57,7 +57,7 @@ class InspectUseCases:
         waits = error is not None and error.reason is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.scope is None:
             await self.completion.renew_token(upload, identity)  # the caller's token is valid
-        upload, durable = await self.uploads.get_with_ranges(upload.id, MOST_RANGES)
+        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
         check_alive(upload)
         if get.full_is_complete:  # checked last, since its last byte or its size may have come just now
             upload = await self.completion.complete(upload, identity)
@@ -68,7 +68,7 @@ class InspectUseCases:
         upload = await self.authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
         if not watch.again:  # a subscriber is told how the upload ended
             check_alive(upload)
-        upload, durable = await self.uploads.get_with_ranges(upload.id, MOST_RANGES)
+        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
         return UploadFound(self.authorization.effective(upload), tuple(durable), self.progress.get(upload.id, 0))
 
     async def list(self, command: List, call: Call) -> Listed:

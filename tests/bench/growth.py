@@ -76,9 +76,7 @@ def sizes(quick: bool) -> Iterator[Measure | LeftOut]:
     with tempfile.TemporaryDirectory() as directory, development(Path(directory), RECEIVING_ONLY) as service:
         for size in SIZES[: 2 if quick else None]:
             total = size * GIB + 1
-            if (
-                shutil.disk_usage(directory).free < total
-            ):  # it has to be free, even for holes
+            if shutil.disk_usage(directory).free < total:  # it has to be free, even for holes
                 yield LeftOut(f"an upload of {size} GiB", "the disk has no space for it")
                 continue
             body = random.Random(size).randbytes(MIB)

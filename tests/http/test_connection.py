@@ -14,7 +14,7 @@ import pytest
 
 from resumable_glance.api import cors
 from resumable_glance.api.http11 import request_head
-from resumable_glance.api.rate_limit import Rate, network_of
+from resumable_glance.api.rate_limit import RateLimiter, network_of
 from resumable_glance.errors import Reason, Refused
 from tests.support.raw import Answer, Line, Request
 from tests.support.service import Service, development
@@ -396,7 +396,7 @@ def test_a_project_may_ask_so_often_wherever_it_is(narrow: Service) -> None:
 
 def test_a_bucket_fills_with_time() -> None:
     now = 100.0
-    rate = Rate(60, lambda: now)
+    rate = RateLimiter(60, lambda: now)
 
     def taken(key: str = "a") -> int:
         count = 0
@@ -417,7 +417,7 @@ def test_a_bucket_fills_with_time() -> None:
     now += 3600
     assert taken() == 60
     for _ in range(1000):
-        Rate(0).take("a")
+        RateLimiter(0).take("a")
 
 
 def test_who_has_a_whole_network_of_ipv6_counts_once() -> None:
@@ -464,7 +464,7 @@ def test_every_early_answer_is_readable_by_the_page(service: Service) -> None:
     for method, path in asked:
         answer = client.request(method, service.url + path)
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert answer.headers["Access-Control-Expose-Headers"] == ", ".join(cors.EXPOSED)
+        assert answer.headers["Access-Control-Expose-Headers"] == ", ".join(cors.RESPONSE_HEADERS)
         assert "Access-Control-Allow-Credentials" not in answer.headers
         assert "Origin" in answer.headers["Vary"].split(", ")
 

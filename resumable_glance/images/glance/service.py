@@ -28,7 +28,7 @@ from resumable_glance.images.glance import parsing
 from resumable_glance.images.glance.quota import Quota
 from resumable_glance.model.stores import DIRECT, StoreList, choose
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest
-from resumable_glance.runtime.options import SESSION_TIMEOUT
+from resumable_glance.runtime.config import SESSION_TIMEOUT
 from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
-    OF_THE_FORMAT,
+    FORMAT_FAILURES,
     Delivery,
     FailureReason,
     Format,
@@ -298,7 +298,7 @@ def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
 def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(last_error=LastError(hitch, "A sentence."))
     assert can_be_retried(upload) is (
-        hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+        hitch not in FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
     )
     assert can_be_retried(upload.with_delivery(last_error=None))
 
