@@ -138,7 +138,7 @@ TRIAL = Trial(
             "a first start counts the time before it",
             "catalog/instances.py",
             "        if last is not None:\n",
-            "            if last is None:\n                last = 2 * now\n            if True:\n",
+            "        if last is None:\n            last = 2 * now\n        if True:\n",
             count=20,
         ),
     ),
