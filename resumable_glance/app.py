@@ -1,4 +1,4 @@
-"""The composition root: settings in, every part chosen, built and wired, ASGI application out."""
+"""The composition root: chooses, builds and connects all parts of the service by its settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from resumable_glance.uploads.capacity import Capacity
 from resumable_glance.uploads.cleanup import Cleaner, OrphanRemover
 from resumable_glance.uploads.completion import Completion
 from resumable_glance.uploads.control import CancelUseCase, RetryUseCase, TicketUseCases
-from resumable_glance.uploads.create import CreateUseCase, JoinUseCase, NewUploads, StartedUploads
+from resumable_glance.uploads.create import CreateUseCase, JoinUseCase, NewUploads, UploadStarter
 from resumable_glance.uploads.format_check import FormatCheck
 from resumable_glance.uploads.idempotency import Idempotency
 from resumable_glance.uploads.image_preparation import ImagePreparation
@@ -55,12 +55,12 @@ from resumable_glance.uploads.write_locks import WriteLocks
 
 LOG = logging.getLogger(__name__)
 TIDY_INTERVAL = 60  # seconds
-HANDOFF_STOP_TIMEOUT = 5  # seconds for handoffs at a stop: one that waits for a hung Glance is left where it is
+HANDOFF_STOP_TIMEOUT = 5  # seconds; at a stop, a handoff that waits for a hung Glance is abandoned
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What differs from cloud to cloud, and in tests. `clock` gives seconds since the epoch."""
+    """The parts that depend on the cloud, or that tests replace. `clock` gives seconds since the epoch."""
 
     catalog: Catalog
     storage: UploadStorage
@@ -79,12 +79,12 @@ class Core:
     cleaner: Cleaner
     tickets: Tickets
     signer: ReceiptSigner
-    progress: Mapping[str, int]  # bytes that the image service was given, by upload
+    progress: Mapping[str, int]  # bytes delivered to the image service, by upload
 
 
 @dataclass(frozen=True)
 class Service:
-    """The application, and what a stop needs to reach."""
+    """The ASGI application, and the uploads that a stop interrupts."""
 
     asgi: ASGIApp
     uploads: UploadService
@@ -96,14 +96,14 @@ def build(
     authenticator: Authenticator | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Service:
-    """Build the service. `authenticator` and `clock` replace the usual ones.
+    """Build the service. `authenticator` and `clock` replace those of the settings.
 
     Raises:
         CannotStart: a part can't be built; the sentence says why.
         OSError: a file can't be opened.
         keystoneauth1.exceptions.ClientException: an option of [keystone_authtoken] or [glance] is missing.
     """
-    usual_authenticator, images = authenticator_and_images(settings, conf)
+    configured_authenticator, images = authenticator_and_images(settings, conf)
     storage = LocalStorage(settings.scratch.directory)
     parts = Parts(
         catalog=Catalog(Transactions(settings.database.connection)),
@@ -114,7 +114,7 @@ def build(
         clock=clock or SteadyClock(),
     )
     core = build_core(settings, parts)
-    authenticator = TicketAuthenticator(core.tickets, authenticator or usual_authenticator)
+    authenticator = TicketAuthenticator(core.tickets, authenticator or configured_authenticator)
     health = Health(
         {
             "scratch": storage.check,
@@ -180,10 +180,8 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     capacity = Capacity(uploads, storage, settings, clock)
     preparation = ImagePreparation(images, catalog.orphans, delegation, settings.image_format.enabled, clock)
     idempotency = Idempotency(catalog.idempotency_keys, authorization)
-    new, started = (
-        NewUploads(uploads, storage, capacity, delegation, service, clock),
-        StartedUploads(delegation, handoff, tickets),
-    )
+    new = NewUploads(uploads, storage, capacity, delegation, service, clock)
+    starter = UploadStarter(delegation, handoff, tickets)
     completion = Completion(uploads, authorization, delegation, handoff, clock)
     format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
     receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
@@ -191,8 +189,8 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     content = ReadUseCases(authorization, ContentReader(uploads, readers, images), signer, images)
     ticket = TicketUseCases(uploads, authorization, completion, tickets, locks)
     use_cases: dict[type[commands.Command], UseCase] = {
-        commands.Create: CreateUseCase(new, capacity, preparation, idempotency, started).create,
-        commands.Join: JoinUseCase(new, capacity, preparation, authorization, uploads, started).join,
+        commands.Create: CreateUseCase(new, capacity, preparation, idempotency, starter).create,
+        commands.Join: JoinUseCase(new, capacity, preparation, authorization, uploads, starter).join,
         commands.Append: AppendUseCase(uploads, authorization, capacity, locks, receiver, completion).append,
         commands.Get: inspect.get,
         commands.Watch: inspect.watch,
@@ -221,9 +219,8 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
     from resumable_glance.auth.policy import Policy
 
     session = service_session(conf)
-    authenticator = KeystoneAuthenticator(
-        session, settings.keystone_authtoken.token_cache_time, rights=Policy(conf).rights
-    )
+    cache_time = settings.keystone_authtoken.token_cache_time
+    authenticator = KeystoneAuthenticator(session, cache_time, rights=Policy(conf).rights)
     if service.image_service == "directory":
         from resumable_glance.images.directory import DirectoryImageService
 
@@ -248,5 +245,5 @@ async def _tidy(cleaner: Cleaner) -> None:
         try:
             await cleaner.tidy()
         except Exception:
-            LOG.exception("cleanup met a defect of ours")
+            LOG.exception("cleanup failed unexpectedly")
         await asyncio.sleep(TIDY_INTERVAL)

@@ -1,4 +1,4 @@
-"""The one exception of requests: refused, for a reason, with a sentence that a person can act on."""
+"""The exceptions of the service: Refused for requests, CannotStart for the process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import enum
 
 
 class Reason(enum.StrEnum):
-    """A reason for a refusal, in the order of docs/problems.md.
+    """The reason of a refusal, in the order of docs/problems.md.
 
-    Its value ends the problem type on the wire. `status` is the HTTP status, unless a protocol's specification has
-    another one.
+    The value is the last part of the problem type on the wire. `status` is the HTTP status, unless the specification of
+    a protocol has another one.
     """
 
     status: int
 
-    def __new__(cls, value: str, status: int = 0) -> Reason:  # a lookup by value, Reason("not-found"), names no status
+    def __new__(cls, value: str, status: int = 0) -> Reason:  # without a status in a lookup: Reason("not-found")
         member = str.__new__(cls, value)
         member._value_ = value
         member.status = status
@@ -73,18 +73,18 @@ class Reason(enum.StrEnum):
     # Interrupted requests
     STALLED = "stalled", 408
     SUPERSEDED = "superseded", 409
-    DISCONNECTED = "disconnected", 400  # only the log has it
+    DISCONNECTED = "disconnected", 400  # only in the log
 
 
 class CannotStart(Exception):
-    """The service can't be started like this; the sentence says what an operator can do about it."""
+    """The service can't start; the sentence tells the operator what to do."""
 
 
 class Refused(Exception):
     """A request can't be carried out.
 
-    `reason` is what code and tests look at; `detail` is a sentence for a person and may change.
-    `facts` are what the answer tells besides (an offset in bytes, a limit in bytes, seconds to wait).
+    Code and tests compare `reason`; `detail` is a sentence for people, which may change. `facts` are further members of
+    the problem document: an offset or a limit in bytes, seconds to wait.
     """
 
     def __init__(self, reason: Reason, detail: str, **facts: int | str) -> None:

@@ -23,6 +23,8 @@ FORMATTED = (
     "../resumable_glance/api/page/files/*.js",
     "../resumable_glance/api/page/files/*.css",
     "../tests/browser/bundlers/*.*js",
+    "horizon/test/*.js",
+    "horizon/resumable_glance_dashboard/static/resumable_glance_dashboard/*.{js,scss}",
 )
 COPIED = ("resumable-glance.iife.js", "resumable-glance.worker.js")
 

@@ -1,82 +1,45 @@
-"""Who may look at answers from within a browser: pages of the origins that the operator has named, exactly as written.
+"""Cross-origin requests (CORS): pages of the origins that the operator has named may read every response.
 
-Around everything else, so that an answer is never without these headers, whoever gives it: a refusal that a page can't
-read looks to its user like a broken network.
+This middleware surrounds all others, so that pages can read refusals, too: to their users an unreadable one would look
+like a broken network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Fields = list[tuple[bytes, bytes]]
+from resumable_glance.api.protocols import PROTOCOLS, problems
 
-EXPOSED = [
-    "Accept-Patch",
-    "Allow",
-    "Content-Disposition",
-    "Location",
-    "Repr-Digest",
-    "Retry-After",
-    "Tus-Checksum-Algorithm",
-    "Tus-Extension",
-    "Tus-Max-Size",
-    "Tus-Resumable",
-    "Tus-Version",
-    "Upload-Complete",
-    "Upload-Concat",
-    "Upload-Defer-Length",
-    "Upload-Draft-Interop-Version",
-    "Upload-Expires",
-    "Upload-Incomplete",
-    "Upload-Length",
-    "Upload-Limit",
-    "Upload-Metadata",
-    "Upload-Offset",
-    "Upload-Ranges",
-    "Upload-State",
-    "WWW-Authenticate",
-    "X-Openstack-Request-Id",
-]
+Fields = list[tuple[bytes, bytes]]
 METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]
-# What a page may send besides what every page may (Accept, Content-Language ...).
-SENT = [
-    "Authorization",
-    "Content-Digest",
-    "Content-Disposition",
-    "Content-MD5",
-    "Content-Range",
-    "Content-Type",
-    "Idempotency-Key",
-    "Repr-Digest",
-    "Tus-Resumable",
-    "Upload-Checksum",
-    "Upload-Complete",
-    "Upload-Concat",
-    "Upload-Defer-Length",
-    "Upload-Draft-Interop-Version",
-    "Upload-Incomplete",
-    "Upload-Length",
-    "Upload-Metadata",
-    "Upload-Offset",
-    "Want-Repr-Digest",
-    "X-Auth-Token",
-    "X-Http-Method-Override",
-    "X-Openstack-Request-Id",
-    "X-Requested-With",
-]
+
+
+def _names(*headers: Iterable[str]) -> list[str]:
+    return sorted({name for names in headers for name in names})
+
+
+REQUEST_HEADERS = _names(
+    ["Authorization", "X-Auth-Token", "X-Openstack-Request-Id", "X-Requested-With"],
+    *(each.REQUEST_HEADERS.split() for each in PROTOCOLS),
+)
+RESPONSE_HEADERS = _names(
+    ["WWW-Authenticate", "X-Openstack-Request-Id"],
+    problems.HEADERS.values(),
+    *(each.RESPONSE_HEADERS.split() for each in PROTOCOLS),
+)
 
 
 class Cors:
-    """Around an ASGI application. `max_age` in seconds: for how long a browser may remember a preflight."""
+    """Middleware that answers preflights. `max_age` in seconds: how long a browser may remember one."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], max_age: int) -> None:
         self._app = app
         self._origins = origins
         self._preflight: Fields = [
             (b"access-control-allow-methods", ", ".join(METHODS).encode()),
-            (b"access-control-allow-headers", ", ".join(SENT).encode()),
+            (b"access-control-allow-headers", ", ".join(REQUEST_HEADERS).encode()),
             (b"access-control-max-age", str(max_age).encode()),
         ]
 
@@ -84,11 +47,13 @@ class Cors:
         if scope["type"] != "http" or not self._origins:
             await self._app(scope, receive, send)
             return
-        came: Fields = scope["headers"]
-        fields = headers(self._origins, came)
-        asked = scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in came)
-        if asked and len(fields) > 1:
-            # Whatever method and headers it asks for: the browser compares, and tells its console what is not allowed.
+        request: Fields = scope["headers"]
+        fields = headers(self._origins, request)
+        preflight = scope["method"] == "OPTIONS" and any(
+            name == b"access-control-request-method" for name, _ in request
+        )
+        if preflight and len(fields) > 1:
+            # For any method and headers: the browser compares, and its console names what is not allowed.
             await send({"type": "http.response.start", "status": 204, "headers": [*fields, *self._preflight]})
             await send({"type": "http.response.body"})
             return
@@ -101,15 +66,15 @@ class Cors:
         await self._app(scope, receive, send_with_fields)
 
 
-def headers(origins: Sequence[str], came: Fields) -> Fields:
-    """What goes into an answer to a request with the headers `came`. `null` is nobody's origin, and never allowed."""
+def headers(origins: Sequence[str], request: Fields) -> Fields:
+    """Return the CORS headers of the response to a request with these headers. The origin `null` is never allowed."""
     if not origins:
         return []
     fields: Fields = [(b"vary", b"Origin")]
-    origin = [value for name, value in came if name == b"origin"]
+    origin = [value for name, value in request if name == b"origin"]
     if len(origin) == 1 and origin[0].decode("latin-1") in origins:
         fields += [
             (b"access-control-allow-origin", origin[0]),
-            (b"access-control-expose-headers", ", ".join(EXPOSED).encode()),
+            (b"access-control-expose-headers", ", ".join(RESPONSE_HEADERS).encode()),
         ]
     return fields

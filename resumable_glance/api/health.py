@@ -1,7 +1,7 @@
-"""Whether this instance is well, as load balancers ask: is it alive, and should it get new work?
+"""Health checks for load balancers: whether this instance is alive, and ready for work.
 
-Being alive means no more than answering. Being ready means that every part is, each asked for real; what they said is
-believed for a moment, so that many probes cost as much as one.
+It is alive if it answers. It is ready if each of its parts answers a real check; the report is reused for a moment, so
+that many probes cost as much as one.
 """
 
 from __future__ import annotations
@@ -17,56 +17,59 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 LOG = logging.getLogger(__name__)
-PATIENCE = 5.0  # seconds that a part may take to answer
-BELIEVED = 5.0  # seconds for which an answer is
-Part = Callable[[], Awaitable[object]]
+CHECK_TIMEOUT = 5.0  # seconds
+REPORT_TTL = 5.0  # seconds
+NO_STORE = {"Cache-Control": "no-store"}
+Check = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is not well, by part; empty sentences for the others. Nothing that only operators may know."""
+    """The problem of each part, empty if it is well; without details that are for operators only."""
 
     parts: Mapping[str, str]
 
     @property
     def ready(self) -> bool:
+        """Whether all parts are well."""
         return not any(self.parts.values())
 
 
 class Health:
-    """`parts` raise an exception when they are not well; its text goes to the log, and its kind to who asks."""
+    """The checks of all parts. A check raises if its part is not well; only the log shows the exception's text."""
 
-    def __init__(self, parts: Mapping[str, Part], clock: Callable[[], float] = time.monotonic) -> None:
-        self._parts = parts
+    def __init__(self, checks: Mapping[str, Check], clock: Callable[[], float] = time.monotonic) -> None:
+        self._checks = checks
         self._clock = clock
-        self._asking = asyncio.Lock()
-        self._owing: dict[str, asyncio.Future[object]] = {}  # parts that were asked and have not answered yet
+        self._lock = asyncio.Lock()
+        self._running: dict[str, asyncio.Future[object]] = {}
         self._last: tuple[float, Report] | None = None
 
     async def report(self) -> Report:
-        """How all parts are, now or a moment ago."""
-        async with self._asking:
-            if self._last is None or self._clock() >= self._last[0] + BELIEVED:
-                told = await asyncio.gather(*(self._asked(name, part) for name, part in self._parts.items()))
-                self._last = self._clock(), Report(dict(zip(self._parts, told, strict=True)))
+        """Return a report that is at most REPORT_TTL old."""
+        async with self._lock:
+            if self._last is None or self._clock() >= self._last[0] + REPORT_TTL:
+                problems = await asyncio.gather(*(self._problem(name, check) for name, check in self._checks.items()))
+                self._last = self._clock(), Report(dict(zip(self._checks, problems, strict=True)))
             return self._last[1]
 
-    async def _asked(self, name: str, part: Part) -> str:
-        # Not asked again while it hangs: most parts hang in a thread, and those would pile up.
-        if name not in self._owing:
-            self._owing[name] = asyncio.ensure_future(part())
-        await asyncio.wait([self._owing[name]], timeout=PATIENCE)
-        if not self._owing[name].done():
-            LOG.warning("%s does not answer within %.0f s", name, PATIENCE)
+    async def _problem(self, name: str, check: Check) -> str:
+        # A check that hangs is not started again: most hang in a thread, and these would pile up.
+        if name not in self._running:
+            self._running[name] = asyncio.ensure_future(check())
+        await asyncio.wait([self._running[name]], timeout=CHECK_TIMEOUT)
+        if not self._running[name].done():
+            LOG.warning("%s does not answer within %.0f s", name, CHECK_TIMEOUT)
             return "does not answer"
         try:
-            self._owing.pop(name).result()
+            self._running.pop(name).result()
         except Exception as problem:
             LOG.warning("%s is not well: %s", name, problem)
             return "is not well"
         return ""
 
     def routes(self) -> list[Route]:
+        """Return the routes of the two checks."""
         return [
             Route("/healthcheck", _alive, methods=["GET"]),
             Route("/healthcheck/ready", self._ready, methods=["GET"]),
@@ -74,11 +77,9 @@ class Health:
 
     async def _ready(self, _: Request) -> Response:
         report = await self.report()
-        told = {name: sentence or "ok" for name, sentence in report.parts.items()}
-        return JSONResponse(
-            {"ready": report.ready, "parts": told}, 200 if report.ready else 503, {"Cache-Control": "no-store"}
-        )
+        parts = {name: problem or "ok" for name, problem in report.parts.items()}
+        return JSONResponse({"ready": report.ready, "parts": parts}, 200 if report.ready else 503, NO_STORE)
 
 
 async def _alive(_: Request) -> Response:
-    return PlainTextResponse("OK", headers={"Cache-Control": "no-store"})
+    return PlainTextResponse("OK", headers=NO_STORE)

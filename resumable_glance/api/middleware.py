@@ -1,4 +1,4 @@
-"""Middleware of all requests, in plain ASGI."""
+"""Middleware for all requests, in plain ASGI."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resumable_glance.api.http11.body import discard, receiver_of
 from resumable_glance.runtime import log
 
-REST = 16 * 1024 * 1024  # bytes of a body that are received after the response
-LINGER = 2  # seconds in which they are
+DRAIN_LIMIT = 16 * 1024 * 1024  # bytes of a body that are received and discarded after the response
+DRAIN_TIMEOUT = 2  # seconds
 
 
 class RequestId:
-    """Gives each request an id, which the log and the response's X-Openstack-Request-Id show.
+    """Gives each request an id, which is in log lines and in X-Openstack-Request-Id of the response.
 
-    The id that the request came with, its caller's, is logged next to it.
+    An id that the request has already, of its caller, is logged beside it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,11 +38,11 @@ class RequestId:
 
 
 class EarlyResponse:
-    """Closes the connection after a response that came when much of the request's body was still to come.
+    """Closes the connection after a response that is sent before most of the request's body has come.
 
-    uvicorn would receive such a body to its end, for nothing. Many clients (Chromium is one) send all of a body before
-    they look for a response, so that a chunk that is refused at once takes as much of their link as one that counts.
-    The connection is closed a moment after the response, which could be lost otherwise (RFC 9112, section 9.6).
+    uvicorn would receive such a body to its end, in vain. Many clients, such as Chromium, read no response before they
+    have sent the whole body, so that a refused chunk would cost them as much time as an accepted one. The connection is
+    closed a moment after the response, which could be lost otherwise (RFC 9112, section 9.6).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -57,12 +57,12 @@ class EarlyResponse:
 
         async def send_and_close(message: Message) -> None:
             nonlocal closing
-            if message["type"] == "http.response.start" and receiver.rest > REST:
+            if message["type"] == "http.response.start" and receiver.rest > DRAIN_LIMIT:
                 closing = True
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif closing and message["type"] == "http.response.body" and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                await discard(receiver, REST, LINGER)
+                await discard(receiver, DRAIN_LIMIT, DRAIN_TIMEOUT)
                 message = {"type": "http.response.body"}
             await send(message)
 

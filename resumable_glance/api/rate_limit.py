@@ -1,4 +1,4 @@
-"""How often somebody may ask: buckets that fill with time, and that each request takes one token from."""
+"""Limits on how often clients may ask: token buckets, which refill with time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from cachetools import LRUCache
 
 from resumable_glance.errors import Reason, Refused
 
-KNOWN = 100_000  # buckets; who has not asked for longest is forgotten, and begins with a full one again
+MAX_KEYS = 100_000  # buckets; the least recently used one is forgotten first, and is full again then
 
 
-class Rate:
-    """So many requests a minute for each key; all of them may come at once. 0: any number.
+class RateLimiter:
+    """A token bucket for each key: `per_minute` requests, even all at once. 0: no limit.
 
-    `clock` gives seconds. Costs about a microsecond a request, and about 200 bytes for each key that is known.
+    `clock` gives seconds. Costs about a microsecond a request, and about 200 bytes a key.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(KNOWN)  # tokens, and when there were so many
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_KEYS)  # tokens, and when they were counted
 
     def take(self, key: str) -> None:
-        """Refused: OVER_LIMIT, with the seconds after which there is a token again."""
+        """Take a token. Raises Refused: OVER_LIMIT, with the seconds until there is one again."""
         if not self._per_minute:
             return
         now = self._clock()
@@ -34,25 +34,26 @@ class Rate:
         if tokens < 1:
             self._buckets[key] = tokens, now
             wait = max(1, round((1 - tokens) * 60 / self._per_minute))
-            sentence = f"More than {self._per_minute} requests came within a minute. Wait {wait} s, then go on."
+            sentence = f"More than {self._per_minute} requests came within a minute. Continue in {wait} s."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=wait)
         self._buckets[key] = tokens - 1, now
 
 
 def network_of(address: str) -> str:
-    """Whom requests from an address count for: of IPv6 everybody has a whole /64 to choose from."""
+    """Return the key for requests from an address: for IPv6 its /64, which usually belongs to one client."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address  # whatever a proxy that is trusted has written there
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False).network_address)
+        return address  # a trusted proxy may write anything here
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False).network_address)
     return address
 
 
 def is_one_of(address: str, networks: Sequence[str]) -> bool:
+    """Return whether an address is in one of these networks."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(found in ipaddress.ip_network(each) for each in networks)
+    return any(parsed in ipaddress.ip_network(each) for each in networks)

@@ -1,7 +1,6 @@
-"""Progress as it happens: server-sent events, each of which says what asking would say at that moment.
+"""Streams of server-sent events, which show the progress of an upload.
 
-Its one rule: a stream knows nothing that polling would not tell, and nobody is told more than the gate lets them hear:
-before each event they are admitted again.
+Each event has the document that a GET would return at that moment; before each, the client is authenticated again.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -26,16 +25,19 @@ from resumable_glance.model.states import ENDED, State
 from resumable_glance.uploads.body import EmptyBody
 from resumable_glance.uploads.service import UploadService
 
-PACE = 0.5  # seconds between two events, at least
-LOOK = 15  # seconds after which a stream looks even if it has heard nothing
-HEARTBEAT = 15  # seconds between two comments that keep a proxy from ending the connection
-FAREWELL = 5  # seconds to end by itself at a stop
-SEND_TIMEOUT = 60  # seconds that a client may not read
-LAST = ENDED | {State.FAILED, State.JOINED}  # nothing follows by itself
+EVENT_INTERVAL = 0.5  # seconds between two events, at least
+POLL_INTERVAL = 15  # seconds until a stream without notifications asks the catalog
+PING_INTERVAL = 15  # seconds between two comments, which keep a proxy from closing the connection
+CLOSE_TIMEOUT = 5  # seconds for a stream to end by itself when the service stops
+SEND_TIMEOUT = 60  # seconds that a client may leave an event unread
+LAST_STATES = ENDED | {State.FAILED, State.JOINED}  # nothing follows by itself
 
 
 class EventStreams:
-    """All streams. A project may have `per_project` at a time; 0: any number."""
+    """All streams, of which a project may have `per_project` at a time; 0: no limit.
+
+    `progress` has the number of bytes that the image service was given, by upload.
+    """
 
     def __init__(
         self, uploads: UploadService, notifier: ChangeNotifier, progress: Mapping[str, int], per_project: int
@@ -54,65 +56,69 @@ class EventStreams:
         render: Callable[[Outcome], Reply],
         refuse: Callable[[Refused], Reply],
     ) -> EventSourceResponse:
-        """The answer to a request of this identity, which `admit` admits again. Refused as Inspect, OVER_LIMIT."""
-        first = await self._seen(watch, identity)
+        """Return the response to a request of this identity, which `admit` authenticates again.
+
+        Raises Refused: OVER_LIMIT, or as the command Get.
+        """
+        first = await self._find(watch, identity)
         project = identity.owner.project_id
         if 0 < self._per_project <= self._open[project]:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"Your project watches {self._open[project]} uploads, and may watch no more. Poll, or end a stream.",
+                f"Your project has {self._open[project]} open streams, and may have no more. Poll, or close one.",
                 retry_after=60,
             )
         again = dataclasses.replace(watch, again=True)
 
-        async def look() -> UploadFound:
-            return await self._seen(again, await admit())
+        async def find() -> UploadFound:
+            return await self._find(again, await admit())
 
-        return _Counted(self._told(first, look, render, refuse), self._open, project)
+        return _CountedResponse(self._events(first, find, render, refuse), self._open, project)
 
-    async def _told(
+    async def _events(
         self,
         shown: UploadFound,
-        look: Callable[[], Awaitable[UploadFound]],
+        find: Callable[[], Awaitable[UploadFound]],
         render: Callable[[Outcome], Reply],
         refuse: Callable[[Refused], Reply],
     ) -> AsyncIterator[ServerSentEvent]:
         yield _event("upload", render(shown))
         with self._notifier.subscribe(shown.upload.id) as changed:
-            while shown.upload.state not in LAST:
-                await asyncio.sleep(PACE)
+            while shown.upload.state not in LAST_STATES:
+                await asyncio.sleep(EVENT_INTERVAL)
                 await self._wait(changed, shown)
                 changed.clear()
                 try:
-                    seen = await look()
+                    found = await find()
                 except Refused as refusal:
                     yield _event("problem", refuse(refusal))
                     return
-                if seen != shown:
-                    shown = seen
+                if found != shown:
+                    shown = found
                     yield _event("upload", render(shown))
 
     async def _wait(self, changed: asyncio.Event, shown: UploadFound) -> None:
-        """Wait until there may be something else to show. The bytes that were delivered are looked at in memory."""
-        for _ in range(int(LOOK / PACE)):
+        """Wait for a notification, for delivered bytes (which the catalog does not record), or POLL_INTERVAL."""
+        for _ in range(int(POLL_INTERVAL / EVENT_INTERVAL)):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PACE):
+                async with asyncio.timeout(EVENT_INTERVAL):
                     await changed.wait()
             if changed.is_set() or self._progress.get(shown.upload.id, 0) != shown.delivered:
                 return
 
-    async def _seen(self, watch: Watch, identity: Identity) -> UploadFound:
+    async def _find(self, watch: Watch, identity: Identity) -> UploadFound:
         outcome = await self._uploads.perform(watch, identity, EmptyBody())
         assert isinstance(outcome, UploadFound)
         return outcome
 
 
-class _Counted(EventSourceResponse):
-    """Counts from when it is made (nothing comes between that and its call) until it has ended, however it does."""
+class _CountedResponse(EventSourceResponse):
+    """A stream that is counted from its construction until it ends, however it ends."""
 
     def __init__(self, events: AsyncIterator[ServerSentEvent], counter: collections.Counter[str], name: str) -> None:
-        # At a stop it is our own stream that ends, once it has said so.
-        super().__init__(events, ping=HEARTBEAT, sep="\n", send_timeout=SEND_TIMEOUT, shutdown_grace_period=FAREWELL)
+        # When the service stops, the stream ends by itself, after an event that says so.
+        super().__init__(events, ping=PING_INTERVAL, sep="\n", send_timeout=SEND_TIMEOUT,
+                         shutdown_grace_period=CLOSE_TIMEOUT)  # fmt: skip
         self._counter, self._name = counter, name
         counter[name] += 1
 
@@ -121,7 +127,7 @@ class _Counted(EventSourceResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._counter[self._name] -= 1
-            self._counter += collections.Counter()  # forgets who has none
+            self._counter += collections.Counter()  # removes names with a count of 0
 
 
 def _event(kind: str, reply: Reply) -> ServerSentEvent:

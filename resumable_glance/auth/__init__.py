@@ -1,1 +1,1 @@
-"""Authentication, authorization data and the credentials that the service acts with."""
+"""Authentication, policy, and the credentials that the service acts with."""

@@ -1,4 +1,4 @@
-"""Who is asking. A gate admits a request by its head alone, or refuses it."""
+"""Authentication: the identity behind a request, and what it may do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from resumable_glance.model.upload import Owner
 
 
 class Right(enum.StrEnum):
-    """What somebody may do. The values are the names of policy rules (policies.py)."""
+    """A right of an identity. The values are names of policy rules (policy.py)."""
 
     CREATE = "upload:create"
     LIST = "upload:list"
     GET = "upload:get"
     UPDATE = "upload:update"
     DELETE = "upload:delete"
-    LIST_ALL = "upload:list_all"  # from here on: with the uploads of others, too
+    LIST_ALL = "upload:list_all"  # from here on: for uploads of all owners
     GET_ANY = "upload:get_any"
     CANCEL_ANY = "upload:cancel_any"
 
@@ -28,7 +28,7 @@ OWN = frozenset({Right.CREATE, Right.LIST, Right.GET, Right.UPDATE, Right.DELETE
 
 @dataclass(frozen=True, slots=True)
 class UploadScope:
-    """The one upload that a ticket opens, if the upload is still of this generation."""
+    """The one upload that a ticket is for, valid for this generation of the upload's tickets."""
 
     upload_id: str
     generation: int
@@ -36,27 +36,29 @@ class UploadScope:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who was admitted, and the token to act with on their behalf (never shown in a repr or a log).
+    """An authenticated caller, and the token to act with on its behalf (never shown in a repr or a log).
 
-    `scope` is what there is to reach for somebody who has shown a ticket, and no token. `system`: the token is one for
-    the whole cloud, and of no project.
+    `scope` limits an identity with a ticket to one upload. With `system` the token is one of the whole cloud, and of
+    no project.
     """
 
     owner: Owner
     token: str | None = field(default=None, repr=False)
     expires_at: float = float("inf")  # seconds since the epoch
     scope: UploadScope | None = None
-    roles: tuple[str, ...] = ()  # their names, in the project
+    roles: tuple[str, ...] = ()  # names of roles in the project
     system: bool = False
     allowed: frozenset[Right] = OWN
 
 
 class Authenticator(Protocol):
-    async def admit(self, headers: Mapping[str, str]) -> Identity:
-        """The identity behind a request with these headers (names in lower case).
+    """The interface of all authenticators, which judge a request by its headers alone."""
 
-        Refused: UNAUTHENTICATED, TICKET_EXPIRED, FORBIDDEN, or IDENTITY_UNAVAILABLE when nobody can tell right now.
+    async def admit(self, headers: Mapping[str, str]) -> Identity:
+        """Return the identity behind a request with these headers (names in lower case).
+
+        Raises Refused: UNAUTHENTICATED, TICKET_EXPIRED, FORBIDDEN, or IDENTITY_UNAVAILABLE for now.
         """
 
     async def check(self) -> None:
-        """Refused(IDENTITY_UNAVAILABLE) if nobody can tell right now who anybody is."""
+        """Check that identities can be told right now. Raises Refused: IDENTITY_UNAVAILABLE."""

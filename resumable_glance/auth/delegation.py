@@ -1,13 +1,14 @@
-"""The credentials that the service acts with on an owner's behalf: a token of a trust, else the owner's own.
+"""Delegation: the token to act with on an owner's behalf, that of a trust or the owner's own.
 
-A trust ends with its upload, and is recorded until then. A crash can leave only a trust that was made in that very
-moment, and such a trust ends by itself.
+A trust is recorded, and ended with its upload. A crash just after its creation can leave a trust without a record,
+which ends when its lifetime is over.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.encryption import TokenCipher
@@ -18,55 +19,53 @@ from resumable_glance.errors import Refused
 from resumable_glance.model.upload import Upload
 
 
+@dataclass(frozen=True)
 class Delegation:
-    """`trusts` is None where trusts are not used. `clock` gives seconds since the epoch."""
+    """The tokens of all owners. `trusts` is None if trusts are not used. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self, catalog: Catalog, cipher: TokenCipher, trusts: Trusts | None, clock: Callable[[], float]
-    ) -> None:
-        self._catalog = catalog
-        self._cipher = cipher
-        self._trusts = trusts
-        self._clock = clock
+    catalog: Catalog
+    cipher: TokenCipher
+    trusts: Trusts | None
+    clock: Callable[[], float]
 
     def encrypt(self, token: str | None) -> bytes | None:
         """Return a token as the catalog may keep it."""
-        return self._cipher.encrypt(token)
+        return self.cipher.encrypt(token)
 
     async def begin(self, upload: Upload, identity: Identity) -> None:
-        """Make a trust for a new upload, if that can be done now."""
-        if self._trusts is None or upload.image is None or identity.token is None:
+        """Create a trust for a new upload, if that is possible now."""
+        if self.trusts is None or upload.image is None or identity.token is None:
             return
-        if await self._catalog.trusts.of_upload(upload.id) is not None:  # parts that are joined a second time
+        if await self.catalog.trusts.of_upload(upload.id) is not None:  # parts that are joined a second time
             return
         with contextlib.suppress(Refused, OSError):
-            if (trust_id := await self._trusts.make(identity)) is not None:
-                await self._catalog.trusts.add(trust_id, upload, self._clock())
+            if (trust_id := await self.trusts.create(identity)) is not None:
+                await self.catalog.trusts.add(trust_id, upload, self.clock())
 
     async def token(self, upload: Upload) -> str | None:
         """Return the token to hand over an upload with."""
-        own = self._cipher.decrypt(await self._catalog.uploads.credential(upload.id))
-        if self._trusts is None:
+        own = self.cipher.decrypt(await self.catalog.uploads.credential(upload.id))
+        if self.trusts is None:
             return own
-        return await self._of_trust(self._trusts, await self._catalog.trusts.of_upload(upload.id)) or own
+        return await self._of_trust(self.trusts, await self.catalog.trusts.of_upload(upload.id)) or own
 
     async def token_for(self, orphan: OrphanedImage) -> str | None:
-        """Return the token to remove an orphaned image with: any trust of its owner will do."""
-        own = self._cipher.decrypt(orphan.credential)
-        if self._trusts is None:
+        """Return the token to remove an orphaned image with, of any trust of its owner."""
+        own = self.cipher.decrypt(orphan.credential)
+        if self.trusts is None:
             return own
-        return await self._of_trust(self._trusts, await self._catalog.trusts.of_owner(orphan.owner)) or own
+        return await self._of_trust(self.trusts, await self.catalog.trusts.of_owner(orphan.owner)) or own
 
     async def tidy(self) -> None:
-        """End the trusts that nothing needs any more."""
-        if self._trusts is None:
+        """End the trusts that are not needed any more."""
+        if self.trusts is None:
             return
-        for each in await self._catalog.trusts.needless():
+        for each in await self.catalog.trusts.needless():
             try:
-                await self._trusts.end(each)
+                await self.trusts.end(each)
             except Refused:
-                return  # Keystone does not answer: later
-            await self._catalog.trusts.remove(each)
+                return  # Keystone does not respond: try again later
+            await self.catalog.trusts.remove(each)
 
     @staticmethod
     async def _of_trust(trusts: Trusts, trust_id: str | None) -> str | None:

@@ -1,7 +1,7 @@
-"""A gate that asks Keystone (identity API v3, `GET /v3/auth/tokens`) whose token it is.
+"""An authenticator that validates tokens with Keystone (identity API v3, `GET /v3/auth/tokens`).
 
-Keystone's word is kept for a bounded time in memory, under the token's sha256, and never past the token's
-own end. keystoneauth1 blocks and takes 130 ms to import: it runs in threads and is imported where it is used.
+Identities are cached in memory for a limited time, by the sha256 of their token, and never longer than the token lives.
+keystoneauth1 blocks and takes 130 ms to import: it runs in threads, and is imported where it is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from oslo_config import cfg
 from resumable_glance.auth.base import OWN, Identity, Right
 from resumable_glance.errors import CannotStart, Reason, Refused
 from resumable_glance.model.upload import Owner
-from resumable_glance.runtime.options import SESSION_TIMEOUT
+from resumable_glance.runtime.config import SESSION_TIMEOUT
 from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 GROUP = "keystone_authtoken"
 CACHED_TOKENS = 10_000
-LONGEST_TOKEN = 16 * 1024  # characters
-AT_ONCE = 16  # questions to Keystone
+MAX_TOKEN_LENGTH = 16 * 1024  # characters
+MAX_THREADS = 16  # for requests to Keystone
 
 
 def service_session(conf: cfg.ConfigOpts) -> Session:
-    """A session as our own service user, from [keystone_authtoken]. Raises CannotStart if that is not enough."""
+    """Return a session of our service user, from [keystone_authtoken]. Raise CannotStart if an option is missing."""
     from keystoneauth1 import exceptions, loading
 
     loading.register_session_conf_options(conf, GROUP)
@@ -47,13 +47,13 @@ def service_session(conf: cfg.ConfigOpts) -> Session:
         raise CannotStart(f"[{GROUP}]: {problem}") from problem
     if auth is None:
         raise CannotStart(
-            f"[{GROUP}] auth_type is not set: which user may ask Keystone about tokens? (auth_type = password)"
+            f"[{GROUP}] auth_type is not set. Configure the service user that validates tokens: auth_type = password"
         )
     return loading.load_session_from_conf_options(conf, GROUP, auth=auth)
 
 
 class KeystoneAuthenticator:
-    """`cache_time` in seconds; `clock` gives seconds since the epoch; `rights` tells what somebody may do."""
+    """Validates tokens. `cache_time` in seconds; `clock` gives seconds since the epoch; `rights` is the policy."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class KeystoneAuthenticator:
     ) -> None:
         self._session = session
         self._rights = rights
-        self._known: TLRUCache[bytes, Identity] = TLRUCache(
+        self._cache: TLRUCache[bytes, Identity] = TLRUCache(
             CACHED_TOKENS, ttu=lambda _, identity, now: min(now + cache_time, identity.expires_at), timer=clock
         )
-        self._asking: dict[bytes, asyncio.Task[Identity]] = {}
-        self._threads = Threads(AT_ONCE, "keystone")
+        self._running: dict[bytes, asyncio.Task[Identity]] = {}
+        self._threads = Threads(MAX_THREADS, "keystone")
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token", "")
-        if not token or len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
-            raise Refused(Reason.UNAUTHENTICATED, "Send a Keystone token of a project in X-Auth-Token.")
+        if not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii() or not token.isprintable():
+            raise Refused(Reason.UNAUTHENTICATED, "Send a project-scoped Keystone token in X-Auth-Token.")
         key = hashlib.sha256(token.encode()).digest()
-        return self._known.get(key) or await self._asked(key, token)
+        return self._cache.get(key) or await self._validated(key, token)
 
     async def check(self) -> None:
         await self._threads.run(self._ping)
@@ -87,54 +87,50 @@ class KeystoneAuthenticator:
         try:
             self._session.get("", endpoint_filter=version, authenticated=False)
         except exceptions.ClientException as problem:
-            LOG.error("Keystone can't be asked: %s", problem)
-            raise _unavailable() from problem
+            raise unavailable(problem) from problem
 
-    async def _asked(self, key: bytes, token: str) -> Identity:
-        # Parallel chunks with a new token ask Keystone once, and a chunk that goes away does not stop the others.
-        if key not in self._asking:
-            self._asking[key] = asyncio.create_task(self._threads.run(self._ask, token))
-            self._asking[key].add_done_callback(lambda _: self._asking.pop(key))
-        identity = await asyncio.shield(self._asking[key])
-        self._known[key] = identity
+    async def _validated(self, key: bytes, token: str) -> Identity:
+        # Parallel chunks with a new token share one request to Keystone, which continues if one of them is cancelled.
+        if key not in self._running:
+            self._running[key] = asyncio.create_task(self._threads.run(self._validate, token))
+            self._running[key].add_done_callback(lambda _: self._running.pop(key))
+        identity = await asyncio.shield(self._running[key])
+        self._cache[key] = identity
         return identity
 
-    def _ask(self, token: str) -> Identity:
+    def _validate(self, token: str) -> Identity:
         from keystoneauth1 import exceptions, plugin
 
         try:
-            answer = self._session.get(
+            response = self._session.get(
                 "/auth/tokens?nocatalog",
                 endpoint_filter={"interface": plugin.AUTH_INTERFACE, "version": (3, 0)},
                 headers={"X-Subject-Token": token},
                 raise_exc=False,
             )
         except exceptions.ClientException as problem:
-            LOG.error("Keystone can't be asked about a token: %s", problem)
-            raise _unavailable() from problem
-        if answer.status_code == 404:
+            raise unavailable(problem) from problem
+        if response.status_code == 404:
             raise Refused(Reason.UNAUTHENTICATED, "The token is unknown, revoked or expired. Get a new one.")
-        if answer.status_code != 200:
-            LOG.error("Keystone answered %s about a token; may our service user ask?", answer.status_code)
-            raise _unavailable()
+        if response.status_code != 200:
+            raise unavailable(f"status {response.status_code}; may our service user validate tokens?")
         try:
-            identity = _identity(answer.json()["token"], token)
+            identity = _identity(response.json()["token"], token)
         except (KeyError, TypeError, ValueError) as problem:
-            LOG.error("what answered about a token is not Keystone: %r", problem)
-            raise _unavailable() from problem
+            raise unavailable(f"the response is not one of Keystone: {problem!r}") from problem
         return dataclasses.replace(identity, allowed=self._rights(identity))
 
 
-def _unavailable() -> Refused:
-    return Refused(
-        Reason.IDENTITY_UNAVAILABLE, "The identity service can't be asked right now. Try again soon.", retry_after=5
-    )
+def unavailable(problem: object) -> Refused:
+    """Log a failed request to Keystone, and return the refusal for the client."""
+    LOG.error("a request to Keystone failed: %s", problem)
+    return Refused(Reason.IDENTITY_UNAVAILABLE, "The identity service is unavailable. Try again soon.", retry_after=5)
 
 
 def _identity(described: Mapping[str, Any], token: str) -> Identity:
     system = "system" in described and bool(described["system"])
     if "project" not in described and not system:
-        raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
+        raise Refused(Reason.FORBIDDEN, "The token is not scoped to a project. Get one that is.")
     expires_at = datetime.datetime.fromisoformat(described["expires_at"]).timestamp()
     roles = tuple(each["name"] for each in described.get("roles", ()))
     project_id = "" if system else described["project"]["id"]

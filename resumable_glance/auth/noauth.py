@@ -1,4 +1,4 @@
-"""A gate that stands open: for development on the loopback interface only."""
+"""An authenticator that admits everyone, for development on the loopback interface only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from resumable_glance.model.upload import Owner
 
 
 class NoAuthenticator:
+    """Gives everyone the same identity, with all rights."""
+
     async def admit(self, headers: Mapping[str, str]) -> Identity:
         return Identity(Owner(project_id="development", user_id="anyone"), allowed=frozenset(Right))
 

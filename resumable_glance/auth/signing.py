@@ -1,6 +1,6 @@
-"""Receipts are signed, so that whoever is shown one later can tell that it is ours: Ed25519, as JWS (RFC 7515, 8037).
+"""Signatures of receipts, which prove that a receipt is ours: Ed25519, as JWS (RFC 7515, RFC 8037).
 
-The keys are derived from those of the vault: the first one signs, all of them are published.
+The keys are derived from those of the token cipher: the first one signs, all of them are published.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from jwt.algorithms import OKPAlgorithm
 from resumable_glance.auth.encryption import TokenCipher
 
 ALGORITHM = "EdDSA"
-PURPOSE = "receipts, version 1"  # of the keys, and of nothing else
+PURPOSE = "receipts, version 1"  # of the derived keys
 
 
 class ReceiptSigner:
-    def __init__(self, vault: TokenCipher) -> None:
-        self._keys = [Ed25519PrivateKey.from_private_bytes(each) for each in vault.derived(PURPOSE)]
+    """Signs receipts. `published` is the JWK Set (RFC 7517) to verify them with."""
+
+    def __init__(self, cipher: TokenCipher) -> None:
+        self._keys = [Ed25519PrivateKey.from_private_bytes(each) for each in cipher.derive_keys(PURPOSE)]
         self.published = {"keys": [_public(each) for each in self._keys]}
 
     def sign(self, statement: Mapping[str, object]) -> str:
-        """A statement as a compact JWS; the same each time."""
+        """Return a statement as a compact JWS; the same statement gives the same JWS."""
         key_id = str(self.published["keys"][0]["kid"])
         headers = {"kid": key_id, "typ": "receipt+jwt"}
         return str(jwt.encode(dict(statement), self._keys[0], ALGORITHM, headers=headers))
 
 
 def _public(key: Ed25519PrivateKey) -> Mapping[str, object]:
-    """A public key as JWK. Its id is its thumbprint (RFC 7638)."""
-    shown = json.loads(OKPAlgorithm.to_jwk(key.public_key()))
-    required = {name: shown[name] for name in ("crv", "kty", "x")}
+    """Return the public key as a JWK. Its id is its thumbprint (RFC 7638)."""
+    jwk = json.loads(OKPAlgorithm.to_jwk(key.public_key()))
+    required = {name: jwk[name] for name in ("crv", "kty", "x")}
     canonical = json.dumps(required, separators=(",", ":"), sort_keys=True).encode()
     thumbprint = base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()
     return {**required, "kid": thumbprint, "alg": ALGORITHM, "use": "sig"}

@@ -1,7 +1,7 @@
 """The catalog: every line of SQL, every table, every migration.
 
-It is the transactional record of uploads, extents and what the service owes to others. Each method of its parts is one
-transaction, and returns once that is durable; each may raise OSError, and then nothing was recorded.
+Each method of its parts is one transaction, and returns once that is durable. Each may raise OSError; then nothing was
+recorded.
 """
 
 from __future__ import annotations

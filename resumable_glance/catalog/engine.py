@@ -1,7 +1,4 @@
-"""The engine of the catalog's database, and its migration.
-
-SQLite is opened so that a committed transaction is on the disk, whatever happens then.
-"""
+"""The SQLite engine of the catalog, and the migration of its schema."""
 
 from __future__ import annotations
 
@@ -22,11 +19,12 @@ class NewerCatalog(CannotStart):
 
 
 def create(url: str) -> sa.Engine:
-    """Return an engine that one thread uses. SQLite syncs at each commit, and its files are its user's alone."""
+    """Return an engine for SQLite, for use by one thread.
+
+    A committed transaction survives a power cut. Only the user of the process can read the files of the database.
+    """
     address = sa.make_url(url)
-    if address.get_backend_name() != "sqlite":
-        return sa.create_engine(address)
-    if address.database:
+    if address.database:  # none: in memory, for tests
         path = Path(address.database)
         make_directory(path.parent)
         path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
@@ -35,7 +33,7 @@ def create(url: str) -> sa.Engine:
 
     @sa.event.listens_for(created, "connect")
     def configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin or commit on its own
+        connection.isolation_level = None  # else the driver begins and commits by itself
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -48,13 +46,13 @@ def create(url: str) -> sa.Engine:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the schema to this version's.
+    """Upgrade the schema to that of this version.
 
     Raises:
-        NewerCatalog: it is of a later version.
+        NewerCatalog: the schema is that of a later version.
     """
     if _revision(engine) == _newest():
-        return  # as at most starts; alembic takes a fifth of such a start to import
+        return  # without alembic, whose import takes a fifth of a start
     import alembic.command
     import alembic.config
     import alembic.util
@@ -73,7 +71,7 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def _revision(engine: sa.Engine) -> str | None:
-    """The last migration that was made; None if there was none."""
+    """Return the revision of the schema; None if there is no schema yet."""
     with engine.connect().execution_options(**READ_ONLY) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None

@@ -1,21 +1,21 @@
-"""Idempotency keys of creations (draft-ietf-httpapi-idempotency-key-header), by owner."""
+"""Idempotency keys of creations, by owner (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
 
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads
 from resumable_glance.model.upload import Owner, Upload
 
 table = schema.idempotency_keys
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """The key of a creation and the request that came with it, as sha256 digests of both."""
+    """The SHA-256 digests of an idempotency key and of its request."""
 
     owner: Owner
     key_digest: str
@@ -26,10 +26,11 @@ class IdempotencyKeys:
     """The keys of all creations."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
-    async def find(self, key: IdempotencyKey) -> tuple[Upload, str] | None:
-        """Return the upload that was created with a key, and the digest of the request that did; None if none was."""
+    @reads
+    def find(self, db: sa.Connection, key: IdempotencyKey) -> tuple[Upload, str] | None:
+        """Return the upload created with a key, and its request's digest."""
         uploads = schema.uploads
         query = (
             uploads.select()
@@ -37,7 +38,7 @@ class IdempotencyKeys:
             .join(table, table.c.upload_id == uploads.c.id)
             .where(*_is(key))
         )
-        row = await self._transactions.read(lambda db: db.execute(query).one_or_none())
+        row = db.execute(query).one_or_none()
         return None if row is None else (schema.upload_of(row), row.request_digest)
 
 
@@ -45,11 +46,10 @@ class IdempotencyKeys:
 
 
 def bind_key(db: sa.Connection, key: IdempotencyKey, upload_id: str) -> None:
-    """Let a key stand for an upload; it may have stood for one that has ended."""
+    """Bind a key to an upload instead of an earlier one."""
     db.execute(table.delete().where(*_is(key)))
-    owner = {"project_id": key.owner.project_id, "user_id": key.owner.user_id}
     row = {"key_digest": key.key_digest, "request_digest": key.request_digest, "upload_id": upload_id}
-    db.execute(table.insert().values(owner | row))
+    db.execute(table.insert().values(row | dataclasses.asdict(key.owner)))
 
 
 def _is(key: IdempotencyKey) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,6 +1,6 @@
-"""Wake-ups for tasks that wait for a change of an upload.
+"""Notifications of changes of uploads.
 
-A notification is only a wake-up: a task looks at the catalog when it is woken, and now and then without that.
+A notification only wakes a task, which then reads the catalog.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Iterable, Iterator
 
 
 class ChangeNotifier:
-    """Notifications of all uploads; used from the event loop's thread only."""
+    """Notifications of all uploads. Not thread-safe: for the event loop's thread."""
 
     def __init__(self) -> None:
         self.closed = False
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def notify(self, upload_ids: Iterable[str]) -> None:
-        """Wake all tasks that wait for a change of these uploads."""
+        """Wake all subscribers of these uploads."""
         for each in upload_ids:
             for event in self._waiting.get(each, ()):
                 event.set()
 
     def close(self) -> None:
-        """Wake all waiting tasks for the last time."""
+        """Wake all subscribers for the last time."""
         self.closed = True
         self.notify(self._waiting)
 
     @contextlib.contextmanager
     def subscribe(self, upload_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set at each change of an upload; it is set at first, for one that was missed."""
+        """Yield an event that is set now and at each change."""
         event = asyncio.Event()
         event.set()
         self._waiting.setdefault(upload_id, set()).add(event)

@@ -1,4 +1,4 @@
-"""Orphaned images: made for an upload that does not need them any more, and to be removed from the image service."""
+"""Orphaned images: images that no upload needs any more, to be deleted from the image service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads, writes
 from resumable_glance.model.upload import Image, Owner, Upload
 
 table = schema.orphaned_images
@@ -15,7 +15,7 @@ table = schema.orphaned_images
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OrphanedImage:
-    """An image to be removed; `credential` is its owner's, encrypted."""
+    """An image to be deleted; `credential` is the encrypted token of its owner."""
 
     image: Image
     owner: Owner
@@ -23,74 +23,73 @@ class OrphanedImage:
 
 
 class ImageOrphaned(Exception):
-    """The image of a new upload has become an orphan: its creation took too long."""
+    """The image of a new upload became an orphan before its record."""
 
 
 class OrphanedImages:
-    """The images that wait for their removal."""
+    """Images that wait to be deleted. Times in seconds since the epoch."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
-    async def expect(self, orphan: OrphanedImage, now: float, due_at: float) -> None:
-        """Record an image that is about to be made. Without an upload until `due_at` it is an orphan."""
-        await self._transactions.write(lambda db: orphan_from(db, orphan, now, due_at))
+    @writes
+    def expect(self, db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
+        """Record an image to be created, an orphan from `due_at` unless claimed."""
+        record_orphan(db, orphan, now, due_at)
 
-    async def due(self, now: float, image_id: str | None = None) -> list[OrphanedImage]:
-        """Return the images that are to be removed by now; only `image_id`, if given."""
+    @reads
+    def due(self, db: sa.Connection, now: float, image_id: str | None = None) -> list[OrphanedImage]:
+        """Return the images that are due to be deleted; only `image_id`, if given."""
         query = table.select().where(table.c.due_at <= now).order_by(table.c.due_at)
         if image_id is not None:
             query = query.where(table.c.image_id == image_id)
-        return await self._transactions.read(
-            lambda db: [
-                OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
-                for row in db.execute(query)
-            ]
-        )
+        return [
+            OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
+            for row in db.execute(query)
+        ]
 
-    async def remove(self, image_id: str) -> None:
-        """Forget an image that is gone."""
-        await self._transactions.write(lambda db: db.execute(table.delete().where(table.c.image_id == image_id)))
+    @writes
+    def remove(self, db: sa.Connection, image_id: str) -> None:
+        """Remove the record of an image that is gone."""
+        db.execute(table.delete().where(table.c.image_id == image_id))
 
-    async def postpone(self, image_id: str, due_at: float, forget_before: float) -> None:
-        """Have an image removed later; never, if that has been tried since before `forget_before`."""
+    @writes
+    def postpone(self, db: sa.Connection, image_id: str, due_at: float, forget_before: float) -> None:
+        """Postpone a deletion, or give up one recorded before `forget_before`."""
         mine = table.c.image_id == image_id
-        await self._transactions.write(
-            lambda db: (
-                db.execute(table.delete().where(mine, table.c.since < forget_before)),
-                db.execute(table.update().where(mine).values(due_at=due_at)),
-            )
+        (
+            db.execute(table.delete().where(mine, table.c.since < forget_before)),
+            db.execute(table.update().where(mine).values(due_at=due_at)),
         )
 
 
 # Parts of transactions
 
 
-def orphan_from(db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
-    """Have an image removed from `due_at` on."""
-    owner = {"project_id": orphan.owner.project_id, "user_id": orphan.owner.user_id}
-    row = {"image_id": orphan.image.id, **owner, "credential": orphan.credential, "since": now, "due_at": due_at}
+def record_orphan(db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
+    """Record an image that is due to be deleted at `due_at`."""
+    row = {"image_id": orphan.image.id, "credential": orphan.credential, "since": now, "due_at": due_at}
     db.execute(table.delete().where(table.c.image_id == orphan.image.id))
-    db.execute(table.insert().values(row))
+    db.execute(table.insert().values(row | dataclasses.asdict(orphan.owner)))
 
 
 def orphan_image(db: sa.Connection, upload: Upload, image_id: str, now: float, credential: bytes | None = None) -> None:
-    """Have an image removed that was made for an upload. An adopted image belongs to its maker, and stays."""
+    """Record an image of an upload as an orphan, unless it was adopted."""
     if upload.image is not None and upload.image.adopted and image_id == upload.image.id:
         return
     if credential is None:
         stored = sa.select(schema.uploads.c.credential).where(schema.uploads.c.id == upload.id)
         credential = db.execute(stored).scalar_one()
-    orphan_from(db, OrphanedImage(Image(image_id), upload.owner, credential), now, now)
+    record_orphan(db, OrphanedImage(Image(image_id), upload.owner, credential), now, now)
 
 
 def claim_image(db: sa.Connection, upload: Upload) -> None:
-    """Let the image that was expected for a new upload be its own. ImageOrphaned if it may have been removed."""
+    """Give a new upload the image that was expected for it. Raises ImageOrphaned if that may be deleted already."""
     if upload.image is None:
         return
     mine = table.c.image_id == upload.image.id
     due_at = db.execute(sa.select(table.c.due_at).where(mine)).scalar_one_or_none()
-    was_made = upload.request is not None and not upload.image.adopted
-    if was_made and (due_at is None or due_at <= upload.created_at):
+    created = upload.request is not None and not upload.image.adopted
+    if created and (due_at is None or due_at <= upload.created_at):
         raise ImageOrphaned
     db.execute(table.delete().where(mine))

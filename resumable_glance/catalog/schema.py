@@ -1,4 +1,4 @@
-"""The catalog's tables, and records as rows of them."""
+"""The tables of the catalog, and the conversion between rows and records."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ trusts = sa.Table(
 
 
 def upload_row(upload: Upload) -> dict[str, object]:
-    """The columns of an upload; the credential is written apart."""
+    """Return the columns of an upload, all but its credential."""
     image, delivery = upload.image, upload.delivery
     return {
         "id": upload.id,
@@ -171,7 +171,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
 
 
 def upload_of(row: sa.Row[Any]) -> Upload:
-    """The upload of a row."""
+    """Return the upload in a row."""
     return Upload(
         id=row.id,
         owner=Owner(row.project_id, row.user_id),
@@ -217,7 +217,7 @@ def _image_of(row: sa.Row[Any]) -> Image:
 
 
 def _request_text(request: ImageRequest | None) -> str | None:
-    """What another image like it needs. An adopted image has nothing of it; stores are in the image's columns."""
+    """Return what is needed to create the image again; None for an adopted one. Stores are in the image's columns."""
     if request is None or request.image_id is not None:
         return None
     return json.dumps({"properties": dict(request.properties), "store": request.store})
@@ -231,12 +231,12 @@ def _format_of(text: str | None) -> Format | None:
 
 
 def extent_row(upload_id: str, extent: Extent) -> dict[str, object]:
-    """The columns of an extent."""
+    """Return the columns of an extent."""
     start, stop = extent.range
     digests = " ".join(str(each) for each in (extent.digest, extent.checksum) if each is not None)
     return {"upload_id": upload_id, "start": start, "stop": stop, "digest": digests}
 
 
 def extent_of(row: sa.Row[Any]) -> Extent:
-    """The extent of a row."""
+    """Return the extent in a row."""
     return Extent(Range(row.start, row.stop), *map(Digest.parse, row.digest.split()))

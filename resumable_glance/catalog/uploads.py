@@ -13,20 +13,20 @@ import sqlalchemy as sa
 from resumable_glance.catalog import schema
 from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
 from resumable_glance.catalog.orphans import claim_image, orphan_image
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads, writes
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.preconditions import check_parts, check_writable, declare
 from resumable_glance.model.ranges import Range, joined
 from resumable_glance.model.states import ENDED, HOLDING_STORAGE, WITH_HANDOFF, Event, State, follow
-from resumable_glance.model.upload import Extent, Format, Image, Owner, Upload, expired, require
+from resumable_glance.model.upload import Extent, Format, Image, LastError, Owner, Upload, expired, require
 
 uploads, extents = schema.uploads, schema.extents
-_UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # of the columns that it is given
+_UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # sets the columns in its parameters
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """The unfinished uploads of a project, the bytes promised to them or received, and its newest creations."""
+    """A project's uploads in storage, their bytes, and its recent creations."""
 
     uploads: int
     size: int
@@ -34,282 +34,268 @@ class Usage:
 
 
 class UploadRecords:
-    """The records of all uploads. LookupError where a method changes an upload that there is not."""
+    """The records of all uploads. Methods that change an upload raise LookupError if there is none of its id."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
     # Reads
 
-    async def get(self, upload_id: str) -> Upload | None:
-        """Return an upload, if there is one of this id."""
-        return await self._transactions.read(lambda db: _get(db, upload_id))
+    @reads
+    def get(self, db: sa.Connection, upload_id: str) -> Upload | None:
+        """Return the upload with an id, if there is one."""
+        return _get(db, upload_id)
 
-    async def get_with_ranges(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
-        """Return an upload and its first durable ranges, at most so many, as they are at one moment."""
+    @reads
+    def get_with_ranges(self, db: sa.Connection, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
+        """Return a snapshot of an upload and its first `most` durable ranges."""
+        upload = _existing(db, upload_id)
+        # The offset stands for the extents before it: there may be many, but no gap.
+        prefix = [Range(0, upload.offset)] if upload.offset else []
+        with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
+            return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
 
-        def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
-            upload = _existing(db, upload_id)
-            # Before the offset there may be any number of extents, and no gap.
-            prefix = [Range(0, upload.offset)] if upload.offset else []
-            with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
-                return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
+    @reads
+    def get_with_extents(self, db: sa.Connection, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
+        """Return a snapshot of an upload and its extents that overlap `within`."""
+        return (_get(db, upload_id), _overlapping(db, upload_id, within))
 
-        return await self._transactions.read(work)
+    @reads
+    def extents(self, db: sa.Connection, upload_id: str, within: Range | None = None) -> list[Extent]:
+        """Return the extents of an upload in order; those that overlap `within`, if given."""
+        return _overlapping(db, upload_id, within)
 
-    async def get_with_extents(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
-        """Return an upload, if there is one, and its extents that touch `within`, as they are at one moment."""
-        return await self._transactions.read(lambda db: (_get(db, upload_id), _touching(db, upload_id, within)))
-
-    async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
-        """Return the extents of an upload in order; those that touch `within`, if given."""
-        return await self._transactions.read(lambda db: _touching(db, upload_id, within))
-
-    async def page(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
-        """Return an owner's uploads (None: those of all), newest first, those after the upload `marker`."""
+    @reads
+    def page(self, db: sa.Connection, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
+        """Return a page of uploads (of all owners: None), newest first, after `marker`."""
         query = uploads.select().order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
         if owner is not None:
             query = query.where(uploads.c.project_id == owner.project_id, uploads.c.user_id == owner.user_id)
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
-        return await self._all(query)
+        return _all(db, query)
 
-    async def with_handoff(self) -> list[Upload]:
+    @reads
+    def with_handoff(self, db: sa.Connection) -> list[Upload]:
         """Return the uploads between sealed and active, in the order of their next attempts."""
-        return await self._all(
-            uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
-        )
+        return _all(db, uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at))
 
-    async def expired(self, now: float) -> list[Upload]:
-        """Return the uploads that nobody has continued in time."""
-        return await self._all(uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
+    @reads
+    def expired(self, db: sa.Connection, now: float) -> list[Upload]:
+        """Return the uploads that are due to expire."""
+        return _all(db, uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
 
-    async def in_storage(self) -> set[str]:
-        """Return the names whose bytes are still needed in storage."""
+    @reads
+    def in_storage(self, db: sa.Connection) -> set[str]:
+        """Return the ids of the uploads whose bytes are still needed in storage."""
         whole = uploads.alias()
         query = (
             sa.select(uploads.c.id)
             .outerjoin(whole, whole.c.id == uploads.c.joined_into)
             .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))
         )
-        return await self._transactions.read(lambda db: set(db.execute(query).scalars()))
+        return set(db.execute(query).scalars())
 
-    async def credential(self, upload_id: str) -> bytes | None:
+    @reads
+    def credential(self, db: sa.Connection, upload_id: str) -> bytes | None:
         """Return the encrypted token of an upload's owner."""
         query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-        return await self._transactions.read(lambda db: db.execute(query).scalar_one_or_none())
+        return db.execute(query).scalar_one_or_none()
 
-    async def promised(self) -> int:
-        """Return the bytes of storage that unfinished uploads may still fill."""
+    @reads
+    def promised(self, db: sa.Connection) -> int:
+        """Return the bytes of storage that are promised to uploads and not yet filled."""
         query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
             uploads.c.state == State.RECEIVING
         )
-        return await self._transactions.read(lambda db: int(db.execute(query).scalar_one()))
+        return int(db.execute(query).scalar_one())
 
-    async def usage(self, project_id: str, since: float) -> Usage:
-        """Return what a project has in storage, and how many uploads it has created since a time."""
+    @reads
+    def usage(self, db: sa.Connection, project_id: str, since: float) -> Usage:
+        """Return what a project has in storage, and created since a time."""
         ours = uploads.c.project_id == project_id
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
             ours, uploads.c.state.in_(HOLDING_STORAGE)
         )
-        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)  # apart: each has an index
-
-        def work(db: sa.Connection) -> Usage:
-            count, size = db.execute(holding).one()
-            return Usage(count, size, db.execute(recent).scalar_one())
-
-        return await self._transactions.read(work)
+        recent = sa.select(sa.func.count()).where(
+            ours, uploads.c.created_at > since
+        )  # a query of its own: each has an index
+        count, size = db.execute(holding).one()
+        return Usage(count, size, db.execute(recent).scalar_one())
 
     # Changes
 
-    async def add(self, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None) -> None:
-        """Record a new upload, which takes the image that was expected for it. ImageOrphaned if that may be gone."""
+    @writes
+    def add(
+        self, db: sa.Connection, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None
+    ) -> None:
+        """Record a new upload, and give it the image that was expected for it.
 
-        def work(db: sa.Connection) -> None:
-            _add(db, upload, credential)
-            if key is not None:
-                bind_key(db, key, upload.id)
+        Raises:
+            ImageOrphaned: the image may be deleted already.
+        """
+        _add(db, upload, credential)
+        if key is not None:
+            bind_key(db, key, upload.id)
 
-        await self._transactions.write(work)
+    @writes
+    def join(self, db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
+        """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
+        parts = [_existing(db, each) for each in upload.parts]
+        check_parts(parts)
+        _add(db, upload, credential)
+        start = 0
+        for part in parts:
+            state = follow(part.state, Event.JOINED)
+            _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
+            db.execute(_moved(part.id, upload.id, start))
+            start += part.received
 
-    async def join(self, upload: Upload, credential: bytes | None) -> None:
-        """Record a new upload that takes the bytes of its parts. Refused as check_parts."""
-
-        def work(db: sa.Connection) -> None:
-            parts = [_existing(db, each) for each in upload.parts]
-            check_parts(parts)
-            _add(db, upload, credential)
-            start = 0
-            for part in parts:
-                state = follow(part.state, Event.JOINED)
-                _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
-                db.execute(_moved(part.id, upload.id, start))
-                start += part.received
-
-        await self._transactions.write(work)
-
-    async def commit(
+    @writes
+    def commit(
         self,
+        db: sa.Connection,
         upload_id: str,
         new: Sequence[Extent],
         now: float,
         expires_at: float,
         *,
         seals: bool = True,
-        found: Format | None = None,
+        format: Format | None = None,
     ) -> Upload:
-        """Let these bytes count from now on. With no gap left, that `seals` the upload. `found` is their format."""
+        """Record new durable extents, and the format that was detected with them.
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            follow(upload.state, Event.FILLED)  # only what is still receiving may grow
-            db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
-            received = upload.received + sum(each.range.length for each in new)
-            grown = dataclasses.replace(
-                upload,
-                received=received,
-                offset=_advanced(db, upload_id, upload.offset),
-                state=follow(upload.state, Event.FILLED) if seals and received == upload.size else upload.state,
-                updated_at=now,
-                expires_at=expires_at,
-                format=found or upload.format,
-            )
-            return _save(db, upload, grown)
+        With `seals`, an upload that has all of its bytes then is sealed.
+        """
+        upload = _existing(db, upload_id)
+        sealed = follow(upload.state, Event.FILLED)  # in any case: no other state may grow
+        db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
+        received = upload.received + sum(each.range.length for each in new)
+        grown = dataclasses.replace(
+            upload,
+            received=received,
+            offset=_advanced(db, upload_id, upload.offset),
+            state=sealed if seals and received == upload.size else upload.state,
+            updated_at=now,
+            expires_at=expires_at,
+            format=format or upload.format,
+        )
+        return _save(db, upload, grown)
 
-        return await self._transactions.write(work)
-
-    async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
-        """Record what the client says of the whole. Refused as preconditions.declare."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            return _save(db, upload, declare(upload, size, digests))
-
-        return await self._transactions.write(work)
-
-    async def reserve(self, upload_id: str, stop: int) -> None:
-        """Promise the bytes up to `stop` to an upload of unknown size."""
-        change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
-        await self._transactions.write(lambda db: db.execute(change))
-
-    async def transition(self, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
-        """Let an event happen to an upload; `delivery` are fields of its delivery that change with it.
+    @writes
+    def declare(self, db: sa.Connection, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
+        """Record the declared size and digests of the whole.
 
         Raises:
-            IllegalTransition: it can't happen in the upload's state; nothing is changed.
+            Refused: as preconditions.declare().
+            IllegalTransition: they are new, and the upload was sealed meanwhile.
         """
+        upload = _existing(db, upload_id)
+        declared = declare(upload, size, digests)
+        if declared != upload:
+            follow(upload.state, Event.FILLED)  # its digests may have been compared already
+        return _save(db, upload, declared)
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            return _save(db, upload, _followed(upload, event, now).with_delivery(**delivery))
+    @writes
+    def reserve(self, db: sa.Connection, upload_id: str, stop: int) -> None:
+        """Promise the bytes up to `stop` to an upload of unknown size."""
+        change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
+        db.execute(change)
 
-        return await self._transactions.write(work)
+    @writes
+    def transition(self, db: sa.Connection, /, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
+        """Record an event of an upload, and new values for fields of its `delivery`.
 
-    async def update(self, upload_id: str, *, found: Format | None = None, **delivery: Any) -> Upload:
-        """Change fields of an upload's delivery, or what its format was found to be, without a transition."""
+        Raises:
+            IllegalTransition: the event can't happen in the upload's state; nothing is changed.
+        """
+        upload = _existing(db, upload_id)
+        return _save(db, upload, _followed(upload, event, now).with_delivery(**delivery))
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            changed = dataclasses.replace(upload, format=found or upload.format).with_delivery(**delivery)
-            return _save(db, upload, changed)
+    @writes
+    def update(self, db: sa.Connection, /, upload_id: str, *, format: Format | None = None, **delivery: Any) -> Upload:
+        """Change fields of an upload's `delivery`, or its `format`, without a transition."""
+        upload = _existing(db, upload_id)
+        return _save(db, upload, dataclasses.replace(upload, format=format or upload.format).with_delivery(**delivery))
 
-        return await self._transactions.write(work)
+    @writes
+    def reject(self, db: sa.Connection, upload_id: str, now: float, error: LastError) -> Upload:
+        """Fail an upload as transition() does, and orphan its image."""
+        upload = _existing(db, upload_id)
+        failed = _followed(upload, Event.FAILED, now).with_delivery(last_error=error)
+        if upload.image is not None:
+            orphan_image(db, upload, upload.image.id, now)
+        return _save(db, upload, failed)
 
-    async def fail(self, upload_id: str, now: float, *, image_too: bool, **delivery: Any) -> Upload:
-        """Let an upload fail, as transition(); with `image_too` an image that was made for it is an orphan."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            failed = _followed(upload, Event.FAILED, now).with_delivery(**delivery)
-            if image_too and upload.image is not None:
-                orphan_image(db, upload, upload.image.id, now)
-            return _save(db, upload, failed)
-
-        return await self._transactions.write(work)
-
-    async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
-        """Let an upload be CANCELLED, with its parts, or EXPIRED; an image that was made for it is an orphan.
+    @writes
+    def end(self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
+        """End an upload and its parts by CANCELLED or EXPIRED; orphan its images.
 
         Returns:
             Whether it ended: an upload that was continued meanwhile does not expire.
 
         Raises:
             IllegalTransition: as transition().
-            Refused: JOINED for a part that would be cancelled without the whole.
+            Refused: JOINED, for a part: it ends with the upload that it was joined into.
         """
+        upload = _get(db, upload_id)
+        if upload is None or (event is Event.EXPIRED and not expired(upload, now)):
+            return False
+        if upload.state is State.JOINED:
+            check_writable(upload)
+        if upload.state not in ENDED:
+            for image_id in upload.images:
+                orphan_image(db, upload, image_id, now, credential)
+        for each in (upload, *(_existing(db, part) for part in upload.parts)):
+            _save(db, each, _followed(each, event, now))
+        return True
 
-        def work(db: sa.Connection) -> bool:
-            upload = _get(db, upload_id)
-            if upload is None or (event is Event.EXPIRED and not expired(upload, now)):
-                return False
-            if upload.state is State.JOINED:
-                check_writable(upload)  # its bytes are the whole's now, and end with it
-            if upload.state not in ENDED:
-                for image_id in upload.images:
-                    orphan_image(db, upload, image_id, now, credential)
-            for each in (upload, *(_existing(db, part) for part in upload.parts)):
-                _save(db, each, _followed(each, event, now))
-            return True
+    @writes
+    def replace_image(self, db: sa.Connection, upload_id: str, image: Image, now: float) -> Upload:
+        """Make the successor the image of an upload, and orphan its old one."""
+        upload = _existing(db, upload_id)
+        old = require(upload.image)
+        if upload.delivery.successor != image.id:
+            raise LookupError(f"image {image.id} is not the successor of the image of upload {upload_id}")
+        orphan_image(db, upload, old.id, now)
+        new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
+        replaced = dataclasses.replace(_followed(upload, Event.REPLACED, now), image=new)
+        return _save(db, upload, replaced.with_delivery(successor=None, suspicion=0, stuck_at=0.0))
 
-        return await self._transactions.write(work)
+    @writes
+    def abandon_successor(self, db: sa.Connection, upload_id: str, now: float) -> None:
+        """Let an upload keep its image, and orphan the successor."""
+        upload = _existing(db, upload_id)
+        if upload.delivery.successor is not None:
+            orphan_image(db, upload, upload.delivery.successor, now)
+            _save(db, upload, upload.with_delivery(successor=None))
 
-    async def replace_image(self, upload_id: str, image: Image, now: float) -> Upload:
-        """Let the successor be the image to fill; the one before is an orphan."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            old = require(upload.image)
-            if upload.delivery.successor != image.id:
-                raise LookupError(f"image {image.id} is not to replace any of upload {upload_id}")
-            orphan_image(db, upload, old.id, now)
-            new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
-            replaced = dataclasses.replace(_followed(upload, Event.REPLACED, now), image=new)
-            return _save(db, upload, replaced.with_delivery(successor=None, suspicion=0, stuck_at=0.0))
-
-        return await self._transactions.write(work)
-
-    async def abandon_successor(self, upload_id: str, now: float) -> None:
-        """Let an upload keep its image. If the successor was made all the same, it is an orphan."""
-
-        def work(db: sa.Connection) -> None:
-            upload = _existing(db, upload_id)
-            if upload.delivery.successor is not None:
-                orphan_image(db, upload, upload.delivery.successor, now)
-                _save(db, upload, upload.with_delivery(successor=None))
-
-        await self._transactions.write(work)
-
-    async def set_credential(self, upload_id: str, credential: bytes | None, due: float) -> None:
-        """Keep a fresher (encrypted) credential of the owner, if there is one; a handoff may go on from `due`."""
+    @writes
+    def set_credential(self, db: sa.Connection, upload_id: str, credential: bytes | None, due: float) -> None:
+        """Replace the owner's encrypted token, if given, and set the next attempt."""
         open_ = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
         change = uploads.update().where(open_).values(next_attempt_at=due)
-        await self._change(upload_id, change if credential is None else change.values(credential=credential))
+        _notify(db, upload_id)
+        db.execute(change if credential is None else change.values(credential=credential))
 
-    async def revoke_tickets(self, upload_id: str) -> None:
-        """Make every ticket of an upload worthless that was issued until now."""
-        change = uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1)
-        await self._change(upload_id, change)
+    @writes
+    def revoke_tickets(self, db: sa.Connection, upload_id: str) -> None:
+        """Revoke all tickets of an upload that were issued until now."""
+        _notify(db, upload_id)
+        db.execute(uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1))
 
-    async def purge(self, before: float) -> int:
-        """Delete the records of uploads that ended before a time; return the number of them."""
+    @writes
+    def purge(self, db: sa.Connection, before: float) -> int:
+        """Delete the records of uploads that ended before a time; return their number."""
         removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
-        return await self._transactions.write(lambda db: db.execute(removal).rowcount)
+        return db.execute(removal).rowcount
 
-    async def check(self) -> None:
+    @writes
+    def check(self, db: sa.Connection) -> None:
         """Raise OSError if nothing can be recorded right now."""
-        await self._transactions.write(lambda db: db.execute(uploads.delete().where(sa.false())))
-
-    async def _all(self, query: sa.Select[Any]) -> list[Upload]:
-        return await self._transactions.read(lambda db: [schema.upload_of(row) for row in db.execute(query)])
-
-    async def _change(self, upload_id: str, change: sa.Update) -> None:
-        def work(db: sa.Connection) -> None:
-            _notify(db, upload_id)
-            db.execute(change)
-
-        await self._transactions.write(work)
+        db.execute(uploads.delete().where(sa.false()))
 
 
 # Parts of transactions
@@ -318,6 +304,10 @@ class UploadRecords:
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:
     row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
     return None if row is None else schema.upload_of(row)
+
+
+def _all(db: sa.Connection, query: sa.Select[Any]) -> list[Upload]:
+    return [schema.upload_of(row) for row in db.execute(query)]
 
 
 def _existing(db: sa.Connection, upload_id: str) -> Upload:
@@ -337,11 +327,11 @@ def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
 
 
 def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
-    """Write the columns that have changed, and no others: each costs its indexes, too."""
+    """Write the changed columns only, to spare the indexes of others."""
     _notify(db, upload.id)
     old = schema.upload_row(before)
     values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
-    if upload.state in ENDED:  # nothing is done on the owner's behalf any more
+    if upload.state in ENDED:  # nothing more is done on the owner's behalf
         values["credential"] = None
     if values:
         db.execute(_UPDATE, values | {"which": upload.id})
@@ -352,11 +342,11 @@ def _notify(db: sa.Connection, upload_id: str) -> None:
     db.info["changed"].add(upload_id)
 
 
-def _touching(db: sa.Connection, upload_id: str, within: Range | None) -> list[Extent]:
-    """The extents of an upload in order; those that touch `within`, if given."""
+def _overlapping(db: sa.Connection, upload_id: str, within: Range | None) -> list[Extent]:
+    """Return the extents of an upload in order; those that overlap `within`, if given."""
     query = extents.select().where(extents.c.upload_id == upload_id).order_by(extents.c.start)
     if within is not None:
-        # Extents don't overlap: of all that begin before, only the last one can reach in, and the index finds it.
+        # Extents don't overlap: of those that start before, only the last one can reach in, and the index finds it.
         before = sa.select(sa.func.max(extents.c.start)).where(
             extents.c.upload_id == upload_id, extents.c.start <= within.start
         )
@@ -366,7 +356,7 @@ def _touching(db: sa.Connection, upload_id: str, within: Range | None) -> list[E
 
 
 def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
-    """The end of the gap-free prefix: from the old one on, as far as the extents touch."""
+    """Return the end of the gap-free prefix, which reached to `offset` before."""
     with contextlib.closing(db.execute(_beyond(upload_id, offset))) as rows:
         for start, stop in rows:
             if start != offset:
@@ -376,13 +366,13 @@ def _advanced(db: sa.Connection, upload_id: str, offset: int) -> int:
 
 
 def _beyond(upload_id: str, offset: int) -> sa.Select[Any]:
-    """Start and stop of the extents from an offset on, in order."""
+    """Select start and stop of the extents from an offset on, in order."""
     query = sa.select(extents.c.start, extents.c.stop).order_by(extents.c.start)
     return query.where(extents.c.upload_id == upload_id, extents.c.start >= offset)
 
 
 def _moved(part_id: str, upload_id: str, start: int) -> sa.Insert:
-    """A part's extents as those of the upload that it is joined into, from `start` on."""
+    """Copy the extents of a part to its whole, shifted by `start`."""
     shifted = sa.select(sa.literal(upload_id), extents.c.start + start, extents.c.stop + start, extents.c.digest).where(
         extents.c.upload_id == part_id
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from resumable_glance.api.cors import EXPOSED, METHODS, SENT
+from resumable_glance.api.cors import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS
 from resumable_glance.cli.report import CheckFailed, print_line, run_part
 from resumable_glance.client.plan import problem_reason
 from resumable_glance.runtime.config import is_loopback
@@ -304,8 +304,8 @@ def _pages(endpoint: Endpoint, origin: str) -> str:
     if preflight.status != 204:
         raise CheckFailed(f"the proxy responds to the CORS preflight: {preflight}", "Let the proxy pass OPTIONS.")
     _contains("Access-Control-Allow-Methods", METHODS, preflight)
-    _contains("Access-Control-Allow-Headers", SENT, preflight)
-    _contains("Access-Control-Expose-Headers", EXPOSED, refused)
+    _contains("Access-Control-Allow-Headers", REQUEST_HEADERS, preflight)
+    _contains("Access-Control-Expose-Headers", RESPONSE_HEADERS, refused)
     return f"pages of {origin} may upload, and read all responses"
 
 

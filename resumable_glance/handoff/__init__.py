@@ -1,1 +1,1 @@
-"""Bytes from storage into the image service."""
+"""The handoff: bytes of sealed uploads from storage into the image service."""

@@ -1,4 +1,4 @@
-"""One attempt of a handoff: the upload, what the image service shows of its image, and for whom it is done."""
+"""One attempt of a handoff, as its steps see it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from resumable_glance.model.upload import Image, Upload, require
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a step works on. A step ends with HandoffStopped once `stop` is set."""
+    """The upload, the state of its image, and the owner to act for.
+
+    A step raises HandoffStopped once `stop` is set.
+    """
 
     upload: Upload
     status: ImageStatus
@@ -21,7 +24,7 @@ class Attempt:
 
     @property
     def image(self) -> Image:
-        """The image that is to be filled."""
+        """The image to deliver to."""
         return require(self.upload.image)
 
 

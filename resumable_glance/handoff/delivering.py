@@ -1,94 +1,89 @@
-"""The steps that fill an image and compare it with the upload. Each may be stopped anywhere, and taken again."""
+"""The steps that fill an image and verify it. Each may be interrupted anywhere, and repeated."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.plan import differences
 from resumable_glance.handoff.reader import HandoffStopped, Readers
 from resumable_glance.handoff.replacement import Replacement
-from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_found_format
+from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_detected_format
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Upload, Verified, require
 from resumable_glance.runtime.config import HandoffSettings
 
 LOG = logging.getLogger(__name__)
-IMPORT_POLL_INTERVAL = 0.5  # seconds between two looks at an import that runs
+IMPORT_POLL_INTERVAL = 0.5  # seconds
 
 
+@dataclass(frozen=True)
 class Delivering:
     """The steps DELIVER, IMPORT, RECORD, VERIFY, WAIT, BACK_OFF and GIVE_UP. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        images: ImageService,
-        readers: Readers,
-        replacement: Replacement,
-        settings: HandoffSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._images = images
-        self._readers = readers
-        self._replacement = replacement
-        self._settings = settings
-        self._clock = clock
+    uploads: UploadRecords
+    images: ImageService
+    readers: Readers
+    replacement: Replacement
+    settings: HandoffSettings
+    clock: Callable[[], float]
 
     async def deliver(self, attempt: Attempt) -> Upload:
         """Give the image service all bytes."""
         upload = await self._not_stuck(attempt.upload)
-        await set_found_format(self._images, upload, attempt.actor)
-        async with self._readers.open(upload, attempt.stop) as reader:
+        await set_detected_format(self.images, upload, attempt.actor)
+        async with self.readers.open(upload, attempt.stop) as reader:
             try:
-                await self._images.deliver(attempt.image, require(upload.size), reader, attempt.actor)
+                await self.images.deliver(attempt.image, require(upload.size), reader, attempt.actor)
             except DeliveryFailed as failed:
                 await self._suspect(attempt, failed.suspicion)
                 raise
         return await self._transition(upload, Event.DELIVERED, proof=reader.proof(), suspicion=0)
 
     async def import_staged(self, attempt: Attempt) -> Upload:
-        """Have a staged image imported."""
-        upload = await self._not_stuck(attempt.upload)  # the import may take as long as any
-        await self._images.import_staged(attempt.image, attempt.actor)
+        """Start the import of a staged image."""
+        upload = await self._not_stuck(attempt.upload)
+        await self.images.import_staged(attempt.image, attempt.actor)
         return upload if upload.state is State.VERIFYING else await self._transition(upload, Event.DELIVERED)
 
     async def record(self, attempt: Attempt) -> Upload:
-        """Record that the bytes were delivered, by an attempt that ended before it could record that itself."""
+        """Record a delivery that an interrupted attempt has left unrecorded."""
         return await self._transition(attempt.upload, Event.DELIVERED)
 
     async def verify(self, attempt: Attempt) -> Upload:
-        """Compare the image with our digests: the upload is active, or it has failed for good."""
+        """Compare the image with the digests: the upload becomes active or fails."""
         upload, status = attempt.upload, attempt.status
         proof = require(upload.delivery.proof)
         wrong = differences(require(upload.size), proof, status)
         if not wrong:
             LOG.info("upload %s is active: image %s, sha512 %s", upload.id, attempt.image.id, proof.sha512)
             shown = Verified(
-                self._clock(),
+                self.clock(),
                 require(status.size),
                 require(status.md5),
                 require(status.sha512),
                 attempt.actor.request_id,
             )
             return await self._transition(upload, Event.VERIFIED, last_error=None, verified=shown)
-        error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has something else: {'; '.join(wrong)}.")
+        error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has other bytes: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
-        upload = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
+        upload = await self.uploads.reject(upload.id, self.clock(), error)
         if not attempt.image.adopted:
-            await self._replacement.remove(attempt.image, attempt.actor)  # nobody may boot from what is not the file
+            await self.replacement.remove(attempt.image, attempt.actor)  # nobody may boot from wrong bytes
         return upload
 
     async def wait(self, attempt: Attempt) -> Upload:
-        """Wait for an image that is busy: with our own import, which is polled, or with something unknown here."""
+        """Wait for a busy image: poll our own import, else fail this attempt."""
         upload, image = attempt.upload, attempt.image
         if not upload.delivery.stuck_at:
-            timeout = self._settings.glance_timeout * max(1, len(image.stores or ()))  # one store after the other
-            upload = await self._uploads.update(upload.id, stuck_at=self._clock() + timeout)
+            timeout = self.settings.glance_timeout * max(
+                1, len(image.stores or ())
+            )  # Glance fills one store after the other
+            upload = await self.uploads.update(upload.id, stuck_at=self.clock() + timeout)
         if upload.state is not State.VERIFYING or not image.imports:
             raise DeliveryFailed(FailureReason.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")
         await asyncio.sleep(IMPORT_POLL_INTERVAL)
@@ -97,40 +92,40 @@ class Delivering:
         return upload
 
     async def back_off(self, attempt: Attempt) -> Upload:
-        """Note that Glance has given up an import, and fail this attempt: the next one takes another image."""
+        """Fail this attempt after a failed import, so that the next one replaces the image."""
         suspicion = attempt.upload.delivery.suspicion + CERTAIN
-        await self._uploads.update(attempt.upload.id, suspicion=suspicion)
-        cause = attempt.status.detail or "Glance has given up the import of the image."
+        await self.uploads.update(attempt.upload.id, suspicion=suspicion)
+        cause = attempt.status.detail or "Glance has failed to import the image."
         raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{cause} It will be tried again.")
 
     async def give_up(self, attempt: Attempt) -> Upload:
-        """Fail for good: nothing can be done with the image. The sentence says what its owner can do."""
+        """Fail for good, with a sentence that says what the owner can do."""
         adopted = attempt.image.adopted
         if attempt.status.presence is Presence.DELETED:
-            advice = "Create a new upload." if adopted else "Ask for another try to get a new image."
+            advice = "Create a new upload." if adopted else "Retry the upload to get a new image."
             sentence = f"The image was deleted, or can't be used any more. {advice}"
             raise DeliveryFailed(FailureReason.IMAGE_GONE, sentence, final=True)
         saving = attempt.status.presence is Presence.SAVING
         reason = FailureReason.IMAGE_BUSY if saving else FailureReason.IMAGE_REFUSED
         sentence = (
-            "The image can't be filled any more: an attempt that broke off has left something in it. You made the "
-            "image, so it is not replaced. Delete it, and create a new upload."
+            "The image can't be filled any more: an interrupted attempt has left data in it. You created the image, so "
+            "it is not replaced. Delete it, and create a new upload."
         )
         raise DeliveryFailed(reason, sentence, final=True)
 
     async def _not_stuck(self, upload: Upload) -> Upload:
-        """Forget that an earlier attempt was stuck: this one may be busy for as long."""
-        return await self._uploads.update(upload.id, stuck_at=0.0) if upload.delivery.stuck_at else upload
+        """Restart the time after which the image counts as stuck."""
+        return await self.uploads.update(upload.id, stuck_at=0.0) if upload.delivery.stuck_at else upload
 
     async def _suspect(self, attempt: Attempt, suspicion: int) -> None:
-        """Note what a failed delivery says of the image: when it counts as stuck, and whether it is usable."""
+        """Note when the image counts as stuck, and how suspicious it is."""
         upload = attempt.upload
-        whole = self._readers.progress.get(upload.id, 0) == upload.size
-        timeout = self._settings.glance_timeout if whole else self._settings.abort_grace
+        whole = self.readers.progress.get(upload.id, 0) == upload.size
+        timeout = self.settings.glance_timeout if whole else self.settings.abort_grace
         if attempt.image.adopted and suspicion < UNUSABLE:
-            suspicion = 0  # it can't be replaced: an error that may pass is waited for, however often it comes
+            suspicion = 0  # it can't be replaced: errors that may pass don't add up
         suspicion += upload.delivery.suspicion
-        await self._uploads.update(upload.id, stuck_at=self._clock() + timeout, suspicion=suspicion)
+        await self.uploads.update(upload.id, stuck_at=self.clock() + timeout, suspicion=suspicion)
 
     async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
-        return await self._uploads.transition(upload.id, event, self._clock(), **delivery)
+        return await self.uploads.transition(upload.id, event, self.clock(), **delivery)

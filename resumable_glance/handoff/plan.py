@@ -1,11 +1,11 @@
-"""What a handoff does next. Pure: it looks at what is recorded and at what the sink says, and decides.
+"""The decisions of handoffs: the next step, the next attempt, the next upload. Pure.
 
-Each step ends in one catalog transaction, so wherever the service is killed, the same question asked
-again gives the step that is still to be done.
+Each step ends with one transaction of the catalog. So wherever the service is killed, next_step() returns the step that
+is still to be done.
 
-An image that can't be filled any more is replaced by a new one. That is so where it has been busy for longer than
-anybody may be (Glance was killed while saving), and where the sink keeps something of a failed attempt that stands in
-the way of every other one. An adopted image is never replaced: its id is its maker's, and it is not ours to delete.
+An image that can't be filled any more is replaced by a new one: when it has been busy for too long (Glance was killed
+while saving), or when the remains of a failed attempt block every other one. An adopted image is never replaced, since
+it belongs to its creator.
 """
 
 from __future__ import annotations
@@ -16,66 +16,61 @@ from collections.abc import Iterable, Sequence
 
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import OF_THE_FORMAT, FailureReason, InspectionState, Proof, Upload
+from resumable_glance.model.upload import FORMAT_FAILURES, FailureReason, InspectionState, Proof, Upload
 
 FIRST_DELAY = 1.0  # seconds
-LONGEST_DELAY = 60.0  # seconds: a Glance that is back is found within this
-LONGEST_EARLY_DELIVERY = 3600.0  # seconds for which a worker of the sink may be kept by one upload
+LONGEST_DELAY = 60.0  # seconds: within this, a Glance that works again is noticed
+LONGEST_EARLY_DELIVERY = 3600.0  # seconds for which one upload may occupy a worker of the image service
 
 
 class Step(enum.Enum):
-    """What an attempt does next."""
+    """A step of an attempt."""
 
     INSPECT = "inspect"  # the head of the bytes, read back from storage; the image is not touched
-    PROVE = "prove"  # compute our digests of all bytes; the image is not touched
+    PROVE = "prove"  # compute the digests of all bytes; the image is not touched
     DELIVER = "deliver"  # stream all bytes into the image
-    IMPORT = "import"  # the image has all bytes staged: have them imported
-    BACK_OFF = "back off"  # its import has failed: remember that, and go on later with another image
-    RECORD = "record"  # the image has bytes: record that they were delivered
-    VERIFY = "verify"  # compare the image with our digests
+    IMPORT = "import"  # start the import of a staged image
+    BACK_OFF = "back off"  # after a failed import: note it, and go on later with another image
+    RECORD = "record"  # that the bytes of an image were delivered
+    VERIFY = "verify"  # compare the image with the digests
     WAIT = "wait"  # look again later
-    REPLACE = "replace"  # make another image in place of this one
+    REPLACE = "replace"  # create another image in place of this one
     GIVE_UP = "give up"  # nothing can be done with the image
 
 
 def next_step(upload: Upload, status: ImageStatus, now: float) -> Step:
-    """The next step of a handoff whose attempt has been recorded (state delivering or verifying)."""
+    """Return the next step for an upload that is delivering or verifying."""
     if upload.delivery.successor is not None:
         return Step.REPLACE
     if status.presence is Presence.DELETED:
-        return Step.GIVE_UP  # somebody wanted it gone
+        return Step.GIVE_UP
     if status.presence is Presence.SAVING:
         return _instead(upload) if stuck(upload, now) else Step.WAIT
-    if status.presence is Presence.IMPORT_FAILED or _let_go(upload, status):
+    if status.presence is Presence.IMPORT_FAILED or _import_was_undone(upload, status):
         return _instead(upload) if upload.delivery.suspicion >= UNUSABLE else Step.BACK_OFF
     if status.presence is Presence.STAGED:
-        return _go_on(upload, status)
-    return _fill(upload, status)
+        if status.size != upload.size:
+            return _instead(upload)
+        return Step.PROVE if upload.delivery.proof is None else Step.IMPORT
+    return _step_to_active(upload, complete=status.presence is Presence.ACTIVE)
 
 
-def _go_on(upload: Upload, status: ImageStatus) -> Step:
-    if status.size != upload.size:
-        return _instead(upload)
-    return Step.PROVE if upload.delivery.proof is None else Step.IMPORT
-
-
-def _fill(upload: Upload, status: ImageStatus) -> Step:
-    """Of an image that waits for bytes, or shows them."""
+def _step_to_active(upload: Upload, *, complete: bool) -> Step:
+    """Return the next step with a queued image, or an active, `complete` one."""
     if upload.state is State.VERIFYING:
         return Step.VERIFY
-    complete = status.presence is Presence.ACTIVE
     if not complete and upload.delivery.suspicion >= UNUSABLE:
         return _instead(upload)
-    verdict = InspectionState.FINAL if upload.format is None or complete else upload.format.inspection
-    if verdict is InspectionState.PENDING:
+    inspection = InspectionState.FINAL if upload.format is None or complete else upload.format.inspection
+    if inspection is InspectionState.PENDING:
         return Step.INSPECT
-    if upload.delivery.proof is None and (upload.declared or complete or verdict is InspectionState.PARTIAL):
+    if upload.delivery.proof is None and (upload.declared or complete or inspection is InspectionState.PARTIAL):
         return Step.PROVE
     return Step.RECORD if complete else Step.DELIVER
 
 
-def _let_go(upload: Upload, status: ImageStatus) -> bool:
-    """Whether the sink has let go of all that it was to import."""
+def _import_was_undone(upload: Upload, status: ImageStatus) -> bool:
+    """Return whether the image service has discarded all bytes that it was to import."""
     imports = upload.image is not None and upload.image.imports
     return imports and upload.state is State.VERIFYING and status.presence is Presence.QUEUED
 
@@ -85,12 +80,12 @@ def _instead(upload: Upload) -> Step:
 
 
 def stuck(upload: Upload, now: float) -> bool:
-    """Whether an image that is busy has been so for too long."""
+    """Return whether an image has been busy for too long."""
     return 0 < upload.delivery.stuck_at <= now
 
 
 def differences(size: int, proof: Proof, status: ImageStatus) -> list[str]:
-    """In words, where the status is not our proof. Empty means: the image is the file."""
+    """Return in words how an image differs from the upload; empty if it does not."""
     pairs = [
         ("size", str(size), str(status.size)),
         ("md5", proof.md5, str(status.md5)),
@@ -99,20 +94,20 @@ def differences(size: int, proof: Proof, status: ImageStatus) -> list[str]:
     return [f"{name} is {theirs} there and {ours} here" for name, ours, theirs in pairs if ours != theirs]
 
 
-def pause(upload: Upload, now: float) -> float:
-    """Seconds until a handoff is due; 0 if it is.
+def time_until_due(upload: Upload, now: float) -> float:
+    """Return the seconds until a handoff is due; 0 if it is.
 
-    A time further away than any delay was written under a clock that has been set back since.
+    A time further away than the longest delay was recorded before the clock was set back.
     """
     left = upload.delivery.next_attempt_at - now
     return left if 0 < left < LONGEST_DELAY + 1 else 0.0  # a second more, since floats of this size are rounded
 
 
-def turns(waiting: Sequence[Upload], running: Iterable[Upload], workers: int) -> list[Upload]:
-    """Which of the handoffs that are due begin now, so that `workers` run in all.
+def choose_next(waiting: Sequence[Upload], running: Iterable[Upload], workers: int) -> list[Upload]:
+    """Return the handoffs to start, so that at most `workers` run.
 
-    The project that has the fewest running goes first, so that none waits for all images of another one; among equals
-    the upload that stands first in `waiting`.
+    The project with the fewest running handoffs comes first, so that none has to wait for all images of another one;
+    among equals the first upload in `waiting`.
     """
     busy = Counter(each.owner.project_id for each in running)
     left, chosen = list(waiting), []
@@ -125,26 +120,26 @@ def turns(waiting: Sequence[Upload], running: Iterable[Upload], workers: int) ->
 
 
 def delay(attempts: int, chance: float) -> float:
-    """Seconds until the next attempt: doubled each time, up to a minute, less up to a half of it.
+    """Return the seconds until the next attempt: exponential backoff up to LONGEST_DELAY, with jitter.
 
-    `chance` (0 up to 1) spreads those that have failed together: a Glance that is back does not get all at once.
+    `chance`, from 0 to 1, shortens it by up to a half, so that uploads that failed together are not retried together.
     """
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 16))
     return longest * (1 - chance / 2)
 
 
 def exhausted(attempts: int, limit: int, reason: FailureReason) -> bool:
-    """Whether so many attempts are enough (`limit` 0: never). An owner who has to show a token is waited for."""
+    """Return whether there were enough attempts (`limit` 0: never). A missing token is waited for without limit."""
     return 0 < limit <= attempts and reason is not FailureReason.TOKEN_EXPIRED
 
 
 def can_be_retried(upload: Upload) -> bool:
-    """Whether another try of a failed upload could end otherwise: not if its own bytes are wrong, or lost."""
+    """Return whether a failed upload has bytes that are worth another try."""
     return upload.delivery.last_error is None or upload.delivery.last_error.reason not in _BYTES_ARE_WRONG
 
 
 def needs_another_image(upload: Upload) -> bool:
-    """Whether a failed upload whose owner asks for another try has no image left to try it with."""
+    """Return whether another try of a failed upload needs a new image."""
     gone = upload.delivery.last_error is not None and upload.delivery.last_error.reason in {
         FailureReason.IMAGE_GONE,
         FailureReason.IMAGE_DIFFERS,
@@ -152,17 +147,19 @@ def needs_another_image(upload: Upload) -> bool:
     return gone and upload.image is not None and not upload.image.adopted
 
 
-_BYTES_ARE_WRONG = OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+_BYTES_ARE_WRONG = FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
 
 
-def worth_an_early_delivery(upload: Upload, now: float, smallest: int) -> bool:
-    """Whether a delivery is worth beginning while its upload is receiving: that is neither too small nor too slow, its
-    verdict can be told from its head, and its image is uploaded plainly."""
-    if upload.state is not State.RECEIVING or upload.image is None or upload.size is None or upload.size < smallest:
+def suits_early_delivery(upload: Upload, now: float, minimum_size: int) -> bool:
+    """Return whether the delivery of an upload should start while it is receiving.
+
+    The upload must be neither small nor slow, and its format settled. An image that is imported would gain nothing.
+    """
+    if upload.state is not State.RECEIVING or upload.image is None or upload.size is None:
+        return False
+    if upload.size < minimum_size or upload.image.imports:
         return False
     if upload.format is not None and upload.format.inspection is not InspectionState.FINAL:
         return False
-    if upload.image.imports:  # its last step is the sink's own: nothing is won
-        return False
-    pace = upload.offset / max(1.0, now - upload.created_at)  # bytes a second
-    return pace > 0 and (upload.size - upload.offset) / pace <= LONGEST_EARLY_DELIVERY
+    rate = upload.offset / max(1.0, now - upload.created_at)  # bytes per second
+    return rate > 0 and (upload.size - upload.offset) / rate <= LONGEST_EARLY_DELIVERY

@@ -1,11 +1,12 @@
-"""The steps that read an upload back before the image service is given anything: inspect its format, prove it.
+"""The steps that read an upload back from storage before its delivery: INSPECT and PROVE.
 
-They take minutes for a big upload, and run in threads of their own.
+They take minutes for a big upload, and have threads of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.attempt import Attempt
@@ -16,31 +17,31 @@ from resumable_glance.model.upload import FailureReason, Format, InspectionState
 from resumable_glance.runtime.threads import Threads
 
 
+@dataclass(frozen=True)
 class Proving:
     """The steps INSPECT and PROVE."""
 
-    def __init__(self, uploads: UploadRecords, readers: Readers, rules: FormatRules, threads: Threads) -> None:
-        self._uploads = uploads
-        self._readers = readers
-        self._rules = rules
-        self._threads = threads
+    uploads: UploadRecords
+    readers: Readers
+    rules: FormatRules
+    threads: Threads
 
     async def inspect(self, attempt: Attempt) -> Upload:
-        """Inspect the head of an upload whose chunks came so that it could not be inspected as they came."""
+        """Inspect the head of an upload, if that was impossible while receiving."""
         upload = attempt.upload
 
         def read_head(reader: VerifyingReader) -> Format:
             length, head = head_length(upload.size), b""
             while len(head) < length:
                 head += reader.read(PIECE)
-            return inspect_head(head[:length], require(upload.format), upload.size, self._rules)
+            return inspect_head(head[:length], require(upload.format), upload.size, self.rules)
 
-        async with self._readers.open(upload, attempt.stop) as reader:
-            found = await self._run(read_head, reader)
-        return await self._uploads.update(upload.id, found=found)
+        async with self.readers.open(upload, attempt.stop) as reader:
+            format = await self._run(read_head, reader)
+        return await self.uploads.update(upload.id, format=format)
 
     async def prove(self, attempt: Attempt) -> Upload:
-        """Compute our digests of all bytes, and what only all bytes tell of their format."""
+        """Compute the digests of all bytes, and complete their inspection."""
         upload = attempt.upload
 
         def read_all(reader: VerifyingReader) -> Format | None:
@@ -48,24 +49,24 @@ class Proving:
                 while reader.read(PIECE):
                     pass
                 return upload.format
-            inspection = Inspection(upload.format, upload.size, self._rules)
+            inspection = Inspection(upload.format, upload.size, self.rules)
             while piece := reader.read(PIECE):
-                inspection.feed(piece)
-            return inspection.found()
+                inspection.update(piece)
+            return inspection.finish()
 
-        async with self._readers.open(upload, attempt.stop) as reader:
-            found = await self._run(read_all, reader)
+        async with self.readers.open(upload, attempt.stop) as reader:
+            format = await self._run(read_all, reader)
         if mismatches := reader.mismatches():
             raise DeliveryFailed(
                 FailureReason.DIGEST_MISMATCH,
-                f"The {' and '.join(mismatches)} of the bytes that came is not the declared one. The image was never "
-                "complete in Glance; the bytes are kept until this upload is cancelled.",
+                f"The {' and '.join(mismatches)} of the received bytes is not the declared one. The image was never "
+                "active in Glance. The bytes are kept until this upload is cancelled.",
                 final=True,
             )
-        return await self._uploads.update(upload.id, found=found, proof=reader.proof())
+        return await self.uploads.update(upload.id, format=format, proof=reader.proof())
 
     async def _run(self, work: Callable[[VerifyingReader], Format | None], reader: VerifyingReader) -> Format | None:
         try:
-            return await self._threads.run(work, reader)
+            return await self.threads.run(work, reader)
         except ImageRejected as rejected:
             raise DeliveryFailed(rejected.reason, rejected.detail, final=True) from rejected

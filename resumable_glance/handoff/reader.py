@@ -1,6 +1,6 @@
-"""The bytes of an upload as they are read back from storage, each extent checked before its last byte is given.
+"""Readers of uploads, which verify each extent before they give its last byte.
 
-So a reader never gives all bytes of something that is not what was received. Readers block; they are for threads.
+So a reader never gives all bytes of an upload that has changed in storage. Readers block; use them in threads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from resumable_glance.catalog.uploads import UploadRecords
@@ -24,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 
 class HandoffStopped(Exception):
-    """The service stops, or the upload was cancelled."""
+    """The handoff was stopped: the service stops, or the upload is being cancelled."""
 
 
 class StorageDiffers(Exception):
@@ -32,25 +33,24 @@ class StorageDiffers(Exception):
 
 
 class StorageUnreadable(StorageDiffers):
-    """Storage gives nothing back right now. The bytes may be there all the same."""
+    """Storage can't be read right now, though the bytes may be there."""
 
 
-class Growth(Protocol):
-    """How far an upload that is still receiving can be read."""
+class Growth(Iterator[Extent], Protocol):
+    """The extents of a receiving upload, and how far they may be given."""
 
     def allow(self, position: int) -> int:
-        """Return how many bytes from `position` on may be read now; wait until there are any."""
+        """Wait until bytes from `position` on may be read; return their number."""
 
     def check(self, reader: VerifyingReader, position: int) -> None:
         """Raise if the bytes before `position` must not be given."""
 
 
 class VerifyingReader:
-    """The bytes of an upload, once, in order, as an image service reads them.
+    """A stream of the bytes of an upload, as an image service reads it.
 
-    `growth` bounds what is read of an upload that is still receiving: its `extents` may come to be known later. `on_read`
-    is told the number of bytes that were given so far. It has no method but read() that an HTTP client could mistake:
-    glanceclient measures, serializes or iterates whatever it can.
+    `growth`, if any, limits how far an upload that is still receiving is read. `on_read` is called with the number of
+    bytes given so far. There is no public way to measure or iterate it, since glanceclient would use that.
     """
 
     def __init__(
@@ -95,9 +95,7 @@ class VerifyingReader:
         self._position += len(piece)
         if self._position == extent.range.stop:
             if self._hasher.digest() != extent.check.value:
-                raise StorageDiffers(
-                    f"the bytes {extent.range.start} to {extent.range.stop - 1} have changed on scratch"
-                )
+                raise StorageDiffers(f"bytes {extent.range.start}-{extent.range.stop - 1} have changed on scratch")
             self._extent = None
         if self._growth is not None:
             self._growth.check(self, self._position)
@@ -105,15 +103,15 @@ class VerifyingReader:
         return piece
 
     def proof(self) -> Proof:
-        """Return the digests over everything, once everything was read."""
+        """Return the digests of all bytes, once all were read."""
         return Proof(self._digests.digest("md5").value.hex(), self._digests.digest("sha512").value.hex())
 
     def mismatches(self) -> list[str]:
-        """Return the algorithms whose declared digest of the whole image does not hold."""
+        """Return the algorithms whose declared digest does not match, once all bytes were read."""
         return [each.algorithm for each in self._declared if not self.holds(each)]
 
     def holds(self, digest: Digest) -> bool:
-        """Whether a digest of the whole is known to hold, once everything was read."""
+        """Return whether a digest is known to match, once all bytes were read."""
         return digest.algorithm in self._digests and self._digests.digest(digest.algorithm).matches(digest)
 
     def _piece(self, size: int) -> bytes:
@@ -127,14 +125,14 @@ class VerifyingReader:
 
 
 class ConcatReader:
-    """Several files read as one: the first `size` bytes of each, in order."""
+    """Several files as one, each up to its number of bytes."""
 
     def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
         self._files = files
         self._file, self._left = next(files)
 
     def read(self, size: int) -> bytes:
-        """Return at most `size` bytes; empty at the end, and where a file ends before it should."""
+        """Return at most `size` bytes; empty at the end of a file."""
         while not self._left and (following := next(self._files, None)):
             self._file, self._left = following
         piece = self._file.read(min(size, self._left))
@@ -143,10 +141,7 @@ class ConcatReader:
 
 
 class Readers:
-    """Opens what is to be read of uploads.
-
-    `progress` has the number of bytes that were read in the handoffs that run, by upload.
-    """
+    """Opens uploads for reading. `progress` has the bytes read by running handoffs, by upload."""
 
     def __init__(self, uploads: UploadRecords, storage: UploadStorage) -> None:
         self.progress: dict[str, int] = {}
@@ -155,20 +150,20 @@ class Readers:
 
     @contextlib.asynccontextmanager
     async def open(self, upload: Upload, stop: threading.Event) -> AsyncIterator[VerifyingReader]:
-        """Give a reader of a complete upload for its handoff. StorageDiffers if its files can't be opened."""
+        """Open a complete upload for its handoff. Raises StorageDiffers if its files can't be opened."""
         async with self._opened(upload, stop, self._on_read(upload)) as reader:
             yield reader
 
     @contextlib.asynccontextmanager
     async def open_growing(
-        self, upload: Upload, extents: Iterator[Extent], stop: threading.Event, growth: Growth
+        self, upload: Upload, growth: Growth, stop: threading.Event
     ) -> AsyncIterator[VerifyingReader]:
-        """Give a reader of an upload that is still receiving, for its early delivery."""
+        """Open an upload that is still receiving, for its early delivery."""
         with await asyncio.to_thread(self._storage.reader, upload.id) as file:
-            yield VerifyingReader(file, extents, upload.declared, stop, self._on_read(upload), growth)
+            yield VerifyingReader(file, growth, upload.declared, stop, self._on_read(upload), growth)
 
     async def stream(self, upload: Upload) -> AsyncGenerator[bytes]:
-        """Give the bytes of a complete upload."""
+        """Yield the bytes of a complete upload."""
         async with self._opened(upload, threading.Event(), lambda _: None) as reader:
             while piece := await asyncio.to_thread(reader.read):
                 yield piece
@@ -200,42 +195,42 @@ class Readers:
             yield VerifyingReader(file, iter(extents), upload.declared, stop, on_read)
 
 
+@dataclass(frozen=True)
 class ContentReader:
-    """The bytes of complete uploads for clients, from storage as long as they wait there, then from the image."""
+    """The bytes of complete uploads for clients, from storage or the image."""
 
-    def __init__(self, uploads: UploadRecords, readers: Readers, images: ImageService) -> None:
-        self._uploads = uploads
-        self._readers = readers
-        self._images = images
+    uploads: UploadRecords
+    readers: Readers
+    images: ImageService
 
     async def open(self, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:
-        """Return the bytes of an upload. What goes wrong after the first of them ends the iteration.
+        """Return the bytes of an upload, after a first read.
 
         Raises:
             Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE.
         """
         if upload.state is not State.ACTIVE:
             try:
-                return await _begun(self._readers.stream(upload))
+                return await _started(self.readers.stream(upload))
             except StorageDiffers as problem:
-                upload = await self._uploads.get(upload.id) or upload
+                upload = await self.uploads.get(upload.id) or upload
                 if upload.state is not State.ACTIVE:
                     LOG.error("upload %s can't be read back: %s", upload.id, problem)
                     raise Refused(Reason.SCRATCH_FAILED, "The bytes of this upload can't be read back.") from problem
         try:
-            return await _begun(await self._images.content(require(upload.image), actor))
+            return await _started(await self.images.content(require(upload.image), actor))
         except DeliveryFailed as failed:
             sentence = f"The image can't be read: {failed}"
             raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from failed
 
 
 def _unreadable(problem: OSError) -> StorageUnreadable:
-    LOG.error("scratch can't be read: %s", problem)  # a path: not for clients
+    LOG.error("scratch can't be read: %s", problem)  # not for clients: it has a path
     return StorageUnreadable("Scratch can't be read right now. It will be tried again.")
 
 
-async def _begun(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The same stream, after its first piece was read: an answer can't be taken back once it has begun."""
+async def _started(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Read the first piece of a stream, so that a failure can become a refusal."""
     first = await anext(stream, b"")
 
     async def everything() -> AsyncGenerator[bytes]:

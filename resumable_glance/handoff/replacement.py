@@ -1,7 +1,7 @@
-"""Another image in place of one that can't be filled any more.
+"""The replacement of images that can't be filled any more.
 
-The new image's id is recorded before it is made, and the old image is removed only after the new one has its place. So
-wherever the service is killed, either the same replacement goes on, or the orphaned image is known.
+The new image's id is recorded before the image is created, and the old one is deleted only after the new one has taken
+its place. So wherever the service is killed, the replacement goes on, or the orphaned image is on record.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from resumable_glance.catalog.orphans import OrphanedImages
 from resumable_glance.catalog.uploads import UploadRecords
@@ -19,7 +20,7 @@ from resumable_glance.images.base import Actor, DeliveryFailed, ImageService, Pr
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, require
 
 LOG = logging.getLogger(__name__)
-# Why an image can't be made: the upload's failure reason then, and whether that is final.
+# The failure of an upload whose new image is refused, and whether it is final.
 _FAILURES: Mapping[Reason, tuple[FailureReason, bool]] = {
     Reason.UNAUTHENTICATED: (FailureReason.TOKEN_EXPIRED, False),
     Reason.IMAGE_SERVICE_UNAVAILABLE: (FailureReason.IMAGE_SERVICE_UNAVAILABLE, False),
@@ -28,51 +29,49 @@ _FAILURES: Mapping[Reason, tuple[FailureReason, bool]] = {
 }
 
 
+@dataclass(frozen=True)
 class Replacement:
     """The step REPLACE. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self, uploads: UploadRecords, orphans: OrphanedImages, images: ImageService, clock: Callable[[], float]
-    ) -> None:
-        self._uploads = uploads
-        self._orphans = orphans
-        self._images = images
-        self._clock = clock
+    uploads: UploadRecords
+    orphans: OrphanedImages
+    images: ImageService
+    clock: Callable[[], float]
 
     async def replace(self, attempt: Attempt) -> Upload:
-        """Return the upload with an image like the one that it has, which waits for its bytes. DeliveryFailed."""
+        """Return the upload with a new image like its old one. Raises DeliveryFailed."""
         upload, old = attempt.upload, attempt.image
         if upload.delivery.successor is None:
-            upload = await self._uploads.update(upload.id, successor=str(uuid.uuid4()))
-        new = await self._made(upload, old, attempt.actor)
-        upload = await self._uploads.replace_image(upload.id, new, self._clock())
+            upload = await self.uploads.update(upload.id, successor=str(uuid.uuid4()))
+        new = await self._create(upload, old, attempt.actor)
+        upload = await self.uploads.replace_image(upload.id, new, self.clock())
         LOG.warning("upload %s: image %s could not be filled any more, and %s replaces it", upload.id, old.id, new.id)
         await self.remove(old, attempt.actor)
         return upload
 
     async def remove(self, image: Image, actor: Actor) -> None:
-        """Delete an image that is recorded as an orphan; if that can't be done now, the cleaner does it later."""
+        """Delete an orphaned image, or leave that to the cleaner."""
         with contextlib.suppress(DeliveryFailed, OSError):
-            await self._images.delete(image, actor)
-            await self._orphans.remove(image.id)
+            await self.images.delete(image, actor)
+            await self.orphans.remove(image.id)
 
-    async def _made(self, upload: Upload, old: Image, actor: Actor) -> Image:
+    async def _create(self, upload: Upload, old: Image, actor: Actor) -> Image:
         new = Image(require(upload.delivery.successor), old.name, old.store, stores=old.stores)
-        if (await self._images.status(new, actor)).presence is not Presence.DELETED:
-            return new  # by an earlier attempt, which broke off
-        properties = await self._images.properties(old, actor)
+        if (await self.images.status(new, actor)).presence is not Presence.DELETED:
+            return new  # created by an attempt that was interrupted
+        properties = await self.images.properties(old, actor)
         if properties is None and upload.request is not None:
             properties = upload.request.properties
         if properties is None:
-            sentence = "The image is gone, and nothing tells any more what it was."
+            sentence = "The image was deleted, and its properties with it. Create a new upload."
             raise DeliveryFailed(FailureReason.IMAGE_GONE, sentence, final=True)
         request = ImageRequest({**properties, "id": new.id}, store=old.store, stores=old.stores)
         try:
-            return await self._images.prepare(request, upload.size, actor)
+            return await self.images.prepare(request, upload.size, actor)
         except Refused as refused:
             reason, final = _FAILURES.get(refused.reason, (FailureReason.IMAGE_REFUSED, True))
             if final:
-                await self._uploads.abandon_successor(upload.id, self._clock())
+                await self.uploads.abandon_successor(upload.id, self.clock())
             sentence = (
                 f"The image can't be filled any more, and no new one could be made in its place: {refused.detail}"
             )

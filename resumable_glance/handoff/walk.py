@@ -1,7 +1,7 @@
-"""One attempt of a handoff: a walk over small steps to an image that is proven to be the file.
+"""The walk of an attempt: small steps to an image that is verified.
 
-Each step ends in one transaction; plan.py decides on the next one from what is recorded and what the image service
-shows. So a handoff that was killed anywhere begins with the same question again.
+Each step ends with one transaction. plan.next_step() chooses each from the upload's record and the image's state, so an
+attempt needs to know nothing of the one before.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.handoff.attempt import Attempt, StepFunction
@@ -19,39 +20,32 @@ from resumable_glance.model.states import WITH_HANDOFF
 from resumable_glance.model.upload import Upload, require
 
 
+@dataclass(frozen=True)
 class Walk:
-    """Walks from a started handoff to its end. `steps` has a function for each Step."""
+    """Walks from a started handoff to its end. `steps` has the function of each Step."""
 
-    def __init__(
-        self,
-        images: ImageService,
-        delegation: Delegation,
-        readers: Readers,
-        steps: Mapping[Step, StepFunction],
-        clock: Callable[[], float],
-    ) -> None:
-        self._images = images
-        self._delegation = delegation
-        self._readers = readers
-        self._steps = steps
-        self._clock = clock
+    images: ImageService
+    delegation: Delegation
+    readers: Readers
+    steps: Mapping[Step, StepFunction]
+    clock: Callable[[], float]
 
     async def run(self, upload: Upload, stop: threading.Event) -> Upload:
-        """Return the upload when nothing is left to do: it is active, or its image is not the file.
+        """Return the upload once it is active, or has failed since its image differs.
 
         Raises:
-            DeliveryFailed: the image service did not take it, or not now.
-            StorageDiffers: its bytes can't be read back as they were received.
+            DeliveryFailed: the image service did not take the bytes.
+            StorageDiffers: storage does not give back the bytes that were received.
             HandoffStopped: `stop` was set.
-            IllegalTransition: it was cancelled.
+            IllegalTransition: the upload was cancelled.
         """
         request_id = f"req-{uuid.uuid4()}"  # for Glance's log
-        actor = Actor(upload.owner, await self._delegation.token(upload), request_id)
+        actor = Actor(upload.owner, await self.delegation.token(upload), request_id)
         try:
             while upload.state in WITH_HANDOFF:
-                status = await self._images.status(require(upload.image), actor)
-                step = next_step(upload, status, self._clock())
-                upload = await self._steps[step](Attempt(upload, status, actor, stop))
+                status = await self.images.status(require(upload.image), actor)
+                step = next_step(upload, status, self.clock())
+                upload = await self.steps[step](Attempt(upload, status, actor, stop))
         finally:
-            self._readers.progress.pop(upload.id, None)
+            self.readers.progress.pop(upload.id, None)
         return upload

@@ -1,4 +1,4 @@
-"""The queue of handoffs: which begins when, and what becomes of the upload after an attempt. The catalog is the queue."""
+"""The worker that runs handoffs, retries them and records their outcome. The catalog is its queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.early import EarlyDeliveries
-from resumable_glance.handoff.plan import FIRST_DELAY, delay, exhausted, pause, turns
+from resumable_glance.handoff.plan import FIRST_DELAY, choose_next, delay, exhausted, time_until_due
 from resumable_glance.handoff.reader import HandoffStopped, StorageDiffers, StorageUnreadable
 from resumable_glance.handoff.walk import Walk
 from resumable_glance.images.base import DeliveryFailed
@@ -24,10 +24,9 @@ LOG = logging.getLogger(__name__)
 
 
 class HandoffWorker:
-    """Runs handoffs, some at a time.
+    """Runs handoffs, a limited number at a time.
 
-    `free` is awaited with an upload that has become active, to free what it holds; `clock` gives seconds since the
-    epoch.
+    `free` frees what an upload that has become active holds. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -51,15 +50,15 @@ class HandoffWorker:
         self._paused: set[str] = set()
 
     def wake(self) -> None:
-        """Look for handoffs that are due."""
+        """Look for due handoffs now."""
         self._woken.set()
 
     def on_progress(self, upload: Upload) -> None:
-        """Take note that more bytes of an upload are durable: an early delivery may begin or go on."""
+        """Start or continue the early delivery of an upload that has more durable bytes."""
         self._early.on_progress(upload)
 
     async def run(self) -> None:
-        """Work until cancelled; then stop what runs, and leave it for the next start."""
+        """Run handoffs until cancelled, then stop them; the next start goes on with them."""
         try:
             while True:
                 self._woken.clear()
@@ -74,7 +73,7 @@ class HandoffWorker:
 
     @contextlib.asynccontextmanager
     async def paused(self, upload_id: str) -> AsyncIterator[None]:
-        """Inside, nothing works on the upload; a delivery that runs is stopped first."""
+        """Stop the handoff of an upload, and start none inside."""
         self._paused.add(upload_id)
         try:
             await self._early.abandon(upload_id)
@@ -90,27 +89,27 @@ class HandoffWorker:
         try:
             return await self._start_due()
         except Exception:
-            LOG.exception("the catalog can't be asked for the handoffs that are due")
+            LOG.exception("the due handoffs can't be read from the catalog")
             return FIRST_DELAY
 
     async def _start_due(self) -> float | None:
-        """Start the handoffs that are due, as far as there are workers; return seconds until the next one is."""
+        """Start due handoffs; return the seconds until another one is due."""
         uploads, now = await self._uploads.with_handoff(), self._clock()
         waiting = [each for each in uploads if each.id not in self._running and each.id not in self._paused]
-        due = [each for each in waiting if pause(each, now) == 0]
+        due = [each for each in waiting if time_until_due(each, now) == 0]
         running = [each for each in uploads if each.id in self._running]
-        for upload in turns(due, running, self._settings.workers - len(self._running) + len(running)):
+        for upload in choose_next(due, running, self._settings.workers - len(self._running) + len(running)):
             stop = self._stops[upload.id] = threading.Event()
             task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, stop))
             task.add_done_callback(functools.partial(self._ended, upload.id))
-        return min((pause(each, now) for each in waiting if each not in due), default=None)
+        return min((time_until_due(each, now) for each in waiting if each not in due), default=None)
 
     def _ended(self, upload_id: str, task: asyncio.Task[None]) -> None:
         del self._running[upload_id], self._stops[upload_id]
         if task.exception() is None:
             self.wake()
-        else:  # not even its last error could be recorded
-            LOG.error("the handoff of upload %s met a defect of ours", upload_id, exc_info=task.exception())
+        else:  # its last error could not be recorded either
+            LOG.error("the handoff of upload %s failed unexpectedly", upload_id, exc_info=task.exception())
             asyncio.get_running_loop().call_later(FIRST_DELAY, self.wake)
 
     async def _attempt(self, upload: Upload, stop: threading.Event) -> None:
@@ -130,8 +129,8 @@ class HandoffWorker:
         except StorageDiffers as problem:
             await self._fail(upload, LastError(FailureReason.SCRATCH_DIFFERS, f"{problem}. Upload the image again."))
         except Exception:
-            LOG.exception("the handoff of upload %s met a defect of ours", upload.id)
-            sentence = "The service's log says what went wrong."
+            LOG.exception("the handoff of upload %s failed unexpectedly", upload.id)
+            sentence = "An internal error. The service's log has the details."
             await self._postpone(upload, LastError(FailureReason.INTERNAL_ERROR, sentence))
 
     async def _start(self, upload: Upload) -> Upload:
@@ -144,11 +143,11 @@ class HandoffWorker:
     async def _postpone(self, upload: Upload, error: LastError) -> None:
         attempts = upload.delivery.attempts + 1
         if exhausted(attempts, self._settings.attempts, error.reason):
-            detail = f"It was tried {attempts} times. The last time: {error.detail} You can ask for another try."
+            detail = f"All {attempts} attempts failed. The last one: {error.detail} You can retry the upload."
             await self._fail(upload, LastError(error.reason, detail))
             return
         seconds = delay(attempts, random.random())
-        LOG.warning("upload %s waits %.0f s: %s", upload.id, seconds, error.detail)
+        LOG.warning("upload %s is tried again in %.0f s: %s", upload.id, seconds, error.detail)
         await self._transition(upload, Event.POSTPONED, last_error=error, next_attempt_at=self._clock() + seconds)
 
     async def _fail(self, upload: Upload, error: LastError) -> None:

@@ -1,1 +1,1 @@
-"""The image services (Glance, a directory) and the inspection of image formats."""
+"""Image services (Glance, a directory), and the inspection of image formats."""

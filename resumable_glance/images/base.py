@@ -1,10 +1,9 @@
-"""Where a handoff goes. The contract that every sink keeps (testing.check_image_service holds them to it).
+"""Image services, which uploads are delivered to. tests/contracts/images.py checks that a member keeps this contract.
 
-DO    make the image known before any byte moves, so that policy and quota have their say first.
-DO    leave an image that got half of its bytes waiting for them again, never complete.
-DO    import an image that is to be imported into all of its stores, or into none: it is complete when it is in all.
-DON'T read a source ahead of the bytes that were asked for, or twice: it is a stream that checks itself,
-      and raises in the middle when scratch does not give back what was sent.
+DO    create the image before any byte moves, so that policy and quota are checked first.
+DO    return an image whose delivery broke off to QUEUED; it is never active with a part of its bytes.
+DO    import an image into all of its stores or into none, so that it is active only once it is in all.
+DON'T read a source twice, nor go on after it has raised: it is a stream that verifies itself.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from typing import Protocol
 from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, LastError, Owner, Upload, require
 
-PIECE = 256 * 1024  # bytes: the most that one read gives (see sinks/glance.py)
+PIECE = 256 * 1024  # bytes: the most that one read gives, whatever a library asks for
 
-# How much a failed delivery speaks against the image itself; at UNUSABLE another one is made in its place.
+# By how much a failed delivery raises the suspicion that the image itself is unusable; from UNUSABLE on it is replaced.
 UNUSABLE = 6
-CERTAIN = UNUSABLE  # the bytes were refused, and what was refused may block every later attempt
-SERVER_ERROR = UNUSABLE // 2  # a 500 of the image service: it may pass once
-CONNECTION_LOST = 1  # no answer: one that is sent while bytes still come is lost now and then
+CERTAIN = UNUSABLE  # the bytes were refused, and what is left of them may block every later attempt
+SERVER_ERROR = UNUSABLE // 2  # status 500 may be an accident once, but not twice
+CONNECTION_LOST = 1  # an answer that is sent while bytes still come gets lost now and then
 
 
 class Presence(enum.Enum):
-    """What the image service has under an image's id."""
+    """The presence of an image in the image service."""
 
-    QUEUED = "queued"  # it waits for its bytes
-    SAVING = "saving"  # it takes bytes right now, perhaps those of an earlier attempt
-    STAGED = "staged"  # all bytes are there and wait to be imported (Glance: uploading, with a size)
+    QUEUED = "queued"  # no bytes yet
+    SAVING = "saving"  # it is receiving or importing bytes, perhaps those of an earlier attempt
+    STAGED = "staged"  # all bytes are there and wait to be imported (in Glance: uploading, with a size)
     IMPORT_FAILED = "import-failed"  # its import failed, and it takes no other bytes
     ACTIVE = "active"  # its bytes can be read
     DELETED = "deleted"  # there is no such image, or it can't be used any more
@@ -39,10 +38,7 @@ class Presence(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImageStatus:
-    """An image as the image service shows it.
-
-    `size` in bytes, digests in hexadecimal; `detail` is a sentence for people.
-    """
+    """The state of an image. `size` in bytes, digests in hexadecimal; `detail` is a sentence for people."""
 
     presence: Presence
     size: int | None = None
@@ -52,16 +48,16 @@ class ImageStatus:
 
 
 class Source(Protocol):
-    """The bytes of a sealed upload, once, in order. Blocking: it is read in a thread."""
+    """A stream of the bytes of an upload. It blocks, so it is read in a thread."""
 
     def read(self, size: int = PIECE, /) -> bytes:
-        """The next bytes, at most PIECE of them; empty at the end."""
+        """Return the next bytes, at most PIECE of them; empty at the end. Raises if they can't be verified."""
 
 
 class DeliveryFailed(Exception):
-    """The sink did not take the bytes. `final`: it never will, however often it is asked.
+    """The image service did not do what it was asked for.
 
-    `suspicion` says how much that speaks against the image itself: see UNUSABLE.
+    `final` means that it never will; `suspicion` is how much that speaks against the image itself (see UNUSABLE).
     """
 
     def __init__(self, reason: FailureReason, detail: str, *, final: bool = False, suspicion: int = 0) -> None:
@@ -73,7 +69,7 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """On whose behalf a sink acts: with the owner's token, if it needs one, and a request id for the logs."""
+    """The owner to act for, with a token and a request id."""
 
     owner: Owner
     token: str | None = field(default=None, repr=False)
@@ -81,55 +77,57 @@ class Actor:
 
 
 class ImageService(Protocol):
+    """A service that keeps images. All methods but prepare() raise DeliveryFailed."""
+
     async def prepare(self, request: ImageRequest, size: int | None, actor: Actor) -> Image:
-        """Make the image, or check that the one that the client made waits for bytes and is the caller's.
+        """Create an image, or adopt one that the caller has created.
 
-        Among the properties of a new one may be the `id` that it shall have. `size` in bytes, None while the client
-        has not said it.
+        An adopted image has to be queued. The properties of a new one may have the `id` that it is to get. `size` in
+        bytes, None while it is unknown.
 
-        Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the sink's
-        words are in the detail), UNAUTHENTICATED, IMAGE_SERVICE_UNAVAILABLE.
+        Raises:
+            Refused: FORBIDDEN, OVER_QUOTA, UPLOAD_TOO_LARGE, IMAGE_UNKNOWN, IMAGE_NOT_QUEUED, IMAGE_REFUSED (the
+                detail quotes the image service), UNAUTHENTICATED, IMAGE_SERVICE_UNAVAILABLE.
         """
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
-        """Give the image all `size` bytes of `source`; one that is to be imported may be busy for a while then.
+        """Give an image all `size` bytes of `source`, and start its import.
 
-        DeliveryFailed, or what `source` itself raises.
+        Raises:
+            DeliveryFailed: the image service did not take them.
+            Exception: the exception that `source` has raised.
         """
 
     async def import_staged(self, image: Image, actor: Actor) -> None:
-        """Have an image that is STAGED imported; again, it is no error. DeliveryFailed."""
+        """Start the import of a staged image; idempotent."""
 
     async def stores(self, actor: Actor) -> StoreList:
-        """Which stores and import methods there are. DeliveryFailed if that can't be asked."""
+        """Return the stores and import methods."""
 
     async def status(self, image: Image, actor: Actor) -> ImageStatus:
-        """What the sink has by now. DeliveryFailed if it can't be asked."""
+        """Return the state of an image."""
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
-        """What describes the image, so that another one like it can be prepared; None if it is gone.
-
-        DeliveryFailed if it can't be asked.
-        """
+        """Return the properties for another image like this one; None if deleted."""
 
     async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
-        """Say what the bytes will be of an image that was made without a disk format; again, it is no error.
+        """Set the disk format of an image that was created without one; idempotent.
 
-        `min_disk` in GiB, for an image that has none. DeliveryFailed.
+        `min_disk` in GiB, for an image that has none.
         """
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
-        """The bytes of a complete image. DeliveryFailed if it can't be read."""
+        """Return the bytes of an active image."""
 
     async def delete(self, image: Image, actor: Actor) -> None:
-        """Remove the image; it is no error if it is gone. DeliveryFailed if that can't be done."""
+        """Delete an image; idempotent."""
 
     async def check(self) -> str:
-        """A sentence on where images go, for `resumable-glance check`. DeliveryFailed if they can't."""
+        """Return a sentence on where images go, for `resumable-glance check`."""
 
 
-async def set_found_format(images: ImageService, upload: Upload, actor: Actor) -> None:
-    """Set the format of an image that was made without one to what its bytes were found to be. DeliveryFailed."""
-    found = upload.format
-    if found is not None and found.declared is None and found.disk_format is not None:
-        await images.set_format(require(upload.image), found.disk_format, found.min_disk, actor)
+async def set_detected_format(images: ImageService, upload: Upload, actor: Actor) -> None:
+    """Set the disk format of an image that was created without one. Raises DeliveryFailed."""
+    format = upload.format
+    if format is not None and format.declared is None and format.disk_format is not None:
+        await images.set_format(require(upload.image), format.disk_format, format.min_disk, actor)

@@ -1,6 +1,6 @@
-"""Images as files in a directory: the sink of the development mode, and the plainest member of the family.
+"""An image service for development: images are files in a directory.
 
-`<id>` holds the bytes, `<id>.json` what Glance would show of the image.
+The file `<id>` has the bytes, `<id>.json` the document that Glance would show.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from resumable_glance.model.upload import FailureReason, Image, ImageRequest
 from resumable_glance.runtime.durable import sync_directory
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-_SET_HERE = frozenset({"id", "status", "size", "checksum", "os_hash_value"})
+_READ_ONLY = frozenset({"id", "status", "size", "checksum", "os_hash_value"})  # properties that no client sets
 
 
 class DirectoryImageService:
+    """The images in a directory, of all owners alike."""
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ class DirectoryImageService:
         await asyncio.to_thread(self._write, image.id, size, source)
 
     async def import_staged(self, image: Image, actor: Actor) -> None:
-        """Nothing is ever staged here."""
+        """Do nothing: no image is ever staged here."""
 
     async def stores(self, actor: Actor) -> StoreList:
         return StoreList()
@@ -57,15 +58,11 @@ class DirectoryImageService:
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
         described = await asyncio.to_thread(self._described, image.id)
-        if described is None:
-            return None
-        return {name: value for name, value in described.items() if name not in _SET_HERE}
+        return described and {name: value for name, value in described.items() if name not in _READ_ONLY}
 
     async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
         def work() -> None:
-            described = self._described(image.id)
-            if described is None:
-                raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
+            described = self._existing(image.id)
             smallest = described.get("min_disk") or min_disk or 0
             self._describe(image.id, {**described, "disk_format": disk_format, "min_disk": smallest})
 
@@ -75,7 +72,7 @@ class DirectoryImageService:
         try:
             file = await asyncio.to_thread(self._bytes(image.id).open, "rb")
         except FileNotFoundError:
-            raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True) from None
+            raise _deleted() from None
 
         async def pieces() -> AsyncGenerator[bytes]:
             with file:
@@ -89,10 +86,9 @@ class DirectoryImageService:
 
     async def check(self) -> str:
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise DeliveryFailed(
-                FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{self._directory} can't be written by this user."
-            )
-        return f"images land in {self._directory}"
+            sentence = f"This user can't write to {self._directory}."
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
+        return f"images go into the directory {self._directory}"
 
     def _created(self, request: ImageRequest) -> Image:
         image_id = str(request.properties.get("id") or uuid.uuid4())
@@ -111,12 +107,10 @@ class DirectoryImageService:
     def _delete(self, image_id: str) -> None:
         for suffix in ("", ".partial", ".json"):
             self._bytes(image_id).with_suffix(suffix).unlink(missing_ok=True)
-        sync_directory(self._directory)  # nobody removes it again
+        sync_directory(self._directory)
 
     def _write(self, image_id: str, size: int, source: Source) -> None:
-        described = self._described(image_id)
-        if described is None:
-            raise DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)
+        described = self._existing(image_id)
         md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
         partial = self._bytes(image_id).with_suffix(".partial")
         with partial.open("wb") as file:
@@ -128,13 +122,17 @@ class DirectoryImageService:
             os.fsync(file.fileno())
             written = file.tell()
         if written != size:
-            raise DeliveryFailed(
-                FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"{size} bytes were announced and {written} came."
-            )
+            sentence = f"{size} bytes were announced, and {written} came."
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
         partial.replace(self._bytes(image_id))
-        sync_directory(self._directory)  # the bytes have their name before anybody is told that they are there
+        sync_directory(self._directory)  # the bytes have their name before the image is active
         result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
         self._describe(image_id, {**described, **result, "status": "active"})
+
+    def _existing(self, image_id: str) -> dict[str, Any]:
+        if (described := self._described(image_id)) is None:
+            raise _deleted()
+        return described
 
     def _describe(self, image_id: str, described: dict[str, Any]) -> None:
         path = self._description(image_id)
@@ -160,3 +158,7 @@ class DirectoryImageService:
 
     def _description(self, image_id: str) -> Path:
         return self._bytes(image_id).with_suffix(".json")
+
+
+def _deleted() -> DeliveryFailed:
+    return DeliveryFailed(FailureReason.IMAGE_GONE, "The image was deleted.", final=True)

@@ -1,4 +1,4 @@
-"""What a receipt says: that an image is the file, in our words and in the sink's. Pure; signed elsewhere."""
+"""The statement of a receipt: that an image equals the file, by our digests and Glance's. Pure; signed elsewhere."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from collections.abc import Mapping
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Upload, Verified, require
+from resumable_glance.model.upload import Upload, require
 
 ISSUER = "resumable-glance"
 
 
 def statement(upload: Upload) -> Mapping[str, object]:
-    """The receipt of an active upload, without a signature. Sizes in bytes, digests in hexadecimal, times as ISO 8601.
+    """Return the unsigned receipt of an active upload.
 
-    Refused: UNFINISHED before it is active.
+    Sizes in bytes, digests in hexadecimal, times as in RFC 3339. Raises Refused: UNFINISHED before it is active.
     """
-    proof = upload.delivery.proof
-    if upload.state is not State.ACTIVE or proof is None:
+    if upload.state is not State.ACTIVE:
         raise Refused(
-            Reason.UNFINISHED, f"There is a receipt once the image is proven to be the file. It is {upload.state} now."
+            Reason.UNFINISHED,
+            f"A receipt exists once the image is proven equal to the file. This upload is {upload.state}.",
         )
-    image, size = require(upload.image), require(upload.size)
-    # An upload of an older version has nothing more on record than that the two were the same.
-    verified = upload.delivery.verified or Verified(upload.updated_at, size, proof.md5, proof.sha512)
-    ours = {"size": size, "md5": proof.md5, "sha512": proof.sha512}
+    image, proof, verified = require(upload.image), require(upload.delivery.proof), require(upload.delivery.verified)
+    ours = {"size": require(upload.size), "md5": proof.md5, "sha512": proof.sha512}
     return {
         "iss": ISSUER,
         "upload_id": upload.id,
@@ -36,11 +34,13 @@ def statement(upload: Upload) -> Mapping[str, object]:
         **ours,
         "ours": ours,
         "glance": {"size": verified.size, "md5": verified.md5, "sha512": verified.sha512},
-        "created_at": _iso(upload.created_at),
-        "verified_at": _iso(verified.at),
+        "created_at": rfc3339(upload.created_at),
+        "verified_at": rfc3339(verified.at),
         "request_ids": {"creation": upload.request_id, "handoff": verified.request_id},
     }
 
 
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def rfc3339(timestamp: float) -> str:
+    """Return seconds since the epoch as text in UTC: 2026-01-31T12:00:00Z."""
+    text = datetime.datetime.fromtimestamp(timestamp, datetime.UTC).isoformat(timespec="seconds")
+    return text.replace("+00:00", "Z")

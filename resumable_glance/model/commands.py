@@ -1,6 +1,6 @@
-"""The narrow waist: what a dialect can ask of the uploads, and what it is told.
+"""Commands and outcomes: all that passes between the wire protocols and the uploads.
 
-A dialect turns a request's head into one command and one outcome into a reply. Nothing else passes.
+A wire protocol turns the head of a request into one command, and one outcome into a reply.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import ImageRequest, Upload
 
-MOST_RANGES = 1000  # are told of an upload; whoever sends the others once more loses nothing but time
+MAX_RANGES = 1000  # in an outcome; a client that sends the bytes of others again loses nothing but time
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A body and where it belongs.
+    """The body of a request and its place in an upload.
 
-    `length` is None where only the end of the body tells. `in_order` bodies must begin at the offset, and whoever
-    else writes to the upload then is told to stop. `declared` are digests of this body. `last` says whether the
-    upload is complete with it; None where the size alone tells. `zeros`: it is a run of zeros, which has a length and
-    no body.
+    `length` is None if only the end of the body tells it. An `in_order` chunk must begin at the offset, and supersedes
+    every other writer of the upload. `declared` are digests of this body. `last` says whether the upload is complete
+    with this chunk; None if only the size tells. `zeros` is a run of zeros, which has a length but no body.
     """
 
     start: int
@@ -36,11 +35,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A new upload of `size` bytes (None: told later); `declared` are digests of the whole image.
+    """Create an upload of `size` bytes (None: declared later); `declared` are digests of the whole image.
 
-    Without an `image` it is a part, to be joined with others. `metadata` is what the client wants to be shown again,
-    as it wrote it. `first` is a chunk that comes along. With the same `key` it is the same upload, however often it
-    is asked for.
+    Without an `image` it is a part, to be joined with others. `metadata` is shown to the client again, unchanged.
+    `first` is a chunk in the same request. A repeated creation with the same idempotency `key` finds the same upload.
     """
 
     size: int | None
@@ -53,7 +51,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A new upload out of `parts`, which have all of their bytes, in this order."""
+    """Create an upload from complete `parts`, in this order."""
 
     parts: tuple[str, ...]
     image: ImageRequest
@@ -62,9 +60,10 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """One more chunk of an upload.
+    """Append a chunk to an upload.
 
-    The client says that the upload has `total` bytes (None: it did not say), and these digests of the whole image.
+    `total` is the upload's size as the client declares it here (None: it does not); `declared` are digests of the
+    whole image.
     """
 
     upload_id: str
@@ -75,10 +74,10 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """Where an upload is.
+    """Show an upload.
 
-    `taking_over`: whoever writes to it is told to stop first, so that the answer stays true. `full_is_complete`:
-    who asks takes an upload with all bytes for complete, so that it has to be, whoever else has left it open.
+    `taking_over` interrupts its writers first, so that the answer stays true. `full_is_complete` completes an upload
+    that has all of its bytes, for protocols whose clients take it for complete.
     """
 
     upload_id: str
@@ -88,7 +87,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Where an upload is, whenever that changes. It changes nothing itself. `again` after the first time."""
+    """Show an upload for a stream of events, without changing it. `again` after the first time."""
 
     upload_id: str
     again: bool = False
@@ -96,38 +95,40 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The bytes of a complete upload."""
+    """Read the bytes of a complete upload."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another try of a handoff that has failed, or the next one now, with the caller's token."""
+    """Try a failed or waiting handoff again now, with the caller's token."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ListStores:
-    """Which stores and import methods the cloud has."""
+    """List the stores and import methods of the cloud."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetReceipt:
-    """The receipt of an upload that is active."""
+    """Get the signed receipt of an active upload."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
+    """Cancel an upload."""
+
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """The caller's own uploads, or everybody's, newest first: `limit` of them, those after the upload `marker`."""
+    """List up to `limit` uploads after the upload `marker`, newest first: the caller's own, or all projects'."""
 
     limit: int
     marker: str | None = None
@@ -136,38 +137,27 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class IssueTicket:
-    """A fresh ticket for an upload; and its handoff goes on with the token that its owner shows."""
+    """Issue a ticket for an upload. Its handoff continues with the token of this request."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeTickets:
-    """No ticket that was issued for an upload until now is good any more."""
+    """Revoke all tickets of an upload."""
 
     upload_id: str
 
 
 Command = (
-    Create
-    | Join
-    | Append
-    | Get
-    | Watch
-    | Read
-    | Retry
-    | GetReceipt
-    | Cancel
-    | List
-    | ListStores
-    | IssueTicket
+    Create | Join | Append | Get | Watch | Read | Retry | GetReceipt | Cancel | List | ListStores | IssueTicket
     | RevokeTickets
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What opens one upload, for whoever shows it; `expires_at` in seconds since the epoch."""
+    """A bearer token for one upload; `expires_at` in seconds since the epoch."""
 
     value: str = field(repr=False)
     expires_at: int
@@ -175,7 +165,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new upload, and a ticket for it; `repeated`: it was created before, with the same key."""
+    """An upload and a ticket for it; `repeated` if an earlier request with the same key created it."""
 
     upload: Upload
     ticket: Ticket
@@ -184,12 +174,14 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
+    """The upload after an append."""
+
     upload: Upload
 
 
 @dataclass(frozen=True, slots=True)
 class UploadFound:
-    """`durable` are ranges that need not be sent again, the first ones; `delivered` the bytes that the sink has."""
+    """An upload, its first durable ranges, and the number of bytes that were `delivered` to the image service."""
 
     upload: Upload
     durable: tuple[Range, ...]
@@ -198,7 +190,7 @@ class UploadFound:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All bytes of an upload, to be sent as they come."""
+    """An upload and all of its bytes, as a stream."""
 
     upload: Upload
     stream: AsyncIterator[bytes]
@@ -206,7 +198,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSigned:
-    """What is attested, and the same signed (JWS, compact)."""
+    """The statement of a receipt, and the same signed (JWS, compact serialization)."""
 
     statement: Mapping[str, object]
     jws: str
@@ -214,39 +206,41 @@ class ReceiptSigned:
 
 @dataclass(frozen=True, slots=True)
 class StoresListed:
+    """The stores and import methods of the cloud."""
+
     offer: StoreList
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
+    """The upload was cancelled."""
+
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
+    """A page of uploads."""
+
     uploads: tuple[Upload, ...]
     all_projects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TicketIssued:
+    """A new ticket."""
+
     ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class TicketsRevoked:
+    """The upload's tickets were revoked."""
+
     upload_id: str
 
 
 Outcome = (
-    Created
-    | Appended
-    | UploadFound
-    | Content
-    | Cancelled
-    | Listed
-    | StoresListed
-    | TicketIssued
-    | TicketsRevoked
+    Created | Appended | UploadFound | Content | Cancelled | Listed | StoresListed | TicketIssued | TicketsRevoked
     | ReceiptSigned
-)
+)  # fmt: skip

@@ -1,9 +1,8 @@
-"""Digests: their names, their lengths, and how they are computed.
+"""Digests: their algorithms, their lengths, and their computation.
 
-Names are those that people use for image checksums (md5, sha256, sha512); a dialect translates its own
-(RFC 9530: sha-256, sha-512). xxh3 (64 bits) is never taken from a client: it only marks extents, so that bit rot on
-scratch is seen at next to no cost, as CRC-32 did in catalogs that are older. `zeros` marks extents that were declared
-to be zeros: it has no value, for it holds as long as every byte is zero (docs/decisions/0018).
+Algorithms have the names that are usual for image checksums (md5, sha256, sha512); each wire protocol translates its
+own. Two of them mark extents and are never taken from a client: xxh3 (64 bits) detects bit rot in storage at little
+cost, and `zeros` has no value, since it holds as long as every byte is zero (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -22,25 +21,14 @@ from resumable_glance.errors import Reason, Refused
 
 
 class Hasher(Protocol):
-    """What hashlib's objects are."""
+    """The interface of hashlib's objects."""
 
     def update(self, data: bytes | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
 
 
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._value = binascii.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4)
-
-
 class _Zeros:
-    """Not computed but looked at: empty as long as all bytes are zero."""
+    """A hasher whose digest is empty as long as all bytes are zero."""
 
     def __init__(self) -> None:
         self._value = b""
@@ -54,21 +42,21 @@ class _Zeros:
 
 
 def only_zeros(data: bytes) -> bool:
-    return data == bytes(len(data))  # this is memcmp: nothing that looks at one byte after the other comes near
+    """Return whether every byte is zero."""
+    return data == bytes(len(data))  # a memcmp, much faster than a loop over the bytes
 
 
 def _md5() -> Hasher:
-    # Glance's `checksum` is an md5. It finds accidents, and is not trusted against an adversary.
+    # Glance's `checksum` is an md5. It detects accidents, and is not trusted against an adversary.
     return hashlib.md5(usedforsecurity=False)
 
 
 def _sha1() -> Hasher:
-    # The tus protocol demands it. Like md5, against accidents only.
+    # Required by the tus protocol. Like md5, against accidents only.
     return hashlib.sha1(usedforsecurity=False)
 
 
 _HASHERS: Mapping[str, Callable[[], Hasher]] = {
-    "crc32": _Crc32,
     "md5": _md5,
     "sha1": _sha1,
     "sha256": hashlib.sha256,
@@ -77,10 +65,11 @@ _HASHERS: Mapping[str, Callable[[], Hasher]] = {
     "zeros": _Zeros,
 }
 LENGTHS: Mapping[str, int] = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}  # bytes; what a client may declare
-OF_IMAGES = ("md5", "sha256", "sha512")  # what a client may declare of a whole image
+IMAGE_ALGORITHMS = ("md5", "sha256", "sha512")  # what a client may declare of a whole image
 
 
 def hasher(algorithm: str) -> Hasher:
+    """Return a new hasher of this algorithm."""
     return _HASHERS[algorithm]()
 
 
@@ -96,11 +85,12 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """The inverse of `str()`, for what we wrote ourselves."""
+        """Return the digest that str() made this text of."""
         algorithm, _, value = text.partition(":")
         return cls(algorithm, binascii.unhexlify(value))
 
     def matches(self, other: Digest) -> bool:
+        """Compare with another digest in constant time."""
         return self.algorithm == other.algorithm and hmac.compare_digest(self.value, other.value)
 
 
@@ -108,24 +98,21 @@ ZEROS = Digest("zeros", b"")  # of any number of zeros
 
 
 def declared(algorithm: str, value: bytes) -> Digest:
-    """A digest that a client declared.
+    """Return a digest that a client declared.
 
-    Refused: UNSUPPORTED_DIGEST for an unknown algorithm, MALFORMED for a value of the wrong length.
+    Raises Refused: UNSUPPORTED_DIGEST for an unknown algorithm, MALFORMED for a value of the wrong length.
     """
     if algorithm not in LENGTHS:
-        raise Refused(
-            Reason.UNSUPPORTED_DIGEST, f"This digest algorithm is not known here. Use one of: {', '.join(LENGTHS)}."
-        )
+        raise Refused(Reason.UNSUPPORTED_DIGEST, f"Unknown digest algorithm. Use one of: {', '.join(LENGTHS)}.")
     if len(value) != LENGTHS[algorithm]:
         raise Refused(
-            Reason.MALFORMED,
-            f"A digest with {algorithm} has {LENGTHS[algorithm]} bytes; this one has {len(value)}.",
+            Reason.MALFORMED, f"An {algorithm} digest has {LENGTHS[algorithm]} bytes, but this one has {len(value)}."
         )
     return Digest(algorithm, value)
 
 
 def declared_hex(algorithm: str, text: str) -> Digest:
-    """A digest that a client declared in hexadecimal, as md5sum and sha256sum print it."""
+    """Return a digest that a client declared in hexadecimal, as md5sum and sha256sum print it."""
     if not re.fullmatch(r"(?:[0-9a-fA-F]{2})+", text):
         raise Refused(Reason.MALFORMED, f"The {algorithm} digest is not hexadecimal.")
     return declared(algorithm, binascii.unhexlify(text))
@@ -144,8 +131,10 @@ class MultiHasher:
         return algorithm in self._hashers
 
     def update(self, data: bytes | memoryview) -> None:
+        """Add bytes to all digests."""
         for each in self._hashers.values():
             each.update(data)
 
     def digest(self, algorithm: str) -> Digest:
+        """Return the digest of all bytes so far."""
         return Digest(algorithm, self._hashers[algorithm].digest())

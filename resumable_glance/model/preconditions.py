@@ -1,5 +1,6 @@
-"""What is welcome: whether a chunk, a declaration or a join fits the upload as it is. Pure; each question is asked
-before a byte is taken, and again where the catalog writes the answer down.
+"""Checks whether a chunk, a declaration or a join fits an upload as it is. Pure.
+
+Each check is made before a byte is received, and again in the transaction that records the outcome.
 """
 
 from __future__ import annotations
@@ -12,34 +13,35 @@ from resumable_glance.model.commands import Append, Chunk
 from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.ranges import Range, segments
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import OF_THE_FORMAT, Extent, Upload, check_alive
+from resumable_glance.model.upload import FORMAT_FAILURES, Extent, Upload, check_alive
 
 
 def check_writable(upload: Upload) -> None:
-    """Refused: CANCELLED, EXPIRED, JOINED for a part that was joined and for what it was joined into, or as
-    check_format."""
+    """Check that bytes can be sent to an upload.
+
+    Raises Refused: CANCELLED, EXPIRED, JOINED for parts and the upload that they were joined into, or as
+    check_not_rejected().
+    """
     check_alive(upload)
-    check_format(upload)
+    check_not_rejected(upload)
     if upload.state is State.JOINED or upload.parts:
-        raise Refused(Reason.JOINED, "This upload and others were joined into one. Nothing can be sent to it any more.")
+        raise Refused(Reason.JOINED, "Uploads that were joined take no more bytes.")
 
 
-def check_format(upload: Upload) -> None:
-    """Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, again, where an upload has failed for what it is."""
-    if (
-        upload.state is State.FAILED
-        and upload.delivery.last_error is not None
-        and upload.delivery.last_error.reason in OF_THE_FORMAT
-    ):
-        raise Refused(
-            Reason(upload.delivery.last_error.reason.value), upload.delivery.last_error.detail, state=upload.state
-        )
+def check_not_rejected(upload: Upload) -> None:
+    """Check that the image of an upload was not rejected.
+
+    Raises Refused: FORMAT_MISMATCH, UNSAFE_IMAGE or DISK_TOO_LARGE, as when it was rejected.
+    """
+    error = upload.delivery.last_error
+    if upload.state is State.FAILED and error is not None and error.reason in FORMAT_FAILURES:
+        raise Refused(Reason(error.reason.value), error.detail, state=upload.state)
 
 
 def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Upload:
-    """The upload with what a client says of the whole: its size, and digests.
+    """Return the upload with the size and digests that a client declared of the whole.
 
-    Refused: WRONG_TOTAL, WRONG_DIGEST where it said something else before, or has sent more.
+    Raises Refused: WRONG_TOTAL, WRONG_DIGEST where other values were declared before, or more bytes have come.
     """
     if size is not None and upload.size is not None and size != upload.size:
         raise Refused(
@@ -49,38 +51,44 @@ def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Uplo
         )
     if size is not None and size < upload.received:
         raise Refused(
-            Reason.WRONG_TOTAL, f"{upload.received} bytes came already: it can't have {size}.", offset=upload.offset
+            Reason.WRONG_TOTAL,
+            f"This upload already has {upload.received} bytes, more than {size}. Is it the same file?",
+            offset=upload.offset,
         )
     for each in digests:
         if any(each.algorithm == old.algorithm and each != old for old in upload.declared):
             raise Refused(
-                Reason.WRONG_DIGEST, f"Another {each.algorithm} of the whole was declared before. Is it the same file?"
+                Reason.WRONG_DIGEST,
+                f"A different {each.algorithm} digest was declared for this upload before. Is it the same file?",
             )
-    news = tuple(each for each in digests if each not in upload.declared)
+    added = tuple(each for each in digests if each not in upload.declared)
     return dataclasses.replace(
         upload,
         size=upload.size if size is None else size,
         reserved=upload.reserved if size is None else size,
-        declared=upload.declared + news,
+        declared=upload.declared + added,
     )
 
 
 def total_of(append: Append) -> int | None:
-    """The size that an append says the upload has, in either of two ways. Refused: WRONG_TOTAL if they differ."""
+    """Return the size of the upload that an append declares, as a total or by its last byte.
+
+    Raises Refused: WRONG_TOTAL if both are declared and differ.
+    """
     chunk = append.chunk
     end = None if chunk.length is None or not chunk.last else chunk.start + chunk.length
     if end is not None and append.total not in {None, end}:
         raise Refused(
-            Reason.WRONG_TOTAL, f"With its last byte the upload would have {end} bytes, and not {append.total}."
+            Reason.WRONG_TOTAL, f"This last chunk ends after {end} bytes, but the declared size is {append.total}."
         )
     return append.total if end is None else end
 
 
 def target_of(upload: Upload, append: Append, longest: int) -> Range:
-    """The bytes that a chunk may fill: up to the upload's end where it does not say its length, or `longest` bytes
-    of them where nobody knows that end either.
+    """Return the range that a chunk may fill.
 
-    Refused: as check_writable, total_of and declare, BODY_TOO_LONG.
+    A chunk of unknown length may fill the upload to its end, or `longest` bytes of an upload of unknown size.
+    Raises Refused: BODY_TOO_LONG, or as check_writable(), total_of() and declare().
     """
     check_writable(upload)
     upload, chunk = declare(upload, total_of(append), append.declared), append.chunk
@@ -91,26 +99,26 @@ def target_of(upload: Upload, append: Append, longest: int) -> Range:
     if upload.size is not None and stop > upload.size:
         raise Refused(
             Reason.BODY_TOO_LONG,
-            f"The body would end {stop - upload.size} bytes after the upload's end.",
+            f"The body ends {stop - upload.size} bytes beyond the end of the upload.",
             offset=upload.offset,
             size=upload.size,
         )
     return Range(min(chunk.start, stop), stop)
 
 
-def check_order(upload: Upload, chunk: Chunk) -> None:
-    """Refused: WRONG_OFFSET where a chunk that must begin at the offset does not."""
+def check_offset(upload: Upload, chunk: Chunk) -> None:
+    """Check that a chunk of a protocol with ordered chunks begins at the offset. Raises Refused: WRONG_OFFSET."""
     if chunk.in_order and chunk.start != upload.offset:
         raise Refused(
             Reason.WRONG_OFFSET,
-            f"The offset is {upload.offset}, not {chunk.start}. Go on from there.",
+            f"The offset is {upload.offset}, not {chunk.start}. Continue at {upload.offset}.",
             offset=upload.offset,
             provided=chunk.start,
         )
 
 
-def known_before(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool:
-    """Whether a chunk is known to bring what the `extents` in its place have, without a look at any byte."""
+def repeats(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool:
+    """Return whether a chunk repeats durable `extents`, judging by digests alone."""
     if chunk.zeros:
         marked = [each.range for each in extents if each.digest == ZEROS]
         return all(each.durable for each in segments(target, marked))
@@ -118,14 +126,14 @@ def known_before(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool
 
 
 def check_parts(parts: Sequence[Upload]) -> int:
-    """The size of these uploads when they are joined.
+    """Return the size in bytes of these uploads once they are joined.
 
-    Refused: CANCELLED or EXPIRED, JOINED for what is part of another upload, UNFINISHED for what lacks bytes.
+    Raises Refused: UNFINISHED for a part that lacks bytes, JOINED for other uploads, or as check_writable().
     """
     for each in parts:
         check_writable(each)
         if each.image is not None:
-            raise Refused(Reason.JOINED, f"Upload {each.id} has an image of its own: it can't become part of another.")
+            raise Refused(Reason.JOINED, f"Upload {each.id} has an image of its own. Join only parts.")
         if not each.filled:
-            raise Refused(Reason.UNFINISHED, f"Upload {each.id} lacks bytes. Send them before you join it with others.")
+            raise Refused(Reason.UNFINISHED, f"Upload {each.id} lacks bytes. Send them before you join it.")
     return sum(each.received for each in parts)

@@ -1,6 +1,6 @@
 """Ranges of bytes: half-open, ordered, never empty.
 
-The wire speaks of first and last byte (RFC 9110, section 14.1.2); in here it is start and stop, so that
+On the wire a range is its first and last byte (RFC 9110, section 14.1.2). Here it is `start` and `stop`, so that
 lengths and neighbours need no plus or minus one.
 """
 
@@ -11,16 +11,18 @@ from typing import NamedTuple
 
 
 class Range(NamedTuple):
-    """The bytes `start` up to, but not including, `stop`."""
+    """The bytes from `start` up to, but not including, `stop`."""
 
     start: int
     stop: int
 
     @property
     def length(self) -> int:
+        """The number of bytes."""
         return self.stop - self.start
 
     def overlaps(self, other: Range) -> bool:
+        """Return whether both have a byte in common."""
         return self.start < other.stop and other.start < self.stop
 
 
@@ -32,12 +34,12 @@ class Segment(NamedTuple):
 
 
 def merge(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Join neighbours and overlaps; the result is ordered and has a gap between any two."""
+    """Join adjacent and overlapping ranges; yield them in order, with a gap between any two."""
     return joined(sorted(ranges))
 
 
 def joined(ordered: Iterable[Range]) -> Iterator[Range]:
-    """As merge(), of what is ordered already; no more of it is taken than each result needs."""
+    """Do what merge() does with ordered ranges, taking no more of them than each result needs."""
     current: Range | None = None
     for each in ordered:
         if current is None:
@@ -54,13 +56,13 @@ def joined(ordered: Iterable[Range]) -> Iterator[Range]:
 def segments(target: Range, durable: Iterable[Range]) -> Iterator[Segment]:
     """Cut `target` where durable ranges begin and end, in order and without a gap."""
     position = target.start
-    for known in merge(durable):
-        if not known.overlaps(target):
+    for each in merge(durable):
+        if not each.overlaps(target):
             continue
-        if position < known.start:
-            yield Segment(Range(position, known.start), durable=False)
-            position = known.start
-        stop = min(known.stop, target.stop)
+        if position < each.start:
+            yield Segment(Range(position, each.start), durable=False)
+            position = each.start
+        stop = min(each.stop, target.stop)
         yield Segment(Range(position, stop), durable=True)
         position = stop
     if position < target.stop:
@@ -68,5 +70,5 @@ def segments(target: Range, durable: Iterable[Range]) -> Iterator[Segment]:
 
 
 def missing(size: int, durable: Iterable[Range]) -> list[Range]:
-    """The gaps in an upload of `size` bytes."""
+    """Return the gaps in an upload of `size` bytes."""
     return [each.range for each in segments(Range(0, size), durable) if not each.durable]

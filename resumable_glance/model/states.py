@@ -1,15 +1,15 @@
-"""An upload: what it is, what may be asked of it, and which state follows which.
+"""The states of an upload, the events that change them, and one table of all transitions.
 
-The whole life is one table. Whatever is not in it can't happen:
+A transition that is not in the table can't happen:
 
     receiving --filled--> sealed --started--> delivering --delivered--> verifying --verified--> active
                             ^                ^    |                        |
-                            +---postponed----|----+----------refuted-------+------> failed
+                            +---postponed----|----+---------failed---------+------> failed
                             |                +--replaced-------------------+           |
                             +---------------------retried------------------------------+
 
-An upload can be discarded until it is active, and lapses only while it is receiving. A part is never sealed by
-itself: when it has all of its bytes it waits, receiving, until it is joined with others into one that is.
+An upload can be cancelled until it is active, and expires only while it is receiving. A part is never sealed: with all
+of its bytes it stays receiving until it is joined with others into one upload.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ from collections.abc import Mapping
 
 
 class State(enum.StrEnum):
+    """The state of an upload; clients see the values."""
+
     RECEIVING = "receiving"  # bytes are missing
-    SEALED = "sealed"  # all bytes are durable; nothing can be written any more
-    DELIVERING = "delivering"  # the sink is being given the bytes
-    VERIFYING = "verifying"  # the sink has the bytes; its receipt is being compared with our proof
-    ACTIVE = "active"  # proven equal; scratch is free again
-    FAILED = "failed"  # will not go on by itself; the bytes are kept for a decision
-    JOINED = "joined"  # a part whose bytes are another upload's now
+    SEALED = "sealed"  # all bytes are durable, and none can be written any more
+    DELIVERING = "delivering"  # the image service is being given the bytes
+    VERIFYING = "verifying"  # the image service has the bytes; its digests are compared with ours
+    ACTIVE = "active"  # proven equal; our copy of the bytes is removed
+    FAILED = "failed"  # stopped, with its bytes, until its owner retries or cancels it
+    JOINED = "joined"  # a part whose bytes belong to another upload now
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
 
 class Event(enum.StrEnum):
+    """A change in the life of an upload."""
+
     FILLED = "filled"
     STARTED = "started"
     POSTPONED = "postponed"
@@ -49,13 +53,13 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RECEIVING, Event.CANCELLED): State.CANCELLED,
     (State.RECEIVING, Event.EXPIRED): State.EXPIRED,
     (State.RECEIVING, Event.JOINED): State.JOINED,
-    (State.RECEIVING, Event.FAILED): State.FAILED,  # scratch has lost what was received
+    (State.RECEIVING, Event.FAILED): State.FAILED,  # storage has lost received bytes
     (State.SEALED, Event.STARTED): State.DELIVERING,
     (State.SEALED, Event.CANCELLED): State.CANCELLED,
     (State.DELIVERING, Event.STARTED): State.DELIVERING,  # after a crash in the middle
     (State.DELIVERING, Event.POSTPONED): State.SEALED,
     (State.DELIVERING, Event.DELIVERED): State.VERIFYING,
-    (State.DELIVERING, Event.REPLACED): State.DELIVERING,  # the image can't be filled any more: into a new one
+    (State.DELIVERING, Event.REPLACED): State.DELIVERING,  # the image can't be filled: another takes its place
     (State.DELIVERING, Event.FAILED): State.FAILED,
     (State.DELIVERING, Event.CANCELLED): State.CANCELLED,
     (State.VERIFYING, Event.STARTED): State.VERIFYING,
@@ -64,7 +68,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.VERIFYING, Event.REPLACED): State.DELIVERING,
     (State.VERIFYING, Event.FAILED): State.FAILED,
     (State.VERIFYING, Event.CANCELLED): State.CANCELLED,
-    (State.FAILED, Event.RETRIED): State.SEALED,  # its owner has asked for another try
+    (State.FAILED, Event.RETRIED): State.SEALED,  # at its owner's request
     (State.FAILED, Event.CANCELLED): State.CANCELLED,
     (State.JOINED, Event.CANCELLED): State.CANCELLED,  # with the upload that it was joined into
     (State.CANCELLED, Event.CANCELLED): State.CANCELLED,
@@ -75,11 +79,11 @@ ENDED = frozenset({State.ACTIVE, State.CANCELLED, State.EXPIRED})
 
 
 class IllegalTransition(Exception):
-    """Our own code asked for what the table does not have."""
+    """A transition that the table does not have."""
 
 
 def follow(state: State, event: Event) -> State:
-    """The state after `event`. IllegalTransition where the table has none."""
+    """Return the state after `event`. Raise IllegalTransition where the table has none."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:

@@ -1,4 +1,4 @@
-"""The record of an upload: whose it is, what came of it, and how its delivery stands."""
+"""The record of an upload: its owner, its image, its progress and its delivery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose upload it is. Only both together reach it."""
+    """The project and user that an upload belongs to."""
 
     project_id: str
     user_id: str
@@ -26,11 +26,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """The image that is to come: a new one with `properties`, or the queued one `image_id`.
+    """The requested image: a new one with `properties`, or the existing, queued image `image_id`.
 
-    `properties` are Glance's own (name, disk_format, tags ...). `store` names the Glance store that it is uploaded to.
-    With `stores` it is staged and imported instead: into these, with none of them into the default one; with
-    `all_stores` into all that there are.
+    `properties` are Glance's (name, disk_format, tags ...). The image is uploaded to `store`, or to the default store.
+    With `stores` or `all_stores` it is imported instead: into these stores (none: the default one), or into all.
     """
 
     properties: Mapping[str, object] = field(default_factory=dict)
@@ -41,15 +40,16 @@ class ImageRequest:
 
     @property
     def imports(self) -> bool:
+        """Whether the bytes are staged and imported, not uploaded."""
         return self.all_stores or self.stores is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The Glance image of an upload. `adopted` means that the client made it, so it is not ours to delete.
+    """The Glance image of an upload. An `adopted` one was made by the client, and is not ours to delete.
 
-    `replaced` are the ids that it had before: of images that could not be filled any more. `store` and `stores` are as
-    in its request, but that all stores have their names.
+    `replaced` are the ids of earlier images that could not be filled any more. `store` and `stores` are those of the
+    request; all stores are named here.
     """
 
     id: str
@@ -61,24 +61,23 @@ class Image:
 
     @property
     def imports(self) -> bool:
-        """Whether its bytes are staged and imported, not uploaded."""
+        """Whether the bytes are staged and imported, not uploaded."""
         return self.stores is not None
 
 
 class InspectionState(enum.StrEnum):
-    """How far the look into an image's bytes is. Bytes that are refused have no verdict: their upload has failed."""
+    """The progress of a format inspection. An upload whose bytes are rejected fails instead."""
 
-    PENDING = "pending"  # nobody has looked at them
-    PARTIAL = "partial"  # their head may be what it is; the last word takes all of them
+    PENDING = "pending"  # not begun
+    PARTIAL = "partial"  # the head of the image passed; the result needs all bytes
     FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What an image's bytes are declared to be, and what they are: the names are Glance's and oslo.utils'.
+    """The declared and the detected format of an image, by the names of Glance and oslo.utils.
 
-    `declared` is None where the service was asked to find out. `virtual_size` in bytes, None as long as, or where it
-    is not known.
+    `declared` is None if the service is to detect it. `virtual_size` in bytes, None while it is unknown.
     """
 
     declared: str | None
@@ -88,22 +87,22 @@ class Format:
 
     @property
     def disk_format(self) -> str | None:
-        """Glance's disk_format for what was found."""
-        return _WITHOUT_A_NAME.get(str(self.detected), self.detected)
+        """The disk_format of Glance for the detected format."""
+        return _DISK_FORMATS.get(str(self.detected), self.detected)
 
     @property
     def min_disk(self) -> int | None:
-        """GiB of the smallest disk that it fits on."""
+        """The size of the smallest disk that the image fits on, in GiB."""
         return None if self.virtual_size is None else -(-self.virtual_size // GIB)
 
 
 GIB = 1024**3
-_WITHOUT_A_NAME = {"gpt": "raw", "luks": "raw"}  # what Glance has no disk_format for, and takes as raw
+_DISK_FORMATS = {"gpt": "raw", "luks": "raw"}  # formats without a disk_format of their own in Glance
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What we computed ourselves over all bytes as scratch gave them back: hexadecimal, as Glance shows them."""
+    """Our digests of all bytes, as read back from storage; in hexadecimal, as Glance shows its own."""
 
     md5: str
     sha512: str
@@ -111,9 +110,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What the sink has shown when it was compared with our proof, and found to be the same.
+    """Glance's own size and digests of an image, found equal to our proof.
 
-    `at` in seconds since the epoch; `request_id` is that of the handoff in the sink's own log.
+    `at` in seconds since the epoch; `request_id` identifies the handoff in Glance's log.
     """
 
     at: float
@@ -124,7 +123,7 @@ class Verified:
 
 
 class FailureReason(enum.StrEnum):
-    """What keeps an upload from becoming active. The values are stable: clients see them."""
+    """A reason for a failed or waiting handoff; clients see the values."""
 
     IMAGE_SERVICE_UNAVAILABLE = "image-service-unavailable"
     TOKEN_EXPIRED = "token-expired"
@@ -138,18 +137,18 @@ class FailureReason(enum.StrEnum):
     SCRATCH_DIFFERS = "scratch-differs"
     SCRATCH_LOST = "scratch-lost"
     INTERNAL_ERROR = "internal-error"
-    # What the bytes themselves are; the refusal of a chunk has the same names
+    # The format of the image; refusals of chunks have the same names
     FORMAT_MISMATCH = "format-mismatch"
     UNSAFE_IMAGE = "unsafe-image"
     DISK_TOO_LARGE = "disk-too-large"
 
 
-OF_THE_FORMAT = frozenset({FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE, FailureReason.DISK_TOO_LARGE})
+FORMAT_FAILURES = frozenset({FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE, FailureReason.DISK_TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """Why an upload waits or has failed; `detail` is a sentence for people."""
+    """The reason why an upload waits or has failed; `detail` is a sentence for people."""
 
     reason: FailureReason
     detail: str
@@ -159,7 +158,7 @@ class LastError:
 class Extent:
     """A durable range and the digest of its bytes.
 
-    `checksum` is another one, cheaper to compute again, where the digest is what a client declared.
+    If a client declared the digest, `checksum` is one of ours that is cheaper to compute again.
     """
 
     range: Range
@@ -168,80 +167,80 @@ class Extent:
 
     @property
     def check(self) -> Digest:
-        """By which it is found out whether its bytes are still the same."""
+        """The digest to verify the bytes with."""
         return self.checksum or self.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the handoff of an upload stands. Times in seconds since the epoch."""
+    """The progress of an upload's handoff. Times in seconds since the epoch."""
 
-    attempts: int = 0  # since the upload was sealed, or its owner asked for another try
+    attempts: int = 0  # since the upload was sealed or retried
     next_attempt_at: float = 0.0
-    last_error: LastError | None = None  # why it waits or has failed
+    last_error: LastError | None = None  # the reason why it waits or has failed
     proof: Proof | None = None  # our digests over all bytes
     verified: Verified | None = None  # once the image is active
-    suspicion: int = 0  # how much speaks against the image itself: see images.base.UNUSABLE
-    stuck_at: float = 0.0  # when an image that takes bytes, but not from us, counts as stuck; 0: none was seen
-    successor: str | None = None  # the id of the image that is being made in place of this one
+    suspicion: int = 0  # evidence against the image itself: see images.base.UNUSABLE
+    stuck_at: float = 0.0  # when an image that is saving, but not from us, counts as stuck; 0: it is not saving
+    successor: str | None = None  # the id of the image that is being made to replace this one
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image on its way. Sizes and offsets in bytes, times in seconds since the epoch."""
+    """An image on its way to Glance. Sizes and offsets in bytes, times in seconds since the epoch."""
 
     id: str
     owner: Owner
-    size: int | None  # None until its client has said it
+    size: int | None  # None until the client has declared it
     state: State
-    image: Image | None  # None: a part, which becomes a piece of another upload's image
+    image: Image | None  # None: a part, to be joined with others
     created_at: float
     updated_at: float
     expires_at: float
     declared: tuple[Digest, ...] = ()
-    metadata: str | None = None  # the client's own, as it wrote it
+    metadata: str | None = None  # of the client, kept unchanged
     offset: int = 0  # the length of the gap-free prefix that is durable
-    received: int = 0  # durable bytes, wherever they lie
-    reserved: int = 0  # bytes of scratch that are promised to it: its size, once that is known
+    received: int = 0  # durable bytes at any offset
+    reserved: int = 0  # bytes of storage that are reserved: its size, once that is known
     parts: tuple[str, ...] = ()  # the uploads that were joined into this one, in order
     joined_into: str | None = None
-    generation: int = 0  # how often its tickets were revoked
-    request: ImageRequest | None = None  # what its image was asked to be
+    generation: int = 0  # of its tickets; each revocation begins a new one
+    request: ImageRequest | None = None  # the requested image
     request_id: str | None = None  # of its creation
-    format: Format | None = None  # None: its bytes are not inspected
+    format: Format | None = None  # None: the format is not inspected
     delivery: Delivery = Delivery()
 
     def with_delivery(self, **changes: Any) -> Upload:
-        """This upload with other values of `delivery`'s fields."""
+        """Return this upload with other values of `delivery`'s fields."""
         return dataclasses.replace(self, delivery=dataclasses.replace(self.delivery, **changes))
 
     @property
     def filled(self) -> bool:
-        """Whether every byte is durable. It may still be receiving: a part, or one that waits to be told so."""
+        """Whether all bytes are durable. A part, or an upload whose client has not completed it, is still receiving."""
         return self.received == self.size
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The ids of the images that there may be for it: its own, and the one that is being made in its place."""
+        """The ids of all images that may exist for it: its own, and the one that is to replace it."""
         return tuple(
             each for each in (self.image.id if self.image else None, self.delivery.successor) if each is not None
         )
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names that its bytes have on scratch, in order."""
+        """The names of its files in storage, in order."""
         return self.parts or (self.id,)
 
 
 def require(value: T | None) -> T:
-    """What an upload has by now, such as the size and image of one that is sealed. LookupError if it has not."""
+    """Return a value that an upload in its state must have. Raise LookupError if it is None."""
     if value is None:
         raise LookupError("the catalog lacks what an upload in this state has")
     return value
 
 
 def check_alive(upload: Upload) -> None:
-    """Refused: CANCELLED or EXPIRED where nothing is left to speak about."""
+    """Check that an upload still exists. Raises Refused: CANCELLED, EXPIRED."""
     if upload.state is State.CANCELLED:
         raise Refused(Reason.CANCELLED, "This upload was cancelled. Create a new one.")
     if upload.state is State.EXPIRED:
@@ -249,5 +248,5 @@ def check_alive(upload: Upload) -> None:
 
 
 def expired(upload: Upload, now: float) -> bool:
-    """Whether nobody has sent anything for so long that the bytes may go."""
+    """Return whether an upload has received nothing for so long that its bytes may be removed."""
     return upload.state is State.RECEIVING and upload.expires_at <= now

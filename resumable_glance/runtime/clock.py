@@ -1,7 +1,7 @@
-"""What time it is, so that nothing expires because somebody has set the clock.
+"""A clock that can't be set, so that changes of the wall clock expire nothing.
 
-Its one rule: what must last so long, lasts so long while the service runs. A jump of the wall clock, and the time for
-which the service did not run, count for nothing: whatever is recorded moves along with them (Uploads.tidy).
+Durations count only the time for which the service ran. After a jump of the wall clock, or a stop of the service,
+recorded times are shifted accordingly (Cleaner.tidy).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class SteadyClock:
-    """Seconds since the epoch that never jump by themselves. People and NTP set `wall`, and nobody sets `steady`."""
+    """Seconds since the epoch that never jump: unlike `wall`, which people and NTP set, `steady` only advances."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
@@ -22,9 +22,9 @@ class SteadyClock:
         return self._begin + self._steady()
 
     def drift(self) -> float:
-        """By how many seconds the wall clock is ahead of this one."""
+        """Return the seconds by which the wall clock is ahead of this one."""
         return self._wall() - self()
 
     def jump(self, seconds: float) -> None:
-        """From now on it is so many seconds later."""
+        """Shift this clock by so many seconds."""
         self._begin += seconds

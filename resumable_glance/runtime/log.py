@@ -1,7 +1,7 @@
-"""Logging as OpenStack services do it (oslo.log), with the request's id in each line.
+"""Logging as in OpenStack services (oslo.log), with the request's id in each line.
 
-oslo.context keeps "the current request" in a thread-local, which asyncio's tasks share; here it is a context
-variable, and each record carries its own.
+oslo.context keeps the current request in a thread-local variable, which all tasks of asyncio would share. Here it is a
+context variable, and each log record has its own copy.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ _NO_REQUEST: Mapping[str, str | None] = {}
 _request: contextvars.ContextVar[Mapping[str, str | None]] = contextvars.ContextVar("request", default=_NO_REQUEST)
 
 
-def bind(own: str, came: str) -> None:
-    """From here on the log lines of this task belong to the request `own`, part of the caller's request `came`."""
-    _request.set({"request_id": own, "global_request_id": came if _GLOBAL_ID.fullmatch(came) else None})
+def bind(request_id: str, global_id: str) -> None:
+    """Put these ids into all further log records of this task; `global_id` is that of the caller's request."""
+    valid = _GLOBAL_ID.fullmatch(global_id)
+    _request.set({"request_id": request_id, "global_request_id": global_id if valid else None})
 
 
 def request_id() -> str:
-    """The id of the request that is being answered."""
+    """Return the id of the current request."""
     return _request.get().get("request_id") or ""
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
-    """Log as the options of oslo.log say."""
+    """Configure logging by the options of oslo.log."""
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic.runtime.plugins=WARNING"])
     log.setup(conf, "resumable-glance")
     for handler in logging.getLogger().handlers:

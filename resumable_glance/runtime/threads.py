@@ -1,4 +1,4 @@
-"""Threads for those who wait for a network: while Keystone or Glance hangs, scratch must not wait for a thread."""
+"""Threads for blocking network calls, so that storage never waits for a thread while Keystone or Glance hangs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most `count` threads that serve nobody else. (Those of asyncio.to_thread are few, and hashing needs them.)"""
+    """A pool of at most `count` threads, apart from the few of asyncio.to_thread, which hashing needs."""
 
     def __init__(self, count: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> T:
-        """As asyncio.to_thread."""
+        """Call a function in one of the threads, as asyncio.to_thread does."""
         context = contextvars.copy_context()  # the log names the request
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work, *args, **named))

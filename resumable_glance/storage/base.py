@@ -1,10 +1,10 @@
-"""Where bytes wait. The contract that every kind of scratch keeps (testing.check_storage holds them to it).
+"""Storage for the bytes of uploads. tests/contracts/storage.py checks that a member keeps this contract.
 
-DO    call `sync()` and await it before anybody is told that bytes are durable.
+DO    await `sync()` before bytes are reported as durable.
 DO    treat bytes that were written but not synced as lost.
-DON'T call `sync()` again after it failed: the kernel may have dropped the pages and call it a success.
-      Forget what was not named durable, and write those bytes again.
-DON'T ask scratch how much of an upload is there. It does not know; the catalog does.
+DON'T call `sync()` again after it failed: the kernel may have dropped the pages, and then reports success. Write the
+      bytes since the last successful `sync()` again.
+DON'T derive from storage how much of an upload has come. Only the catalog knows.
 """
 
 from __future__ import annotations
@@ -18,53 +18,52 @@ UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")
 
 
 class StorageFile(Protocol):
-    """One upload's bytes, opened by one writer. Positions and lengths in bytes.
-
-    Any method may raise OSError; FileNotFoundError from the opening one if there is no such file.
-    """
+    """The bytes of one upload, opened by one writer. Positions and lengths in bytes; any method may raise OSError."""
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
-        """Put all of `data` at `position`. Not durable yet."""
+        """Write all of `data` at `position`; durable only after sync()."""
 
     async def zero(self, position: int, length: int) -> None:
-        """Let there be zeros, whatever was there, in a file that reaches so far. Not durable yet.
+        """Fill a range with zeros, durably only after sync().
 
-        What an interrupted writer left is overwritten. Where nothing was ever written nothing is written now, as far
-        as the file system can tell: a run of zeros takes neither space nor time.
+        The file is extended to the range's end. Holes stay holes where the storage has them: a long run of zeros then
+        takes neither space nor time.
         """
 
     async def sync(self) -> None:
-        """Make all that was written through this object durable."""
+        """Make everything durable that was written through this object."""
 
     async def read(self, position: int, length: int) -> bytes:
-        """Exactly `length` bytes, or EOFError. Holes read as zeros."""
+        """Return exactly `length` bytes; holes read as zeros. Raises EOFError if the file ends before."""
 
 
 class UploadStorage(Protocol):
-    async def create(self, upload_id: str, size: int) -> None:
-        """Make a file of zeros that survives a crash from now on; writes may make it longer. FileExistsError if there
-        is one."""
+    """The files of all uploads. Any method may raise OSError."""
 
-    def open(self, upload_id: str) -> AbstractAsyncContextManager[StorageFile]: ...
+    async def create(self, upload_id: str, size: int) -> None:
+        """Create a file of zeros, durably; writes may extend it. Raises FileExistsError if there is one."""
+
+    def open(self, upload_id: str) -> AbstractAsyncContextManager[StorageFile]:
+        """Open a file for reading and writing. Raises FileNotFoundError."""
 
     def reader(self, upload_id: str) -> BinaryIO:
-        """A blocking reader from the first byte on, for a thread of the handoff. It sees what is written later, too."""
+        """Open a file for blocking reads from its start; they also see later writes. Raises FileNotFoundError."""
 
     async def remove(self, upload_id: str) -> None:
-        """Free the space. It is no error if there is nothing to free."""
+        """Remove a file, durably, if there is one."""
 
     def uploads(self) -> AsyncIterator[str]:
-        """The ids that have a file, in no order."""
+        """Yield the ids of all uploads that have a file, in no order."""
 
     async def free(self) -> int:
-        """Bytes that can still be written."""
+        """Return the number of bytes that can still be written."""
 
     async def check(self) -> None:
-        """Write a little, make it durable, and remove it. OSError if that can't be done."""
+        """Write a few bytes durably, and remove them. Raises OSError if that fails."""
 
 
 def checked(upload_id: str) -> str:
-    """`upload_id`, if it has the form of one; ValueError keeps anything else away from the file system."""
+    """Return `upload_id`. Raises ValueError for anything that must not become a file name."""
     if not UPLOAD_ID.fullmatch(upload_id):
         raise ValueError("not an upload id")
     return upload_id

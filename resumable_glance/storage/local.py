@@ -1,7 +1,6 @@
-"""Scratch on a local directory: one sparse file an upload, written in threads through aiofiles.
+"""Storage in a local directory, the scratch directory: a sparse file per upload, accessed in threads by aiofiles.
 
-Its one rule: an operation returns when what it promises would survive a power cut. New names are durable
-because their directory is synced too; data is durable after `sync()`.
+Creations and removals are durable when they return, since the directory is synced too; data is durable after `sync()`.
 """
 
 from __future__ import annotations
@@ -27,10 +26,12 @@ _ZEROS = memoryview(bytes(1024 * 1024))
 
 
 class InUse(CannotStart):
-    """Another process owns this scratch directory."""
+    """Another process uses this scratch directory."""
 
 
 class LocalStorageFile:
+    """A file that is open for reading and writing."""
+
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
@@ -46,14 +47,16 @@ class LocalStorageFile:
     async def read(self, position: int, length: int) -> bytes:
         data = await _to_its_end(_pread(self._descriptor, length, position))
         if len(data) < length:
-            raise EOFError(f"{length} bytes wanted at {position}, {len(data)} there")
+            raise EOFError(f"only {len(data)} of {length} bytes are there at {position}")
         return data
 
 
 class LocalStorage:
-    """A scratch directory, locked for this process as long as the object is open.
+    """A scratch directory, locked for this process until close().
 
-    Raises InUse if another process has it, OSError if it can't be made or written.
+    Raises:
+        InUse: another process has locked it.
+        OSError: it can't be created or written to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -71,6 +74,7 @@ class LocalStorage:
         make_directory(self._uploads)
 
     def close(self) -> None:
+        """Release the lock."""
         os.close(self._lock)
 
     async def create(self, upload_id: str, size: int) -> None:
@@ -78,7 +82,7 @@ class LocalStorage:
 
     @contextlib.asynccontextmanager
     async def open(self, upload_id: str) -> AsyncIterator[LocalStorageFile]:
-        opened: list[int] = []  # filled in the thread: a cancelled opening is closed again, too
+        opened: list[int] = []  # filled in the thread, so that the file is closed even if this task is cancelled
         try:
             await _to_its_end(_open(self._path(upload_id), opened))
             yield LocalStorageFile(opened[0])
@@ -95,24 +99,24 @@ class LocalStorage:
     async def uploads(self) -> AsyncIterator[str]:
         for name in await _listed(self._uploads):
             upload_id = name.removesuffix(_SUFFIX)
-            if upload_id != name and UPLOAD_ID.fullmatch(upload_id):  # whatever else lies there is not ours
+            if upload_id != name and UPLOAD_ID.fullmatch(upload_id):  # other files are not ours
                 yield upload_id
 
     async def free(self) -> int:
         return await _free(self._uploads)
 
     async def check(self) -> None:
-        await _try_out(self.directory / "probe")
+        await _probe(self.directory / "probe")
 
     def _path(self, upload_id: str) -> Path:
         return self._uploads / (checked(upload_id) + _SUFFIX)
 
 
 async def _to_its_end(call: Awaitable[T]) -> T:
-    """Await a call in a thread even if we are cancelled meanwhile.
+    """Await the end of a call in a thread, even if cancelled.
 
-    The thread can't be stopped. If it went on after its descriptor was closed, its bytes could land late, or in
-    whatever file has the same number by then.
+    The thread can't be stopped. If it outlived its descriptor, it would write late, or into another file that has got
+    the same descriptor by then.
     """
     task = asyncio.ensure_future(call)
     try:
@@ -124,7 +128,7 @@ async def _to_its_end(call: Awaitable[T]) -> T:
         raise
 
 
-# One hop to a thread each: a hop costs more than most of the calls within.
+# Each of these is one hop to a thread, since a hop costs more than most system calls.
 
 
 @aiofiles.os.wrap
@@ -150,14 +154,14 @@ def _open(path: Path, opened: list[int]) -> None:
 @aiofiles.os.wrap
 def _write_all(descriptor: int, data: bytes | memoryview, position: int) -> None:
     _put(descriptor, data, position)
-    # Linux begins to write it out now, and waits for nothing: so the disk works while more comes, and sync() is short.
-    with contextlib.suppress(OSError):  # what it can't write it says then
+    # Linux starts writeback now, without waiting for it: the disk works while more bytes come, and sync() is short.
+    with contextlib.suppress(OSError):  # a failure is reported by sync()
         os.posix_fadvise(descriptor, position, len(data), os.POSIX_FADV_DONTNEED)
 
 
 def _put(descriptor: int, data: bytes | memoryview, position: int) -> None:
     rest = memoryview(data)
-    while rest:  # a nearly full disk takes a part first, and only then says ENOSPC
+    while rest:  # a nearly full disk writes a part first; ENOSPC comes with the next call
         written = os.pwrite(descriptor, rest, position)
         position += written
         rest = rest[written:]
@@ -165,7 +169,7 @@ def _put(descriptor: int, data: bytes | memoryview, position: int) -> None:
 
 @aiofiles.os.wrap
 def _zero_all(descriptor: int, position: int, length: int) -> None:
-    """Overwrite what is not a hole. Not punched out: that is no system call of Python's, nor of every file system."""
+    """Overwrite what is not a hole. Python can't punch holes, nor can every file system."""
     stop = position + length
     while (position := _next_data(descriptor, position, stop)) < stop:
         end = min(stop, os.lseek(descriptor, position, os.SEEK_HOLE))
@@ -174,17 +178,17 @@ def _zero_all(descriptor: int, position: int, length: int) -> None:
             _put(descriptor, _ZEROS[:piece], position)
             position += piece
     if length and os.fstat(descriptor).st_size < stop:
-        _put(descriptor, b"\0", stop - 1)  # not ftruncate: somebody may be making the file longer than that right now
+        _put(descriptor, b"\0", stop - 1)  # not ftruncate(): it would cut off what another chunk has just written
 
 
 def _next_data(descriptor: int, position: int, stop: int) -> int:
-    """Where the next byte is that is not in a hole; `stop` if there is none before."""
+    """Return the position of the next data, at most `stop`."""
     try:
         return min(stop, os.lseek(descriptor, position, os.SEEK_DATA))
     except OSError as problem:
         if problem.errno != errno.ENXIO:
             raise
-        return stop  # there is nothing but a hole up to the file's end
+        return stop  # only a hole is left
 
 
 @aiofiles.os.wrap
@@ -202,11 +206,11 @@ def _create(path: Path, size: int) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    sync_directory(path.parent)  # in any case: an earlier removal may have failed right here
+    sync_directory(path.parent)  # in any case: an earlier removal may have failed here
 
 
 @aiofiles.os.wrap
-def _try_out(path: Path) -> None:
+def _probe(path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.pwrite(descriptor, b"x", 0)

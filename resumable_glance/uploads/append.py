@@ -1,19 +1,20 @@
 """The command Append: one more chunk.
 
-An upload is sealed in the transaction that names its last bytes, or by a request for one that was left open with all of
-them.
+An upload is sealed in the transaction that records its last bytes; or later, by a request for an upload that has all of
+its bytes and was left open.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.inspection import ImageRejected
 from resumable_glance.model.commands import Append, Appended
-from resumable_glance.model.preconditions import check_format, check_order, check_writable, known_before
+from resumable_glance.model.preconditions import check_not_rejected, check_offset, check_writable, repeats
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, FailureReason, Upload, check_alive
 from resumable_glance.runtime.config import Settings
@@ -29,135 +30,118 @@ from resumable_glance.uploads.write_locks import WriteLocks
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class ChunkReceiver:
-    """Writes chunks to storage and commits what is durable. `clock` gives seconds since the epoch."""
+    """Writes chunks to storage, and records what is durable. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        storage: UploadStorage,
-        format_check: FormatCheck,
-        completion: Completion,
-        settings: Settings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._storage = storage
-        self._format_check = format_check
-        self._completion = completion
-        self._settings = settings
-        self._clock = clock
+    uploads: UploadRecords
+    storage: UploadStorage
+    format_check: FormatCheck
+    completion: Completion
+    settings: Settings
+    clock: Callable[[], float]
 
     async def receive(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload | None:
-        """Take a chunk.
+        """Receive a chunk.
 
         Returns:
-            The upload with the chunk; None if nothing of it was new.
+            The upload with the chunk; None if all of its bytes were durable before.
 
         Raises:
-            Refused: the chunk can't be taken, or not whole, or Glance would never take these bytes.
-            FileNotFoundError: storage was freed.
+            Refused: the body was interrupted, or its bytes are not acceptable.
+            FileNotFoundError: the upload's storage was freed.
         """
         chunk, head, newest = append.chunk, None, None
-        # Where the client says which chunk is the last one, that has to come whole first: see AppendUseCase._conclude.
+        # If the client marks its last chunk, all of that must come first: see AppendUseCase._conclude.
         seals = chunk.last is None and upload.image is not None
 
         async def commit(new: list[Extent]) -> None:
             nonlocal newest
-            now = self._clock()
-            expires_at = now + self._settings.service.upload_expiry
-            found = None if head is None else head.found
-            newest = await self._uploads.commit(upload.id, new, now, expires_at, seals=seals, found=found)
-            await self._completion.on_progress(newest, call.identity)
+            now = self.clock()
+            expires_at = now + self.settings.service.upload_expiry
+            format = None if head is None else head.format
+            newest = await self.uploads.commit(upload.id, new, now, expires_at, seals=seals, format=format)
+            await self.completion.on_progress(newest, call.identity)
 
         try:
-            async with self._storage.open(upload.id) as file:
+            async with self.storage.open(upload.id) as file:
                 if chunk.zeros:
                     await write_zeros(chunk, target, file, commit, call.body)
                 else:
-                    head = self._format_check.head(upload, target.range)
-                    size = self._settings.scratch.commit_size
+                    head = self.format_check.head(upload, target.range)
+                    size = self.settings.scratch.commit_size
                     await ChunkWriter(chunk, target, file, commit, size, head).run(call.body)
-                if head is None or head.found is None:
-                    await self._format_check.look_back(upload, file)
+                if head is None or head.format is None:
+                    await self.format_check.look_back(upload, file)
         except ImageRejected as rejected:
-            raise await self._format_check.reject(upload, rejected) from rejected
+            raise await self.format_check.reject(upload, rejected) from rejected
         return newest
 
 
+@dataclass(frozen=True)
 class AppendUseCase:
     """The command Append."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        authorization: Authorization,
-        capacity: Capacity,
-        locks: WriteLocks,
-        receiver: ChunkReceiver,
-        completion: Completion,
-    ) -> None:
-        self._uploads = uploads
-        self._authorization = authorization
-        self._capacity = capacity
-        self._locks = locks
-        self._receiver = receiver
-        self._completion = completion
+    uploads: UploadRecords
+    authorization: Authorization
+    capacity: Capacity
+    locks: WriteLocks
+    receiver: ChunkReceiver
+    completion: Completion
 
     async def append(self, append: Append, call: Call) -> Appended:
-        """Return the upload with one more chunk. Refused, or OSError from storage."""
+        """Return the upload with one more chunk. Raises Refused, or OSError from storage."""
         chunk, identity = append.chunk, call.identity
-        upload = await self._authorization.get(append.upload_id, identity)
-        if chunk.in_order:  # before any length is looked at: it may only seem wrong because the offset is
+        upload = await self.authorization.get(append.upload_id, identity)
+        if chunk.in_order:  # checked before any length, which may look wrong only because of the offset
             check_writable(upload)
-            if self._locks.held(upload.id):  # else no detour: requests from now on have to find our lock
-                await self._locks.evict(Reason.SUPERSEDED, upload.id)
-                upload = await self._authorization.get(upload.id, identity)
-            check_order(upload, chunk)
-        range_ = self._capacity.target_of(upload, append)
-        async with self._locks.hold(upload.id, range_, call.body):
-            now, extents = await self._uploads.get_with_extents(upload.id, range_)
-            upload = self._authorization.reached(now, identity)
-            check_order(upload, chunk)
-            upload = await self._capacity.reserve(upload, append, range_)
-            return Appended(await self._received(upload, append, Target(range_, extents), call))
+            if self.locks.held(upload.id):  # else don't yield: the next request has to find our lock
+                await self.locks.evict(Reason.SUPERSEDED, upload.id)
+                upload = await self.authorization.get(upload.id, identity)
+            check_offset(upload, chunk)
+        range_ = self.capacity.target_of(upload, append)
+        async with self.locks.hold(upload.id, range_, call.body):
+            now, extents = await self.uploads.get_with_extents(upload.id, range_)
+            upload = self.authorization.accessible(now, identity)
+            check_offset(upload, chunk)
+            upload = await self.capacity.reserve(upload, append, range_)
+            return Appended(await self._receive(upload, append, Target(range_, extents), call))
 
-    async def _received(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload:
+    async def _receive(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload:
         identity, range_ = call.identity, target.range
         try:
-            grown = await self._receiver.receive(upload, append, target, call)
+            grown = await self.receiver.receive(upload, append, target, call)
         except FileNotFoundError:
             empty = range_.length == 0 and await call.body.is_empty()
-            same = empty or known_before(append.chunk, range_, await self._uploads.extents(upload.id, range_))
-            return await self._repeated(upload.id, same, call)
+            same = empty or repeats(append.chunk, range_, await self.uploads.extents(upload.id, range_))
+            return await self._answer_repeated(upload.id, same, call)
         except Refused as refusal:
-            if refusal.reason is Reason.SUPERSEDED:  # while the newer one still waits for us: so it is true
-                refusal.facts["offset"] = (await self._authorization.get(upload.id, identity)).offset
+            if refusal.reason is Reason.SUPERSEDED:  # still true: the newer request waits for this one
+                refusal.facts["offset"] = (await self.authorization.get(upload.id, identity)).offset
             raise
-        if grown is None or grown.state is not State.RECEIVING:  # it may have gone on since
-            grown = await self._authorization.get(upload.id, identity)
+        if grown is None or grown.state is not State.RECEIVING:  # its handoff may go on already
+            grown = await self.authorization.get(upload.id, identity)
         return await self._conclude(append, grown, call)
 
     async def _conclude(self, append: Append, upload: Upload, call: Call) -> Upload:
-        """The upload after a chunk that came whole, and may have said that it is the last one."""
+        """Return the upload after a whole chunk, which may be the last one."""
         if append.chunk.last and upload.size is None:
-            upload = await self._uploads.declare(upload.id, upload.received, ())
+            upload = await self.uploads.declare(upload.id, upload.received, ())
         if append.chunk.last and not upload.filled:
             raise Refused(
                 Reason.WRONG_TOTAL,
-                f"This chunk was declared the last one, but {upload.size} bytes were announced and "
-                f"{upload.received} came.",
+                f"This chunk is marked as the last one, but {upload.received} of {upload.size} announced bytes came.",
                 offset=upload.offset,
             )
-        return upload if append.chunk.last is False else await self._completion.complete(upload, call.identity)
+        return upload if append.chunk.last is False else await self.completion.complete(upload, call.identity)
 
-    async def _repeated(self, upload_id: str, same: bool, call: Call) -> Upload:
-        """A chunk that comes again after storage was freed: the old answer, if the chunk is provably the same."""
-        upload = await self._authorization.get(upload_id, call.identity)
+    async def _answer_repeated(self, upload_id: str, same: bool, call: Call) -> Upload:
+        """Answer a repeated chunk after storage was freed."""
+        upload = await self.authorization.get(upload_id, call.identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            upload = await self._completion.lose(upload)
-        check_format(upload)
+            upload = await self.completion.lose(upload)
+        check_not_rejected(upload)
         error = upload.delivery.last_error
         if error is not None and error.reason is FailureReason.SCRATCH_LOST:
             raise Refused(Reason.LOST, error.detail)

@@ -1,6 +1,6 @@
-"""Which uploads a caller reaches, and which commands are allowed.
+"""Authorization of commands, and access to uploads.
 
-An upload that a caller does not reach can't be told from one that does not exist.
+An upload that a caller has no access to looks like one that does not exist.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from resumable_glance.model.states import State
 from resumable_glance.model.upload import Upload, expired
 from resumable_glance.uploads.write_locks import WriteLocks
 
-WITH_A_TICKET = (Append, Get, Watch, GetReceipt, Cancel)
-# The rights that allow each command; where there are two, the second one is for the uploads of others.
+TICKET_COMMANDS = (Append, Get, Watch, GetReceipt, Cancel)
+# The rights that allow each command. Where there are two, the second one extends to uploads of other owners.
 RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
     commands.Create: (Right.CREATE,),
     commands.Join: (Right.CREATE,),
@@ -37,52 +37,52 @@ RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class Authorization:
-    """Decides on commands and uploads. `clock` gives seconds since the epoch."""
+    """Checks commands and access to uploads. `clock` gives seconds since the epoch."""
 
-    def __init__(self, uploads: UploadRecords, locks: WriteLocks, clock: Callable[[], float]) -> None:
-        self._uploads = uploads
-        self._locks = locks
-        self._clock = clock
+    uploads: UploadRecords
+    locks: WriteLocks
+    clock: Callable[[], float]
 
     def check(self, command: Command, identity: Identity) -> None:
-        """Refused: FORBIDDEN for a command that a ticket does not open, or that policy does not allow."""
-        if identity.scope is not None and not isinstance(command, WITH_A_TICKET):
-            sentence = "A ticket sends, shows and cancels its upload, and no more. Use a Keystone token for this."
+        """Raise Refused(FORBIDDEN) if a command is not allowed."""
+        if identity.scope is not None and not isinstance(command, TICKET_COMMANDS):
+            sentence = "A ticket only allows to send, show and cancel its upload. Use a Keystone token for this."
             raise Refused(Reason.FORBIDDEN, sentence)
         all_projects = isinstance(command, commands.List) and command.all_projects
         needed = (Right.LIST_ALL,) if all_projects else RIGHTS[type(command)]
         if not identity.allowed.intersection(needed):
-            sentence = f"The policy of this cloud does not allow this ({needed[0]}) with your roles."
+            sentence = f"The policy of this cloud does not allow {needed[0]} with your roles."
             raise Refused(Reason.FORBIDDEN, sentence)
         if identity.system and OWN.issuperset(needed):
-            raise Refused(Reason.FORBIDDEN, "The token belongs to no project. Get one that is scoped to a project.")
+            raise Refused(Reason.FORBIDDEN, "The token has no project. Use a token that is scoped to a project.")
 
     async def get(self, upload_id: str, identity: Identity, of_others: Right | None = None) -> Upload:
-        """Return an upload; that of another owner only with the right `of_others`.
+        """Return an upload; one of another owner only with the right `of_others`.
 
         Raises:
             Refused: UNKNOWN_UPLOAD, TICKET_EXPIRED.
         """
-        upload = await self._uploads.get(upload_id)
-        if upload is not None and self.is_expired(upload):  # or the clock was set since it was read: so once more
-            upload = await self._uploads.get(upload_id)
-        return self.reached(upload, identity, of_others)
+        upload = await self.uploads.get(upload_id)
+        if upload is not None and self.is_expired(upload):  # read again, in case the clock was set in between
+            upload = await self.uploads.get(upload_id)
+        return self.accessible(upload, identity, of_others)
 
-    def reached(self, upload: Upload | None, identity: Identity, of_others: Right | None = None) -> Upload:
-        """Return an upload that was read, if the caller reaches it. Refused as get()."""
+    def accessible(self, upload: Upload | None, identity: Identity, of_others: Right | None = None) -> Upload:
+        """Return an upload that was read before, if the caller has access to it. Raises Refused as get()."""
         scope = identity.scope
         foreign = upload is not None and upload.owner != identity.owner and of_others not in identity.allowed
         if upload is None or foreign or (scope is not None and scope.upload_id != upload.id):
             raise Refused(Reason.UNKNOWN_UPLOAD, "There is no such upload.")
         if scope is not None and scope.generation != upload.generation:
             raise ticket_expired("This ticket was revoked.")
-        return self.seen(upload)
+        return self.effective(upload)
 
-    def seen(self, upload: Upload) -> Upload:
-        """Return an upload as its owner sees it: expired, even if it has not been cleaned up yet."""
+    def effective(self, upload: Upload) -> Upload:
+        """Return an upload as expired if it is, even before its cleanup."""
         return dataclasses.replace(upload, state=State.EXPIRED) if self.is_expired(upload) else upload
 
     def is_expired(self, upload: Upload) -> bool:
-        """Whether an upload's time is over, and nobody is sending to it right now."""
-        return expired(upload, self._clock()) and not self._locks.held(upload.id)
+        """Return whether an upload has expired, and no request is writing to it."""
+        return expired(upload, self.clock()) and not self.locks.held(upload.id)

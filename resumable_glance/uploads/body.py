@@ -1,4 +1,4 @@
-"""The body of a request, as the use cases see it."""
+"""The interface of request bodies to the use cases."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ BATCH = 1024 * 1024  # bytes worth one hop to a thread: a hop takes 77 us, the m
 
 
 class Body(Protocol):
-    """The bytes of a request that come after its head."""
+    """The body of a request, as a stream that can be interrupted."""
 
     def batches(self, limit: int) -> AsyncIterator[memoryview]:
-        """Yield the body in batches of about BATCH bytes; each is valid until the next one is asked for.
+        """Yield the body in batches of about BATCH bytes, each valid until the next.
 
-        All that came before an interruption is yielded first. Then Refused is raised: DISCONNECTED, STALLED,
-        BODY_TOO_LONG after the first `limit` bytes, or the refusal that interrupt() was called with.
+        Raises:
+            Refused: after all bytes that came before: DISCONNECTED, STALLED, BODY_TOO_LONG beyond `limit` bytes, or the
+                refusal given to interrupt().
         """
 
     async def is_empty(self) -> bool:
-        """Return whether the body ends without (another) byte. Raises Refused as batches() does."""
+        """Return whether no (further) byte comes. Raises Refused as batches()."""
 
     def interrupt(self, refusal: Refused) -> None:
-        """Raise `refusal` in the present or the next wait for bytes; the first interruption counts."""
+        """Make the current or next wait for bytes raise `refusal`; later interruptions are ignored."""
 
     def check(self) -> None:
-        """Raise the refusal of the interruption, if there was one."""
+        """Raise the refusal given to interrupt(), if any."""
 
 
 class EmptyBody(Body):
-    """The body of a command that needs none."""
+    """The body of a request without one."""
 
     async def batches(self, limit: int) -> AsyncIterator[memoryview]:
         return

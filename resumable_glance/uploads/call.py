@@ -1,4 +1,4 @@
-"""What a use case is called with besides its command."""
+"""The context of a command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resumable_glance.uploads.body import Body
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The caller, the body of the request, and the request's id in the logs."""
+    """The caller, the request's body, and its id in the logs."""
 
     identity: Identity
     body: Body
@@ -19,5 +19,5 @@ class Call:
 
     @property
     def actor(self) -> Actor:
-        """The caller, as the image service is to see it."""
+        """The caller, for calls of the image service."""
         return Actor(self.identity.owner, self.identity.token, self.request_id)

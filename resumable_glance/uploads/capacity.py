@@ -1,6 +1,6 @@
-"""Limits and promises: how many uploads a project may have, and how much storage is promised to whom.
+"""Limits of projects, and storage that is promised to uploads.
 
-What is promised to all uploads together never exceeds the storage that there is.
+The promises to all uploads together never exceed the storage that there is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from resumable_glance.storage.base import UploadStorage
 
 
 class Capacity:
-    """The limits of `settings`, and what is left of them. `clock` gives seconds since the epoch."""
+    """Limits and free storage. `clock` gives seconds since the epoch."""
 
     def __init__(
         self, uploads: UploadRecords, storage: UploadStorage, settings: Settings, clock: Callable[[], float]
@@ -33,10 +33,10 @@ class Capacity:
         self._max_chunk_size = settings.service.max_chunk_size
         self._reserved_space = settings.scratch.reserved_space
         self._clock = clock
-        self._promising = asyncio.Lock()  # the same space must not be promised twice
+        self._promising = asyncio.Lock()  # so that no space is promised twice
 
     async def check_creation(self, owner: Owner, size: int) -> None:
-        """Refused: UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE for a new upload of this size."""
+        """Raise Refused (UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE) if an upload of this size can't be created."""
         self.check_size(size)
         await self._check_limits(owner)
         await self._check_share(owner, size)
@@ -44,7 +44,7 @@ class Capacity:
 
     @contextlib.asynccontextmanager
     async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
-        """Inside, `size` more bytes are free to be promised to this owner, and nobody else promises any.
+        """Check that an owner may be promised `size` more bytes, exclusively inside.
 
         Raises:
             Refused: as check_creation().
@@ -57,14 +57,14 @@ class Capacity:
             yield
 
     def target_of(self, upload: Upload, append: Append) -> Range:
-        """Return the bytes of the upload that a chunk may fill. Refused as preconditions.target_of."""
+        """Return the range that a chunk may fill. Raises Refused as preconditions.target_of()."""
         return target_of(upload, append, self._max_chunk_size)
 
     async def reserve(self, upload: Upload, append: Append, target: Range) -> Upload:
-        """Record what a chunk says of the whole, and promise the storage that it needs.
+        """Record what a chunk declares of the whole, and promise its storage.
 
         Raises:
-            Refused: as preconditions.declare, SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.
+            Refused: as preconditions.declare(), SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.
         """
         declared = declare(upload, total_of(append), append.declared)
         if declared == upload and upload.size is not None:
@@ -80,7 +80,7 @@ class Capacity:
         return upload
 
     def check_size(self, size: int) -> None:
-        """Refused: UPLOAD_TOO_LARGE."""
+        """Raise Refused(UPLOAD_TOO_LARGE) if an upload may not have `size` bytes."""
         if size > self._max_upload_size:
             raise Refused(
                 Reason.UPLOAD_TOO_LARGE,
@@ -89,11 +89,11 @@ class Capacity:
             )
 
     async def check_space(self, size: int) -> None:
-        """Refused: NO_SPACE if so many more bytes can't be promised."""
+        """Raise Refused(NO_SPACE) if `size` more bytes can't be promised."""
         free = await self._storage.free() - self._reserved_space - await self._uploads.promised()
         if size > max(0, free):
             raise Refused(
-                Reason.NO_SPACE, f"There is no space for {size} more bytes right now. Try later.", retry_after=300
+                Reason.NO_SPACE, f"There is no space for {size} bytes right now. Try again later.", retry_after=300
             )
 
     async def _check_share(self, owner: Owner, size: int) -> None:
@@ -107,8 +107,8 @@ class Capacity:
         if usage.size + size > share:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"The unfinished uploads of your project have {usage.size} bytes, and may have {share}. Wait until an "
-                "image is active, or cancel an upload.",
+                f"The unfinished uploads of your project have {usage.size} bytes, and may have {share} together. Wait "
+                "until one is active, or cancel one.",
                 retry_after=60,
             )
 
@@ -120,12 +120,12 @@ class Capacity:
         if 0 < most <= usage.uploads:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"Your project has {usage.uploads} unfinished uploads, and may have no more. Finish or cancel one.",
+                f"Your project has {usage.uploads} unfinished uploads, which is the limit. Finish or cancel one.",
                 retry_after=60,
             )
         if 0 < per_minute <= usage.recent:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"Your project has created {usage.recent} uploads within a minute, and may not create more now.",
+                f"Your project has created {usage.recent} uploads within a minute, which is the limit. Wait a moment.",
                 retry_after=10,
             )

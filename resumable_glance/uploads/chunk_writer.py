@@ -1,6 +1,6 @@
-"""From the body of a request to durable extents: one chunk, sent or declared to be zeros.
+"""The writing of one chunk, sent or declared to be zeros, as durable extents.
 
-Data is durable in storage before the catalog names it, and only what the catalog names counts.
+Bytes are durable in storage before the catalog records them, and only recorded bytes count.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from resumable_glance.storage.base import StorageFile
 from resumable_glance.uploads.body import BATCH, Body
 
 LOG = logging.getLogger(__name__)
-CHECKSUM = "xxh3"  # of extents without a declared digest: it takes a twentieth of the time of md5, or less
-ZEROS_STEP = 256 * 1024 * 1024  # bytes zeroed in one hop to a thread: a file system without holes writes them all
+CHECKSUM = "xxh3"  # of extents: at least twenty times as fast as md5
+ZEROS_STEP = 256 * 1024 * 1024  # bytes per hop to a thread: a file system without holes has to write them all
 _INTERRUPTIONS = {
     Reason.DISCONNECTED,
     Reason.STALLED,
@@ -37,21 +37,22 @@ Commit = Callable[[list[Extent]], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The range that a chunk is for, and the extents in it that are durable already."""
+    """The range that a chunk may fill, and the durable extents in it."""
 
     range: Range
     extents: Sequence[Extent]
 
     @property
     def durable(self) -> list[Range]:
+        """The ranges of the durable extents."""
         return [each.range for each in self.extents]
 
 
 class ChunkWriter:
-    """Writes the body of one chunk. Bytes that are durable already are compared, all others are written.
+    """Writes the body of one chunk, and compares bytes that are durable already.
 
-    `commit` names new extents in the catalog, after each `commit_size` bytes where that is possible. Once the chunk
-    has brought enough bytes of it, the image's `head` is judged.
+    `commit` records new extents in the catalog, after each `commit_size` bytes where possible. The image's `head` is
+    inspected once the chunk completes it.
     """
 
     def __init__(
@@ -72,20 +73,20 @@ class ChunkWriter:
         self._head = head
         self._position = target.range.start
         self._declared = MultiHasher(*(each.algorithm for each in chunk.declared))
-        # If all of the chunk becomes one extent, its declared digest is the extent's as well.
+        # Whether the chunk becomes one extent, which takes over its declared digest.
         self._whole = bool(chunk.declared) and self._segments == [Segment(target.range, durable=False)]
         self._checksum = hasher(CHECKSUM)
-        self._begun: int | None = None  # the start of the extent that is being written
-        self._extents: list[Extent] = []  # complete, but not committed yet
+        self._begun: int | None = None  # the start of the extent being written
+        self._extents: list[Extent] = []  # complete, but not committed
         self._uncommitted = 0  # bytes
         self._differs = False
 
     async def run(self, body: Body) -> None:
-        """Write the whole body. Raises Refused, ImageRejected, or OSError from storage; commits what may be kept."""
+        """Write the whole body, and commit what may be kept. Raises Refused, ImageRejected, OSError."""
         try:
             await self._write_body(body)
         except Refused as refusal:
-            # A chunk with a digest is kept as a whole or not at all; of any other all bytes that came are kept.
+            # A chunk with a digest is kept as a whole or not at all; of others, all bytes that came are kept.
             if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:
                 await self._commit()
             if refusal.reason is not Reason.SUPERSEDED or not self._has_all:
@@ -110,20 +111,20 @@ class ChunkWriter:
 
     @property
     def _has_all(self) -> bool:
-        """Whether only the end of the body was still waited for: then there was nothing left to take over."""
+        """Return whether only the end of the body is missing."""
         return self._chunk.length is not None and self._position == self._target.stop
 
     def _may_commit(self) -> bool:
-        # Not while anything is left to check: an upload must not become a mixture of two files.
+        # Not while bytes are left to check: an upload must not become a mixture of two files.
         return not self._chunk.declared and not any(each.durable for each in self._segments)
 
     async def _put(self, data: memoryview) -> int:
-        """Compare or write as much of `data` as lies in the current segment; return the number of bytes used."""
+        """Compare or write `data` up to the segment's end; return the bytes used."""
         segment = self._segments[0]
         data = data[: segment.range.stop - self._position]
         put = self._compare if segment.durable else self._write
         hashing = asyncio.create_task(asyncio.to_thread(self._hash, data, not segment.durable))
-        try:  # not gather(): on cancellation it does not wait for threads, which go on
+        try:  # not gather(), which does not wait for threads when it is cancelled
             await put(data)
         finally:
             await hashing
@@ -132,7 +133,7 @@ class ChunkWriter:
             self._segments.pop(0)
             self._end_extent()
         head = self._head
-        if head is not None and head.found is None and self._position >= head.length:
+        if head is not None and head.format is None and self._position >= head.length:
             await asyncio.to_thread(head.inspect, await self._file.read(0, head.length))
         return len(data)
 
@@ -145,7 +146,7 @@ class ChunkWriter:
         if await self._file.read(self._position, len(data)) != data:
             if not self._chunk.declared:
                 raise _different_bytes()
-            self._differs = True  # refused at the end: the digest may tell that the body was changed on its way
+            self._differs = True  # refused at the end: the digest may show a transmission error instead
 
     async def _write(self, data: memoryview) -> None:
         if self._begun is None:
@@ -154,7 +155,7 @@ class ChunkWriter:
         await self._file.write(self._position, data)
 
     def _end_extent(self) -> None:
-        """Make an extent of the bytes that were written since the last one."""
+        """Complete the extent being written, if any."""
         if self._begun is None:
             return
         checksum = Digest(CHECKSUM, self._checksum.digest())
@@ -171,13 +172,13 @@ class ChunkWriter:
 
 
 async def write_zeros(chunk: Chunk, target: Target, file: StorageFile, commit: Commit, body: Body) -> None:
-    """Write a chunk that is declared to be zeros, of any length, as a whole or not at all.
+    """Write a chunk of declared zeros, as a whole or not at all.
 
-    Durable bytes in its range must be zeros; all others become zeros, for an interrupted chunk may have left bytes
-    there, and a restart does not remove them. Raises Refused, or OSError from storage.
+    Durable bytes in its range must be zeros. All others are overwritten, since an interrupted chunk may have left bytes
+    there. Raises Refused, OSError.
     """
     if not await body.is_empty():
-        raise Refused(Reason.BODY_TOO_LONG, "A chunk of zeros has no body: its range says everything.")
+        raise Refused(Reason.BODY_TOO_LONG, "A chunk of zeros has no body. Send its range only.")
     check_digests(MultiHasher(*(each.algorithm for each in chunk.declared)), chunk.declared)
     zeros = [each.range for each in target.extents if each.digest == ZEROS]
     for gap in _gaps(target.range, zeros):
@@ -212,26 +213,25 @@ def _steps(range_: Range, length: int) -> Iterator[Range]:
 
 
 def check_digests(hashed: MultiHasher, declared: Sequence[Digest]) -> None:
-    """Refused: CHUNK_DIGEST_MISMATCH if a declared digest is not that of the body."""
+    """Raise Refused(CHUNK_DIGEST_MISMATCH) if a declared digest does not match."""
     for each in declared:
         if not hashed.digest(each.algorithm).matches(each):
             raise Refused(
                 Reason.CHUNK_DIGEST_MISMATCH,
-                f"The {each.algorithm} of the body is not the declared one: the body was changed on its way, or it is "
-                "another one. Nothing of it was kept; send it again.",
+                f"The {each.algorithm} of the body is not the declared one, so nothing of it was kept. Send it again.",
             )
 
 
 def _different_bytes() -> Refused:
     return Refused(
         Reason.DIFFERENT_BYTES,
-        "This range already holds other bytes, which stay as they are. Is it the same file?",
+        "This range has other bytes already, which stay as they are. Is it the same file?",
     )
 
 
 def storage_failure(problem: OSError | EOFError) -> Refused:
-    """Return the refusal for a failure of storage. Acknowledged bytes are safe in any case."""
-    LOG.error("Storage failed: %s", problem)
+    """Return the refusal for a failure of storage or of the catalog."""
+    LOG.error("storage failed: %s", problem)
     if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused(
             Reason.NO_SPACE,

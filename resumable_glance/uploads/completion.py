@@ -1,9 +1,10 @@
-"""How an upload stops receiving: it is sealed with its last byte, or its bytes are lost."""
+"""The end of receiving: uploads are sealed with their last byte, or fail since their bytes are lost."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.delegation import Delegation
@@ -16,57 +17,49 @@ from resumable_glance.uploads.authorization import Authorization
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Completion:
     """Seals uploads and wakes their handoffs. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        authorization: Authorization,
-        delegation: Delegation,
-        handoff: HandoffWorker,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._authorization = authorization
-        self._delegation = delegation
-        self._handoff = handoff
-        self._clock = clock
+    uploads: UploadRecords
+    authorization: Authorization
+    delegation: Delegation
+    handoff: HandoffWorker
+    clock: Callable[[], float]
 
     async def on_progress(self, upload: Upload, identity: Identity) -> None:
-        """Take note of bytes that were committed, which may have sealed the upload."""
-        self._handoff.on_progress(upload)
+        """Hand on an upload that has grown, and may be sealed now."""
+        self.handoff.on_progress(upload)
         if upload.state is State.SEALED:
             await self._sealed(upload, identity)
 
     async def complete(self, upload: Upload, identity: Identity) -> Upload:
-        """Seal an upload that has all of its bytes and was left open; return it as it is then."""
+        """Seal a full upload that was left open; return its current record."""
         if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
             return upload
         try:
-            upload = await self._uploads.transition(upload.id, Event.FILLED, self._clock())
-        except IllegalTransition:  # another request did it just now
-            return await self._authorization.get(upload.id, identity)
+            upload = await self.uploads.transition(upload.id, Event.FILLED, self.clock())
+        except IllegalTransition:  # another request was faster
+            return await self.authorization.get(upload.id, identity)
         await self._sealed(upload, identity)
         return upload
 
     async def lose(self, upload: Upload) -> Upload:
-        """Let an upload fail whose bytes are gone from storage."""
+        """Fail an upload whose bytes are gone from storage."""
         LOG.error("the scratch file of upload %s is gone: was the disk replaced, or cleaned by hand?", upload.id)
-        error = LastError(
-            FailureReason.SCRATCH_LOST, "The service has lost the bytes of this upload. Create a new one."
-        )
-        return await self._uploads.transition(upload.id, Event.FAILED, self._clock(), last_error=error)
+        sentence = "The service has lost the bytes of this upload. Create a new one."
+        error = LastError(FailureReason.SCRATCH_LOST, sentence)
+        return await self.uploads.transition(upload.id, Event.FAILED, self.clock(), last_error=error)
 
     async def renew_token(self, upload: Upload, identity: Identity) -> None:
-        """Keep the caller's token, the freshest there is, for the handoff; it goes on now.
+        """Keep the caller's token for the handoff, and make its next attempt due now.
 
-        A ticket brings no token: then the one from before stays.
+        A caller with a ticket has no token; then the earlier one stays.
         """
         try:
-            await self._uploads.set_credential(upload.id, self._delegation.encrypt(identity.token), due=self._clock())
+            await self.uploads.set_credential(upload.id, self.delegation.encrypt(identity.token), due=self.clock())
         finally:
-            self._handoff.wake()  # it is sealed, whether or not there is space for the token
+            self.handoff.wake()  # even if the token could not be recorded
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)

@@ -1,10 +1,11 @@
-"""The commands that steer uploads: Cancel, Retry, IssueTicket and RevokeTickets."""
+"""The commands Cancel, Retry, IssueTicket and RevokeTickets."""
 
 from __future__ import annotations
 
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.auth.base import Right
 from resumable_glance.auth.tickets import Tickets
@@ -35,104 +36,88 @@ from resumable_glance.uploads.write_locks import WriteLocks
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class CancelUseCase:
     """The command Cancel."""
 
-    def __init__(
-        self, authorization: Authorization, locks: WriteLocks, handoff: HandoffWorker, cleaner: Cleaner
-    ) -> None:
-        self._authorization = authorization
-        self._locks = locks
-        self._handoff = handoff
-        self._cleaner = cleaner
+    authorization: Authorization
+    locks: WriteLocks
+    handoff: HandoffWorker
+    cleaner: Cleaner
 
     async def cancel(self, cancel: Cancel, call: Call) -> Cancelled:
-        """Cancel an upload, its image and its bytes. Refused: SEALED once it is active."""
-        upload = await self._authorization.get(cancel.upload_id, call.identity, Right.CANCEL_ANY)
-        await self._locks.evict(Reason.CANCELLED, upload.id)
-        async with self._handoff.paused(upload.id):
-            upload = await self._authorization.get(upload.id, call.identity, Right.CANCEL_ANY)
+        """Cancel an upload, and delete its bytes and image. Raises Refused(SEALED) once it is active."""
+        upload = await self.authorization.get(cancel.upload_id, call.identity, Right.CANCEL_ANY)
+        await self.locks.evict(Reason.CANCELLED, upload.id)
+        async with self.handoff.paused(upload.id):
+            upload = await self.authorization.get(upload.id, call.identity, Right.CANCEL_ANY)
             if upload.state is State.ACTIVE:
                 sentence = "The image is active. Delete it in Glance if it is not wanted any more."
                 raise Refused(Reason.SEALED, sentence, state=upload.state)
             if upload.state is State.EXPIRED:
                 check_alive(upload)
-            await self._cleaner.cancel(upload, call.identity)
+            await self.cleaner.cancel(upload, call.identity)
         LOG.info("upload %s was cancelled", upload.id)
         return Cancelled(upload.id)
 
 
+@dataclass(frozen=True)
 class RetryUseCase:
     """The command Retry. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        authorization: Authorization,
-        completion: Completion,
-        inspect: InspectUseCases,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._authorization = authorization
-        self._completion = completion
-        self._inspect = inspect
-        self._clock = clock
+    uploads: UploadRecords
+    authorization: Authorization
+    completion: Completion
+    inspect: InspectUseCases
+    clock: Callable[[], float]
 
     async def retry(self, retry: Retry, call: Call) -> UploadFound:
-        """Have a handoff that failed tried again, or one that waits tried now, with the caller's token.
+        """Retry a failed or waiting handoff now, with the caller's token.
 
         Raises:
-            Refused: UNFINISHED, JOINED, or USELESS where another try would end the same way.
+            Refused: UNFINISHED, JOINED, or USELESS if the upload would fail again.
         """
-        upload = await self._authorization.get(retry.upload_id, call.identity)
+        upload = await self.authorization.get(retry.upload_id, call.identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            sentence = "This upload is not complete. Send what is missing: then it is handed over."
+            sentence = "This upload is not complete. Send the missing bytes first."
             raise Refused(Reason.UNFINISHED, sentence)
         if upload.state is State.JOINED:
-            raise Refused(Reason.JOINED, "This upload was joined with others into one. Retry that one.")
+            raise Refused(Reason.JOINED, "This upload was joined into another one. Retry that one.")
         if upload.state is State.FAILED:
             if not can_be_retried(upload):
                 detail = require(upload.delivery.last_error).detail
-                raise Refused(Reason.USELESS, f"Another try would end the same way. {detail}")
+                raise Refused(Reason.USELESS, f"Another try would fail in the same way. {detail}")
             successor = str(uuid.uuid4()) if needs_another_image(upload) else None
-            upload = await self._uploads.transition(
-                upload.id, Event.RETRIED, self._clock(), successor=successor, attempts=0, last_error=None
+            upload = await self.uploads.transition(
+                upload.id, Event.RETRIED, self.clock(), successor=successor, attempts=0, last_error=None
             )
             LOG.info("upload %s is tried again", upload.id)
-        await self._completion.renew_token(upload, call.identity)
-        return await self._inspect.get(Get(upload.id), call)
+        await self.completion.renew_token(upload, call.identity)
+        return await self.inspect.get(Get(upload.id), call)
 
 
+@dataclass(frozen=True)
 class TicketUseCases:
     """The commands IssueTicket and RevokeTickets."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        authorization: Authorization,
-        completion: Completion,
-        tickets: Tickets,
-        locks: WriteLocks,
-    ) -> None:
-        self._uploads = uploads
-        self._authorization = authorization
-        self._completion = completion
-        self._tickets = tickets
-        self._locks = locks
+    uploads: UploadRecords
+    authorization: Authorization
+    completion: Completion
+    tickets: Tickets
+    locks: WriteLocks
 
     async def issue(self, issue: IssueTicket, call: Call) -> TicketIssued:
-        """Return a new ticket of an upload, and keep the caller's token for its handoff."""
-        upload = await self._authorization.get(issue.upload_id, call.identity)
+        """Return a new ticket, and keep the caller's token for the handoff."""
+        upload = await self.authorization.get(issue.upload_id, call.identity)
         check_alive(upload)
-        await self._completion.renew_token(upload, call.identity)
-        return TicketIssued(self._tickets.issue(upload))
+        await self.completion.renew_token(upload, call.identity)
+        return TicketIssued(self.tickets.issue(upload))
 
     async def revoke(self, revoke: RevokeTickets, call: Call) -> TicketsRevoked:
-        """Make all tickets of an upload worthless, and end the requests that were let in with them."""
-        upload = await self._authorization.get(revoke.upload_id, call.identity)
-        await self._uploads.revoke_tickets(upload.id)
-        await self._locks.evict(Reason.SUPERSEDED, upload.id)
+        """Revoke all tickets of an upload, and interrupt the requests that write to it."""
+        upload = await self.authorization.get(revoke.upload_id, call.identity)
+        await self.uploads.revoke_tickets(upload.id)
+        await self.locks.evict(Reason.SUPERSEDED, upload.id)
         LOG.info("the tickets of upload %s were revoked", upload.id)
         return TicketsRevoked(upload.id)

@@ -1,4 +1,4 @@
-"""New uploads: created empty, or joined from parts."""
+"""The commands Create and Join, which make new uploads."""
 
 from __future__ import annotations
 
@@ -31,30 +31,22 @@ from resumable_glance.uploads.image_preparation import ImagePreparation, Prepare
 LOG = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
 class NewUploads:
-    """Makes the records of new uploads, and their files. `clock` gives seconds since the epoch."""
+    """Creates the records and files of new uploads. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        storage: UploadStorage,
-        capacity: Capacity,
-        delegation: Delegation,
-        settings: ServiceSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._storage = storage
-        self._capacity = capacity
-        self._delegation = delegation
-        self._settings = settings
-        self._clock = clock
+    uploads: UploadRecords
+    storage: UploadStorage
+    capacity: Capacity
+    delegation: Delegation
+    settings: ServiceSettings
+    clock: Callable[[], float]
 
     def record(self, identity: Identity, size: int | None, prepared: PreparedImage, call: Call) -> Upload:
-        """Return a new upload of a caller, not recorded yet."""
-        now = self._clock()
+        """Return a new upload of a caller, which is not recorded yet."""
+        now = self.clock()
         return Upload(
-            id=f"{self._settings.instance}-{secrets.token_hex(16)}",
+            id=f"{self.settings.instance}-{secrets.token_hex(16)}",
             owner=identity.owner,
             size=size,
             state=State.RECEIVING,
@@ -62,156 +54,141 @@ class NewUploads:
             reserved=size or 0,
             created_at=now,
             updated_at=now,
-            expires_at=now + self._settings.upload_expiry,
+            expires_at=now + self.settings.upload_expiry,
             request=prepared.request,
             request_id=call.request_id,
             format=prepared.format,
         )
 
     async def add(self, upload: Upload, identity: Identity, key: IdempotencyKey | None) -> Upload:
-        """Record a new upload, once its storage is promised and its file made. Refused as Capacity.promised."""
-        async with self._capacity.promised(upload.owner, upload.reserved, creates=True):
+        """Create the file of a new upload, and record the upload. Raises Refused as Capacity.promised()."""
+        async with self.capacity.promised(upload.owner, upload.reserved, creates=True):
             token = None if upload.image is None else identity.token
             try:
-                await self._storage.create(upload.id, upload.size or 0)
-                now = self._clock()  # the clock may have been set since, and what is recorded moved along
-                expires_at = now + self._settings.upload_expiry
+                await self.storage.create(upload.id, upload.size or 0)
+                now = self.clock()  # again: if the clock was set, recorded times were moved along
+                expires_at = now + self.settings.upload_expiry
                 upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
-                await self._uploads.add(upload, self._delegation.encrypt(token), key)
+                await self.uploads.add(upload, self.delegation.encrypt(token), key)
             except (OSError, ImageOrphaned):
-                with contextlib.suppress(OSError):  # else the next start does it
-                    await self._storage.remove(upload.id)
+                with contextlib.suppress(OSError):  # after a failure the next start does it
+                    await self.storage.remove(upload.id)
                 raise
         return upload
 
     async def join(self, upload: Upload, identity: Identity) -> None:
-        """Record an upload that takes the bytes of its parts. Refused as check_parts."""
-        await self._uploads.join(upload, self._delegation.encrypt(identity.token))
+        """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
+        await self.uploads.join(upload, self.delegation.encrypt(identity.token))
 
 
+@dataclasses.dataclass(frozen=True)
 class CreateUseCase:
     """The command Create."""
 
-    def __init__(
-        self,
-        new: NewUploads,
-        capacity: Capacity,
-        preparation: ImagePreparation,
-        idempotency: Idempotency,
-        started: StartedUploads,
-    ) -> None:
-        self._new = new
-        self._capacity = capacity
-        self._preparation = preparation
-        self._idempotency = idempotency
-        self._started = started
+    new: NewUploads
+    capacity: Capacity
+    preparation: ImagePreparation
+    idempotency: Idempotency
+    starter: UploadStarter
 
     async def create(self, create: Create, call: Call) -> Created:
-        """Create an upload, or return the one that was created with the same key before.
+        """Create an upload, or return the one created with the same key.
 
         Raises:
-            Refused: KEY_REUSED, or as Capacity.check_creation and ImagePreparation.prepared.
+            Refused: KEY_REUSED, or as Capacity.check_creation() and ImagePreparation.prepared().
         """
         key = key_of(create, call.identity.owner)
-        async with self._idempotency.held(key) as earlier:
+        async with self.idempotency.held(key) as earlier:
             if earlier is not None:
-                LOG.info("upload %s is created again", earlier.id)
-                return self._started.ticket(earlier, repeated=True)
+                LOG.info("upload %s is requested again", earlier.id)
+                return self.starter.outcome(earlier, repeated=True)
             upload = await self._create(create, call, key)
             LOG.info("upload %s: %s bytes for image %s", upload.id, upload.size, upload.image and upload.image.id)
-            return await self._started.start(upload, call.identity)
+            return await self.starter.start(upload, call.identity)
 
     async def _create(self, create: Create, call: Call, key: IdempotencyKey | None) -> Upload:
         identity = call.identity
-        await self._capacity.check_creation(identity.owner, create.size or 0)  # before an image is made in vain
-        async with self._preparation.prepared(create.image, create.size, call.actor) as prepared:
+        await self.capacity.check_creation(identity.owner, create.size or 0)  # before an image is created in vain
+        async with self.preparation.prepared(create.image, create.size, call.actor) as prepared:
             empty = create.size == 0 and create.first is None and prepared.image is not None
             upload = dataclasses.replace(
-                self._new.record(identity, create.size, prepared, call),
+                self.new.record(identity, create.size, prepared, call),
                 state=State.SEALED if empty else State.RECEIVING,
                 declared=create.declared,
                 metadata=create.metadata,
             )
-            return await self._new.add(upload, identity, key)
+            return await self.new.add(upload, identity, key)
 
 
+@dataclasses.dataclass(frozen=True)
 class JoinUseCase:
     """The command Join."""
 
-    def __init__(
-        self,
-        new: NewUploads,
-        capacity: Capacity,
-        preparation: ImagePreparation,
-        authorization: Authorization,
-        uploads: UploadRecords,
-        started: StartedUploads,
-    ) -> None:
-        self._new = new
-        self._capacity = capacity
-        self._preparation = preparation
-        self._authorization = authorization
-        self._uploads = uploads
-        self._started = started
+    new: NewUploads
+    capacity: Capacity
+    preparation: ImagePreparation
+    authorization: Authorization
+    uploads: UploadRecords
+    starter: UploadStarter
 
     async def join(self, join: Join, call: Call) -> Created:
-        """Create an upload, sealed, from parts; the same one again if they were joined before.
+        """Join parts into a sealed upload, or return the earlier result.
 
         Raises:
-            Refused: as check_parts and ImagePreparation.prepared, UPLOAD_TOO_LARGE.
+            Refused: as check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
         """
-        parts = [await self._authorization.get(each, call.identity) for each in join.parts]
+        parts = [await self.authorization.get(each, call.identity) for each in join.parts]
         if len({each.id for each in parts}) < len(parts):
             raise Refused(Reason.MALFORMED, "A part can be in an upload only once.")
-        upload = await self._joined(parts) or await self._join(join, parts, call)
+        upload = await self._earlier(parts) or await self._join(join, parts, call)
         check_alive(upload)
         LOG.info("upload %s: %d parts with %s bytes", upload.id, len(parts), upload.size)
-        return await self._started.start(upload, call.identity)
+        return await self.starter.start(upload, call.identity)
 
     async def _join(self, join: Join, parts: list[Upload], call: Call) -> Upload:
         try:
             size = check_parts(parts)
-            self._capacity.check_size(size)
-            async with self._preparation.prepared(join.image, size, call.actor) as prepared:
+            self.capacity.check_size(size)
+            async with self.preparation.prepared(join.image, size, call.actor) as prepared:
                 upload = dataclasses.replace(
-                    self._new.record(call.identity, size, prepared, call),
+                    self.new.record(call.identity, size, prepared, call),
                     state=State.SEALED,
                     metadata=join.metadata,
                     offset=size,
                     received=size,
                     parts=join.parts,
                 )
-                await self._new.join(upload, call.identity)
+                await self.new.join(upload, call.identity)
                 return upload
         except Refused:
-            now = [part for each in join.parts if (part := await self._uploads.get(each)) is not None]
-            if earlier := await self._joined(now):  # the same join came twice at once, and this is the later one
+            now = [part for each in join.parts if (part := await self.uploads.get(each)) is not None]
+            if earlier := await self._earlier(now):  # the same request came twice, and the other one was faster
                 return earlier
             raise
 
-    async def _joined(self, parts: list[Upload]) -> Upload | None:
-        """The upload that exactly these parts were joined into before: the answer to that may have been lost."""
+    async def _earlier(self, parts: list[Upload]) -> Upload | None:
+        """Return the upload that exactly these parts were joined into before, if any."""
         wholes = {each.joined_into for each in parts}
         whole = wholes.pop() if len(wholes) == 1 else None
-        upload = None if whole is None else await self._uploads.get(whole)
+        upload = None if whole is None else await self.uploads.get(whole)
         return upload if upload is not None and upload.parts == tuple(each.id for each in parts) else None
 
 
-class StartedUploads:
-    """What follows the record of a new upload: a trust, a handoff if it is complete, and its ticket."""
+@dataclasses.dataclass(frozen=True)
+class UploadStarter:
+    """Starts recorded uploads: creates a trust, wakes the handoff, issues a ticket."""
 
-    def __init__(self, delegation: Delegation, handoff: HandoffWorker, tickets: Tickets) -> None:
-        self._delegation = delegation
-        self._handoff = handoff
-        self._tickets = tickets
+    delegation: Delegation
+    handoff: HandoffWorker
+    tickets: Tickets
 
     async def start(self, upload: Upload, identity: Identity) -> Created:
-        """Return the outcome of a new upload."""
-        await self._delegation.begin(upload, identity)
+        """Start a new upload; return the outcome."""
+        await self.delegation.begin(upload, identity)
         if upload.state is State.SEALED:
-            self._handoff.wake()
-        return self.ticket(upload)
+            self.handoff.wake()
+        return self.outcome(upload)
 
-    def ticket(self, upload: Upload, *, repeated: bool = False) -> Created:
-        """Return the outcome of an upload that needs only a ticket."""
-        return Created(upload, self._tickets.issue(upload), repeated)
+    def outcome(self, upload: Upload, *, repeated: bool = False) -> Created:
+        """Return the outcome, with a new ticket."""
+        return Created(upload, self.tickets.issue(upload), repeated)

@@ -1,6 +1,6 @@
-"""The check of an image's format as its bytes come: what Glance would never take is refused, and its upload fails.
+"""The check of an image's format while its bytes come: an upload that Glance would never take fails early.
 
-What is recorded about bytes is about durable ones: it goes into the catalog with them, or after them.
+A result is recorded together with the bytes that it is about, or after them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
@@ -23,56 +24,49 @@ from resumable_glance.uploads.write_locks import WriteLocks
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class FormatCheck:
-    """Checks formats by `rules`. `clock` gives seconds since the epoch."""
+    """Checks formats against `rules`. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        locks: WriteLocks,
-        cleaner: Cleaner,
-        rules: FormatRules,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._locks = locks
-        self._cleaner = cleaner
-        self._rules = rules
-        self._clock = clock
+    uploads: UploadRecords
+    locks: WriteLocks
+    cleaner: Cleaner
+    rules: FormatRules
+    clock: Callable[[], float]
 
     def head(self, upload: Upload, target: Range) -> ImageHead | None:
-        """Return the image's head, if a chunk completes it."""
+        """Return the head of an image, if a chunk for `target` can complete it."""
         length = head_length(upload.size)
         if not _is_pending(upload) or target.start > min(upload.offset, length) or target.stop < length:
             return None
-        return ImageHead(require(upload.format), upload.size, self._rules)
+        return ImageHead(require(upload.format), upload.size, self.rules)
 
     async def look_back(self, upload: Upload, file: StorageFile) -> None:
-        """Inspect a head that came so that it could not be inspected as it came. ImageRejected.
+        """Inspect a head whose chunks came in an order that left no chance before. Raises ImageRejected.
 
-        The handoff inspects what is sealed by now.
+        The head of a sealed upload is left to its handoff.
         """
-        now = await self._uploads.get(upload.id) if _is_pending(upload) else None
+        now = await self.uploads.get(upload.id) if _is_pending(upload) else None
         if now is None or not _is_pending(now) or now.state is not State.RECEIVING:
             return
         length = head_length(now.size)
         if now.offset >= length:
             head = await file.read(0, length)
-            found = await asyncio.to_thread(inspect_head, head, require(now.format), now.size, self._rules)
-            await self._uploads.update(now.id, found=found)
+            format = await asyncio.to_thread(inspect_head, head, require(now.format), now.size, self.rules)
+            await self.uploads.update(now.id, format=format)
 
     async def reject(self, upload: Upload, rejected: ImageRejected) -> Refused:
-        """Let an upload fail whose bytes Glance will never take, and free its storage; return the refusal."""
+        """Fail an upload that Glance will never take; return the refusal."""
         LOG.warning("upload %s is refused: %s", upload.id, rejected.detail)
         error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
-        with contextlib.suppress(IllegalTransition):  # it was ended meanwhile
-            failed = await self._uploads.fail(upload.id, self._clock(), image_too=True, last_error=error)
-            self._locks.evict_nowait(reason, upload.id)
-            with contextlib.suppress(OSError):  # its cancellation tries again
-                await self._cleaner.clear(failed)
+        with contextlib.suppress(IllegalTransition):  # it has ended meanwhile
+            failed = await self.uploads.reject(upload.id, self.clock(), error)
+            self.locks.evict_nowait(reason, upload.id)
+            with contextlib.suppress(OSError):  # freed when it is cancelled
+                await self.cleaner.clear(failed)
         return Refused(reason, rejected.detail, state=State.FAILED)
 
 
 def _is_pending(upload: Upload) -> bool:
-    """Whether an upload's bytes are still to be inspected."""
+    """Return whether an upload's bytes are still to be inspected."""
     return upload.format is not None and upload.format.inspection is InspectionState.PENDING

@@ -1,6 +1,6 @@
-"""A creation that is asked for again, since its answer was lost: with the same key it is the same upload.
+"""Idempotent creations: a repeated request with the same key gets the same upload.
 
-(draft-ietf-httpapi-idempotency-key-header.) A key is its owner's, and stands for an upload until that has ended.
+See draft-ietf-httpapi-idempotency-key-header. A key belongs to its owner, and to an upload until that has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from resumable_glance.uploads.authorization import Authorization
 
 
 def key_of(create: Create, owner: Owner) -> IdempotencyKey | None:
-    """Return the key of a creation, if it has one. A first chunk is no part of the request: it may come only once."""
+    """Return the key of a creation, if it has one. The first chunk is left out: a repetition may come without it."""
     if create.key is None:
         return None
     image = create.image
@@ -36,7 +36,7 @@ def _digest(text: str) -> str:
 
 
 class Idempotency:
-    """Finds the upload that was created with a key before."""
+    """Finds uploads that were created with a key before."""
 
     def __init__(self, keys: IdempotencyKeys, authorization: Authorization) -> None:
         self._keys = keys
@@ -45,10 +45,10 @@ class Idempotency:
 
     @contextlib.asynccontextmanager
     async def held(self, key: IdempotencyKey | None) -> AsyncIterator[Upload | None]:
-        """Inside, nobody else creates with this key. Gives the upload that was created with it before.
+        """Hold a key exclusively, and yield the upload created with it before.
 
         Raises:
-            Refused: KEY_REUSED if that was another request.
+            Refused: KEY_REUSED if the earlier request was a different one.
         """
         if key is None:
             yield None
@@ -59,13 +59,13 @@ class Idempotency:
     async def _earlier(self, key: IdempotencyKey) -> Upload | None:
         if (found := await self._keys.find(key)) is None:
             return None
-        upload, request_digest = self._authorization.seen(found[0]), found[1]
+        upload, request_digest = self._authorization.effective(found[0]), found[1]
         if upload.state in {State.CANCELLED, State.EXPIRED}:
             return None
         if request_digest != key.request_digest:
             raise Refused(
                 Reason.KEY_REUSED,
-                "This Idempotency-Key has created another upload. Use a new key for each upload, and the same one only "
-                "to ask for the same upload again.",
+                "This Idempotency-Key belongs to another upload. Use a new key for each upload, and repeat one only to "
+                "repeat its request.",
             )
         return upload

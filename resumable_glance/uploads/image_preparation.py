@@ -1,4 +1,4 @@
-"""The image of a new upload: made before a byte moves, and removed again if there will be no upload for it."""
+"""The image of a new upload: created before any byte moves, and deleted if the upload fails to be created."""
 
 from __future__ import annotations
 
@@ -15,45 +15,37 @@ from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
 from resumable_glance.images.inspection import AUTO
 from resumable_glance.model.upload import Format, Image, ImageRequest
 
-BARE = "bare"  # Glance's container_format of an image that is nothing but its bytes
-CREATION_TIMEOUT = 3600.0  # seconds: an upload that is not recorded by then never will be
+BARE = "bare"  # Glance's container_format for an image without a container
+CREATION_TIMEOUT = 3600.0  # seconds until the image of an upload that was not recorded counts as an orphan
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image that waits for its bytes; `format` is None where its bytes are not inspected."""
+    """An image without bytes; `format` is None if they are not inspected."""
 
     image: Image | None = None
     request: ImageRequest | None = None
     format: Format | None = None
 
 
+@dataclass(frozen=True)
 class ImagePreparation:
-    """Makes images. `inspects`: whether bytes are inspected; `clock` gives seconds since the epoch."""
+    """Creates or adopts images. `inspects` tells whether bytes are inspected; `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        images: ImageService,
-        orphans: OrphanedImages,
-        delegation: Delegation,
-        inspects: bool,
-        clock: Callable[[], float],
-    ) -> None:
-        self._images = images
-        self._orphans = orphans
-        self._delegation = delegation
-        self._inspects = inspects
-        self._clock = clock
+    images: ImageService
+    orphans: OrphanedImages
+    delegation: Delegation
+    inspects: bool
+    clock: Callable[[], float]
 
     @contextlib.asynccontextmanager
     async def prepared(
         self, request: ImageRequest | None, size: int | None, actor: Actor
     ) -> AsyncIterator[PreparedImage]:
-        """Give the image of a request (None: a part has none); after an exception, or a crash, it is removed.
+        """Yield the image for a request (None: a part has none). After an exception or a crash it is deleted.
 
         Raises:
-            Refused: as ImageService.prepare, and IMAGE_SERVICE_UNAVAILABLE where it took so long that the image may
-                have been removed already.
+            Refused: as ImageService.prepare(), and IMAGE_SERVICE_UNAVAILABLE after CREATION_TIMEOUT.
         """
         if request is None:
             yield PreparedImage()
@@ -65,44 +57,44 @@ class ImagePreparation:
     @contextlib.asynccontextmanager
     async def _image(self, request: ImageRequest, size: int | None, actor: Actor) -> AsyncIterator[Image]:
         if request.image_id is not None:
-            yield await self._images.prepare(request, size, actor)
+            yield await self.images.prepare(request, size, actor)
             return
-        image_id, now = str(uuid.uuid4()), self._clock()
-        expected = OrphanedImage(Image(image_id), actor.owner, self._delegation.encrypt(actor.token))
-        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
+        image_id, now = str(uuid.uuid4()), self.clock()
+        expected = OrphanedImage(Image(image_id), actor.owner, self.delegation.encrypt(actor.token))
+        await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
         try:
             properties = {**request.properties, "id": image_id}
-            yield await self._images.prepare(dataclasses.replace(request, properties=properties), size, actor)
+            yield await self.images.prepare(dataclasses.replace(request, properties=properties), size, actor)
         except BaseException as problem:
-            with contextlib.suppress(DeliveryFailed, OSError):  # else the cleaner does it
-                await self._images.delete(expected.image, actor)
-                await self._orphans.remove(image_id)
+            with contextlib.suppress(DeliveryFailed, OSError):  # after a failure the cleaner does it
+                await self.images.delete(expected.image, actor)
+                await self.orphans.remove(image_id)
             if isinstance(problem, ImageOrphaned):
-                sentence = "Making the image took too long. Create the upload again."
+                sentence = "The creation of the image took too long. Create the upload again."
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, sentence, retry_after=5) from problem
             raise
 
     def _without_auto(self, request: ImageRequest) -> ImageRequest:
-        """The request as image services know it: a disk format that is to be found out is left out."""
+        """Return the request without the disk_format AUTO, which image services don't know."""
         if request.properties.get("disk_format") != AUTO:
             return request
-        if not self._inspects or request.properties.get("container_format") != BARE:
+        if not self.inspects or request.properties.get("container_format") != BARE:
             raise Refused(
                 Reason.IMAGE_REFUSED,
                 f"Name the disk_format: {AUTO} works only with the container_format {BARE}."
-                if self._inspects
+                if self.inspects
                 else "Name the disk_format: this service does not inspect images.",
             )
         properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
         return dataclasses.replace(request, properties=properties)
 
     async def _format(self, request: ImageRequest, image: Image, actor: Actor) -> Format | None:
-        if not self._inspects:
+        if not self.inspects:
             return None
         described = request.properties
         if image.adopted:
             try:
-                described = await self._images.properties(image, actor) or {}
+                described = await self.images.properties(image, actor) or {}
             except DeliveryFailed as failed:
                 raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
         declared = described.get("disk_format")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from resumable_glance.auth.base import Right
 from resumable_glance.auth.signing import ReceiptSigner
@@ -12,7 +13,7 @@ from resumable_glance.handoff.reader import ContentReader
 from resumable_glance.images.base import DeliveryFailed, ImageService
 from resumable_glance.model.attestation import statement
 from resumable_glance.model.commands import (
-    MOST_RANGES,
+    MAX_RANGES,
     Content,
     Get,
     GetReceipt,
@@ -33,90 +34,81 @@ from resumable_glance.uploads.completion import Completion
 from resumable_glance.uploads.write_locks import WriteLocks
 
 
+@dataclass(frozen=True)
 class InspectUseCases:
-    """The commands Get, Watch and List. `progress` has the bytes that the image service was given, by upload."""
+    """The commands Get, Watch and List. `progress` has the bytes given to the image service, by upload."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        authorization: Authorization,
-        locks: WriteLocks,
-        completion: Completion,
-        progress: Mapping[str, int],
-    ) -> None:
-        self._uploads = uploads
-        self._authorization = authorization
-        self._locks = locks
-        self._completion = completion
-        self._progress = progress
+    uploads: UploadRecords
+    authorization: Authorization
+    locks: WriteLocks
+    completion: Completion
+    progress: Mapping[str, int]
 
     async def get(self, get: Get, call: Call) -> UploadFound:
-        """Return where an upload is."""
+        """Return the state and durable ranges of an upload."""
         identity = call.identity
-        upload = await self._authorization.get(get.upload_id, identity, Right.GET_ANY)
-        if upload.owner != identity.owner:  # a look at the upload of another owner changes nothing
+        upload = await self.authorization.get(get.upload_id, identity, Right.GET_ANY)
+        if upload.owner != identity.owner:  # an upload of another owner is not changed
             return await self.watch(Watch(upload.id), call)
         check_alive(upload)
-        if get.taking_over and self._locks.held(upload.id):
-            await self._locks.evict(Reason.SUPERSEDED, upload.id)
+        if get.taking_over and self.locks.held(upload.id):
+            await self.locks.evict(Reason.SUPERSEDED, upload.id)
         error = upload.delivery.last_error
         waits = error is not None and error.reason is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.scope is None:
-            await self._completion.renew_token(upload, identity)  # the caller's token is valid right now
-        upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
+            await self.completion.renew_token(upload, identity)  # the caller's token is valid
+        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
         check_alive(upload)
-        if get.full_is_complete:  # of what is answered: its last byte, or its size, may have come just now
-            upload = await self._completion.complete(upload, identity)
-        return UploadFound(upload, tuple(durable), self._progress.get(upload.id, 0))
+        if get.full_is_complete:  # checked last, since its last byte or its size may have come just now
+            upload = await self.completion.complete(upload, identity)
+        return UploadFound(upload, tuple(durable), self.progress.get(upload.id, 0))
 
     async def watch(self, watch: Watch, call: Call) -> UploadFound:
-        """Return where an upload is, and change nothing."""
-        upload = await self._authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
-        if not watch.again:  # a watcher is told what has become of the upload
+        """Return the same without any change of the upload."""
+        upload = await self.authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
+        if not watch.again:  # a subscriber is told how the upload ended
             check_alive(upload)
-        upload, durable = await self._uploads.get_with_ranges(upload.id, MOST_RANGES)
-        return UploadFound(self._authorization.seen(upload), tuple(durable), self._progress.get(upload.id, 0))
+        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
+        return UploadFound(self.authorization.effective(upload), tuple(durable), self.progress.get(upload.id, 0))
 
     async def list(self, command: List, call: Call) -> Listed:
         """Return a page of the caller's uploads, or of all."""
         owner = None if command.all_projects else call.identity.owner
-        found = await self._uploads.page(owner, command.limit, command.marker)
-        if any(map(self._authorization.is_expired, found)):  # or the clock was set since they were read
-            found = await self._uploads.page(owner, command.limit, command.marker)
-        return Listed(tuple(map(self._authorization.seen, found)), command.all_projects)
+        page = await self.uploads.page(owner, command.limit, command.marker)
+        if any(map(self.authorization.is_expired, page)):  # read again, in case the clock was set in between
+            page = await self.uploads.page(owner, command.limit, command.marker)
+        return Listed(tuple(map(self.authorization.effective, page)), command.all_projects)
 
 
+@dataclass(frozen=True)
 class ReadUseCases:
     """The commands Read, GetReceipt and ListStores."""
 
-    def __init__(
-        self, authorization: Authorization, content: ContentReader, signer: ReceiptSigner, images: ImageService
-    ) -> None:
-        self._authorization = authorization
-        self._content = content
-        self._signer = signer
-        self._images = images
+    authorization: Authorization
+    content: ContentReader
+    signer: ReceiptSigner
+    images: ImageService
 
     async def read(self, read: Read, call: Call) -> Content:
-        """Return the bytes of a complete upload. Refused: UNFINISHED."""
+        """Return the bytes of a complete upload. Raises Refused(UNFINISHED)."""
         upload = await self._alive(read.upload_id, call)
         if upload.state in {State.RECEIVING, State.JOINED} or upload.image is None:
-            raise Refused(Reason.UNFINISHED, "This upload is not complete. Its bytes can be read once it is.")
-        return Content(upload, await self._content.open(upload, call.actor))
+            raise Refused(Reason.UNFINISHED, "This upload is not complete. Read it once it is.")
+        return Content(upload, await self.content.open(upload, call.actor))
 
     async def get_receipt(self, command: GetReceipt, call: Call) -> ReceiptSigned:
-        """Return the receipt of an active upload. Refused: UNFINISHED."""
-        said = statement(await self._alive(command.upload_id, call))
-        return ReceiptSigned(said, self._signer.sign(said))
+        """Return the receipt of an active upload. Raises Refused(UNFINISHED)."""
+        receipt = statement(await self._alive(command.upload_id, call))
+        return ReceiptSigned(receipt, self.signer.sign(receipt))
 
     async def list_stores(self, _: ListStores, call: Call) -> StoresListed:
         """Return the stores and import methods of the cloud."""
         try:
-            return StoresListed(await self._images.stores(call.actor))
+            return StoresListed(await self.images.stores(call.actor))
         except DeliveryFailed as failed:
             raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
 
     async def _alive(self, upload_id: str, call: Call) -> Upload:
-        upload = await self._authorization.get(upload_id, call.identity)
+        upload = await self.authorization.get(upload_id, call.identity)
         check_alive(upload)
         return upload

@@ -1,4 +1,4 @@
-"""The uploads of this instance: one command in, one outcome out. HTTP is not known here."""
+"""The entry to all use cases: one command in, one outcome out, without HTTP."""
 
 from __future__ import annotations
 
@@ -23,58 +23,51 @@ UseCase = Callable[[Any, Call], Awaitable[Outcome]]
 _NOT_WHILE_CLOSING = (Create, Join, Append, Watch)
 
 
+@dataclasses.dataclass(frozen=True)
 class UploadService:
-    """Carries commands out. `use_cases` has a function for each kind of Command."""
+    """Carries out commands. `use_cases` has the function of each command."""
 
-    def __init__(
-        self,
-        use_cases: Mapping[type[Command], UseCase],
-        authorization: Authorization,
-        capacity: Capacity,
-        locks: WriteLocks,
-        notifier: ChangeNotifier,
-    ) -> None:
-        self._use_cases = use_cases
-        self._authorization = authorization
-        self._capacity = capacity
-        self._locks = locks
-        self._notifier = notifier
+    use_cases: Mapping[type[Command], UseCase]
+    authorization: Authorization
+    capacity: Capacity
+    locks: WriteLocks
+    notifier: ChangeNotifier
 
     async def perform(self, command: Command, identity: Identity, body: Body, request_id: str | None = None) -> Outcome:
-        """Carry out a command. Refused with the reason why it can't be."""
-        self._authorization.check(command, identity)
+        """Carry out a command. Raises Refused if that is impossible."""
+        self.authorization.check(command, identity)
         if isinstance(command, _NOT_WHILE_CLOSING):
-            self._locks.check_open()
+            self.locks.check_open()
         call = Call(identity, body, request_id)
         try:
-            outcome: Outcome = await self._use_cases[type(command)](command, call)
+            outcome: Outcome = await self.use_cases[type(command)](command, call)
             if isinstance(command, Create) and isinstance(outcome, Created) and command.first and not outcome.repeated:
                 return await self._with_first_chunk(command, outcome, call)
             return outcome
         except IllegalTransition:
             raise Refused(Reason.SEALED, "The upload has moved on meanwhile. Ask for its state.") from None
-        except (OSError, EOFError) as problem:  # of storage or of the catalog, whatever was being done
+        except (OSError, EOFError) as problem:  # of storage or of the catalog
             raise storage_failure(problem) from problem
 
     async def close(self) -> None:
-        """Take no more bytes. Running requests keep what they have, and are told to come back."""
-        self._notifier.close()
-        await self._locks.close()
+        """Refuse new work, and interrupt running requests; the bytes that came are kept."""
+        self.notifier.close()
+        await self.locks.close()
 
     async def check(self) -> None:
-        """Refused if the service is being stopped, or has no space for another byte."""
-        self._locks.check_open()
-        await self._capacity.check_space(1)
+        """Raise Refused if the service is stopping, or out of space."""
+        self.locks.check_open()
+        await self.capacity.check_space(1)
 
     async def _with_first_chunk(self, create: Create, created: Created, call: Call) -> Created:
         upload_id = created.upload.id
         assert create.first is not None
         try:
-            appended = await self._use_cases[Append](Append(upload_id, create.first), call)
+            appended = await self.use_cases[Append](Append(upload_id, create.first), call)
         except (Refused, OSError):
-            if create.key is None:  # its client does not know the address, and can never go on with it
+            if create.key is None:  # the client can't continue an upload whose address it does not know
                 with contextlib.suppress(Refused, OSError):
-                    await self._use_cases[Cancel](Cancel(upload_id), call)
+                    await self.use_cases[Cancel](Cancel(upload_id), call)
             raise
         assert isinstance(appended, Appended)
         return dataclasses.replace(created, upload=appended.upload)

@@ -1,6 +1,6 @@
-"""Locks on ranges of uploads: at most one request writes to any byte.
+"""Locks on ranges of uploads, so that at most one request writes to a byte.
 
-A newer request takes over from an older one, once the older one has really stopped.
+A newer request evicts an older one, and waits until that has stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WriteLock:
-    """The right of one request, the one with `body`, to write to a range."""
+    """The right of the request with `body` to write to a range."""
 
     range: Range
     body: Body
@@ -40,9 +40,9 @@ class WriteLocks:
 
     @contextlib.asynccontextmanager
     async def hold(self, upload_id: str, range_: Range, body: Body) -> AsyncIterator[None]:
-        """Lock a range for the request with `body`, after evicting all that hold a part of it.
+        """Lock a range, after evicting all older locks that overlap it.
 
-        An eviction interrupts `body`. Only locks that are older than this one are waited for. Refused: CLOSING.
+        Evictions interrupt the bodies of requests, also `body` if this lock is evicted later. Raises Refused(CLOSING).
         """
         self.check_open()
         lock = WriteLock(range_, body)
@@ -58,7 +58,7 @@ class WriteLocks:
                 del self._locks[upload_id]
 
     def held(self, upload_id: str) -> bool:
-        """Return whether a request writes to the upload."""
+        """Return whether a request writes to an upload."""
         return upload_id in self._locks
 
     async def evict(self, reason: Reason, upload_id: str) -> None:
@@ -66,17 +66,17 @@ class WriteLocks:
         await _evict(list(self._locks.get(upload_id, ())), reason)
 
     def evict_nowait(self, reason: Reason, upload_id: str) -> None:
-        """Evict all writers of an upload without waiting; safe to call from one of them."""
+        """Evict all writers of an upload without waiting, even from one of them."""
         for each in self._locks.get(upload_id, ()):
             each.body.interrupt(_eviction(reason))
 
     async def close(self) -> None:
-        """Refuse new locks from now on, evict all writers of all uploads, and wait until they have stopped."""
+        """Refuse new locks, evict all writers, and wait until they have stopped."""
         self._closed = True
         await _evict([each for locks in self._locks.values() for each in locks], Reason.CLOSING)
 
     def check_open(self) -> None:
-        """Refused: CLOSING, after close()."""
+        """Raise Refused(CLOSING) after close()."""
         if self._closed:
             raise _eviction(Reason.CLOSING)
 
@@ -89,6 +89,6 @@ async def _evict(locks: list[WriteLock], reason: Reason) -> None:
 
 
 def _eviction(reason: Reason) -> Refused:
-    sentence = _SENTENCES.get(reason, "The first bytes of the image were refused. The upload's last error says why.")
+    sentence = _SENTENCES.get(reason, "The image was rejected. The upload's last error says why.")
     facts = {"retry_after": 1} if reason in {Reason.SUPERSEDED, Reason.CLOSING} else {}
     return Refused(reason, sentence, **facts)

@@ -1,6 +1,6 @@
-"""Horizon in a real browser, plain and with our plugin, before the real Keystone and Glance and our service.
+"""A real Horizon in a real browser, with and without the plugin, in front of Keystone, Glance and the service.
 
-One cloud, one service and one browser for all; each test starts the Horizon that it needs, at the same address.
+All tests share cloud, service and browser; each starts the Horizon that it needs, on the same port.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.support.wire import RAW, Client, reason
 
 pytestmark = pytest.mark.openstack
 MIB = 1024 * 1024
-SLOW = MIB  # bytes a second of one connection
-SHORT, LONG = 20, 3600  # seconds that a token lives; in a short life an upload has to begin, even on a busy machine
+LINK_RATE = MIB  # bytes per second and connection
+SHORT, LONG = 20, 3600  # lifetimes of tokens in seconds; an upload has to start within the short one
 DJANGO: dict[str, Any] = {"ANGULAR_FEATURES": {"images_panel": False}}
 
 
 @dataclass
-class Scene:
-    """What all tests share. Browsers reach the service through `link` alone, Horizon directly."""
+class Deployment:
+    """What all tests share. The browser reaches the service only through `link`, Horizon directly."""
 
     port: int
     cloud: Cloud
@@ -42,51 +42,62 @@ class Scene:
     link: BadLink
     browser: Browser
     directory: Path
-    expiry: float = 0.0  # of a short session
+    lifetime: int = LONG  # of new tokens, in seconds
 
     @contextmanager
-    def person(
+    def log_in(
         self, user: User, mode: str = "direct", *, plugin: bool = True, short: bool = False, **settings: Any
     ) -> Iterator[Dashboard]:
-        """Somebody who is logged in to a Horizon of this mode; `short` is how long that is good for."""
-        ours = {"public_url": self.link.url, **settings.pop("RESUMABLE_GLANCE", {})}
-        settings |= {"HORIZON_IMAGES_UPLOAD_MODE": mode, "RESUMABLE_GLANCE": ours}
-        settings |= {"ENABLE_CLIENT_TOKEN": False}  # else Horizon itself gives its pages the token, for other plugins
-        self.link.rate = SLOW
-        with Horizon(self.cloud, self.directory, self.port, plugin=plugin, settings=settings) as horizon:
+        """Start a Horizon with this upload mode and log in; with `short`, the session's token expires soon."""
+        plugin_settings = {"public_url": self.link.url, **settings.pop("RESUMABLE_GLANCE", {})}
+        settings |= {"HORIZON_IMAGES_UPLOAD_MODE": mode, "RESUMABLE_GLANCE": plugin_settings}
+        settings |= {"ENABLE_CLIENT_TOKEN": False}  # else Horizon puts the token into its pages
+        self.link.rate = LINK_RATE
+        self.let_tokens_live(LONG)
+        with (
+            Horizon(self.cloud, self.directory, self.port, plugin=plugin, settings=settings) as horizon,
+            Dashboard(self.browser, horizon, user) as dashboard,
+        ):
             if short:
-                self.cloud.let_tokens_live(SHORT)
-            with Dashboard(self.browser, horizon, user, afresh=short) as person:
-                if short:
-                    self.expiry = time.monotonic() + SHORT
-                    self.cloud.let_tokens_live(LONG)
-                yield person
+                begun = time.monotonic()
+                dashboard.log_in_again()
+                dashboard.open("/project/images/")
+                # On a busy machine, starting an upload takes longer, too.
+                self.let_tokens_live(max(SHORT, round(8 * (time.monotonic() - begun))))
+                dashboard.log_in_again()
+            yield dashboard
 
-    def outlive_session(self, person: Dashboard) -> None:
-        """Wait until the token that Horizon holds has expired."""
-        time.sleep(max(0, self.expiry + 1 - time.monotonic()))
-        assert person.status_of("/api/resumable_glance/uploads/") == 401
+    def let_tokens_live(self, seconds: int) -> None:
+        """Set the lifetime of new tokens; this restarts Keystone."""
+        if seconds != self.lifetime:
+            self.cloud.let_tokens_live(seconds)
+            self.lifetime = seconds
+
+    def expire_session(self, dashboard: Dashboard) -> None:
+        """Wait until the short session's token has expired; new tokens live long."""
+        self.let_tokens_live(LONG)
+        dashboard.wait_for_session_to_expire()
 
     def revoke_ticket(self) -> None:
-        """What Horizon gave the page for the upload that there is opens nothing any more."""
+        """Revoke the ticket of the upload in progress."""
         upload = next(each for each in self.uploads() if each["state"] == "receiving")
         token = {"X-Auth-Token": self.cloud.token(DEMO)}
         revoked = Client(self.service.url, token).request("DELETE", f"{upload['href']}/ticket")
         assert revoked.status_code == 204
 
-    def break_everything(self, person: Dashboard) -> None:
-        """The network is away for a while, then the service is killed; what the dialog shows goes on each time."""
+    def interrupt(self, dashboard: Dashboard) -> None:
+        """Cut the network, then kill the service; the dialog's upload has to continue after both."""
         self.link.down = True
-        person.wait_for_phase("Waiting to go on")
+        dashboard.wait_for_phase("waiting")
         self.link.down = False
-        person.wait_for_phase("Uploading")
+        dashboard.wait_for_phase("uploading")
         self.service.kill()
-        person.wait_for_phase("Waiting to go on")
+        dashboard.wait_for_phase("waiting")
         self.service.start()
-        person.wait_for_phase("Uploading")
+        dashboard.wait_for_phase("uploading")
 
     def image(self, name: str, status: str = "active") -> Any:
-        """The image of this name, once it is so."""
+        """Return the image of this name once it has this status."""
         deadline = time.monotonic() + 60
         while True:
             found = [each for each in self.cloud.glance(DEMO).images.list() if each.name == name]
@@ -96,26 +107,27 @@ class Scene:
             time.sleep(0.2)
 
     def images(self) -> list[str]:
-        """The names of all images of the project."""
+        """Return the names of the project's images."""
         return [each.name for each in self.cloud.glance(DEMO).images.list()]
 
-    def interrupted(self, name: str) -> str:
-        """The address of an upload that somebody has begun elsewhere."""
+    def create_upload(self, name: str, size: int = MIB) -> str:
+        """Create an upload by another client; return its URL."""
         client = Client(self.service.url, {"X-Auth-Token": self.cloud.token(DEMO)})
-        return client.created(MIB, image={**RAW, "name": name})
+        return client.created(size, image={**RAW, "name": name})
 
     def uploads(self) -> list[dict[str, Any]]:
+        """Return the user's uploads as the service describes them."""
         client = Client(self.service.url, {"X-Auth-Token": self.cloud.token(DEMO)})
         found: list[dict[str, Any]] = client.request("GET", f"{self.service.url}/v1/uploads").json()["uploads"]
         return found
 
 
 @pytest.fixture(scope="module")
-def scene(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def deployment(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     (port,) = free_ports(1)
     origin = f"http://127.0.0.1:{port}"
     directory = tmp_path_factory.mktemp("horizon")
-    # For uploads without us, Glance has to know Horizon's origin, and to take the big pieces that Horizon sends.
+    # For uploads without the plugin, Glance has to allow Horizon's origin and take its large chunks.
     with (
         start(allowed_origin=origin, uwsgi_options=["--chunked-input-limit=8388608"]) as cloud,
         beside(cloud, directory / "service", {"cors": {"allowed_origin": origin}}) as service,
@@ -123,172 +135,184 @@ def scene(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         Browser(chromium, directory / "browser") as browser,
     ):
         cloud.register("image-upload", "resumable-glance", service.url)
-        yield Scene(port, cloud, service, link, browser, directory)
+        yield Deployment(port, cloud, service, link, browser, directory)
 
 
 def md5(file: Path) -> str:
     return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def test_the_angular_dialog_survives_everything(scene: Scene) -> None:
+def test_angular_dialog_survives_interruptions(deployment: Deployment) -> None:
     iso = installer_iso(30 * MIB)
-    with scene.person(DEMO, short=True) as person:
-        person.open_images()
-        person.begin_image("debian-13-installer", iso, "iso")
-        person.wait_for_phase("Uploading")
-        scene.revoke_ticket()  # the page gets another one from Horizon
-        person.wait_for_bytes(4 * MIB)
-        person.picture("angular-uploading")
-        scene.break_everything(person)
-        person.press("Pause")
-        person.wait_for_phase("Paused")
-        assert person.focused() == "Resume"
-        scene.outlive_session(person)
-        person.press("Resume")  # the session is over, the ticket is not
-        person.wait_for_phase("Uploading")
-        person.page.click(".ng-wizard .modal-header .close")  # which is no Cancel Upload
-        person.page.locator("text=The upload goes on").wait_for()
-        assert "/project/images" in person.page.url
+    with deployment.log_in(DEMO, short=True) as dashboard:
+        dashboard.open_images()
+        dashboard.create_image("debian-13-installer", iso, "iso")
+        dashboard.wait_for_phase("uploading")
+        deployment.revoke_ticket()  # the page gets another one from Horizon
+        dashboard.wait_for_bytes(4 * MIB)
+        dashboard.screenshot("angular-uploading")
+        deployment.interrupt(dashboard)
+        dashboard.press("Pause")
+        dashboard.wait_for_phase("paused")
+        assert dashboard.focused() == "Resume"
+        deployment.expire_session(dashboard)
+        dashboard.press("Resume")  # the ticket is still valid
+        dashboard.wait_for_phase("uploading")
+        dashboard.page.click(".ng-wizard .modal-header .close")  # does not cancel the upload
+        dashboard.page.locator("text=The upload continues").wait_for()
+        assert "/project/images" in dashboard.page.url
 
-        # A page that is left in the middle; this browser could not keep the file.
-        person.page.reload(wait_until="domcontentloaded")
-        person.log_in()
-        person.open("/project/image_uploads/")
-        person.image_row("debian-13-installer").wait_for()
-        person.indicator().locator("text=1 upload to resume").wait_for()
-        person.picture("panel")
-        person.image_row("debian-13-installer").locator("text=Resume").click()
-        person.choose_again(iso)
-        person.indicator().locator(".rg-meter-phase:text-is('Uploading')").wait_for()
-        person.picture("indicator-resumed")
-        scene.link.rate = None
-        person.indicator().wait_for(state="hidden")
-        person.image_row("Active").wait_for()
-        assert person.tokens() == []
-    assert scene.image("debian-13-installer").checksum == md5(iso)
+        # The page is left during the upload; without a stored file, it has to be chosen again.
+        dashboard.page.reload(wait_until="domcontentloaded")
+        dashboard.log_in()
+        dashboard.open("/project/image_uploads/")
+        dashboard.row("debian-13-installer").wait_for()
+        dashboard.indicator().locator("text=1 upload to resume").wait_for()
+        dashboard.screenshot("panel")
+        dashboard.row("debian-13-installer").locator("text=Resume").click()
+        dashboard.choose_file(iso)
+        dashboard.wait_for_phase_in_header("uploading")
+        dashboard.screenshot("indicator-resumed")
+        deployment.link.rate = None
+        dashboard.indicator().wait_for(state="hidden")
+        dashboard.row("Active").wait_for()
+        assert dashboard.tokens() == []
+    assert deployment.image("debian-13-installer").checksum == md5(iso)
 
 
-def test_the_django_form_survives_everything(scene: Scene) -> None:
+def test_django_form_survives_interruptions(deployment: Deployment) -> None:
     iso = installer_iso(30 * MIB)
-    with scene.person(DEMO, short=True, **DJANGO) as person:
-        person.begin_image_in_the_form("by the form", iso, "iso")
-        person.wait_for_bytes(0)
-        person.picture("django-uploading")
-        scene.break_everything(person)
-        person.press("Pause")
-        person.wait_for_phase("Paused")
-        scene.outlive_session(person)
-        person.press("Resume")
-        person.wait_for_phase("Uploading")
-        scene.revoke_ticket()  # and nobody is there who could give the page another one
-        person.wait_for_phase("Failed")
-        person.dialog().locator(".rg-meter a:has-text('Sign In')").wait_for()
-        person.dialog().locator(".rg-meter-trouble:text-matches('^Your session has ended')").wait_for()
-        person.picture("django-session-ended")
-        assert person.page.url.endswith("/project/images/")
+    with deployment.log_in(DEMO, short=True, **DJANGO) as dashboard:
+        dashboard.create_image_in_form("by the form", iso, "iso")
+        dashboard.wait_for_bytes(0)
+        dashboard.screenshot("django-uploading")
+        deployment.interrupt(dashboard)
+        dashboard.press("Pause")
+        dashboard.wait_for_phase("paused")
+        deployment.expire_session(dashboard)
+        dashboard.press("Resume")
+        dashboard.wait_for_phase("uploading")
+        deployment.revoke_ticket()  # without a session, the page gets no other one
+        dashboard.wait_for_error("unauthenticated")
+        dashboard.dialog().locator(".rg-progress a:has-text('Sign In')").wait_for()
+        dashboard.screenshot("django-session-expired")
+        assert dashboard.page.url.endswith("/project/images/")
 
-        person.page.reload(wait_until="domcontentloaded")
-        person.log_in()
-        person.open("/project/images/")
-        person.indicator().locator("text=1 upload to resume").wait_for()
-        person.open_indicator()
-        person.choose_again(iso)
-        person.indicator().locator(".rg-meter-phase:text-is('Uploading')").wait_for()
-        scene.cloud.sign_out(DEMO)
-        scene.link.rate = None
-        # All bytes are safe, but nobody vouches for them; and nobody was thrown out of the page.
-        person.indicator().locator(".rg-meter-phase:text-is('Going into the image service')").wait_for()
-        assert person.page.url.endswith("/project/images/")
-        person.log_in_again()
-        person.open("/project/images/")
-        person.image_row("by the form").wait_for()
-        assert scene.image("by the form").checksum == md5(iso)
-        assert person.tokens() == []
+        dashboard.page.reload(wait_until="domcontentloaded")
+        dashboard.log_in()
+        dashboard.open("/project/images/")
+        dashboard.indicator().locator("text=1 upload to resume").wait_for()
+        dashboard.open_indicator()
+        dashboard.choose_file(iso)
+        dashboard.wait_for_phase_in_header("uploading")
+        deployment.cloud.sign_out(DEMO)
+        deployment.link.rate = None
+        # All bytes are durable, but the handoff lacks a valid token; the page stays open.
+        dashboard.wait_for_phase_in_header("handing over")
+        assert dashboard.page.url.endswith("/project/images/")
+        dashboard.log_in_again()
+        dashboard.open("/project/images/")
+        dashboard.row("by the form").wait_for()
+        assert deployment.image("by the form").checksum == md5(iso)
+        assert dashboard.tokens() == []
 
 
-def test_a_cancelled_upload_leaves_no_image(scene: Scene) -> None:
-    with scene.person(DEMO) as person:
-        person.open_images()
-        person.begin_image("never mind", raw_disk(20 * MIB), "raw")
-        person.wait_for_phase("Uploading")
-        person.press("Cancel Upload")
-        person.page.locator(".ng-wizard .error-message:has-text('cancelled')").wait_for()
-        assert "never mind" not in scene.images()
-        # The dialog is as it was; the person may choose another file.
-        assert person.page.locator("input[type=file][name=image_file]:enabled").is_visible()
+def test_cancelled_uploads_leave_no_image(deployment: Deployment) -> None:
+    with deployment.log_in(DEMO) as dashboard:
+        dashboard.open_images()
+        dashboard.create_image("never mind", raw_disk(20 * MIB), "raw")
+        dashboard.wait_for_phase("uploading")
+        dashboard.press("Cancel Upload")
+        dashboard.page.locator(".ng-wizard .error-message:has-text('cancelled')").wait_for()
+        assert "never mind" not in deployment.images()
+        # The dialog accepts another file.
+        assert dashboard.page.locator("input[type=file][name=image_file]:enabled").is_visible()
 
-        for name in ("from the header", "from the panel"):
-            scene.interrupted(name)
-        person.open("/project/image_uploads/")
-        person.open_indicator()
-        person.indicator().locator(".rg-indicator-item:has-text('from the header') >> text=Cancel Upload").click()
-        person.indicator().locator(".rg-indicator-item:has-text('from the header')").wait_for(state="detached")
-        assert "from the header" not in scene.images()
-        row = person.image_row("from the panel")
+        deployment.create_upload("from the header", 9 * MIB)
+        deployment.create_upload("from the panel", 10 * MIB)
+        dashboard.open("/project/image_uploads/")
+        dashboard.open_indicator()
+        dashboard.upload_in_header("from the header").locator("text=Cancel Upload").click()
+        dashboard.upload_in_header("from the header").wait_for(state="detached")
+        assert "from the header" not in deployment.images()
+        row = dashboard.row("from the panel")
         row.locator(".dropdown-toggle").click()
         row.locator("button:has-text('Cancel Upload')").click()
-        person.page.click(".modal .btn-danger")
-        person.page.locator("text=Cancelled Upload").first.wait_for()
-        assert "from the panel" not in scene.images()
-    with scene.person(DEMO, **DJANGO) as person:
-        person.begin_image_in_the_form("never mind", raw_disk(20 * MIB), "raw")
-        person.wait_for_phase("Uploading")
-        person.press("Cancel Upload")
-        person.page.locator("text=The upload was cancelled").wait_for()
-        assert "never mind" not in scene.images()
+        dashboard.page.click(".modal .btn-danger")
+        dashboard.page.locator("text=Cancelled Upload").first.wait_for()
+        assert "from the panel" not in deployment.images()
+    with deployment.log_in(DEMO, **DJANGO) as dashboard:
+        dashboard.create_image_in_form("never mind", raw_disk(20 * MIB), "raw")
+        dashboard.wait_for_phase("uploading")
+        dashboard.press("Cancel Upload")
+        dashboard.page.locator("text=The upload was cancelled").wait_for()
+        assert "never mind" not in deployment.images()
 
-        person.begin_image_in_the_form("in the background", raw_disk(20 * MIB), "raw")
-        person.wait_for_phase("Uploading")
-        person.press("Continue in Background")
-        person.page.locator("#modal_wrapper .modal").wait_for(state="detached")
-        person.open_indicator()
-        item = person.indicator().locator(".rg-indicator-item:has-text('in the background')")
-        item.locator(".rg-meter-phase:text-is('Uploading')").wait_for()
-        item.locator("text=Cancel Upload").click()
-        person.page.locator("text=The upload was cancelled").wait_for()
-        assert "in the background" not in scene.images()
+        dashboard.create_image_in_form("in the background", raw_disk(20 * MIB), "raw")
+        dashboard.wait_for_phase("uploading")
+        dashboard.press("Continue in Background")
+        dashboard.page.locator("#modal_wrapper .modal").wait_for(state="detached")
+        dashboard.open_indicator()
+        dashboard.wait_for_phase_in_header("uploading")
+        dashboard.upload_in_header("in the background").locator("text=Cancel Upload").click()
+        dashboard.page.locator("text=The upload was cancelled").wait_for()
+        assert "in the background" not in deployment.images()
 
 
-def test_what_the_service_refuses_is_said_in_the_dialog(scene: Scene) -> None:
-    # By the catalogue alone, and so not over the slow link: little is sent.
-    with scene.person(DEMO, RESUMABLE_GLANCE={"public_url": None}) as person:
-        person.open_images()
-        scene.service.stop()
+def test_panel_sorts_by_size(deployment: Deployment) -> None:
+    sizes = {"small": 900 * 1024, "medium": 9 * MIB, "large": 10 * MIB}  # neither as texts nor as numbers alone
+    urls = [deployment.create_upload(name, size) for name, size in sizes.items()]
+    with deployment.log_in(DEMO) as dashboard:
+        dashboard.open("/project/image_uploads/")
+        assert [each for each in dashboard.image_names() if each in sizes] == ["large", "medium", "small"]
+        dashboard.page.locator("th", has_text="Size").click()
+        assert [each for each in dashboard.image_names() if each in sizes] == ["small", "medium", "large"]
+    client = Client(deployment.service.url, {"X-Auth-Token": deployment.cloud.token(DEMO)})
+    assert {client.request("DELETE", url).status_code for url in urls} == {204}
+
+
+def test_dialogs_show_refusals(deployment: Deployment) -> None:
+    # The service is found in the catalog only, so not over the slow link.
+    with deployment.log_in(DEMO, RESUMABLE_GLANCE={"public_url": None}) as dashboard:
+        dashboard.open_images()
+        deployment.service.stop()
         try:
-            person.begin_image("nowhere to go", raw_disk(20 * MIB), "raw")
-            person.page.locator(".ng-wizard .error-message:has-text('does not answer')").wait_for()
+            dashboard.create_image("nowhere to go", raw_disk(20 * MIB), "raw")
+            dashboard.page.locator(".ng-wizard .error-message:has-text('does not respond')").wait_for()
         finally:
-            scene.service.start()
-        assert "/project/images" in person.page.url
-        # The form is as it was. This time the service is there, but the file is not what it is said to be.
-        person.page.select_option("#imageForm-format", "string:qcow2")
-        person.page.click("button.finish:enabled")
-        person.wait_for_phase("Failed")
-        person.dialog().locator(".rg-meter-trouble:text-matches('qcow2.* Cancel, mend')").wait_for()
-        person.picture("angular-refused")
-        person.press("Cancel Upload")
-        person.page.locator(".ng-wizard .error-message:has-text('cancelled')").wait_for()
-        assert "nowhere to go" not in scene.images()
-    with scene.person(DEMO, **DJANGO) as person:
-        scene.service.stop()
+            deployment.service.start()
+        assert "/project/images" in dashboard.page.url
+        # The form is unchanged. Now the service is up, but the file does not have the declared format.
+        dashboard.page.select_option("#imageForm-format", "string:qcow2")
+        dashboard.page.click("button.finish:enabled")
+        dashboard.wait_for_error("refused")
+        # The service's reason, which the page has to ask for.
+        dashboard.dialog().locator(".rg-progress-error:has-text('qcow2')").wait_for()
+        dashboard.screenshot("angular-refused")
+        dashboard.press("Cancel Upload")
+        dashboard.page.locator(".ng-wizard .error-message:has-text('cancelled')").wait_for()
+        assert "nowhere to go" not in deployment.images()
+    with deployment.log_in(DEMO, **DJANGO) as dashboard:
+        deployment.service.stop()
         try:
-            person.begin_image_in_the_form("nowhere to go", raw_disk(20 * MIB), "raw")
-            person.page.locator(".alert:has-text('does not answer')").wait_for()
+            dashboard.create_image_in_form("nowhere to go", raw_disk(20 * MIB), "raw")
+            dashboard.page.locator(".alert:has-text('does not respond')").wait_for()
         finally:
-            scene.service.start()
-        assert "nowhere to go" not in scene.images()
+            deployment.service.start()
+        assert "nowhere to go" not in deployment.images()
 
 
-def test_a_browser_that_can_keep_the_file_goes_on_by_itself(scene: Scene) -> None:
-    # By a setting alone: nothing of this type is in the catalogue.
-    with scene.person(DEMO, RESUMABLE_GLANCE={"service_type": "absent"}) as person:
-        person.open_images()
-        person.open_dialog()
-        # A file of the page's own, for no test can work the window in which people choose one.
-        person.page.evaluate(
+def test_stored_files_resume_automatically(deployment: Deployment) -> None:
+    # The service is found by a setting only.
+    with deployment.log_in(DEMO, RESUMABLE_GLANCE={"service_type": "absent"}) as dashboard:
+        dashboard.open_images()
+        dashboard.indicator().wait_for(state="attached")  # the picker is for clouds with the service
+        dashboard.open_dialog()
+        # A file of the page: tests cannot use the browser's file picker.
+        dashboard.page.evaluate(
             """async () => {
                 const directory = await navigator.storage.getDirectory()
-                const handle = await directory.getFileHandle('kept.raw', { create: true })
+                const handle = await directory.getFileHandle('stored.raw', { create: true })
                 const writable = await handle.createWritable()
                 const bytes = new Uint8Array(20 * 1024 * 1024)
                 for (let at = 0; at < bytes.length; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536))
@@ -297,80 +321,80 @@ def test_a_browser_that_can_keep_the_file_goes_on_by_itself(scene: Scene) -> Non
                 window.showOpenFilePicker = async () => [handle]
             }"""
         )
-        person.page.fill("#imageForm-name", "kept by the browser")
-        person.page.click("input[type=file][name=image_file]")
-        person.page.select_option("#imageForm-format", "string:raw")
-        person.page.click("button.finish:enabled")
-        person.wait_for_bytes(0)
-        person.press("Continue in Background")
-        person.wait_for_dialog_to_close()
-        person.image_row("kept by the browser").wait_for()
-        assert scene.image("kept by the browser", "queued")
-        person.open_indicator()
-        person.picture("indicator-uploading")
-        person.open("/project/api_access/")
-        person.wait_for_bytes(4 * MIB)
-        scene.link.rate = None
-        assert scene.image("kept by the browser").size == 20 * MIB
+        dashboard.page.fill("#imageForm-name", "stored by the browser")
+        dashboard.page.click("input[type=file][name=image_file]")
+        dashboard.page.select_option("#imageForm-format", "string:raw")
+        dashboard.page.click("button.finish:enabled")
+        dashboard.wait_for_bytes(0)
+        dashboard.press("Continue in Background")
+        dashboard.wait_for_dialog_to_close()
+        dashboard.row("stored by the browser").wait_for()
+        assert deployment.image("stored by the browser", "queued")
+        dashboard.open_indicator()
+        dashboard.screenshot("indicator-uploading")
+        dashboard.open("/project/api_access/")
+        dashboard.wait_for_bytes(4 * MIB)
+        deployment.link.rate = None
+        assert deployment.image("stored by the browser").size == 20 * MIB
 
 
-def test_a_reader_may_look_and_nothing_else(scene: Scene) -> None:
-    with scene.person(READER) as person:
-        person.open_images()
-        assert not person.page.locator("actions >> text=Create Image").count()
-        assert not person.indicator().count()
-        person.open("/project/image_uploads/")
-        person.page.locator("text=No items to display").wait_for()
+def test_readers_cannot_upload(deployment: Deployment) -> None:
+    with deployment.log_in(READER) as dashboard:
+        dashboard.open_images()
+        assert not dashboard.page.locator("actions >> text=Create Image").count()
+        assert not dashboard.indicator().count()
+        dashboard.open("/project/image_uploads/")
+        dashboard.page.locator("text=No items to display").wait_for()
 
 
-def test_an_administrator_sees_and_cancels_everybodys_uploads(scene: Scene) -> None:
-    client = Client(scene.service.url, {"X-Auth-Token": scene.cloud.token(DEMO)})
-    url = scene.interrupted("somebody else's")
-    with scene.person(ADMIN) as person:
-        person.open("/admin/image_uploads/")
-        row = person.image_row("somebody else's")
+def test_administrators_cancel_any_upload(deployment: Deployment) -> None:
+    client = Client(deployment.service.url, {"X-Auth-Token": deployment.cloud.token(DEMO)})
+    url = deployment.create_upload("somebody else's")
+    with deployment.log_in(ADMIN) as dashboard:
+        dashboard.open("/admin/image_uploads/")
+        row = dashboard.row("somebody else's")
         assert "demo" in row.inner_text()
-        person.picture("panel-of-administrators")
+        dashboard.screenshot("admin-panel")
         row.locator("button:has-text('Cancel Upload')").click()
-        person.page.click(".modal .btn-danger")
-        person.page.locator("text=Cancelled Upload").first.wait_for()
+        dashboard.page.click(".modal .btn-danger")
+        dashboard.page.locator("text=Cancelled Upload").first.wait_for()
         assert reason(client.request("GET", url)) == "upload-cancelled"
-        assert "somebody else's" not in scene.images()
-        person.open("/project/image_uploads/")
-        person.page.locator("text=No items to display").wait_for()
+        assert "somebody else's" not in deployment.images()
+        dashboard.open("/project/image_uploads/")
+        dashboard.page.locator("text=No items to display").wait_for()
 
 
-@pytest.mark.parametrize("plugin", [True, False], ids=["with the plugin", "plain"])
-def test_legacy_uploads_go_through_horizon(scene: Scene, plugin: bool) -> None:
-    before = len(scene.uploads())
+@pytest.mark.parametrize("plugin", [True, False], ids=["plugin", "plain"])
+def test_legacy_mode(deployment: Deployment, plugin: bool) -> None:
+    before = len(deployment.uploads())
     name = f"legacy {plugin}"
-    with scene.person(DEMO, "legacy", plugin=plugin) as person:
-        person.open_images()
-        person.begin_image(name, bootable_iso(), "iso")
-        person.wait_for_dialog_to_close()
-    assert scene.image(name).checksum == md5(bootable_iso())
-    assert len(scene.uploads()) == before
+    with deployment.log_in(DEMO, "legacy", plugin=plugin) as dashboard:
+        dashboard.open_images()
+        dashboard.create_image(name, bootable_iso(), "iso")
+        dashboard.wait_for_dialog_to_close()
+    assert deployment.image(name).checksum == md5(bootable_iso())
+    assert len(deployment.uploads()) == before
 
 
-def test_without_uploads_there_is_no_file(scene: Scene) -> None:
-    with scene.person(DEMO, "off", IMAGES_ALLOW_LOCATION=True) as person:
-        person.open_images()
-        person.open_dialog()
-        person.page.locator("#imageForm-image_url").wait_for()
-        assert not person.page.locator("input[type=file][name=image_file]").count()
+def test_off_mode(deployment: Deployment) -> None:
+    with deployment.log_in(DEMO, "off", IMAGES_ALLOW_LOCATION=True) as dashboard:
+        dashboard.open_images()
+        dashboard.open_dialog()
+        dashboard.page.locator("#imageForm-image_url").wait_for()
+        assert not dashboard.page.locator("input[type=file][name=image_file]").count()
 
 
-@pytest.mark.parametrize("plugin", [True, False], ids=["with the plugin", "plain"])
-def test_a_cloud_without_the_service_is_as_before(scene: Scene, plugin: bool) -> None:
-    before = len(scene.uploads())
+@pytest.mark.parametrize("plugin", [True, False], ids=["plugin", "plain"])
+def test_cloud_without_the_service(deployment: Deployment, plugin: bool) -> None:
+    before = len(deployment.uploads())
     name = f"direct {plugin}"
     nowhere = {"service_type": "absent", "public_url": None}
-    with scene.person(DEMO, plugin=plugin, RESUMABLE_GLANCE=nowhere) as person:
-        person.open_images()
-        assert not person.page.locator("text=Image Uploads").count()
-        person.begin_image(name, bootable_iso(), "iso")
-        person.wait_for_dialog_to_close()
-        person.image_row(name).wait_for()
-        assert person.tokens()  # so Horizon does it: this test knows a token when it sees one
-    assert scene.image(name).checksum == md5(bootable_iso())
-    assert len(scene.uploads()) == before
+    with deployment.log_in(DEMO, plugin=plugin, RESUMABLE_GLANCE=nowhere) as dashboard:
+        dashboard.open_images()
+        assert not dashboard.page.locator("text=Image Uploads").count()
+        dashboard.create_image(name, bootable_iso(), "iso")
+        dashboard.wait_for_dialog_to_close()
+        dashboard.row(name).wait_for()
+        assert dashboard.tokens()  # Horizon's own way; proves that tokens() finds them
+    assert deployment.image(name).checksum == md5(bootable_iso())
+    assert len(deployment.uploads()) == before

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from resumable_glance.api.endpoint import PROTOCOLS
+from resumable_glance.api.protocols import PROTOCOLS
 from resumable_glance.cli import main
 from resumable_glance.cli import upload as command_line
 from resumable_glance.client import ApiClient, ImageFile, resume_state

@@ -134,4 +134,14 @@ BUGS: tuple[Bug, ...] = (
         "test_at_the_end_every_buffer_is_back_once",
         "5ec2ab8",
     ),
+    Bug(
+        "A request that had been superseded went on for as long as its client sent faster than its bytes were written.",
+        "test_a_client_that_never_stops_sending_can_be_interrupted",
+        "4a6ae7c",
+    ),
+    Bug(
+        "A request that evicted another one just as that one's timer ran out failed with an internal error.",
+        "test_a_second_interruption_may_come_at_any_moment",
+        "4a6ae7c",
+    ),
 )

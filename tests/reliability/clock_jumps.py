@@ -167,7 +167,7 @@ TRIAL = Trial(
         Sabotage(
             "the time for which the service did not run counts",
             "uploads/cleanup.py",
-            "        await self._catalog.instances.resume(self._settings.instance, self._clock())\n",
+            "        await self.catalog.instances.resume(self.settings.instance, self.clock())\n",
             "",
             count=8,
         ),

@@ -54,15 +54,15 @@ CRASH_STATES = (
     ),
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
-        "                await self._storage.create(upload.id",
-        "                await self._uploads.add(upload, self._delegation.encrypt(token), key)\n"
-        "                await self._storage.create(upload.id, upload.size or 0)\n"
+        "                await self.storage.create(upload.id",
+        "                await self.uploads.add(upload, self.delegation.encrypt(token), key)\n"
+        "                await self.storage.create(upload.id, upload.size or 0)\n"
         "                return upload\n"
-        "                await self._storage.create(upload.id", 10_000,
+        "                await self.storage.create(upload.id", 10_000,
     ),
     left_out(
         "an image is not recorded before it is made", "uploads/image_preparation.py",
-        "        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)", 100_000,
+        "        await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)", 100_000,
     ),
     instead(
         "scratch is freed before the image is verified", "handoff/worker.py",
@@ -79,14 +79,14 @@ CRASH_STATES = (
     ),
     instead(
         "a cancelled upload loses its bytes before the catalog says so", "uploads/cleanup.py",
-        "        await self._catalog.uploads.end(upload.id, Event.CANCELLED",
+        "        await self.catalog.uploads.end(upload.id, Event.CANCELLED",
         "        await self.clear(upload)\n"
-        "        await self._catalog.uploads.end(upload.id, Event.CANCELLED", 30_000,
+        "        await self.catalog.uploads.end(upload.id, Event.CANCELLED", 30_000,
     ),
     instead(
         "an expired upload loses its bytes before the catalog says so", "uploads/cleanup.py",
-        "            if not self._locks.held(upload.id) and",
-        "            await self._storage.remove(upload.id)\n            if not self._locks.held(upload.id) and", 60_000,
+        "            if not self.locks.held(upload.id) and",
+        "            await self.storage.remove(upload.id)\n            if not self.locks.held(upload.id) and", 60_000,
     ),
     instead("a start removes all scratch", "uploads/cleanup.py", "if name not in needed:", "if name:", 20_000),
     instead(

@@ -215,15 +215,15 @@ TRIAL = Trial(
         Sabotage(
             "a replaced image is not recorded as an orphan",
             "catalog/uploads.py",
-            "            orphan_image(db, upload, old.id, now)\n",
+            "        orphan_image(db, upload, old.id, now)\n",
             "",
             count=8,
         ),
         Sabotage(
             "a replacement that was made before is made again",
             "handoff/replacement.py",
-            "if (await self._images.status(new, actor)).presence is not Presence.DELETED:",
-            "if (await self._images.status(new, actor)).presence is None:",
+            "if (await self.images.status(new, actor)).presence is not Presence.DELETED:",
+            "if (await self.images.status(new, actor)).presence is None:",
             count=8,
         ),
         Sabotage(

@@ -110,17 +110,16 @@ TRIAL = Trial(
         Sabotage(
             "a new upload is answered before it is recorded",
             "uploads/create.py",
-            "                await self._uploads.add(upload, self._delegation.encrypt(token), key)\n",
+            "                await self.uploads.add(upload, self.delegation.encrypt(token), key)\n",
             "                import asyncio\n\n"
-            "                asyncio.ensure_future(self._uploads.add(upload, self._delegation.encrypt(token), key))\n",
+            "                asyncio.ensure_future(self.uploads.add(upload, self.delegation.encrypt(token), key))\n",
             count=60,
         ),
         Sabotage(
             "scratch is freed before the delivery is recorded",
             "handoff/delivering.py",
-            "                await self._images.deliver(",
-            "                await self._readers._storage.remove(upload.id)\n"
-            "                await self._images.deliver(",
+            "                await self.images.deliver(",
+            "                await self.readers._storage.remove(upload.id)\n                await self.images.deliver(",
             count=60,
         ),
         Sabotage(
@@ -140,14 +139,14 @@ TRIAL = Trial(
         Sabotage(
             "an image is not recorded before it is made",
             "uploads/image_preparation.py",
-            "        await self._orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)\n",
+            "        await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)\n",
             "",
             count=30,
         ),
         Sabotage(
             "a start leaves files that no upload needs",
             "uploads/cleanup.py",
-            "                await self._storage.remove(name)\n",
+            "                await self.storage.remove(name)\n",
             "                pass\n",
             count=60,
         ),

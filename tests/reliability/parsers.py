@@ -22,7 +22,7 @@ import http_sf
 import requests
 
 from resumable_glance.api.protocols import image_metadata, native, parsing, rufh, tus
-from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
+from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
 from resumable_glance.client import ApiClient, ClientError, Cloud, UploadView
 from resumable_glance.client.plan import decide, delay
 from resumable_glance.errors import Refused
@@ -83,7 +83,7 @@ def request(protocol: WireProtocol, data: bytes) -> None:
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
     said = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     try:
-        command = protocol.parse(Head(method, path or None, headers, said), body.encode("latin-1"), PLACE)
+        command = protocol.parse(RequestHead(method, path or None, headers, said), body.encode("latin-1"), PLACE)
     except Refused as refusal:
         check_refusal(refusal)
     else:
@@ -108,7 +108,7 @@ def check_command(command: Command, asked: str) -> None:
                 check_chunk(first)
             check_upload(replace(UPLOAD, size=size, declared=declared, metadata=metadata), image)
         case Join(parts, image, metadata):
-            assert 0 < len(parts) <= tus.MOST_PARTS
+            assert 0 < len(parts) <= tus.MAX_PARTS
             assert all(re.fullmatch(r"[^/?# ]+", each) for each in parts), parts
             check_upload(replace(UPLOAD, size=0, parts=parts, metadata=metadata), image)
         case Append(upload_id, chunk, total, declared):
@@ -117,7 +117,7 @@ def check_command(command: Command, asked: str) -> None:
             check_digests(declared)
             check_chunk(chunk)
         case List(limit):
-            assert 0 <= limit <= native.MOST_LISTED
+            assert 0 <= limit <= native.MAX_LISTED
         case ListStores():
             pass
         case _:
@@ -200,7 +200,7 @@ def field(data: bytes) -> None:
 
 
 def _check_field(kind: str, text: str) -> None:
-    head = Head("POST", None, {"field": (text,), "content-disposition": (text,), "content-type": (text,)})
+    head = RequestHead("POST", None, {"field": (text,), "content-disposition": (text,), "content-type": (text,)})
     match kind:
         case "integer":
             value = parsing.integer(text, "It")
@@ -250,7 +250,7 @@ def image(data: bytes) -> None:
         if data.startswith(b"{"):
             described = parsing.json_object(data)
             assert json.loads(json.dumps(described)) == described
-            head = Head("POST", None, {"content-type": ("application/json",)})
+            head = RequestHead("POST", None, {"content-type": ("application/json",)})
             check_command(native.parse(head, data, PLACE), "")
         else:
             said = urllib.parse.parse_qsl(data.decode("latin-1"), keep_blank_values=True)

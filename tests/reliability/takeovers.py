@@ -122,7 +122,7 @@ TRIAL = Trial(
         Sabotage(
             "a question is answered while an older request still writes",
             "uploads/inspect.py",
-            "        if get.taking_over and self._locks.held(upload.id):\n",
+            "        if get.taking_over and self.locks.held(upload.id):\n",
             "        if False:\n",
             count=50,
         ),

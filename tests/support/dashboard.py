@@ -1,6 +1,6 @@
-"""What a person does in Horizon, in a real browser: logs in, opens a panel, fills in a dialog, looks at the header.
+"""A user of Horizon in a real browser: logs in, opens panels, fills in dialogs, reads the header.
 
-Selectors of Horizon's pages, and of our plugin's, live here and nowhere else.
+Holds the selectors that several tests need, of Horizon's pages and of the plugin.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tests.support.cloud.horizon import Horizon
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog, Locator, Page, Request
 
-PATIENCE = 60_000  # milliseconds; the machine may be busy
+TIMEOUT = 60_000  # milliseconds; the machine may be busy
 SCREENSHOTS = CACHE / "screenshots"
-# What Keystone's tokens look like here (Fernet), and nothing else does.
+# Keystone's Fernet tokens.
 TOKEN = re.compile(r"gAAAA[\w-]{100,}")
-# Remembers, beyond this page, what pages get by XMLHttpRequest (Angular and jQuery) if there is such a token in it.
-WATCH = """
+# Stores every response to an XMLHttpRequest (Angular and jQuery) that contains a token.
+WATCH_RESPONSES = """
 const send = XMLHttpRequest.prototype.send
 XMLHttpRequest.prototype.send = function (...more) {
   this.addEventListener('load', () => {
@@ -32,7 +32,8 @@ XMLHttpRequest.prototype.send = function (...more) {
   return send.apply(this, more)
 }
 """
-MEMORIES = """async () => {
+# All that the browser has stored for the site, and the page.
+STORED = """async () => {
   const contents = async ({ name }) => {
     const database = await new Promise((resolve) => {
       const request = indexedDB.open(name)
@@ -47,31 +48,36 @@ MEMORIES = """async () => {
     return found
   }
   const kept = await Promise.all((await indexedDB.databases()).map(contents))
-  const memories = [kept, { ...localStorage }, { ...sessionStorage }, document.cookie]
-  return JSON.stringify(memories) + document.documentElement.outerHTML
+  const stored = [kept, { ...localStorage }, { ...sessionStorage }, document.cookie]
+  return JSON.stringify(stored) + document.documentElement.outerHTML
 }"""
-DURABLE = "[...horizon.resumableGlance.uploads.running.values()].some(each => each.upload.progress.durable > {})"
+EXPIRED = """async (milliseconds) => {
+  const deadline = Date.now() + milliseconds
+  while ((await fetch('/api/resumable_glance/uploads/')).status !== 401) {
+    if (Date.now() > deadline) throw new Error('the session has not expired')
+    await new Promise((resolve) => setTimeout(resolve, 500))
+  }
+}"""
+ANY_DURABLE = "[...horizon.resumableGlance.uploads.running.values()].some(each => each.upload.progress.durable > {})"
 
 
 class Dashboard:
-    """A person before a Horizon, logged in as `user`; `afresh`: not by a session of an earlier page."""
+    """A page of Horizon, logged in as `user`."""
 
-    def __init__(self, browser: Browser, horizon: Horizon, user: User, *, afresh: bool = False) -> None:
+    def __init__(self, browser: Browser, horizon: Horizon, user: User) -> None:
         self._url = horizon.url
         self._user = user
-        self._sent: list[str] = []  # tokens of Keystone in requests
+        self._tokens: list[str] = []  # Keystone tokens in requests
         self.page: Page = browser.open("about:blank")
-        self.page.set_default_timeout(PATIENCE)
+        self.page.set_default_timeout(TIMEOUT)
         self.page.set_viewport_size({"width": 1280, "height": 800})
-        self.page.add_init_script(WATCH)
-        self.page.on("request", self._look_at_request)
-        self.page.on("dialog", _leave)
-        if afresh:
-            self.page.context.clear_cookies()
+        self.page.add_init_script(WATCH_RESPONSES)
+        self.page.on("request", self._record_tokens)
+        self.page.on("dialog", _accept)
         self.open("/auth/login/")
         if "/auth/login" in self.page.url:
             self.log_in()
-        elif self.page.inner_text(".user-menu .user-name") != user.name:  # the session of an earlier page is good still
+        elif self.page.inner_text(".user-menu .user-name") != user.name:  # another user's session
             self.log_in_again()
 
     def __enter__(self) -> Dashboard:
@@ -79,116 +85,136 @@ class Dashboard:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.picture(f"failed-{self._user.name}")
+            self.screenshot(f"failed-{self._user.name}")
         self.page.close()
 
     def log_in(self) -> None:
-        """Fill in the login page that is open."""
+        """Fill in the open login page."""
         self.page.fill("#id_username", self._user.name)
         self.page.fill("#id_password", self._user.password)
         self.page.click("#loginBtn")
         self.page.wait_for_url(re.compile(r"^(?!.*/auth/login)"))
 
     def log_in_again(self) -> None:
-        """As when Horizon has forgotten the session."""
-        self.page.goto("about:blank")  # an answer to the page before could bring its session back
+        """Log in with a new session."""
+        self.page.goto("about:blank")  # a late response could restore the session
         self.page.context.clear_cookies()
         self.open("/auth/login/")
         self.log_in()
 
     def open(self, path: str) -> Page:
-        """Open a page of this Horizon."""
+        """Open the page at `path`."""
         self.page.goto(f"{self._url}{path}", wait_until="domcontentloaded")
         return self.page
 
-    def picture(self, name: str) -> None:
-        """Keep a picture of the page, for those who want to see it."""
+    def screenshot(self, name: str) -> None:
+        """Save a screenshot of the page."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     # The dialogs
 
     def open_images(self) -> None:
-        """Open the panel of images, Angular's, and wait for the table."""
+        """Open Angular's panel of images and wait for its table."""
         self.open("/project/images/")
         self.page.wait_for_selector("hz-resource-table table")
 
     def open_dialog(self) -> None:
-        """Open Angular's dialog."""
+        """Open Angular's Create Image dialog."""
         self.page.click("actions >> text=Create Image")
         self.page.wait_for_selector("#imageForm-name")
 
-    def begin_image(self, name: str, file: Path, disk_format: str) -> None:
-        """Fill in Angular's dialog and press the button; does not wait for what comes of it."""
+    def create_image(self, name: str, file: Path, disk_format: str) -> None:
+        """Fill in and submit Angular's dialog, without waiting for the upload."""
         self.open_dialog()
         self.page.fill("#imageForm-name", name)
         self.page.set_input_files("input[type=file][name=image_file]", file)
         self.page.select_option("#imageForm-format", f"string:{disk_format}")
         self.page.click("button.finish:enabled")
 
-    def begin_image_in_the_form(self, name: str, file: Path, disk_format: str) -> None:
-        """The same in Django's form."""
+    def create_image_in_form(self, name: str, file: Path, disk_format: str) -> None:
+        """Fill in and submit Django's form, without waiting for the upload."""
         self.open("/project/images/")
         self.page.click("a.ajax-modal >> text=Create Image")
         self.page.fill("#id_name", name)
         self.page.set_input_files("#id_image_file", file)
-        self.page.select_option("#id_disk_format", disk_format, force=True)  # a theme's menu lies over it
+        self.page.select_option("#id_disk_format", disk_format, force=True)  # hidden behind the theme's menu
         self.page.click(".modal-footer .btn-primary")
 
     def dialog(self) -> Locator:
-        """The dialog that is open, of either kind."""
-        return self.page.locator(".modal-content", has=self.page.locator(".rg-meter, form, .ng-wizard")).last
+        """Return the open dialog of either kind."""
+        return self.page.locator(".modal-content", has=self.page.locator(".rg-progress, form, .ng-wizard")).last
 
     def wait_for_dialog_to_close(self) -> None:
-        """Until Angular's dialog is gone."""
+        """Wait until Angular's dialog is closed."""
         self.page.locator(".ng-wizard").wait_for(state="detached")
 
-    def image_row(self, name: str) -> Locator:
-        """The row of an image in the table of images, or of an upload in the table of uploads."""
+    def row(self, name: str) -> Locator:
+        """Return the row with this text in the table of images or uploads."""
         return self.page.locator("tbody tr", has_text=name).first
+
+    def image_names(self) -> list[str]:
+        """Return the names in the table of uploads, in its order."""
+        self.row("").wait_for()
+        names: list[str] = self.page.locator("tr[data-display]").evaluate_all(
+            "rows => rows.map(row => row.dataset.display)"
+        )
+        return names
 
     # Uploads
 
     def press(self, label: str) -> None:
-        """Press a button of the meter in the dialog."""
-        self.dialog().locator(f".rg-meter button:has-text('{label}')").click()
+        """Press a button of the dialog's progress widget."""
+        self.dialog().locator(f".rg-progress button:has-text('{label}')").click()
 
     def wait_for_phase(self, phase: str) -> None:
-        """Until the meter in the dialog says so."""
-        self.dialog().locator(f".rg-meter-phase:text-is('{phase}')").wait_for()
+        """Wait until the dialog's progress widget shows this phase of the client."""
+        self.dialog().locator(f".rg-progress[data-phase='{phase}']").wait_for()
+
+    def wait_for_error(self, code: str) -> None:
+        """Wait until the dialog's progress widget shows a failure with this code of the client."""
+        self.dialog().locator(f".rg-progress[data-error='{code}'] .rg-progress-error").wait_for()
+
+    def wait_for_phase_in_header(self, phase: str) -> None:
+        """Wait until an upload in the header indicator's list is in this phase."""
+        self.indicator().locator(f".rg-progress[data-phase='{phase}']").wait_for()
 
     def wait_for_bytes(self, count: int) -> None:
-        """Until more than `count` bytes of an upload of this page are durable."""
-        self.page.wait_for_function(DURABLE.format(count))
+        """Wait until more than `count` bytes of an upload of this page are durable."""
+        self.page.wait_for_function(ANY_DURABLE.format(count))
 
     def focused(self) -> str:
-        """What has the keyboard's focus, by its text."""
+        """Return the text of the focused element."""
         return str(self.page.evaluate("document.activeElement.textContent")).strip()
 
-    def status_of(self, path: str) -> int:
-        """What Horizon answers this page of it, were it to ask."""
-        return int(self.page.evaluate("async (path) => (await fetch(path)).status", path))
+    def wait_for_session_to_expire(self) -> None:
+        """Wait until Horizon's token of this session has expired."""
+        self.page.evaluate(EXPIRED, 5 * TIMEOUT)
 
     def indicator(self) -> Locator:
-        """What is in the header."""
+        """Return the header indicator."""
         return self.page.locator("#resumable-glance-indicator")
 
+    def upload_in_header(self, name: str) -> Locator:
+        """Return the row of the image's upload in the header indicator's list."""
+        return self.indicator().locator(".rg-indicator-item", has_text=name)
+
     def open_indicator(self) -> None:
-        """Open its list."""
+        """Open the header indicator's list."""
         self.indicator().locator(".rg-indicator-opener").click()
 
-    def choose_again(self, file: Path) -> None:
-        """Give an interrupted upload its file, in the list of the header."""
-        self.page.set_input_files("[data-resumable-glance-again]", file)
+    def choose_file(self, file: Path) -> None:
+        """Choose the file of an interrupted upload in the header indicator's list."""
+        self.page.set_input_files("[data-resumable-glance-resume]", file)
 
     def tokens(self) -> list[str]:
-        """Keystone's tokens that this browser has seen: in requests, answers, its memories and the page."""
-        return self._sent + TOKEN.findall(str(self.page.evaluate(MEMORIES)))
+        """Return the Keystone tokens in requests, responses, the browser's storage and the page."""
+        return self._tokens + TOKEN.findall(str(self.page.evaluate(STORED)))
 
-    def _look_at_request(self, request: Request) -> None:
-        self._sent += TOKEN.findall(str(request.headers))
+    def _record_tokens(self, request: Request) -> None:
+        self._tokens += TOKEN.findall(str(request.headers))
 
 
-def _leave(dialog: Dialog) -> None:
-    """A page with a running upload asks before it is left: yes."""
+def _accept(dialog: Dialog) -> None:
+    """Confirm leaving a page with a running upload."""
     dialog.accept()

@@ -104,24 +104,24 @@ class Line:
     """A connection to the service."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, text: bytes) -> None:
-        self._socket.sendall(text)
+        self.socket.sendall(text)
 
     def send_file(self, file: BinaryIO, start: int, length: int) -> None:
         """Send a part of a file without a copy of it in this process."""
-        self._socket.sendfile(file, start, length)
+        self.socket.sendfile(file, start, length)
 
     def try_to_send(self, text: bytes) -> None:
         """Send what nobody may want any more."""
         with contextlib.suppress(ConnectionError):
-            self._socket.sendall(text)
+            self.socket.sendall(text)
 
     def answer(self, method: str) -> Answer:
         """The next answer. ConnectionError if none comes."""
-        response = http.client.HTTPResponse(self._socket, method=method)
+        response = http.client.HTTPResponse(self.socket, method=method)
         try:
             response.begin()
             content = response.read()
@@ -135,11 +135,11 @@ class Line:
     def end_sending(self) -> None:
         """Close our half, and wait until the service closes its own, whatever it says before."""
         with contextlib.suppress(ConnectionError):
-            self._socket.shutdown(socket.SHUT_WR)
-            while self._socket.recv(65536):
+            self.socket.shutdown(socket.SHUT_WR)
+            while self.socket.recv(65536):
                 pass
 
     def close(self, reset: bool = False) -> None:
         if reset:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()

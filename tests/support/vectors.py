@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from resumable_glance.api.protocols.base import Head, Reply, RequestContext, WireProtocol
+from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import (
     Append,
@@ -93,11 +93,11 @@ class Vectors:
         assert shown(self._dialect.refuse(refused, method, self.place)) == vector["reply"]
 
 
-def head(method: str, upload_id: str | None, *headers: list[str], query: dict[str, str] | None = None) -> Head:
+def head(method: str, upload_id: str | None, *headers: list[str], query: dict[str, str] | None = None) -> RequestHead:
     found: dict[str, tuple[str, ...]] = {}
     for name, value in headers:
         found[name.lower()] = (*found.get(name.lower(), ()), value)
-    return Head(method, upload_id, found, query or {})
+    return RequestHead(method, upload_id, found, query or {})
 
 
 def written(command: Command) -> Vector:

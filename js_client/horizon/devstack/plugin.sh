@@ -1,6 +1,6 @@
-# DevStack plugin: Horizon with resumable uploads. An example that has not been run in a DevStack yet.
+# DevStack plugin: Horizon with resumable uploads. An example, not run in a DevStack yet.
 #
-# DevStack looks for devstack/plugin.sh at the top of a repository. In local.conf, until this is one of its own:
+# DevStack expects devstack/plugin.sh at the top of a repository. Until the plugin has its own, write in local.conf
 #
 #   RESUMABLE_GLANCE_DASHBOARD_DIR=/opt/stack/resumable-glance/js_client/horizon
 #   enable_plugin resumable-glance-dashboard file:///opt/stack/resumable-glance-dashboard

@@ -1,5 +1,5 @@
-"""A plugin for Horizon: both Create Image dialogs upload through resumable-glance.
+"""A Horizon plugin: both Create Image dialogs upload through resumable-glance.
 
-The file never passes through Django, and the Keystone token never reaches the browser: Horizon asks the service for
-an upload and a ticket, and gives the page only these.
+Horizon asks the service for an upload and a ticket and gives only these to the page. Image data does not pass through
+Django, and the Keystone token does not reach the browser.
 """

@@ -1,15 +1,18 @@
-"""What happens when Horizon starts."""
+"""The plugin's start, once Django has loaded all applications."""
 
 from django.apps import AppConfig
 
 
 class ResumableGlance(AppConfig):
+    """The plugin as a Django application."""
+
     name = "resumable_glance_dashboard"
     label = "resumable_glance_dashboard"
     verbose_name = "Resumable uploads"
 
     def ready(self):
-        # Only now may Horizon's own modules be imported.
-        from resumable_glance_dashboard import hook, rest  # noqa: F401  (rest registers its URLs)
+        """Register the REST API and replace Horizon's image_create()."""
+        # Horizon's modules cannot be imported earlier.
+        from resumable_glance_dashboard import hook, rest  # noqa: F401  (importing rest registers its URLs)
 
         hook.install()

@@ -1,28 +1,28 @@
-"""The settings: RESUMABLE_GLANCE in Horizon's local_settings.py, a dictionary, all of it optional."""
+"""Settings: the optional dictionary RESUMABLE_GLANCE in Horizon's local_settings.py."""
 
 from django.conf import settings
 
 DEFAULTS = {
-    # How the service is found in Keystone's catalogue.
+    # The service's type in Keystone's catalog.
     "service_type": "image-upload",
-    # Its address as browsers see it; overrides the catalogue's public endpoint.
+    # The service's URL for browsers; overrides the catalog's public endpoint.
     "public_url": None,
-    # Its address as Horizon sees it; by default the catalogue's endpoint of OPENSTACK_ENDPOINT_TYPE, else public_url.
+    # The service's URL for Horizon; default: the catalog's endpoint of OPENSTACK_ENDPOINT_TYPE, else public_url.
     "internal_url": None,
-    # Seconds that Horizon waits for the service while it asks for an upload.
+    # Timeout of Horizon's requests to the service, in seconds.
     "timeout": 30,
-    # Whether a page takes up, by itself, what the last page could not finish (where the browser still has the file).
+    # Resume interrupted uploads on the next page if the browser can still read the file.
     "auto_resume": True,
 }
 
 
 def get(name):
-    """The value of a setting."""
+    """Return the value of a setting."""
     return {**DEFAULTS, **getattr(settings, "RESUMABLE_GLANCE", {})}[name]
 
 
-def verify():
-    """What requests needs to know of TLS: Horizon's own settings."""
+def tls_verification():
+    """Return the `verify` argument of requests, from Horizon's TLS settings."""
     if getattr(settings, "OPENSTACK_SSL_NO_VERIFY", False):
         return False
     return getattr(settings, "OPENSTACK_SSL_CACERT", None) or True

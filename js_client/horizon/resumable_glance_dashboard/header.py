@@ -1,4 +1,4 @@
-"""Where the header indicator is drawn. What it shows is fetched by the page, so that no page waits for it."""
+"""The header indicator's element; the page fills it (header.js), so that no page waits for the service."""
 
 from django.views import generic
 from openstack_dashboard import policy
@@ -7,11 +7,13 @@ from resumable_glance_dashboard import conf, service
 
 
 class Indicator(generic.TemplateView):
-    template_name = "resumable_glance_dashboard/indicator.html"
+    """An empty element for users who may upload; otherwise nothing."""
+
+    template_name = "resumable_glance_dashboard/header.html"
 
     def get_context_data(self, **kwargs):
         context = super().get_context_data(**kwargs)
-        context["here"] = (
+        context["visible"] = (
             self.request.user.is_authenticated
             and service.available(self.request)
             and policy.check((("image", "upload_image"),), self.request)

@@ -1,9 +1,9 @@
-"""The one place where Horizon is changed on the server: how an image with an external file is created.
+"""The replacement of openstack_dashboard.api.glance.image_create, the only function of Horizon that is replaced.
 
-Both dialogs, Angular's and Django's, come through openstack_dashboard.api.glance.image_create, with the name of the
-file as `data` if HORIZON_IMAGES_UPLOAD_MODE is "direct". Horizon then makes a queued image, and hands the page its
-address and the user's Keystone token. We let the service make the image, so that it is also who removes it if the
-upload is cancelled or abandoned, and hand the page an upload and a ticket.
+Both dialogs, Angular's and Django's, call it. With HORIZON_IMAGES_UPLOAD_MODE = "direct", `data` is the file's name:
+Horizon creates a queued image and gives the page Glance's URL and the user's Keystone token. The replacement has the
+service create the image, so that the service also deletes it if the upload is cancelled or expires, and gives the page
+an upload and its ticket.
 """
 
 import functools
@@ -17,15 +17,14 @@ from resumable_glance_dashboard import service
 LOG = logging.getLogger(__name__)
 SIZE_HEADER = "X-Resumable-Glance-Size"
 SIZE_FIELD = "resumable_glance_size"
-# What the service has names of its own for; all others are further properties of the image.
-FIELDS = ("name", "disk_format", "container_format", "visibility", "min_disk", "min_ram", "protected", "tags")
+# Members of the service's image document; all other values are additional properties.
+IMAGE_FIELDS = ("name", "disk_format", "container_format", "visibility", "min_disk", "min_ram", "protected", "tags")
 
 
-class ResumablyUploadedImage(glance.Image):
-    """An image whose bytes the page sends through resumable-glance.
+class ResumableImage(glance.Image):
+    """An image whose data the page sends to the service; stands in for Horizon's ExternallyUploadedImage.
 
-    It looks to Horizon like its own ExternallyUploadedImage; in place of the Keystone token is what goes into the
-    field Authorization.
+    `token_id` is the value of the Authorization header: a ticket instead of the Keystone token.
     """
 
     def __init__(self, apiresource, grant):
@@ -50,36 +49,38 @@ class ResumablyUploadedImage(glance.Image):
 
 
 def install():
-    """Put ourselves before Horizon's own function, once."""
-    horizons = glance.image_create
-    if getattr(horizons, "resumable_glance", False):
+    """Replace Horizon's image_create(), once."""
+    original = glance.image_create
+    if getattr(original, "resumable_glance", False):
         return
 
-    @functools.wraps(horizons)
+    @functools.wraps(original)
     def image_create(request, **kwargs):
         if not isinstance(kwargs.get("data"), str) or not service.available(request):
-            return horizons(request, **kwargs)
+            return original(request, **kwargs)
         return create(request, **kwargs)
 
     image_create.resumable_glance = True
     glance.image_create = image_create
 
 
-def create(request, data, **described):
-    """An image whose file, `data` by name, is going to be sent by the page. Raises service.Refused."""
-    image = {name: described.pop(name) for name in FIELDS if described.get(name) is not None}
-    further = {name: _text(value) for name, value in described.items() if value not in (None, "")}
-    image_id, grant = service.create(request, {**image, "properties": further}, _size(request))
-    return ResumablyUploadedImage(glance.glanceclient(request).images.get(image_id), grant)
+def create(request, data, **metadata):
+    """Create an image whose file (`data` is its name) the page will upload. Raises service.Refused."""
+    image = {name: metadata.pop(name) for name in IMAGE_FIELDS if metadata.get(name) is not None}
+    properties = {name: _property(value) for name, value in metadata.items() if value not in (None, "")}
+    image_id, grant = service.create(request, {**image, "properties": properties}, _file_size(request))
+    return ResumableImage(glance.glanceclient(request).images.get(image_id), grant)
 
 
-def _size(request):
+def _file_size(request):
+    """Return the size in bytes that the page declares: in a header (Angular) or a form field (Django)."""
     text = request.headers.get(SIZE_HEADER) or request.POST.get(SIZE_FIELD) or ""
     if not text.isascii() or not text.isdigit():
-        LOG.warning("an upload without its size; the page was loaded before this plugin was installed")
+        LOG.warning("upload without a size: the page was loaded before the plugin was installed")
         raise service.Refused(_("This page is older than the dashboard. Reload it and try again."), 409)
     return int(text)
 
 
-def _text(value):
+def _property(value):
+    """Return a property's value as text, the only type that Glance takes."""
     return ("True" if value else "False") if isinstance(value, bool) else str(value)

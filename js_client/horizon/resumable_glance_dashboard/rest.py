@@ -1,4 +1,4 @@
-"""What the page asks Horizon: session and CSRF token as for all of Horizon's REST API, JSON both ways."""
+"""The plugin's REST API for its pages; like all of Horizon's, it needs a session and a CSRF token and speaks JSON."""
 
 from django.views import generic
 from openstack_dashboard.api.rest import urls
@@ -15,12 +15,13 @@ class Uploads(generic.View):
 
     @rest_utils.ajax()
     def get(self, request):
-        """{"endpoint": the service's address for browsers, or null; "items": the uploads, the newest first}."""
-        found = service.addresses(request)
-        items = [] if found is None else service.uploads(request)
+        """Return {"endpoint", "items"}: the service's public URL or null, and the uploads, newest first."""
+        endpoints = service.endpoints(request)
+        if endpoints is None:
+            return {"endpoint": None, "items": []}
         return {
-            "endpoint": found and found[0],
-            "items": [_described(each, found[0]) for each in items],
+            "endpoint": endpoints.public,
+            "items": [_to_json(each) for each in service.list_uploads(request)],
         }
 
 
@@ -32,36 +33,33 @@ class Upload(generic.View):
 
     @rest_utils.ajax()
     def get(self, request, upload_id):
-        """What the service says of it, as in the list, and what is in its way (`trouble`)."""
-        public, _internal = service.addresses(request)
-        return _described(service.upload(request, upload_id), public)
+        """Return the upload as in the list, with `last_error`: a sentence, empty if there is none."""
+        upload = service.get_upload(request, upload_id)
+        return {**_to_json(upload), "last_error": upload.last_error}
 
     @rest_utils.ajax()
     def delete(self, request, upload_id):
-        """Cancel it: nothing of it is left, neither here nor in Glance."""
+        """Cancel the upload; the service removes its bytes and its image."""
         service.cancel(request, upload_id)
 
 
 @urls.register
 class Ticket(generic.View):
-    """What proves to the service that a page may send this upload's bytes."""
+    """The ticket with which a page sends the bytes of one upload."""
 
     url_regex = r"resumable_glance/uploads/(?P<upload_id>[^/]+)/ticket/$"
 
     @rest_utils.ajax()
     def post(self, request, upload_id):
-        """A fresh one: {"id", "endpoint", "url", "ticket", "expires_at"}."""
-        return service.renew(request, upload_id)
+        """Return a new ticket: {"id", "endpoint", "url", "ticket"}."""
+        return service.renew_ticket(request, upload_id)
 
 
-def _described(upload, public):
+def _to_json(upload):
     return {
         "id": upload.id,
-        "url": f"{public}/v1/uploads/{upload.id}",
         "state": upload.state,
         "name": upload.name,
         "size": upload.size,
         "received": upload.received,
-        "image_id": upload.image_id,
-        "trouble": upload.trouble,
     }

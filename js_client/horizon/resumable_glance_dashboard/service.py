@@ -1,6 +1,6 @@
-"""resumable-glance as Horizon speaks to it: server to server, with the user's Keystone token.
+"""The client of the service: Horizon's requests, made with the user's Keystone token.
 
-The rule: what leaves this module for a page has no Keystone token in it.
+Nothing that this module returns for a page contains the token.
 """
 
 import dataclasses
@@ -16,22 +16,29 @@ from openstack_dashboard.api import base
 from resumable_glance_dashboard import conf
 
 LOG = logging.getLogger(__name__)
-ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-# What nothing more will come of.
-FINAL = frozenset({"active", "failed", "cancelled", "expired"})
+UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")  # as in the service's storage
+FINAL_STATES = frozenset({"active", "failed", "cancelled", "expired", "joined"})
 
 
 class Refused(exceptions.NotAvailable):
-    """The service did not do it; str() is a sentence for the person, status_code an HTTP status."""
+    """A request that failed; str() is a sentence for the user, `status_code` an HTTP status."""
 
     def __init__(self, sentence, status=502):
         super().__init__(sentence)
         self.status_code = status
 
 
+@dataclasses.dataclass(frozen=True)
+class Endpoints:
+    """The service's base URLs, without a trailing slash: for browsers and for Horizon."""
+
+    public: str
+    internal: str
+
+
 @dataclasses.dataclass
 class Upload:
-    """An upload as the service describes it. Sizes in bytes."""
+    """An upload as the service describes it; `size` and `received` in bytes."""
 
     id: str
     state: str
@@ -39,127 +46,127 @@ class Upload:
     size: int
     received: int
     image_id: str | None
-    project_id: str | None
-    user_id: str | None
     created_at: datetime.datetime
     updated_at: datetime.datetime
-    trouble: str
-    owner: str = ""  # for people
+    last_error: str  # a sentence; empty in lists
+    project_id: str | None  # only in lists of all projects
+    project_name: str = ""  # set by the panel that shows it
 
     @property
     def final(self):
-        return self.state in FINAL
+        return self.state in FINAL_STATES
 
 
 def available(request):
-    """Whether this user's cloud has the service."""
-    return addresses(request) is not None
+    """Return whether the user's cloud has the service."""
+    return endpoints(request) is not None
 
 
-def addresses(request):
-    """The service's addresses: (for browsers, for Horizon), or None if there is none."""
-    kind = conf.get("service_type")
+def endpoints(request):
+    """Return the Endpoints from the settings or the user's catalog, or None without the service."""
+    service_type = conf.get("service_type")
 
-    def found(interface=None):
+    def in_catalog(interface=None):
         try:
-            return base.url_for(request, kind, endpoint_type=interface)
+            return base.url_for(request, service_type, endpoint_type=interface)
         except exceptions.ServiceCatalogException:
             return None
 
-    public = conf.get("public_url") or found("publicURL")
+    public = conf.get("public_url") or in_catalog("publicURL")
     if not public:
         return None
-    return public.rstrip("/"), (conf.get("internal_url") or found() or public).rstrip("/")
+    internal = conf.get("internal_url") or in_catalog() or public
+    return Endpoints(public.rstrip("/"), internal.rstrip("/"))
 
 
 def create(request, image, size):
-    """Ask for an upload of `size` bytes that becomes `image`; the image exists in Glance afterwards.
+    """Create an upload of `size` bytes and its image in Glance. Raises Refused.
 
-    Returns (image id, what the page is given). Raises Refused.
+    Returns the image's id and the grant for the page: the upload's id and URL, the endpoint and a ticket.
     """
-    document = _ask(request, "POST", "", json={"size": size, "image": image})
+    document = _request(request, "POST", json={"size": size, "image": image})
     return document["image"]["id"], _grant(request, document["id"], document["ticket"])
 
 
-def renew(request, upload_id):
-    """A fresh ticket, as the page is given it. The service goes on with this session's token. Raises Refused."""
-    document = _ask(request, "POST", f"/{_checked(upload_id)}/ticket")
-    return _grant(request, upload_id, document.get("ticket", document))
+def renew_ticket(request, upload_id):
+    """Return a grant with a new ticket; the service also takes over this session's token. Raises Refused."""
+    return _grant(request, upload_id, _request(request, "POST", _path(upload_id, "/ticket")))
 
 
 def cancel(request, upload_id):
-    """End an upload; the service removes its bytes and the image that was made for it. Raises Refused."""
-    _ask(request, "DELETE", f"/{_checked(upload_id)}")
+    """Cancel an upload; the service removes its bytes and its image. Raises Refused."""
+    _request(request, "DELETE", _path(upload_id))
 
 
 def retry(request, upload_id):
-    """Give a failed upload to Glance once more, with this session's token. Raises Refused."""
-    _ask(request, "POST", f"/{_checked(upload_id)}/retry")
+    """Repeat the handoff of a failed upload with this session's token. Raises Refused."""
+    _request(request, "POST", _path(upload_id, "/retry"))
 
 
-def uploads(request, everybodys=False):
-    """The user's uploads, or those of all projects, the newest first. Raises Refused."""
-    answer = _ask(request, "GET", "", params={"all_projects": "1"} if everybodys else {})
-    found = [_read(each) for each in answer["uploads"]]
-    return sorted(found, key=lambda each: each.created_at, reverse=True)
+def list_uploads(request, all_projects=False):
+    """Return the user's uploads, or those of all projects, newest first. Raises Refused."""
+    document = _request(request, "GET", params={"all_projects": "1"} if all_projects else {})
+    uploads = [_parse_upload(each) for each in document["uploads"]]
+    return sorted(uploads, key=lambda each: each.created_at, reverse=True)
 
 
-def upload(request, upload_id):
-    """One upload. Raises Refused."""
-    return _read(_ask(request, "GET", f"/{_checked(upload_id)}"))
+def get_upload(request, upload_id):
+    """Return one upload. Raises Refused."""
+    return _parse_upload(_request(request, "GET", _path(upload_id)))
+
+
+def _path(upload_id, action=""):
+    if not UPLOAD_ID.fullmatch(upload_id):
+        raise Refused(_("There is no such upload."), 404)
+    return f"/{upload_id}{action}"
 
 
 def _grant(request, upload_id, ticket):
-    public, _internal = addresses(request)
+    public = endpoints(request).public
     return {
         "id": upload_id,
         "endpoint": public,
         "url": f"{public}/v1/uploads/{upload_id}",
         "ticket": ticket["value"],
-        "expires_at": ticket["expires_at"],
     }
 
 
-def _ask(request, method, path, **more):
-    found = addresses(request)
+def _request(request, method, path="", **arguments):
+    found = endpoints(request)
     if found is None:
-        raise Refused(_("There is no service for resumable uploads in this cloud."), 404)
+        raise Refused(_("This cloud has no service for resumable uploads."), 404)
     try:
-        answer = requests.request(
+        response = requests.request(
             method,
-            f"{found[1]}/v1/uploads{path}",
+            f"{found.internal}/v1/uploads{path}",
             headers={"X-Auth-Token": request.user.token.id, "Accept": "application/json"},
             timeout=conf.get("timeout"),
-            verify=conf.verify(),
+            verify=conf.tls_verification(),
             allow_redirects=False,
-            **more,
+            **arguments,
         )
-        document = answer.json() if answer.content else {}
+        document = response.json() if response.content else {}
     except (requests.RequestException, ValueError):
-        LOG.exception("resumable-glance at %s does not answer", found[1])
-        raise Refused(_("The service for resumable uploads does not answer. Try again in a moment."), 503) from None
-    if answer.status_code < 300:
+        LOG.exception("no valid response from resumable-glance at %s", found.internal)
+        raise Refused(_("The service for resumable uploads does not respond. Try again later."), 503) from None
+    if response.status_code < 300:
         return document
-    LOG.warning("%s %s%s: %s %s", method, found[1], path, answer.status_code, document)
-    sentence = str(document.get("detail") or document.get("title") or answer.reason)
-    if answer.status_code == 401:
-        # Not 401: to Angular that means that the person has to be logged out.
-        sentence, status = _("The service for resumable uploads does not take your session. Sign in again."), 409
-    else:
-        status = answer.status_code if 400 <= answer.status_code < 500 else 502
-    raise Refused(sentence, status)
+    LOG.warning("%s %s%s: %s %s", method, found.internal, path, response.status_code, document)
+    raise _refusal(response, document)
 
 
-def _checked(upload_id):
-    if not ID.fullmatch(upload_id):
-        raise Refused(_("There is no such upload."), 404)
-    return upload_id
+def _refusal(response, document):
+    status = response.status_code
+    if status == 401:
+        # Not passed on: Angular logs the user out on any 401.
+        return Refused(_("The service for resumable uploads did not accept your session. Sign in again."), 409)
+    sentence = str(document.get("detail") or document.get("title") or response.reason)
+    return Refused(sentence, status if 400 <= status < 500 else 502)
 
 
-def _read(document):
+def _parse_upload(document):
     image = document.get("image") or {}
-    trouble = (document.get("handoff") or {}).get("trouble") or {}
-    owner = document.get("owner") or {}
+    last_error = (document.get("handoff") or {}).get("last_error") or {}
     return Upload(
         id=document["id"],
         state=document["state"],
@@ -167,13 +174,12 @@ def _read(document):
         size=document.get("size") or 0,
         received=document.get("received") or 0,
         image_id=image.get("id"),
-        project_id=owner.get("project_id") or document.get("project_id"),
-        user_id=owner.get("user_id") or document.get("user_id"),
-        created_at=_moment(document["created_at"]),
-        updated_at=_moment(document["updated_at"]),
-        trouble=trouble.get("detail") or "",
+        created_at=_parse_time(document["created_at"]),
+        updated_at=_parse_time(document["updated_at"]),
+        last_error=last_error.get("detail") or "",
+        project_id=(document.get("owner") or {}).get("project_id"),
     )
 
 
-def _moment(text):
+def _parse_time(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))

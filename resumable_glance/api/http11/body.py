@@ -30,7 +30,7 @@ class Receiver(Protocol):
 
     @property
     def rest(self) -> float:
-        """The number of bytes that have not come yet; infinite while nobody knows it."""
+        """The number of bytes that have not come yet; infinite while it is unknown."""
 
     @property
     def ended(self) -> bool:
@@ -77,7 +77,7 @@ class AsgiReceiver:
         return memoryview(taken)
 
     def pause(self) -> None:
-        """Nothing comes unless it is asked for."""
+        """Do nothing: only more() receives."""
 
 
 def receiver_of(scope: Scope, receive: Receive) -> Receiver:
@@ -123,13 +123,13 @@ class RequestBody(Body):
                 try:
                     await self._gather(min(BATCH, left + 1))
                 except Refused as refusal:
-                    self._receiver.pause()  # else a fast client could go on and on
+                    self._receiver.pause()  # else a fast client could continue for ever
                     interruption = refusal
             batch = self._receiver.take()
             if len(batch) > left:
                 if left:
                     yield batch[:left]
-                raise Refused(Reason.BODY_TOO_LONG, f"The body has more than the {limit} bytes that may come here.")
+                raise Refused(Reason.BODY_TOO_LONG, f"The body has more than the allowed {limit} bytes.")
             left -= len(batch)
             if batch:
                 yield batch
@@ -160,7 +160,7 @@ class RequestBody(Body):
     async def whole(self, limit: int, seconds: float) -> bytes:
         """Return the whole body: a document of at most `limit` bytes that comes within so many seconds.
 
-        Refused: BODY_TOO_LONG, STALLED, DISCONNECTED.
+        Raises Refused: BODY_TOO_LONG, STALLED, DISCONNECTED.
         """
         document = bytearray()
         try:
@@ -194,7 +194,7 @@ class RequestBody(Body):
         except TimeoutError:
             self.check()
         except ClientDisconnect:
-            raise Refused(Reason.DISCONNECTED, "The connection ended before the body did.") from None
+            raise Refused(Reason.DISCONNECTED, "The connection was closed before the end of the body.") from None
         finally:
             self._timer = None
             waited = now() - began
@@ -214,5 +214,5 @@ class RequestBody(Body):
 
 
 def _stalled() -> Refused:
-    sentence = "No bytes, or too few, came for too long. Ask for the upload's offset, if there is one, and go on there."
+    sentence = "The body came too slowly, or not at all. Send it again; continue an upload at its current offset."
     return Refused(Reason.STALLED, sentence, retry_after=1)

@@ -1,7 +1,7 @@
 """A connection: limits on request heads in size and time, and refusals that are problem documents.
 
-Nothing that comes over a connection may occupy this process without a limit, in bytes or in seconds. And each request
-ends where its sender and all proxies between think that it ends.
+Everything that a connection sends has a limit, in bytes and in seconds. And each request ends where its sender and all
+proxies in between take it to end.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class ConnectionLimits:
     peers: Counter[str] = field(default_factory=Counter)
 
     def add(self, peer: str, connections: int) -> None:
-        """Count one more connection of `peer`, one of `connections` in all. Refused: BUSY, OVER_LIMIT."""
+        """Count one more connection of `peer`, one of `connections` in all. Raises Refused: BUSY, OVER_LIMIT."""
         counted = self._counted(peer)
         self.peers[peer] += counted
         if self.connections and connections > self.connections:
-            raise Refused(Reason.BUSY, "Too many connections are open right now. Try again soon.", retry_after=5)
+            raise Refused(Reason.BUSY, "Too many connections are open. Try again soon.", retry_after=5)
         if counted and self.peers[peer] > self.per_peer:
             sentence = f"More than {self.per_peer} connections are open from your address. Use fewer."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=5)
@@ -78,13 +78,13 @@ class Connection(HttpProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = True  # or between two requests; False in a body
+        self._in_head = True  # or between two requests; false in a body
         self._begun = self._completed = False  # a head has begun; a message ended with the latest data
         self._size = self._fields = 0  # parsed of the present head or trailer: bytes and fields
         self._pending = 0  # bytes of a head that is not complete
         self._refusal: Refused | None = None
-        self._deaf = False  # all that still comes is ignored
-        self._muted = False  # the parser reads a head that no client has sent: see _ignore_upgrade
+        self._ignores_input = False  # a refusal is the last response
+        self._replaying = False  # the parser reads a head that no client has sent: see _ignore_upgrade
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # Begin and end
@@ -97,7 +97,7 @@ class Connection(HttpProtocol):
             self.limits.add(self._peer, len(self.connections))
         except Refused as refusal:
             self._refuse(refusal)
-            transport.close()  # without LINGER: it is one too many
+            transport.close()  # at once: it is one too many
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.limits.remove(self._peer)
@@ -116,7 +116,7 @@ class Connection(HttpProtocol):
     # Requests
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
         was_in_head, self._completed = self._in_head, False
         try:
@@ -147,7 +147,7 @@ class Connection(HttpProtocol):
                 data = data[upgrade.args[0] :]
 
     def _ignore_upgrade(self) -> None:
-        """Go on in HTTP/1.1 with a request that asks for another protocol, as RFC 9110, section 7.8, allows.
+        """Continue in HTTP/1.1 with a request that asks for another protocol, as RFC 9110, section 7.8, allows.
 
         httptools would parse its body as the next request. So a new parser gets a head with the body's length first.
         """
@@ -155,30 +155,30 @@ class Connection(HttpProtocol):
         length = [name + b": " + value + b"\r\n" for name, value in self.scope["headers"]
                   if name in {b"content-length", b"transfer-encoding"}]  # fmt: skip
         self.renew_parser()
-        self._muted = True
+        self._replaying = True
         self.parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", keep, *length, b"\r\n"]))
-        self._muted = False
+        self._replaying = False
 
     def on_message_begin(self) -> None:
-        if not self._muted:
+        if not self._replaying:
             self._begun = True
             self._size = self._fields = 0
             super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if not self._muted:
+        if not self._replaying:
             self._count(len(url), 0)
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._muted:
+        if self._replaying:
             return
         self._count(len(name) + len(value) + 4, 1)
         if self._in_head:  # trailers come after the head was acted on, and are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._muted:
+        if self._replaying:
             return
         self._guarded(request_head.check, self.parser.get_http_version(), self.parser.get_method().decode("ascii"),
                       self.url, self.headers)  # fmt: skip
@@ -201,7 +201,7 @@ class Connection(HttpProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._in_head:  # the rest of a body that nobody reads has a time limit
+        if not self._in_head:  # the rest of an unread body has a time limit
             self._start("rest", self.limits.head_timeout, self.transport.close)
 
     def _count(self, size: int, fields: int) -> None:
@@ -220,14 +220,14 @@ class Connection(HttpProtocol):
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
-        sentence = "The request is not valid HTTP/1.1: two programs could read it in two ways."
+        sentence = "The request is not valid HTTP/1.1."
         refusal, self._refusal = self._refusal or Refused(Reason.MALFORMED, sentence), None
         self._refuse(refusal)
 
     def _head_is_late(self) -> None:
         self._stop("head")
         if self.cycle is not None and not self.cycle.response_complete:
-            self._start("head", self.limits.head_timeout, self._head_is_late)  # an earlier request is being answered
+            self._start("head", self.limits.head_timeout, self._head_is_late)  # an earlier request is still running
         elif self._begun:
             sentence = f"The head of the request was not complete within {self.limits.head_timeout} s. Send it again."
             self._refuse(Refused(Reason.STALLED, sentence, retry_after=1))
@@ -236,11 +236,11 @@ class Connection(HttpProtocol):
 
     def _refuse(self, refusal: Refused) -> None:
         """Answer without the application, and close the connection."""
-        self._deaf = True
+        self._ignores_input = True
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._in_head:
-                cycle.keep_alive = False  # the earlier request is answered, and is the last one
+                cycle.keep_alive = False  # the earlier request still gets its response, as the last one
                 return
             if cycle.response_started or self.pipeline:
                 self.transport.close()
@@ -254,7 +254,7 @@ class Connection(HttpProtocol):
 
     def _answer(self, refusal: Refused) -> bytes:
         request_id = f"req-{uuid.uuid4()}"
-        LOG.info("refused before the application saw it: %s (%s, from %s)", refusal.detail, request_id, self._peer)
+        LOG.info("refused before the application: %s (%s, from %s)", refusal.detail, request_id, self._peer)
         reply = problems.refuse(refusal, RequestContext("", request_id, 0, 0))
         body = json.dumps(reply.document).encode()
         fields = [

@@ -26,9 +26,9 @@ class HeadLimits:
     fields: int
 
     def check(self, size: int, fields: int) -> None:
-        """Refused: HEAD_TOO_LARGE."""
+        """Raise Refused(HEAD_TOO_LARGE) beyond these limits."""
         if size > self.size:
-            sentence = f"The request's head has more than {self.size} bytes. Send fewer or shorter headers."
+            sentence = f"The head of the request has more than {self.size} bytes. Send fewer or shorter headers."
             raise Refused(Reason.HEAD_TOO_LARGE, sentence, limit=self.size)
         if fields > self.fields:
             raise Refused(Reason.HEAD_TOO_LARGE, f"The request has more than {self.fields} headers. Send fewer.")

@@ -1,8 +1,9 @@
 """Bodies of known length, received from the socket straight into buffers that are used again and again.
 
 uvicorn copies a body several times on the event loop, which costs more than half of the socket's speed. Here uvicorn
-and httptools parse request heads as always, but while a body of known length comes, the transport's protocol is a
-TransportReceiver. It never reads a byte beyond the end of the body: so a new parser can go on with the next head.
+and httptools still parse request heads, but while a body of known length comes, the transport's protocol is a
+TransportReceiver. It never reads a byte beyond the end of the body, so that a new parser can continue with the next
+head.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from resumable_glance.api.http11.body import RECEIVER
 from resumable_glance.uploads.body import BATCH
 
-READ = 256 * 1024  # bytes: the most that one read takes for a body without buffers of its own
+READ_SIZE = 256 * 1024  # bytes: the most that one read takes for a body without buffers of its own
 BUFFER = 2 * BATCH  # bytes that are written and hashed at once of a body that comes fast
-MOST = 32  # buffers of all bodies together; a body that comes fast has two
+MAX_BUFFERS = 32  # buffers of all bodies together; a body that comes fast has two
 
 
 class Buffers:
     """At most `count` buffers of BUFFER bytes, made when first needed and then kept."""
 
-    def __init__(self, count: int = MOST) -> None:
+    def __init__(self, count: int = MAX_BUFFERS) -> None:
         self._count = self._unmade = count
         self._idle: list[bytearray] = []
 
@@ -51,8 +52,8 @@ class Buffers:
 class TransportReceiver(asyncio.BufferedProtocol):
     """The receiver of a body of known length; `rest` bytes of it have not come yet.
 
-    At first its bytes are collected in uvicorn's cycle, as ever. Once its reader is as fast as they come, they fill
-    two buffers in turn: one is read while the other one is filled.
+    At first its bytes are collected in uvicorn's cycle. Once the reader is as fast as the network, they fill two
+    buffers in turn: one is read while the other one is filled.
     """
 
     def __init__(self, http: HttpProtocol, rest: int) -> None:
@@ -80,7 +81,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
         self.received += nbytes
         self.rest -= nbytes
         if self._cycle.response_complete:
-            pass  # nobody reads this body any more
+            pass  # the body is not read any more
         elif self._filling is not None:
             self._filled += nbytes
             self._turn_over()
@@ -144,7 +145,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
         self._http.flow.pause_reading()
 
     def release(self) -> None:
-        """Give all buffers back, with what is in them: nobody will read it."""
+        """Give all buffers back, and discard their content."""
         self._paused = True
         while self.take():
             pass
@@ -195,10 +196,10 @@ class TransportReceiver(asyncio.BufferedProtocol):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with other bodies of known length. All connections share `buffers` and `common`."""
+    """uvicorn's protocol, but for bodies of known length. All connections share `buffers` and `common`."""
 
     buffers = Buffers()
-    common = bytearray(READ)
+    common = bytearray(READ_SIZE)
     _rest = 0  # bytes of the body that the parser still waits for
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -219,7 +220,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def hand_over(self) -> None:
         """Make a receiver the transport's protocol, if a body of known length has begun."""
-        # A request that waits for the answer to an earlier one is rare enough to be left to uvicorn.
+        # A pipelined request is rare, and left to uvicorn.
         if self._rest > 0 and not self.pipeline and not self.transport.is_closing():
             receiver = TransportReceiver(self, self._rest)
             self._rest = 0

@@ -1,7 +1,7 @@
 """The internals of uvicorn that the HTTP/1.1 implementation extends.
 
 They are not part of uvicorn's public interface: pyproject.toml bounds its version, and this check names what is missing
-from a version outside these bounds. Otherwise bodies could break without a word.
+from a version outside these bounds. Without it, bodies could break silently.
 """
 
 from __future__ import annotations

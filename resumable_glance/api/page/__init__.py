@@ -1,6 +1,6 @@
-"""The page at `/`: for people with a browser. Whoever asks for anything but HTML there gets JSON, as ever.
+"""The upload page at `/` for browsers; all other clients get JSON there.
 
-Its one rule: nothing inline and nothing from elsewhere. The policies below hold browsers to it.
+The page has no inline code and loads nothing from other origins, which the policies below enforce.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A worker has the policy that comes with its own file. This one computes md5 in WebAssembly, and sends chunks.
+# Of the worker, which computes md5 in WebAssembly and sends chunks; a worker has the policy of its own file.
 WORKERS_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class WebPage:
-    """The page's routes, and whether a request for `/` means it."""
+    """The page and its routes."""
 
     def __init__(self, settings: Settings) -> None:
         self._enabled = settings.page.enabled
         self._settings = {"sign_in": _sign_in(settings)}
 
     def is_meant(self, request: Request) -> bool:
-        """Browsers name text/html when somebody goes to an address; programs do not."""
+        """Return whether a request for `/` is a browser's navigation: only these accept text/html."""
         accepted = request.headers.get("accept", "").lower()
         return self._enabled and "text/html" in accepted and "application/json" not in accepted
 
     def answer(self) -> Response:
+        """Return the page."""
         return FileResponse(FILES / "index.html", media_type=TYPES[".html"], headers=_headers("index.html"))
 
     def routes(self) -> list[Route | Mount]:
+        """Return the routes of the page's files and settings."""
         if not self._enabled:
             return []
         return [
-            Route("/page/settings.json", self._tell, methods=["GET"]),
-            Mount("/page", _Policed(StaticFiles(directory=FILES))),
+            Route("/page/settings.json", self._get_settings, methods=["GET"]),
+            Mount("/page", _WithHeaders(StaticFiles(directory=FILES))),
         ]
 
-    async def _tell(self, _: Request) -> Response:
+    async def _get_settings(self, _: Request) -> Response:
         return JSONResponse(self._settings, headers=_headers("settings.json"))
 
 
-class _Policed:
-    """Static files with the headers that they need."""
+class _WithHeaders:
+    """Static files with security headers."""
 
     def __init__(self, files: StaticFiles) -> None:
         self._files = files
@@ -62,7 +64,7 @@ class _Policed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = scope["path"].rpartition("/")[2]
 
-        async def send_policed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
                 headers.update(_headers(name))
@@ -71,11 +73,11 @@ class _Policed:
                     headers["Content-Type"] = f"{kind}; charset=utf-8"
             await send(message)
 
-        await self._files(scope, receive, send_policed)
+        await self._files(scope, receive, send_with_headers)
 
 
 def _sign_in(settings: Settings) -> str:
-    """How somebody at the page shows who they are: `none`, with a `token`, or with a `ticket` alone."""
+    """Return how users of the page authenticate: not at all (`none`), with a `token`, or only with a `ticket`."""
     if settings.service.auth_strategy == "noauth":
         return "none"
     return "token" if settings.page.sign_in else "ticket"
@@ -87,6 +89,6 @@ def _headers(name: str) -> dict[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",  # asked for again each time, and not sent again: there is an ETag
+        "Cache-Control": "no-cache",  # validated each time by its ETag
         **({"Vary": "Accept"} if name == "index.html" else {}),
     }

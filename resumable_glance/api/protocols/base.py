@@ -1,6 +1,6 @@
-"""How HTTP speaks of uploads. Pure: header text in, commands out; outcomes in, replies out.
+"""The interface of wire protocols: heads of requests become commands, outcomes become replies.
 
-The only place that knows HTTP status codes. A dialect never touches the bytes of a chunk.
+HTTP status codes are known only in this package. A wire protocol never touches the bytes of a chunk.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from resumable_glance.model.commands import Command, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A request without its body. Header names in lower case; a header that came twice has both values.
+class RequestHead:
+    """A request without its body. Header names are in lower case; a header that came twice has both values.
 
-    `upload_id` is what stood in the path, unchecked, and `aspect` what came after it; `query` the decoded query
-    parameters.
+    `upload_id` is the path segment, unchecked, and `aspect` the segment after it; `query` has decoded parameters.
     """
 
     method: str
@@ -39,9 +38,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Where the service is, as its client sees it, and what goes into each reply: for links and limits."""
+    """The facts about the service and the request that replies need, for links and limits."""
 
-    base: str  # the service's URL without a slash at its end
+    base: str  # the service's URL as the client sees it, without a slash at its end
     request_id: str
     max_upload_size: int  # bytes
     max_chunk_size: int  # bytes
@@ -51,28 +50,36 @@ class RequestContext:
 
 
 class WireProtocol(Protocol):
-    """What a module of this room has: a third dialect is one more file with these."""
+    """The interface of a protocol module. One more protocol is one more module with these members."""
 
     @property
     def MOUNT(self) -> str:
-        """The path under which it is spoken; an upload is one level below."""
+        """The path of the protocol; uploads are one level below."""
 
     @property
     def ASPECTS(self) -> Mapping[str, tuple[str, ...]]:
-        """What there is one level below an upload, with its methods."""
+        """The resources one level below an upload, with their methods."""
 
     @property
-    def LARGEST_DOCUMENT(self) -> int:
-        """How many bytes of a POST's body are a description, to be read before parse; the rest is a chunk."""
+    def MAX_DOCUMENT_SIZE(self) -> int:
+        """The most bytes of a POST's body that is a document, read before parse(); 0 if the body is a chunk."""
 
-    def parse(self, head: Head, document: bytes, place: RequestContext) -> Command:
-        """The command of a request. Refused if it is none."""
+    @property
+    def REQUEST_HEADERS(self) -> str:
+        """The request headers that the protocol reads, for CORS."""
 
-    def options(self, head: Head, place: RequestContext) -> Reply:
-        """The reply to OPTIONS: what can be done here."""
+    @property
+    def RESPONSE_HEADERS(self) -> str:
+        """The response headers that the protocol sends, for CORS."""
 
-    def render(self, outcome: Outcome, place: RequestContext) -> Reply:
-        """The reply to a command that was carried out."""
+    def parse(self, head: RequestHead, document: bytes, context: RequestContext) -> Command:
+        """Return the command of a request. Refused if it has none."""
 
-    def refuse(self, refusal: Refused, method: str, place: RequestContext) -> Reply:
-        """The reply to a request with this method that was refused."""
+    def options(self, head: RequestHead, context: RequestContext) -> Reply:
+        """Return the reply to OPTIONS."""
+
+    def render(self, outcome: Outcome, context: RequestContext) -> Reply:
+        """Return the reply to a command that was carried out."""
+
+    def refuse(self, refusal: Refused, method: str, context: RequestContext) -> Reply:
+        """Return the reply to a refused request with this method."""

@@ -1,4 +1,4 @@
-"""Which image a client wants, said in keys and values: for dialects that have no document for it."""
+"""The requested image as keys and values, for protocols without a document: tus metadata, and the query of rufh."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _DISK_FORMATS = {"qcow2": "qcow2", "iso": "iso", "vmdk": "vmdk", "vdi": "vdi", "
 
 
 def is_key(name: str) -> bool:
-    """Whether a key means something here: one of the few, or property.NAME."""
+    """Return whether a key describes the image: one of _KEYS, or property.NAME."""
     return name in _KEYS or name.startswith(_PROPERTY)
 
 
-def requested(said: Mapping[str, str]) -> ImageRequest:
-    """The image that these keys ask for. What says nothing of a disk format is raw, in a bare container.
+def requested(metadata: Mapping[str, str]) -> ImageRequest:
+    """Return the image that these keys request; by default in the format of its file name's ending, or raw, and bare.
 
-    Refused: MALFORMED for a value that can't be one, or a property that is not the client's to give.
+    Raises Refused: MALFORMED for an invalid value, or a property that clients can't set.
     """
-    for key, value in said.items():
+    for key, value in metadata.items():
         if len(value) > 255 or re.search(r"[\x00-\x1f\x7f]", value):
-            parsing.malformed(f"{key} of the image has control characters, or more than 255 characters.")
-    properties: dict[str, object] = {key: said[key] for key in TEXTS if said.get(key)}
-    properties |= {key: parsing.integer(said[key], f"{key} of the image") for key in NUMBERS if key in said}
-    for key, value in said.items():
+            parsing.malformed(f"The image's {key} has control characters, or more than 255 characters.")
+    properties: dict[str, object] = {key: metadata[key] for key in TEXTS if metadata.get(key)}
+    properties |= {key: parsing.integer(metadata[key], f"The image's {key}") for key in NUMBERS if key in metadata}
+    for key, value in metadata.items():
         if key.startswith(_PROPERTY):
-            properties[parsing.further_property(key.removeprefix(_PROPERTY))] = value
-    filename, name = said.get("filename"), said.get("name")
+            properties[parsing.custom_property(key.removeprefix(_PROPERTY))] = value
+    filename, name = metadata.get("filename"), metadata.get("name")
     if name or filename:
         properties["name"] = name or filename
     _, dot, ending = (filename or name or "").rpartition(".")
     guessed = _DISK_FORMATS.get(ending.lower(), "raw") if dot else "raw"
     return ImageRequest(
-        {"disk_format": guessed, "container_format": "bare", **properties}, store=said.get("store") or None
+        {"disk_format": guessed, "container_format": "bare", **properties}, store=metadata.get("store") or None
     )

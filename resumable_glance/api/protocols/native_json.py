@@ -1,19 +1,20 @@
-"""The native dialect's documents: the one in which an upload is asked for, and those that tell of uploads.
+"""The JSON documents of the native protocol: the request of an upload, and the descriptions of uploads.
 
-JSON (RFC 8259). Sizes in bytes, times in RFC 3339, UTC.
+Sizes in bytes, times as in RFC 3339, in UTC.
 """
 
 from __future__ import annotations
 
-import datetime
+import dataclasses
 from collections.abc import Mapping
 from typing import TypedDict, TypeVar
 
 import jsonschema
 
 from resumable_glance.api.protocols import parsing
+from resumable_glance.model.attestation import rfc3339
 from resumable_glance.model.commands import Create, Ticket, UploadFound
-from resumable_glance.model.digests import OF_IMAGES, declared_hex
+from resumable_glance.model.digests import IMAGE_ALGORITHMS, declared_hex
 from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import Image, ImageRequest, Upload
@@ -48,7 +49,7 @@ CREATE_SCHEMA: Mapping[str, object] = {
         "all_stores": {"type": "boolean"},
         "digests": {
             "type": "object",
-            "properties": {name: {"type": "string"} for name in OF_IMAGES},
+            "properties": {name: {"type": "string"} for name in IMAGE_ALGORITHMS},
             "additionalProperties": False,
         },
     },
@@ -59,8 +60,8 @@ CREATE_SCHEMA: Mapping[str, object] = {
 _VALIDATOR = jsonschema.Draft202012Validator(CREATE_SCHEMA)
 
 
-class _Way(TypedDict):
-    """As in ImageRequest."""
+class _Stores(TypedDict):
+    """The fields of ImageRequest about stores."""
 
     store: str | None
     stores: tuple[str, ...] | None
@@ -68,72 +69,74 @@ class _Way(TypedDict):
 
 
 def creation(document: bytes) -> Create:
-    """What a document asks for; the key of a creation is not in it. Refused: MALFORMED, UNSUPPORTED_DIGEST."""
-    asked = parsing.json_object(document)
-    problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(asked))
+    """Return the creation that a document requests, without a key. Raises Refused: MALFORMED, UNSUPPORTED_DIGEST."""
+    request = parsing.json_object(document)
+    problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(request))
     if problem is not None:
         where = problem.absolute_path
         parsing.malformed(f"In {'/'.join(map(str, where)) or 'the document'}: {problem.message[:300]}")
     return Create(
-        size=_typed(asked["size"], int),
-        image=_image(asked),
-        declared=tuple(declared_hex(name, text) for name, text in _typed(asked.get("digests", {}), dict).items()),
+        size=_typed(request["size"], int),
+        image=_image(request),
+        declared=tuple(declared_hex(name, text) for name, text in _typed(request.get("digests", {}), dict).items()),
     )
 
 
-def _image(asked: Mapping[str, object]) -> ImageRequest:
-    properties = dict(_typed(asked.get("image", {}), dict))
-    further = properties.pop("properties", {})
+def _image(request: Mapping[str, object]) -> ImageRequest:
+    properties = dict(_typed(request.get("image", {}), dict))
+    custom = properties.pop("properties", {})
     return ImageRequest(
-        properties | {parsing.further_property(name): value for name, value in further.items()},
-        None if "image_id" not in asked else str(asked["image_id"]),
-        **_way(asked),
+        properties | {parsing.custom_property(name): value for name, value in custom.items()},
+        None if "image_id" not in request else str(request["image_id"]),
+        **_stores(request),
     )
 
 
-def _way(asked: Mapping[str, object]) -> _Way:
-    """How the bytes get into which stores: plainly, unless there is more than one."""
-    every = asked.get("all_stores") is True
-    stores = tuple(map(str, _typed(asked.get("stores", []), list)))
-    if "store" in asked:
+def _stores(request: Mapping[str, object]) -> _Stores:
+    """Return the stores of a request; more than one need an import."""
+    every = request.get("all_stores") is True
+    stores = tuple(map(str, _typed(request.get("stores", []), list)))
+    if "store" in request:
         if stores:
-            parsing.malformed("Say either store or stores.")
-        stores = (str(asked["store"]),)
+            parsing.malformed("Name either store or stores.")
+        stores = (str(request["store"]),)
     if every and stores:
-        parsing.malformed("Say either all_stores or which.")
+        parsing.malformed("Either set all_stores, or name stores.")
     several = every or len(stores) > 1
-    if asked.get("method") == "import" or (several and "method" not in asked):
+    if request.get("method") == "import" or (several and "method" not in request):
         return {"store": None, "stores": None if every else stores, "all_stores": every}
     if several:
-        parsing.malformed("An upload fills one store. Several take the method import.")
+        parsing.malformed("The method upload fills only one store. Use the method import for several.")
     return {"store": stores[0] if stores else None, "stores": None, "all_stores": False}
 
 
-def described(inspected: UploadFound, href: str) -> dict[str, object]:
-    upload = inspected.upload
-    waits = upload.delivery.last_error is not None and upload.state in WITH_HANDOFF
+def upload_document(found: UploadFound, href: str) -> dict[str, object]:
+    """Return the full description of an upload."""
+    upload, delivery = found.upload, found.upload.delivery
+    waits = delivery.last_error is not None and upload.state in WITH_HANDOFF
     return {
         **summary(upload, href),
-        "ranges": [[each.start, each.stop - 1] for each in inspected.durable],
-        **_chosen(upload.image),
+        "ranges": [[each.start, each.stop - 1] for each in found.durable],
+        **_method(upload.image),
         "parts": list(upload.parts),
         "joined_into": upload.joined_into,
         "digests": {each.algorithm: each.value.hex() for each in upload.declared},
         "format": None if upload.format is None
         else {"declared": upload.format.declared, "detected": upload.format.detected,
               "virtual_size": upload.format.virtual_size, "min_disk": upload.format.min_disk},
-        "hashes": None if upload.delivery.proof is None else {"md5": upload.delivery.proof.md5, "sha512": upload.delivery.proof.sha512},
+        "hashes": None if delivery.proof is None else {"md5": delivery.proof.md5, "sha512": delivery.proof.sha512},
         "handoff": {
-            "attempts": upload.delivery.attempts,
-            "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else inspected.delivered,
-            "next_attempt_at": _iso(upload.delivery.next_attempt_at) if waits else None,
-            "last_error": None if upload.delivery.last_error is None
-            else {"reason": upload.delivery.last_error.reason.value, "detail": upload.delivery.last_error.detail},
+            "attempts": delivery.attempts,
+            "delivered": upload.size if upload.state in {State.VERIFYING, State.ACTIVE} else found.delivered,
+            "next_attempt_at": rfc3339(delivery.next_attempt_at) if waits else None,
+            "last_error": None if delivery.last_error is None
+            else {"reason": delivery.last_error.reason.value, "detail": delivery.last_error.detail},
         },
     }  # fmt: skip
 
 
-def summary(upload: Upload, href: str) -> dict[str, object]:
+def summary(upload: Upload, href: str, *, with_owner: bool = False) -> dict[str, object]:
+    """Return the description of an upload in a list."""
     return {
         "id": upload.id,
         "href": href,
@@ -144,25 +147,24 @@ def summary(upload: Upload, href: str) -> dict[str, object]:
         "image": None if upload.image is None
         else {"id": upload.image.id, "name": upload.image.name, "store": upload.image.store,
               "replaced": list(upload.image.replaced)},
-        "created_at": _iso(upload.created_at),
-        "updated_at": _iso(upload.updated_at),
-        "expires_at": _iso(upload.expires_at) if upload.state is State.RECEIVING else None,
+        "created_at": rfc3339(upload.created_at),
+        "updated_at": rfc3339(upload.updated_at),
+        "expires_at": rfc3339(upload.expires_at) if upload.state is State.RECEIVING else None,
+        **({"owner": dataclasses.asdict(upload.owner)} if with_owner else {}),
     }  # fmt: skip
 
 
-def _chosen(image: Image | None) -> dict[str, object]:
-    """How the image is filled, and which stores were named for it; none of a part of another one's."""
+def _method(image: Image | None) -> dict[str, object]:
+    """Return the method that fills the image, and its stores; none for a part."""
     if image is None:
         return {"method": None, "stores": []}
-    plainly = [] if image.store is None else [image.store]
-    return (
-        {"method": "upload", "stores": plainly}
-        if image.stores is None
-        else {"method": "import", "stores": list(image.stores)}
-    )
+    if image.stores is None:
+        return {"method": "upload", "stores": [] if image.store is None else [image.store]}
+    return {"method": "import", "stores": list(image.stores)}
 
 
-def offered(offer: StoreList) -> dict[str, object]:
+def stores_document(offer: StoreList) -> dict[str, object]:
+    """Return the description of the cloud's stores."""
     stores = [
         {"id": each.id, "description": each.description, "default": each.default, "read_only": each.read_only}
         for each in offer.stores
@@ -170,20 +172,13 @@ def offered(offer: StoreList) -> dict[str, object]:
     return {"stores": stores, "import_methods": list(offer.import_methods)}
 
 
-def whose(upload: Upload) -> dict[str, object]:
-    return {"owner": {"project_id": upload.owner.project_id, "user_id": upload.owner.user_id}}
-
-
-def shown(ticket: Ticket) -> dict[str, object]:
-    return {"value": ticket.value, "expires_at": _iso(ticket.expires_at)}
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def ticket_document(ticket: Ticket) -> dict[str, object]:
+    """Return the description of a ticket."""
+    return {"value": ticket.value, "expires_at": rfc3339(ticket.expires_at)}
 
 
 def _typed(value: object, kind: type[T]) -> T:
-    """`value`, which the schema has found to be of this kind."""
+    """Return a value that has this type by the schema."""
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is not {kind}")
     return value

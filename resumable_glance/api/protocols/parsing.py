@@ -1,7 +1,7 @@
-"""Header fields and JSON, parsed by exactly their grammar. Anything else is refused, never guessed.
+"""Parsers of header fields and JSON, by exactly their grammar. Anything else is refused, never guessed.
 
-Python's own int() takes "+1", "1_0" and Arabic digits, and its base64 skips what it does not know: neither is
-used here as it is.
+Python's int() accepts "+1", "1_0" and Arabic digits, and its base64 skips unknown characters, so that neither is used
+as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 
 import http_sf
 
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.digests import Digest, declared
 from resumable_glance.model.ranges import Range
@@ -30,12 +30,12 @@ _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})", re.ASCII)
 _DISPOSITION = re.compile(rf"{_TOKEN}(?:{_PARAMETER.pattern})*", re.ASCII)
 _EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'((?:%[0-9A-F]{2}|[!#$&+.^_`|~0-9A-Z-])*)", re.ASCII | re.IGNORECASE)
-LONGEST_KEY = 255  # characters
-SAFE_INTEGER = 2**53 - 1  # what JSON and JavaScript agree on
-# RFC 9530, section 5, and the names that people know from md5sum and sha256sum
+MAX_KEY_LENGTH = 255  # characters of an idempotency key
+SAFE_INTEGER = 2**53 - 1  # the largest that JavaScript represents exactly
+# The algorithms of RFC 9530, section 5, by our names
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
 
-# What Glance sets itself, or takes elsewhere: none of it is a further property.
+# Properties of images that Glance sets itself, or that a creation has as members of their own
 RESERVED = frozenset(
     (
         "checksum created_at direct_url file id locations os_hash_algo os_hash_value os_hidden owner schema self size "
@@ -46,21 +46,28 @@ RESERVED = frozenset(
 
 
 def malformed(detail: str) -> NoReturn:
+    """Raise Refused(MALFORMED)."""
     raise Refused(Reason.MALFORMED, detail)
 
 
-def single(head: Head, name: str) -> str | None:
-    """The value of a header that may come once. Refused: MALFORMED if it came twice."""
-    values = head.headers.get(name, ())
+def single(head: RequestHead, name: str) -> str | None:
+    """Return the value of a header that may come once. Raises Refused: MALFORMED if it came twice."""
+    values = head.headers.get(name.lower(), ())
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
     return values[0] if values else None
 
 
-def item(head: Head, name: str, kind: type[T]) -> T | None:
-    """The value of a header that is an Item of this kind (RFC 9651, section 4.2.3), its parameters left aside.
+def number(head: RequestHead, name: str) -> int | None:
+    """Return the decimal number in a header. Raises Refused: MALFORMED."""
+    text = single(head, name)
+    return None if text is None else integer(text, name)
 
-    None without the header, or where it is anything else: then it counts as absent.
+
+def item(head: RequestHead, name: str, kind: type[T]) -> T | None:
+    """Return the value of a header that is an Item of this kind (RFC 9651, section 4.2.3), without parameters.
+
+    Any other value counts as absent: None.
     """
     text = single(head, name)
     if text is None:
@@ -73,105 +80,129 @@ def item(head: Head, name: str, kind: type[T]) -> T | None:
     return value if type(value) is kind else None
 
 
-def idempotency_key(head: Head) -> str | None:
-    """The value of Idempotency-Key, a String of RFC 9651 with 1 to 255 characters. Refused: MALFORMED."""
-    if single(head, "idempotency-key") is None:
+def idempotency_key(head: RequestHead) -> str | None:
+    """Return the value of Idempotency-Key, a String (RFC 9651) of 1 to 255 characters. Raises Refused: MALFORMED."""
+    if single(head, "Idempotency-Key") is None:
         return None
-    key = item(head, "idempotency-key", str)
-    if key is None or not 0 < len(key) <= LONGEST_KEY:
-        malformed(f'Idempotency-Key is a string of 1 to {LONGEST_KEY} characters, in quotes: "8e03978e-40d5"')
+    key = item(head, "Idempotency-Key", str)
+    if key is None or not 0 < len(key) <= MAX_KEY_LENGTH:
+        malformed(f'Idempotency-Key must be a string of 1 to {MAX_KEY_LENGTH} characters in quotes: "8e03978e-40d5"')
     return key
 
 
-def media_type(head: Head) -> str | None:
-    """Content-Type without parameters, in lower case (RFC 9110, section 8.3.1)."""
-    text = single(head, "content-type")
+def media_type(head: RequestHead) -> str | None:
+    """Return Content-Type without parameters, in lower case (RFC 9110, section 8.3.1)."""
+    text = single(head, "Content-Type")
     return None if text is None else text.partition(";")[0].strip().lower()
 
 
-def check_encoding(head: Head) -> None:
-    """Refused: UNSUPPORTED_ENCODING for anything but the bytes as they are."""
-    if (single(head, "content-encoding") or "").lower() not in {"", "identity"}:
-        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Content-Encoding.")
-    # Of `gzip, chunked` the server below us undoes chunked alone, and does not say so.
-    if (single(head, "transfer-encoding") or "").lower() not in {"", "chunked"}:
+def check_not_form(head: RequestHead, **facts: str) -> None:
+    """Check that no browser form was sent as an image. Raises Refused: UNSUPPORTED_MEDIA_TYPE, with these facts."""
+    if media_type(head) == "multipart/form-data":
         raise Refused(
-            Reason.UNSUPPORTED_ENCODING, "Send the bytes as they are, without a Transfer-Encoding other than chunked."
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+            "A form is not an image: its header lines would become part of the image. Send only the bytes as the body; "
+            f"in a browser: fetch(url, {{method: '{head.method}', body: file.slice(start, end)}}).",
+            **facts,
         )
 
 
+def unsupported_media_type(accepted: str, accept_patch: str) -> Refused:
+    """Return the refusal of a chunk whose Content-Type is not `accepted`."""
+    sentence = f"Send only the bytes, with Content-Type: {accepted}."
+    return Refused(Reason.UNSUPPORTED_MEDIA_TYPE, sentence, accept_patch=accept_patch)
+
+
+def check_encoding(head: RequestHead) -> None:
+    """Check that the body is not encoded. Raises Refused: UNSUPPORTED_ENCODING."""
+    if (single(head, "Content-Encoding") or "").lower() not in {"", "identity"}:
+        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes without a Content-Encoding.")
+    # Of `gzip, chunked` the server decodes only chunked, without saying so.
+    if (single(head, "Transfer-Encoding") or "").lower() not in {"", "chunked"}:
+        raise Refused(Reason.UNSUPPORTED_ENCODING, "Send the bytes without a Transfer-Encoding other than chunked.")
+
+
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Refused:
+    """Return the refusal of a method, which names those that are allowed."""
     allow = ", ".join(allowed)
     return Refused(Reason.METHOD_NOT_ALLOWED, f"{method[:20]} can't be used here. Use {allow}.", allow=allow)
 
 
 def integer(text: str, what: str) -> int:
-    """A decimal number of bytes or things, at most 2^53-1."""
+    """Return a decimal number from 0 to 2^53-1. Raises Refused: MALFORMED, naming `what` it is."""
     if not _INTEGER.fullmatch(text) or int(text) > SAFE_INTEGER:
-        malformed(f"{what} is not a decimal number from 0 to 2^53-1.")
+        malformed(f"{what} must be a decimal number from 0 to 2^53-1.")
     return int(text)
 
 
 def content_range(text: str) -> tuple[Range, int]:
-    """`bytes first-last/total` (RFC 9110, section 14.4) as a range and the total, in bytes."""
+    """Return the range and the total of `bytes first-last/total` (RFC 9110, section 14.4), in bytes."""
     match = CONTENT_RANGE.fullmatch(text)
     if not match:
         malformed("Content-Range must be 'bytes FIRST-LAST/TOTAL', with decimal numbers: bytes 0-1048575/4194304")
     first, last, total = (integer(each, "A number in Content-Range") for each in match.groups())
     if not first <= last < total:
-        malformed("In Content-Range: bytes FIRST-LAST/TOTAL, FIRST <= LAST < TOTAL must hold; LAST is inclusive.")
+        malformed("In Content-Range: bytes FIRST-LAST/TOTAL, FIRST <= LAST < TOTAL must hold. LAST is the last byte.")
     return Range(first, last + 1), total
 
 
-def chunk_digests(head: Head) -> tuple[Digest, ...]:
-    """The digests of a chunk: Content-Digest (RFC 9530) and Content-MD5 (RFC 1864)."""
-    text = single(head, "content-digest")
-    found = [] if text is None else structured_digests(text, "Content-Digest")
-    text = single(head, "content-md5")
-    if text is not None:
-        found.append(declared("md5", strict_base64(text, "Content-MD5")))
-    return tuple(found)
+def chunk_digests(head: RequestHead) -> tuple[Digest, ...]:
+    """Return the digests of a chunk: Content-Digest (RFC 9530) and Content-MD5 (RFC 1864)."""
+    digests = _digests(head, "Content-Digest")
+    text = single(head, "Content-MD5")
+    return digests if text is None else (*digests, declared("md5", strict_base64(text, "Content-MD5")))
+
+
+def image_digests(head: RequestHead) -> tuple[Digest, ...]:
+    """Return the digests of the whole image: Repr-Digest (RFC 9530)."""
+    return _digests(head, "Repr-Digest")
+
+
+def _digests(head: RequestHead, name: str) -> tuple[Digest, ...]:
+    text = single(head, name)
+    return () if text is None else tuple(structured_digests(text, name))
 
 
 def structured_digests(text: str, name: str) -> list[Digest]:
-    """A dictionary of byte sequences: `md5=:XUFAKrxLKna5cZ2REBfFkg==:` (RFC 9530, sections 2 and 3)."""
+    """Return the digests in a dictionary of byte sequences: `md5=:XUFAKrxLKna5cZ2REBfFkg==:` (RFC 9530, section 2)."""
     try:
         members = http_sf.parse(text.encode("ascii"), tltype="dictionary")
     except (http_sf.StructuredFieldError, UnicodeEncodeError, ValueError) as problem:
-        malformed(f"{name} is not a dictionary of byte sequences, such as md5=:XUFAKrxLKna5cZ2REBfFkg==: ({problem})")
+        malformed(f"{name} must be a dictionary of byte sequences, as in md5=:XUFAKrxLKna5cZ2REBfFkg==: ({problem})")
     if not isinstance(members, dict) or not members:
         malformed(f"{name} names no digest.")
     found = []
     for algorithm, member in members.items():
         value = member[0] if isinstance(member, tuple) else member
         if not isinstance(value, bytes):
-            malformed(f"{name} must give a byte sequence between colons: {algorithm}=:...:")
+            malformed(f"{name} must have base64 between colons: {algorithm}=:...:")
         if algorithm not in RFC9530:
             raise Refused(
                 Reason.UNSUPPORTED_DIGEST,
-                f"{name} names an algorithm that is not known here. Use: {', '.join(RFC9530)}.",
+                f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.",
             )
         found.append(declared(RFC9530[algorithm], value))
     return found
 
 
 def strict_base64(text: str, what: str) -> bytes:
+    """Return the bytes of canonical base64 (RFC 4648). Raises Refused: MALFORMED, naming `what` it is."""
     try:
         value = base64.b64decode(text)
     except ValueError:
         malformed(f"{what} is not base64.")
-    if base64.b64encode(value).decode() != text:  # characters that were skipped, or unused bits that are not zero
+    if base64.b64encode(value).decode() != text:  # skipped characters, or unused bits that are not zero
         malformed(f"{what} is not base64 in its canonical form.")
     return value
 
 
-def filename(head: Head) -> str | None:
-    """The file's name in Content-Disposition: filename* if there is one, else filename (RFC 6266, section 4.3)."""
-    text = single(head, "content-disposition")
+def filename(head: RequestHead) -> str | None:
+    """Return the file name in Content-Disposition: filename* if present, else filename (RFC 6266, section 4.3)."""
+    text = single(head, "Content-Disposition")
     if text is None:
         return None
     if not _DISPOSITION.fullmatch(text):
-        malformed('Content-Disposition is not as in RFC 6266: inline; filename="disk.raw"')
+        malformed('Content-Disposition must be as in RFC 6266: inline; filename="disk.raw"')
     parameters = [(name.lower(), value) for name, value in _PARAMETER.findall(text)]
     found = dict(parameters)
     if len(found) < len(parameters):
@@ -189,11 +220,11 @@ def _extended(text: str) -> str:
             return urllib.parse.unquote(match[1], errors="strict")
     except UnicodeDecodeError:
         pass
-    malformed("filename* in Content-Disposition is not as in RFC 8187: filename*=UTF-8''disk%20image.raw")
+    malformed("filename* in Content-Disposition must be as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 
 def downloaded(upload: Upload) -> dict[str, str]:
-    """The headers of an upload's bytes: a file to be kept, whatever it looks like (RFC 6266, RFC 8187)."""
+    """Return the headers of a download: an attachment that browsers never display (RFC 6266, RFC 8187)."""
     name = (upload.image and upload.image.name) or upload.id
     return {
         "Content-Type": "application/octet-stream",
@@ -206,18 +237,21 @@ def downloaded(upload: Upload) -> dict[str, str]:
 
 
 def json_object(body: bytes) -> Mapping[str, object]:
-    """A JSON object without duplicate names, fractions, NaN or numbers that JavaScript can't hold."""
+    """Return a JSON object.
+
+    Raises Refused: MALFORMED for duplicate names, fractions, NaN and integers over 2^53-1, too.
+    """
     try:
         document = json.loads(
             body.decode(),
             parse_int=lambda text: integer(text, f"The number {text[:20]}"),
-            parse_float=lambda text: malformed(f"The number {text[:20]} is not a whole one."),
+            parse_float=lambda text: malformed(f"The number {text[:20]} is not an integer."),
             parse_constant=lambda text: malformed(f"{text} is not JSON."),
             object_pairs_hook=_without_duplicates,
         )
         json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair can be written as \\ud800
     except (UnicodeError, json.JSONDecodeError, RecursionError):
-        malformed("The body is not JSON in UTF-8.")
+        malformed("The body must be JSON in UTF-8.")
     if not isinstance(document, dict):
         malformed("The body must be a JSON object.")
     return document
@@ -230,8 +264,8 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def further_property(name: str) -> str:
-    """The name of a further property of an image, as it is. Refused: MALFORMED for what Glance has as its own."""
+def custom_property(name: str) -> str:
+    """Return the name of an additional property of an image. Raises Refused: MALFORMED for one that Glance reserves."""
     if not name or name in RESERVED:
-        malformed(f"{name!r} can't be given as a further property of an image.")
+        malformed(f"{name!r} can't be an additional property of an image: Glance reserves the name.")
     return name

@@ -1,4 +1,4 @@
-"""Refusals as problem+json (RFC 9457), the same in every dialect that has no form of its own for them."""
+"""Refusals as problem documents (RFC 9457), for all protocols without a form of their own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HEADERS = {  # of a refusal's facts
 }
 
 
-def refuse(refusal: Refused, place: RequestContext) -> Reply:
-    """The reply to a refused request, with headers for those who read only these."""
+def refuse(refusal: Refused, context: RequestContext) -> Reply:
+    """Return the reply to a refused request; its headers repeat some of the document's members."""
     status = refusal.reason.status
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     headers |= {HEADERS[fact]: str(value) for fact, value in refusal.facts.items() if fact in HEADERS}
@@ -32,7 +32,7 @@ def refuse(refusal: Refused, place: RequestContext) -> Reply:
         "title": refusal.reason.value.replace("-", " ").capitalize(),
         "status": status,
         "detail": refusal.detail,
-        "request_id": place.request_id,
+        "request_id": context.request_id,
         **refusal.facts,
     }
     return Reply(status, headers, document)

@@ -1,4 +1,4 @@
-"""What Glance's documents of images and stores mean to us. Pure."""
+"""Parsing of Glance's documents about images and stores. Pure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PRESENCE = {
 
 
 def image_status(image: Mapping[str, Any] | None) -> ImageStatus:
-    """What there is of an image that Glance shows so; None: it shows none."""
+    """Return the state of an image from its document, if it has one."""
     if image is None:
         return ImageStatus(Presence.DELETED)
     sha512 = image.get("os_hash_value") if image.get("os_hash_algo") == "sha512" else None
-    return ImageStatus(_presence(image), image.get("size"), image.get("checksum"), sha512, _failed(image))
+    return ImageStatus(_presence(image), image.get("size"), image.get("checksum"), sha512, _import_failure(image))
 
 
 def _presence(image: Mapping[str, Any]) -> Presence:
-    """An import has a lock, os_glance_import_task, from before it begins until it has ended, whichever way.
+    """Return the presence of an image that exists.
 
-    If it fails, nothing else tells of it: the image stays `importing`, what was staged stays too, and both refuse
-    whatever comes next.
+    The lock of an import, os_glance_import_task, exists from before it starts until it has succeeded or failed. Only
+    its absence shows a failure: the image stays `importing` with its staged bytes, and refuses any further request.
     """
     presence = _PRESENCE.get(image["status"], Presence.DELETED)
     if not image.get("os_glance_import_task"):
@@ -41,13 +41,13 @@ def _presence(image: Mapping[str, Any]) -> Presence:
     return presence
 
 
-def _failed(image: Mapping[str, Any]) -> str | None:
+def _import_failure(image: Mapping[str, Any]) -> str | None:
     stores = image.get("os_glance_failed_import")
     return f"Glance could not import the image into {stores}." if stores else None
 
 
 def store_list(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreList:
-    """What /v2/info/stores and /v2/info/import tell; of either nothing where Glance does not know it."""
+    """Parse /v2/info/stores and /v2/info/import, either of which may be empty."""
     methods = imports.get("import-methods", {}).get("value", ())
     found = (
         Store(each["id"], each.get("description"), _true(each.get("default")), _true(each.get("read-only")))
@@ -57,4 +57,4 @@ def store_list(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreLi
 
 
 def _true(value: object) -> bool:
-    return str(value).lower() == "true"  # Glance says it in a string
+    return str(value).lower() == "true"  # Glance sends booleans as strings

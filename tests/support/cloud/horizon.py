@@ -1,11 +1,11 @@
-"""A real Horizon in front of a cloud, for those tests that ask for one.
+"""A real Horizon in front of a cloud, for tests.
 
     with Horizon(cloud, directory, port, settings={"HORIZON_IMAGES_UPLOAD_MODE": "direct"}) as horizon:
         horizon.url
 
-It is served as operators serve it: no DEBUG (in which a login takes seven seconds), static files collected and
-compressed once, offline, and kept between runs. With `plugin` it has ours, installed as operators install it: the
-built distribution, and its files for Horizon's directory local/enabled.
+It is served as in production: without DEBUG (with it, a login takes seven seconds), and with static files that are
+collected and compressed offline, once, and kept between runs. With `plugin`, the plugin is installed as operators do
+it: the built distribution, and its files for Horizon's directory local/enabled.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from tests.support.cloud.server import Server
 SETTINGS_MODULE = "openstack_dashboard.settings"
 PLUGIN = ROOT / "js_client" / "horizon"
 ENABLED = Path("resumable_glance_dashboard") / "enabled"
-# What does not depend on the cloud. Whatever is here has a part in what is compressed.
+# Settings that do not depend on the cloud; the compressed files depend on them.
 COMMON: Mapping[str, Any] = {
     "DEBUG": False,
     "COMPRESS_OFFLINE": True,
     "ALLOWED_HOSTS": ["127.0.0.1"],
-    "SECRET_KEY": "no secret, for this Horizon lives as long as a test",
+    "SECRET_KEY": "not secret: this Horizon lives as long as a test",
     "AVAILABLE_THEMES": [("default", "Default", "themes/default")],
     "WEBROOT": "/",
-    "CACHES": {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},  # by default memcached
+    "CACHES": {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},  # default: memcached
     "LOGGING": {
         "version": 1,
         "disable_existing_loggers": False,
@@ -44,7 +44,7 @@ COMMON: Mapping[str, Any] = {
     },
 }
 
-# Operators copy such files into Horizon's own directory local/enabled; we share that Horizon with other tests.
+# Operators copy enabled files into Horizon's own local/enabled; that Horizon is shared with other tests.
 OWN_ENABLED = """\
 import os
 import openstack_dashboard.local.enabled
@@ -53,9 +53,9 @@ openstack_dashboard.local.enabled.__path__.append(os.path.join(os.path.dirname(_
 
 
 class Horizon:
-    """Horizon under uWSGI on 127.0.0.1:`port`; its settings, sessions and log lie in `directory`.
+    """Horizon under uWSGI on 127.0.0.1:`port`; its settings, sessions and log are in `directory`.
 
-    `settings` are added to local_settings.py. Sessions outlive a stop and a start.
+    `settings` are added to local_settings.py. Sessions survive a restart.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Horizon:
                 "OPENSTACK_KEYSTONE_URL": cloud.auth_url,
                 "OPENSTACK_ENDPOINT_TYPE": "publicURL",
                 "DEFAULT_SERVICE_REGIONS": {"*": REGION},
-                # On files, so that a restart logs nobody out.
+                # In files, so that sessions survive a restart.
                 "SESSION_ENGINE": "django.contrib.sessions.backends.file",
                 "SESSION_FILE_PATH": str(directory / "sessions"),
                 "FILE_UPLOAD_TEMP_DIR": str(directory),
@@ -111,24 +111,24 @@ class Horizon:
         self.stop()
 
     def start(self) -> None:
-        """Start, and return when it answers."""
+        """Start, and return when it responds."""
         self._server.start()
 
     def stop(self) -> None:
-        """End in an orderly way."""
+        """Stop gracefully."""
         self._server.stop()
 
 
 def _prepared(environment: Path, plugin: bool) -> Path:
-    """Return a directory with what a Horizon needs beside its environment, after making it if it isn't there.
+    """Return the directory of static files and plugin, after making it if it does not exist (10 seconds).
 
-    It has `static` (collected and compressed: 10 seconds) and `site` (with the plugin, if it is wanted).
+    It contains `static`, collected and compressed, and `site`, with the plugin if requested.
     """
     sources = sorted(each for each in PLUGIN.rglob("*") if each.is_file() and each.suffix != ".pyc") if plugin else []
-    made_from = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(Path(__file__).read_bytes())
     for each in sources:
-        made_from.update(str(each.relative_to(PLUGIN)).encode() + each.read_bytes())
-    place = environment.with_name(f"{environment.name}-{'plugin' if plugin else 'plain'}-{made_from.hexdigest()[:12]}")
+        digest.update(str(each.relative_to(PLUGIN)).encode() + each.read_bytes())
+    place = environment.with_name(f"{environment.name}-{'plugin' if plugin else 'plain'}-{digest.hexdigest()[:12]}")
     return cache.make_once(place, lambda unfinished: _prepare(unfinished, environment, plugin))
 
 
@@ -136,7 +136,7 @@ def _prepare(place: Path, environment: Path, plugin: bool) -> None:
     install.progress("collecting and compressing Horizon's static files (once)")
     (place / "site").mkdir(parents=True)
     if plugin:
-        # --no-deps: Horizon is in the other environment, and there is nothing else that it may need.
+        # --no-deps: Horizon is in the other environment.
         into = ("--python", environment, "--no-deps", "--target", place / "site")
         install.uv("pip", "install", "--compile-bytecode", *into, PLUGIN)
     settings = place / "settings"
@@ -158,13 +158,13 @@ def _prepare(place: Path, environment: Path, plugin: bool) -> None:
 
 
 def _write_settings(directory: Path, prepared: Path, settings: Mapping[str, Any]) -> None:
-    """Make the package `local`, which Horizon finds before its own when `directory` is on Python's path."""
+    """Write the package `local`, which hides Horizon's own when `directory` is on Python's path."""
     package = directory / "local"
     cache.remove(package)
     (package / "enabled").mkdir(parents=True)
     (package / "__init__.py").touch()
     for enabled in (prepared / "site" / ENABLED).glob("_*.py"):
         shutil.copy(enabled, package / "enabled")
-    all_of_them = {**COMMON, "STATIC_ROOT": str(prepared / "static"), "LOCAL_PATH": str(package), **settings}
-    lines = [f"{name} = {value!r}\n" for name, value in all_of_them.items()]
+    merged = {**COMMON, "STATIC_ROOT": str(prepared / "static"), "LOCAL_PATH": str(package), **settings}
+    lines = [f"{name} = {value!r}\n" for name, value in merged.items()]
     (package / "local_settings.py").write_text(OWN_ENABLED + "".join(lines))

@@ -60,12 +60,12 @@ def test_parts_are_asked_seldom_and_a_hanging_one_is_not_waited_for() -> None:
         assert all(each.parts == {"well": "", "hanging": "does not answer"} for each in reports)
         assert not reports[0].ready
         assert sorted(asked) == ["hanging", "well"]
-        now[0] += health.BELIEVED
+        now[0] += health.REPORT_TTL
         assert (await made.report()).parts == {"well": "", "hanging": "does not answer"}
         assert sorted(asked) == ["hanging", "well", "well"]  # who owes an answer is not asked again
 
-    health.PATIENCE, patience = 0.05, health.PATIENCE
+    health.CHECK_TIMEOUT, patience = 0.05, health.CHECK_TIMEOUT
     try:
         asyncio.run(scenario())
     finally:
-        health.PATIENCE = patience
+        health.CHECK_TIMEOUT = patience

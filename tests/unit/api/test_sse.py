@@ -180,8 +180,8 @@ class Looks:
 
 
 def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "PACE", 0.01)
-    monkeypatch.setattr(sse, "LOOK", 1000)
+    monkeypatch.setattr(sse, "EVENT_INTERVAL", 0.01)
+    monkeypatch.setattr(sse, "POLL_INTERVAL", 1000)
 
     async def scenario() -> None:
         async with rig(tmp_path) as here:
@@ -190,7 +190,7 @@ def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeyp
             assert isinstance(first, UploadFound)
             looks = Looks(first)
             streams = sse.EventStreams(here.uploads, here.catalog.notifier, here.core.progress, 0)
-            told = streams._told(first, looks, lambda _: Reply(200), lambda _: Reply(400))
+            told = streams._events(first, looks, lambda _: Reply(200), lambda _: Reply(400))
             await anext(told)
             waiting = asyncio.ensure_future(anext(told))
             await asyncio.sleep(0.5)

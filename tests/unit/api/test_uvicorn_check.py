@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import importlib
+import inspect
 import sys
 
 import pytest
 
-from resumable_glance.api.http11 import uvicorn_check
+from resumable_glance.api.http11 import connection, transport, uvicorn_check
 from resumable_glance.errors import CannotStart
 
 METHODS = [(path, name) for path, (methods, _) in uvicorn_check.CLASSES.items() for name in methods.split()]
 NAMES = [(module, name) for module, names in uvicorn_check.MODULES.items() for name in names.split()]
+EXTENDING = (transport.TransportReceiver, transport.HttpProtocol, connection.Connection)
+HOLDERS = {  # the classes of uvicorn that our code knows by these names
+    "self": "HttpToolsProtocol", "super()": "HttpToolsProtocol", "_http": "HttpToolsProtocol",
+    "http": "HttpToolsProtocol", "cycle": "RequestResponseCycle", "_cycle": "RequestResponseCycle",
+    "flow": "FlowControl",
+}  # fmt: skip
+SET_LATER = {"url"}  # by on_message_begin, not by __init__
 INITS = [path for path, (_, attributes) in uvicorn_check.CLASSES.items() if attributes]
 
 
@@ -53,3 +63,20 @@ def lacking(module: str, name: str, method: str) -> type:
     found = getattr(importlib.import_module(module), name)
     members = {key: value for key, value in vars(found).items() if key not in {method, "__dict__", "__weakref__"}}
     return type(name, (), members)
+
+
+def test_nothing_that_is_used_goes_unchecked() -> None:
+    own = {name for class_ in EXTENDING for name in {*vars(class_), *inspect.get_annotations(class_)}}
+    own |= set(dir(asyncio.Protocol)) | SET_LATER
+    used, assigned = set[tuple[str, str]](), set[str]()
+    for class_ in EXTENDING:
+        for node in ast.walk(ast.parse(inspect.getsource(class_))):
+            if isinstance(node, ast.Attribute):
+                of = node.value.attr if isinstance(node.value, ast.Attribute) else ast.unparse(node.value)
+                if of == "self" and isinstance(node.ctx, ast.Store):
+                    assigned.add(node.attr)
+                elif of in HOLDERS:
+                    used.add((HOLDERS[of], node.attr))
+    members = {path.partition(":")[2]: " ".join(each).split() for path, each in uvicorn_check.CLASSES.items()}
+    checked = {(class_, name) for class_, names in members.items() for name in names}
+    assert {each for each in used - checked if each[1] not in own | assigned} == set()

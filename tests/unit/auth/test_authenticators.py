@@ -15,7 +15,7 @@ from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from resumable_glance.auth.base import Authenticator, Identity, Right, UploadScope
-from resumable_glance.auth.keystone import LONGEST_TOKEN, KeystoneAuthenticator
+from resumable_glance.auth.keystone import MAX_TOKEN_LENGTH, KeystoneAuthenticator
 from resumable_glance.auth.noauth import NoAuthenticator
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
@@ -250,7 +250,7 @@ def test_a_token_that_keystone_does_not_know_is_not_authenticated() -> None:
     assert reason(gate(Keystone()), {"x-auth-token": "stolen"}) is Reason.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("token", ["", "é", "a\nb", "a\0b", "\x7f", "a" * (LONGEST_TOKEN + 1)])
+@pytest.mark.parametrize("token", ["", "é", "a\nb", "a\0b", "\x7f", "a" * (MAX_TOKEN_LENGTH + 1)])
 def test_what_is_no_token_is_refused_without_asking_keystone(token: str) -> None:
     keystone = Keystone()
     assert reason(gate(keystone), {"x-auth-token": token}) is Reason.UNAUTHENTICATED
@@ -375,7 +375,7 @@ def test_two_tokens_are_two_identities() -> None:
 def test_the_cache_does_not_hold_tokens_as_its_keys() -> None:
     asked = gate(Keystone())
     admitted(asked)
-    assert all(TOKEN.encode() not in key for key in asked._known)
+    assert all(TOKEN.encode() not in key for key in asked._cache)
 
 
 def test_parallel_requests_with_a_new_token_ask_keystone_once() -> None:

@@ -28,7 +28,7 @@ class Keystone:
         self.away = False
         self.willing = True
 
-    async def make(self, identity: Identity) -> str | None:
+    async def create(self, identity: Identity) -> str | None:
         self._answer()
         assert identity.token
         if not self.willing:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from resumable_glance.auth.base import Identity, UploadScope
 from resumable_glance.auth.encryption import TokenCipher
-from resumable_glance.auth.tickets import LONGEST, RIGHTS, TicketAuthenticator, Tickets
+from resumable_glance.auth.tickets import MAX_LENGTH, RIGHTS, TicketAuthenticator, Tickets
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import (
     Append,
@@ -123,7 +123,7 @@ def test_a_changed_ticket_says_nothing_else(key_file: Path) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(text=st.text(st.characters(max_codepoint=255), max_size=LONGEST + 10))
+@given(text=st.text(st.characters(max_codepoint=255), max_size=MAX_LENGTH + 10))
 def test_whatever_is_shown_is_a_ticket_or_refused(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert refused(tickets(tmp_path_factory.getbasetemp() / "fuzzed.key"), text) is Reason.UNAUTHENTICATED
 
@@ -154,8 +154,8 @@ def test_keys_for_one_purpose_are_those_of_no_other(key_file: Path) -> None:
     TokenCipher(key_file)
     rotate(key_file)
     vault = TokenCipher(key_file)
-    ours, others = vault.derived("tickets"), vault.derived("something else")
-    assert ours == TokenCipher(key_file).derived("tickets")
+    ours, others = vault.derive_keys("tickets"), vault.derive_keys("something else")
+    assert ours == TokenCipher(key_file).derive_keys("tickets")
     assert len({*ours, *others, *vault._secrets}) == 6
     assert {len(each) for each in ours} == {32}
 

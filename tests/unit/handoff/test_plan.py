@@ -13,21 +13,21 @@ from resumable_glance.handoff.plan import (
     LONGEST_DELAY,
     Step,
     can_be_retried,
+    choose_next,
     delay,
     differences,
     exhausted,
     needs_another_image,
     next_step,
-    pause,
     stuck,
-    turns,
-    worth_an_early_delivery,
+    suits_early_delivery,
+    time_until_due,
 )
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
-    OF_THE_FORMAT,
+    FORMAT_FAILURES,
     Delivery,
     FailureReason,
     Format,
@@ -265,25 +265,25 @@ def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(at
 @given(st.integers(1, 100), st.floats(0, 2e9), st.floats(0, LONGEST_DELAY))
 def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: float, later: float) -> None:
     upload = UPLOAD.with_delivery(next_attempt_at=now + delay(attempts, 0))
-    left = pause(upload, now + later)
+    left = time_until_due(upload, now + later)
     assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
 def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
-    assert pause(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
+    assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
 
 
 def test_a_time_that_is_a_second_further_away_than_any_delay_is_of_another_clock() -> None:
     for further in (1.0, 1.5):
-        assert pause(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
+        assert time_until_due(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
 
 
 def test_a_handoff_without_a_time_is_due() -> None:
-    assert pause(UPLOAD, 1000.0) == 0.0
+    assert time_until_due(UPLOAD, 1000.0) == 0.0
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
-    assert pause(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
+    assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
 
 
 def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
@@ -298,7 +298,7 @@ def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
 def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(last_error=LastError(hitch, "A sentence."))
     assert can_be_retried(upload) is (
-        hitch not in OF_THE_FORMAT | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
+        hitch not in FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
     )
     assert can_be_retried(upload.with_delivery(last_error=None))
 
@@ -347,17 +347,17 @@ def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: 
 
 def test_only_what_is_large_and_fast_enough_is_followed() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
-    assert worth_an_early_delivery(upload, 10.0, 1000)
-    assert not worth_an_early_delivery(upload, 10.0, 1001)
-    assert worth_an_early_delivery(upload, 36.3, 0)
-    assert not worth_an_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
+    assert suits_early_delivery(upload, 10.0, 1000)
+    assert not suits_early_delivery(upload, 10.0, 1001)
+    assert suits_early_delivery(upload, 36.3, 0)
+    assert not suits_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
 
 
 def test_the_pace_is_that_since_the_creation_and_of_less_than_a_second_that_of_a_second() -> None:
     upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
-    assert worth_an_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
-    assert worth_an_early_delivery(upload, 101.0, 0)
-    assert not worth_an_early_delivery(upload, 101.1, 0)
+    assert suits_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
+    assert suits_early_delivery(upload, 101.0, 0)
+    assert not suits_early_delivery(upload, 101.1, 0)
 
 
 def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
@@ -368,13 +368,13 @@ def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
 
 def test_what_is_to_be_imported_is_not_followed() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
-    assert not worth_an_early_delivery(upload, 10.0, 1000)
+    assert not suits_early_delivery(upload, 10.0, 1000)
 
 
 def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     follow = {
-        each: worth_an_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
+        each: suits_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
         for each in InspectionState
     }
     assert follow == {each: each is InspectionState.FINAL for each in InspectionState}
@@ -383,7 +383,7 @@ def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format
 @pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
 def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
-    assert not worth_an_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
+    assert not suits_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
 
 
 def of(project: str, number: int) -> Upload:
@@ -392,11 +392,11 @@ def of(project: str, number: int) -> Upload:
 
 def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_waits_longest() -> None:
     waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
-    assert [each.id for each in turns(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
-    assert [each.id for each in turns(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
-    assert turns(waiting, [of("big", 8), of("big", 9)], 2) == []
-    assert [each.id for each in turns([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
-    assert turns([], [], 2) == []
+    assert [each.id for each in choose_next(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
+    assert [each.id for each in choose_next(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
+    assert choose_next(waiting, [of("big", 8), of("big", 9)], 2) == []
+    assert [each.id for each in choose_next([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
+    assert choose_next([], [], 2) == []
 
 
 @many
@@ -405,7 +405,7 @@ def test_no_project_gets_a_second_turn_while_another_one_that_waits_has_none(
     waiting: list[str], running: list[str], workers: int
 ) -> None:
     due = [of(project, number) for number, project in enumerate(waiting)]
-    chosen = turns(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
+    chosen = choose_next(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
     assert len(chosen) == max(0, min(len(due), workers - len(running)))
     assert len({each.id for each in chosen}) == len(chosen)
     shares = Counter(running) + Counter(each.owner.project_id for each in chosen)

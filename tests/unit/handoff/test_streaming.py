@@ -235,6 +235,18 @@ def test_an_upload_that_is_cancelled_is_given_away_no_more(tmp_path: Path, monke
     asyncio.run(scenario())
 
 
+def test_a_delivery_that_waits_for_more_bytes_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with followed(tmp_path, monkeypatch, LEAD=10**6, TRICKLE_INTERVAL=60.0) as here:
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(lambda: sink(here).taken)
+            async with asyncio.timeout(20):
+                await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+
+    asyncio.run(scenario())
+
+
 def test_an_upload_that_is_followed_when_the_service_stops_is_delivered_after_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

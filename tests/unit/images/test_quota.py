@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resumable_glance.errors import Refused
-from resumable_glance.images.glance.quota import REMEMBERED, Quota
+from resumable_glance.images.glance.quota import NO_LIMITS_TTL, Quota
 from tests.support.cloud import DEMO, Cloud, start
 from tests.support.service import beside
 from tests.support.wire import Client, md5, reason
@@ -81,7 +81,7 @@ def test_that_there_are_no_limits_is_remembered_for_a_while() -> None:
     quota = Quota(lambda: now)
     quota.check(glance, MIB)
     glance.usage = {"image_size_total": {"usage": 3, "limit": 3}}  # Glance was started again, with limits
-    now += REMEMBERED - 1
+    now += NO_LIMITS_TTL - 1
     quota.check(glance, MIB)
     assert glance.asked == 1
     now += 1

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from resumable_glance.api.protocols import native
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.attestation import statement
 from resumable_glance.model.commands import GetReceipt
@@ -48,14 +48,9 @@ def test_a_receipt_has_both_sides_and_how_to_find_them_in_the_logs() -> None:
     }
 
 
-def test_an_upload_of_an_older_version_has_a_receipt_too() -> None:
-    said = statement(ACTIVE.with_delivery(verified=None))
-    assert (said["verified_at"], said["glance"]) == ("1970-01-01T00:00:07Z", said["ours"])
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_receipt_is_asked_for_by_its_address(method: str) -> None:
-    assert native.parse(Head(method, "a-0", {}, {}, "receipt"), b"", PLACE) == GetReceipt("a-0")
+    assert native.parse(RequestHead(method, "a-0", {}, {}, "receipt"), b"", PLACE) == GetReceipt("a-0")
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.ACTIVE}))

@@ -10,18 +10,18 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Chunk
 from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.preconditions import (
-    check_format,
-    check_order,
+    check_not_rejected,
+    check_offset,
     check_parts,
     check_writable,
     declare,
-    known_before,
+    repeats,
     target_of,
     total_of,
 )
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import OF_THE_FORMAT, Extent, FailureReason, Image, LastError, Owner, Upload
+from resumable_glance.model.upload import FORMAT_FAILURES, Extent, FailureReason, Image, LastError, Owner, Upload
 
 LONGEST = 50
 UPLOAD = Upload(
@@ -89,18 +89,18 @@ def test_a_chunk_of_unknown_length_may_fill_the_upload_to_its_end_and_no_more(
 def test_a_chunk_that_must_be_in_order_and_is_not_is_told_the_offset(start: int) -> None:
     upload = dataclasses.replace(UPLOAD, offset=10)
     with pytest.raises(Refused) as refusal:
-        check_order(upload, Chunk(start, None, in_order=True))
+        check_offset(upload, Chunk(start, None, in_order=True))
     assert refusal.value.reason is Reason.WRONG_OFFSET
     assert refusal.value.facts == {"offset": 10, "provided": start}
 
 
 @pytest.mark.parametrize("start", [0, 9, 10, 11])
 def test_a_chunk_that_need_not_be_in_order_goes_anywhere(start: int) -> None:
-    check_order(dataclasses.replace(UPLOAD, offset=10), Chunk(start, 1))
+    check_offset(dataclasses.replace(UPLOAD, offset=10), Chunk(start, 1))
 
 
 def test_a_chunk_that_goes_on_where_the_upload_is_is_in_order() -> None:
-    check_order(dataclasses.replace(UPLOAD, offset=10), Chunk(10, None, in_order=True))
+    check_offset(dataclasses.replace(UPLOAD, offset=10), Chunk(10, None, in_order=True))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_is_not_a_finished_part_can_not_be_joined(part: Upload, reason: Rea
 def test_a_chunk_is_known_by_its_range_and_digest(
     declared: tuple[Digest, ...], extents: list[Extent], known: bool
 ) -> None:
-    assert known_before(Chunk(10, 10, declared), Range(10, 20), extents) is known
+    assert repeats(Chunk(10, 10, declared), Range(10, 20), extents) is known
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_chunk_is_known_by_its_range_and_digest(
     ],
 )
 def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: list[Extent], known: bool) -> None:
-    assert known_before(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known
+    assert repeats(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known
 
 
 @pytest.mark.parametrize("hitch", FailureReason)
@@ -232,8 +232,8 @@ def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hit
     failed = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(
         last_error=LastError(hitch, "It is another format.")
     )
-    if hitch not in OF_THE_FORMAT:
-        check_format(failed)
+    if hitch not in FORMAT_FAILURES:
+        check_not_rejected(failed)
         return
     refusal = refusal_of(failed, Chunk(0, 10))
     assert (refusal.reason.value, refusal.detail) == (hitch.value, "It is another format.")
@@ -241,5 +241,5 @@ def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hit
 
 
 def test_an_upload_without_a_trouble_has_no_verdict_that_stops_it() -> None:
-    check_format(dataclasses.replace(UPLOAD, state=State.FAILED))
-    check_format(UPLOAD)
+    check_not_rejected(dataclasses.replace(UPLOAD, state=State.FAILED))
+    check_not_rejected(UPLOAD)

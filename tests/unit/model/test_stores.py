@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resumable_glance.api.protocols import native
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import Presence
 from resumable_glance.images.glance import parsing
@@ -25,7 +25,7 @@ JSON = {"content-type": ("application/json",)}
 
 def asked(**said: Any) -> ImageRequest:
     document = {"size": 1, "image": {"disk_format": "raw", "container_format": "bare"}, **said}
-    command = native.parse(Head("POST", None, JSON, {}, None), json.dumps(document).encode(), PLACE)
+    command = native.parse(RequestHead("POST", None, JSON, {}, None), json.dumps(document).encode(), PLACE)
     assert isinstance(command, Create)
     return require(command.image)
 
@@ -96,7 +96,7 @@ def test_all_stores_are_those_that_can_be_written_to(request_: ImageRequest, sto
         (ImageRequest(store="slow"), OFFER, ["slow", "fast, archive"]),
         (ImageRequest(store="web"), OFFER, ["web", "fast, archive"]),
         (ImageRequest(stores=("fast", "slow")), OFFER, ["slow", "fast, archive"]),
-        (ImageRequest(store="fast"), StoreList(), ["none to name"]),
+        (ImageRequest(store="fast"), StoreList(), ["fast"]),
         (ImageRequest(stores=()), StoreList(OFFER.stores, ("web-download",)), [DIRECT]),
         (ImageRequest(all_stores=True), StoreList(), [DIRECT]),
     ],
@@ -110,7 +110,7 @@ def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, off
 
 def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
     for method in ("GET", "HEAD"):
-        assert native.parse(Head(method, None, {}, {}, native.STORES), b"", PLACE) == ListStores()
+        assert native.parse(RequestHead(method, None, {}, {}, native.STORES), b"", PLACE) == ListStores()
     reply = native.render(StoresListed(OFFER), PLACE)
     assert (reply.status, reply.headers) == (200, {"Cache-Control": "no-store"})
     assert reply.document is not None
@@ -118,9 +118,12 @@ def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
         "id": "fast", "description": "Disks that are fast", "default": True, "read_only": False,
     }  # fmt: skip
     assert reply.document["import_methods"] == [DIRECT, "web-download"]
-    assert native.options(Head("OPTIONS", None, {}, {}, native.STORES), PLACE).headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert (
+        native.options(RequestHead("OPTIONS", None, {}, {}, native.STORES), PLACE).headers["Allow"]
+        == "GET, HEAD, OPTIONS"
+    )
     with pytest.raises(Refused) as refused:
-        native.parse(Head("POST", None, {}, {}, native.STORES), b"", PLACE)
+        native.parse(RequestHead("POST", None, {}, {}, native.STORES), b"", PLACE)
     assert refused.value.reason is Reason.METHOD_NOT_ALLOWED
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 from resumable_glance.cli import main
-from resumable_glance.runtime.config import BadConfiguration, Settings, is_loopback, load
-from resumable_glance.runtime.options import DATABASE_OPTS, GROUPS, Origin, list_opts
+from resumable_glance.runtime.config import GROUPS, BadConfiguration, Settings, is_loopback, load
+from resumable_glance.runtime.option_types import Origin
+from resumable_glance.runtime.options import list_opts
 
 many = settings(deadline=None, max_examples=60)
 OWN = [pytest.param(option, id=f"{group}.{option.name}") for group, options in GROUPS.items() for option in options]
@@ -42,7 +42,7 @@ def test_every_option_says_what_it_is_for(option: cfg.Opt) -> None:
 def test_every_number_has_a_smallest_value_and_its_unit(option: cfg.Opt) -> None:
     assert getattr(option.type, "min", None) is not None
     assert option.help is not None
-    assert any(unit in option.help for unit in ("bytes", "Bytes", "Seconds", "uploads"))
+    assert any(unit in option.help for unit in ("bytes", "Bytes", "Seconds", "Number of"))
 
 
 def test_the_defaults_are_good_values() -> None:
@@ -53,15 +53,6 @@ def test_the_defaults_are_good_values() -> None:
     assert found.service.trusted_proxies == found.cors.allowed_origin == ()
     assert found.service.max_upload_size == 1024**4
     assert found.scratch.reserved_space == 1024**3
-
-
-def test_every_option_becomes_a_setting() -> None:
-    groups = {name: "DEFAULT" if name == "service" else name for name in get_type_hints(Settings)}
-    fields = {
-        groups[name]: {each.name for each in dataclasses.fields(kind)}
-        for name, kind in get_type_hints(Settings).items()
-    }
-    assert fields == {group: {each.dest for each in options} for group, options in GROUPS.items()}
 
 
 def test_settings_do_not_change_any_more() -> None:
@@ -275,4 +266,4 @@ def test_no_option_is_listed_twice() -> None:
 
 @pytest.mark.parametrize("name", ["connection"])
 def test_what_may_hold_a_password_is_not_logged(name: str) -> None:
-    assert [each.secret for each in DATABASE_OPTS if each.name == name] == [True]
+    assert [each.secret for each in GROUPS["database"] if each.name == name] == [True]

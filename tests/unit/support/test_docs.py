@@ -11,25 +11,18 @@ import pytest
 from tests import ROOT
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-_TEST = re.compile(r"`(?:test_\w+\.py::)?(test_\w+)`")
-_IN_A_FILE = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
+_TEST = re.compile(r"`(?:([\w/]+\.py)::)?(test_\w+)`")  # with its file below tests/, or without
 _CONFORMANCE = re.compile(r"^## Conformance$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def tests() -> set[str]:
-    """The names of all tests."""
-    files = (ROOT / "tests").glob("test_*.py")
-    return {name for file in files for name in re.findall(r"^(?:async )?def (test_\w+)\(", file.read_text(), re.M)}
-
-
-@pytest.fixture(scope="module")
-def tests_of_files() -> dict[str, set[str]]:
-    """The names of the tests of each file."""
-    return {
-        file.name: {each.name for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)}
-        for file in (ROOT / "tests").glob("test_*.py")
-    }
+def tests() -> set[tuple[str, str]]:
+    """All tests, each with its file and without."""
+    found: set[tuple[str, str]] = set()
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        names = [each.name for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)]
+        found |= {(path, name) for name in names for path in ("", str(file.relative_to(ROOT / "tests")))}
+    return found
 
 
 def rows(text: str) -> list[str]:
@@ -39,18 +32,12 @@ def rows(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_test_that_the_documentation_names_exists(page: Path, tests: set[str]) -> None:
+def test_each_named_test_exists(page: Path, tests: set[tuple[str, str]]) -> None:
     assert set(_TEST.findall(page.read_text())) - tests == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_test_that_is_named_with_its_file_is_there(page: Path, tests_of_files: dict[str, set[str]]) -> None:
-    named = _IN_A_FILE.findall(page.read_text())
-    assert [(file, name) for file, name in named if name not in tests_of_files.get(file, ())] == []
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_row_of_a_conformance_table_names_its_proof_last(page: Path) -> None:
+def test_each_conformance_row_names_its_proof_last(page: Path) -> None:
     assert [row for row in rows(page.read_text()) if not _TEST.search(row.rstrip("| ").rpartition("|")[2])] == []
 
 

@@ -12,7 +12,7 @@ import schemathesis
 
 from resumable_glance.api.protocols import native, native_json, parsing, problems
 from resumable_glance.errors import Reason
-from resumable_glance.model.digests import OF_IMAGES
+from resumable_glance.model.digests import IMAGE_ALGORITHMS
 from resumable_glance.model.states import TRANSITIONS, Event, State
 from resumable_glance.model.upload import FailureReason
 from tests import ROOT
@@ -141,9 +141,9 @@ def test_the_document_has_the_limits_of_the_service() -> None:
     assert place["schema"]["pattern"] == f"^{parsing.CONTENT_RANGE.pattern}$"
     assert send["requestBody"]["content"].keys() == {native.ACCEPTED, native.ZEROS}
     create = DOCUMENT["paths"][native.MOUNT]["post"]
-    assert number_in(create["requestBody"]["description"]) == native.LARGEST_DOCUMENT
-    assert DOCUMENT["components"]["parameters"]["Limit"]["schema"]["default"] == native.MOST_LISTED
-    assert set(SCHEMAS["Capabilities"]["properties"]["whole_image_digests"]["items"]["enum"]) == set(OF_IMAGES)
+    assert number_in(create["requestBody"]["description"]) == native.MAX_DOCUMENT_SIZE
+    assert DOCUMENT["components"]["parameters"]["Limit"]["schema"]["default"] == native.MAX_LISTED
+    assert set(SCHEMAS["Capabilities"]["properties"]["whole_image_digests"]["items"]["enum"]) == set(IMAGE_ALGORITHMS)
     assert SCHEMAS["Bytes"]["maximum"] == parsing.SAFE_INTEGER
 
 

@@ -17,7 +17,14 @@ from oslo_utils.imageutils.format_inspector import FileInspector
 
 from resumable_glance.api.http11.body import RequestBody
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.images.inspection import HEAD, FormatRules, ImageHead, ImageRejected, Inspection, inspect_head
+from resumable_glance.images.inspection import (
+    HEAD_LENGTH,
+    FormatRules,
+    ImageHead,
+    ImageRejected,
+    Inspection,
+    inspect_head,
+)
 from resumable_glance.model.commands import Append, Appended, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Format, ImageRequest, InspectionState, Upload
@@ -53,10 +60,10 @@ def test_what_an_image_is_is_told_by_its_head_as_far_as_it_can_be(case: Case) ->
     content, expected = of(case)
     if case.refused is not None and not case.open:
         with pytest.raises(ImageRejected) as objection:
-            inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
+            inspect_head(content[:HEAD_LENGTH], Format(case.declared), len(content), RULES)
         assert objection.value.reason is case.refused
         return
-    found = inspect_head(content[:HEAD], Format(case.declared), len(content), RULES)
+    found = inspect_head(content[:HEAD_LENGTH], Format(case.declared), len(content), RULES)
     assert (found.declared, found.detected) == (case.declared, case.detected)
     assert found.inspection is (InspectionState.PARTIAL if case.open else InspectionState.FINAL)
     assert found.virtual_size in ({None, expected.virtual_size} if case.open else {expected.virtual_size})
@@ -74,7 +81,7 @@ def test_nothing_of_a_head_is_kept_when_it_was_judged(declared: str) -> None:
     try:
         before = inspectors()
         with contextlib.suppress(ImageRejected):
-            inspect_head(bytes(HEAD), Format(declared), HEAD, RULES)
+            inspect_head(bytes(HEAD_LENGTH), Format(declared), HEAD_LENGTH, RULES)
         assert inspectors() == before
     finally:
         gc.enable()
@@ -85,13 +92,13 @@ def test_what_an_image_is_is_told_by_all_of_its_bytes(case: Case) -> None:
     content, expected = of(case)
     inspection = Inspection(Format(case.declared), len(content), RULES)
     for start in range(0, len(content), 100_000):
-        inspection.feed(content[start : start + 100_000])
+        inspection.update(content[start : start + 100_000])
     if case.refused is not None:
         with pytest.raises(ImageRejected) as objection:
-            inspection.found()
+            inspection.finish()
         assert objection.value.reason is case.refused
     else:
-        assert inspection.found() == expected
+        assert inspection.finish() == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_what_is_not_declared_is_found_out_with_the_smallest_disk_for_it(
     make: Any, disk_format: str, min_disk: int
 ) -> None:
     content = make().read_bytes()
-    found = inspect_head(content[:HEAD], Format(None), len(content), RULES)
+    found = inspect_head(content[:HEAD_LENGTH], Format(None), len(content), RULES)
     assert (found.declared, found.disk_format, found.min_disk) == (None, disk_format, min_disk)
 
 
@@ -115,34 +122,36 @@ def test_a_disk_that_is_too_large_is_refused_however_small_its_file_is() -> None
     content = images.made_by_qemu("large.qcow2", "-f", "qcow2", size=4 * 1024 * MIB).read_bytes()
     size = len(content)
     assert (
-        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB)).inspection
+        inspect_head(content[:HEAD_LENGTH], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB)).inspection
         is InspectionState.FINAL
     )
     with pytest.raises(ImageRejected) as objection:
-        inspect_head(content[:HEAD], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB - 1))
+        inspect_head(content[:HEAD_LENGTH], Format("qcow2"), size, FormatRules(largest=4 * 1024 * MIB - 1))
     assert objection.value.reason is FailureReason.DISK_TOO_LARGE
 
 
 def test_what_glance_can_be_told_to_let_through_we_can_be_told_too() -> None:
     qcow2 = images.qcow2(8 * MIB).read_bytes()
-    assert inspect_head(qcow2[:HEAD], Format("vmdk"), len(qcow2), FormatRules(must_match=False)).detected == "qcow2"
+    assert (
+        inspect_head(qcow2[:HEAD_LENGTH], Format("vmdk"), len(qcow2), FormatRules(must_match=False)).detected == "qcow2"
+    )
     disk = bytearray(images.raw_disk(4 * MIB).read_bytes())
     disk[446] = 0x55  # no boot flag that there is
     with pytest.raises(ImageRejected) as objection:
-        inspect_head(bytes(disk[:HEAD]), Format("raw"), len(disk), RULES)
+        inspect_head(bytes(disk[:HEAD_LENGTH]), Format("raw"), len(disk), RULES)
     assert objection.value.reason is FailureReason.UNSAFE_IMAGE
     for declared, rules in (("raw", FormatRules(lenient=frozenset({"mbr"}))), ("aki", FormatRules(must_match=False))):
-        assert inspect_head(bytes(disk[:HEAD]), Format(declared), len(disk), rules).detected == "gpt"
+        assert inspect_head(bytes(disk[:HEAD_LENGTH]), Format(declared), len(disk), rules).detected == "gpt"
 
 
 def test_two_formats_at_once_are_a_trick() -> None:
     both = bytearray(images.qcow2(8 * MIB).read_bytes())
     both[510:512] = b"\x55\xaa"
     with pytest.raises(ImageRejected) as objection:
-        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), RULES)
+        inspect_head(bytes(both[:HEAD_LENGTH]), Format("qcow2"), len(both), RULES)
     assert objection.value.reason is FailureReason.FORMAT_MISMATCH
     assert (
-        inspect_head(bytes(both[:HEAD]), Format("qcow2"), len(both), FormatRules(must_match=False)).inspection
+        inspect_head(bytes(both[:HEAD_LENGTH]), Format("qcow2"), len(both), FormatRules(must_match=False)).inspection
         is InspectionState.FINAL
     )
 
@@ -188,23 +197,23 @@ def test_whatever_is_changed_in_a_real_image_there_is_a_format_or_an_objection(
     for place, data in changes:
         content[place : place + len(data)] = data
     inspection = Inspection(Format(case.declared), len(content), RULES)
-    inspection.feed(bytes(content))
+    inspection.update(bytes(content))
     try:
-        assert inspection.found().inspection is InspectionState.FINAL
+        assert inspection.finish().inspection is InspectionState.FINAL
     except ImageRejected as objection:
         assert objection.reason in {FailureReason.FORMAT_MISMATCH, FailureReason.UNSAFE_IMAGE}
 
 
 def test_a_head_has_as_many_bytes_as_it_takes_to_judge_it() -> None:
     large = ImageHead(Format("qcow2"), 10 * MIB, RULES)
-    assert large.length == HEAD
+    assert large.length == HEAD_LENGTH
     with pytest.raises(ImageRejected):
-        large.inspect(bytes(HEAD))
-    assert large.found is None
+        large.inspect(bytes(HEAD_LENGTH))
+    assert large.format is None
     small = ImageHead(Format("raw"), 10, RULES)
     assert small.length == 10
     small.inspect(b"0123456789")
-    assert small.found == Format("raw", "raw", 10, InspectionState.FINAL)
+    assert small.format == Format("raw", "raw", 10, InspectionState.FINAL)
 
 
 # When it is said

@@ -1,4 +1,4 @@
-# Project > Compute > Image Uploads: the user's own.
+# Project > Compute > Image Uploads: the user's own uploads.
 
 PANEL = "image_uploads"
 PANEL_DASHBOARD = "project"

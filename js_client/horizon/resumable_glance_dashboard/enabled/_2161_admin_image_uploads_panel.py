@@ -1,4 +1,4 @@
-# Admin > Compute > Image Uploads: those of all projects.
+# Admin > Compute > Image Uploads: the uploads of all projects.
 
 PANEL = "image_uploads"
 PANEL_DASHBOARD = "admin"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.api.protocols import native, native_json, problems
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Chunk, UploadFound
 from resumable_glance.model.ranges import Range
@@ -71,7 +71,7 @@ def test_what_is_no_chunk_is_told_what_to_send_instead(media_type: str) -> None:
     assert refused.value.facts["accept_patch"] == native.ACCEPT_PATCH
 
 
-def of_ten_bytes(*lengths: str) -> Head:
+def of_ten_bytes(*lengths: str) -> RequestHead:
     """A chunk's head, with these values of Content-Length."""
     return head("PATCH", "id", ["Content-Range", "bytes 10-19/100"], *(["Content-Length", each] for each in lengths))
 
@@ -90,18 +90,14 @@ def test_a_chunk_larger_than_the_limit_is_refused_with_the_limit() -> None:
     assert refused.value.facts == {"limit": 9}
 
 
-@pytest.mark.parametrize(
-    ("media_type", "told"),
-    [(native.ACCEPTED, "11 bytes, its range only 10."), (native.ZEROS, "11 bytes, a run of zeros has none.")],
-)
-def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read(media_type: str, told: str) -> None:
+@pytest.mark.parametrize("media_type", [native.ACCEPTED, native.ZEROS])
+def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read(media_type: str) -> None:
     request = of_ten_bytes("11")
     with pytest.raises(Refused) as refused:
         native.parse(
             dataclasses.replace(request, headers={**request.headers, "content-type": (media_type,)}), b"", PLACE
         )
     assert refused.value.reason is Reason.BODY_TOO_LONG
-    assert refused.value.detail == f"The body has {told}"
 
 
 @pytest.mark.parametrize("lengths", [["+10"], ["1_0"], ["٣"], [""], ["10", "10"]])
@@ -115,7 +111,7 @@ def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
     vector = next(each for each in VECTORS.all["outcomes"] if each["outcome"]["kind"] == "upload_found")
     durable = tuple(Range(start, start + 1) for start in range(0, 1000, 2))
     reply = native.render(UploadFound(upload(vector["outcome"]["upload"]), durable, 0), PLACE)
-    assert reply.headers["Upload-Ranges"].count(",") + 1 == native.MOST_RANGES_IN_HEADER
+    assert reply.headers["Upload-Ranges"].count(",") + 1 == native.MAX_RANGES_IN_HEADER
     assert reply.document is not None
     assert len(cast(list[object], reply.document["ranges"])) == len(durable)
 
@@ -188,7 +184,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     body: bytes,
 ) -> None:
     try:
-        command = native.parse(Head(method, upload_id, headers, query, aspect), body, PLACE)
+        command = native.parse(RequestHead(method, upload_id, headers, query, aspect), body, PLACE)
     except Refused as refusal:
         assert refusal.reason.status < 500
     else:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.api.protocols import parsing
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.digests import LENGTHS, Digest
 from resumable_glance.model.ranges import Range
@@ -31,11 +31,11 @@ def nearly(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 ranges_or_nearly = nearly(st.just("bytes "), numbers, st.just("-"), numbers, st.just("/"), numbers, st.just(""))
 
 
-def head(*headers: tuple[str, str]) -> Head:
+def head(*headers: tuple[str, str]) -> RequestHead:
     found: dict[str, tuple[str, ...]] = {}
     for name, value in headers:
         found[name] = (*found.get(name, ()), value)
-    return Head("PATCH", "id", found)
+    return RequestHead("PATCH", "id", found)
 
 
 def assert_malformed(refused: pytest.ExceptionInfo[Refused]) -> None:
@@ -98,13 +98,13 @@ def test_whatever_else_int_would_take_is_refused(text: str) -> None:
     assert_malformed(refused)
 
 
-@pytest.mark.parametrize("key", ["k", "8e03978e-40d5", "k" * parsing.LONGEST_KEY])
+@pytest.mark.parametrize("key", ["k", "8e03978e-40d5", "k" * parsing.MAX_KEY_LENGTH])
 def test_the_key_of_a_creation_is_a_string(key: str) -> None:
     assert parsing.idempotency_key(head(("idempotency-key", f'"{key}"'))) == key
     assert parsing.idempotency_key(head()) is None
 
 
-@pytest.mark.parametrize("key", ["", "k", "5", '""', f'"{"k" * (parsing.LONGEST_KEY + 1)}"', '"kéy"'])
+@pytest.mark.parametrize("key", ["", "k", "5", '""', f'"{"k" * (parsing.MAX_KEY_LENGTH + 1)}"', '"kéy"'])
 def test_what_is_no_such_string_is_no_key(key: str) -> None:
     with pytest.raises(Refused) as refused:
         parsing.idempotency_key(head(("idempotency-key", key)))
@@ -296,11 +296,11 @@ def test_refusals_never_repeat_a_long_number() -> None:
 
 @pytest.mark.parametrize("name", ["hw_machine_type", "os_distro", "Owner", "é", "names", " "])
 def test_a_further_property_has_any_name_that_is_not_one_of_glances_own(name: str) -> None:
-    assert parsing.further_property(name) == name
+    assert parsing.custom_property(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "owner", "id", "visibility", "disk_format", "os_hash_value", "tags", "backend"])
 def test_a_further_property_can_not_be_what_glance_has_as_its_own(name: str) -> None:
     with pytest.raises(Refused) as refused:
-        parsing.further_property(name)
+        parsing.custom_property(name)
     assert_malformed(refused)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.api.cors import EXPOSED
+from resumable_glance.api.cors import RESPONSE_HEADERS
 from resumable_glance.api.protocols import image_metadata, problems, rufh
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Create, Listed
 from resumable_glance.model.upload import require
@@ -71,7 +71,7 @@ def test_every_limit_is_a_dictionary_of_integers(vector: Vector) -> None:
 @pytest.mark.parametrize("kind", ["outcomes", "refusals"])
 def test_a_page_in_a_browser_sees_every_header_that_is_not_the_browsers_own(kind: str) -> None:
     told = {name for vector in VECTORS.all[kind] for name in vector["reply"]["headers"]}
-    assert told - {"Cache-Control", "Content-Type", "WWW-Authenticate"} <= set(EXPOSED)
+    assert told - {"Cache-Control", "Content-Type", "WWW-Authenticate"} <= set(RESPONSE_HEADERS)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "GET", "PATCH", "DELETE"])
@@ -178,7 +178,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]]
 ) -> None:
     try:
-        command = rufh.parse(Head(method, upload_id, headers), b"", PLACE)
+        command = rufh.parse(RequestHead(method, upload_id, headers), b"", PLACE)
     except Refused as refusal:
         assert refusal.reason.status < 500
     else:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.api.protocols import problems, tus
-from resumable_glance.api.protocols.base import Head
+from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Create, Join, Listed
 from resumable_glance.model.digests import LENGTHS
@@ -73,16 +73,16 @@ def test_a_media_type_has_no_case_and_may_have_parameters(name: str) -> None:
     assert isinstance(command, Append)
 
 
-def joining(count: int) -> Head:
+def joining(count: int) -> RequestHead:
     return head("POST", None, SPOKEN, ["Upload-Concat", "final;" + " ".join(["/v1/tus/a-1"] * count)])
 
 
 def test_so_many_parts_can_be_joined_and_no_more() -> None:
-    command = tus.parse(joining(tus.MOST_PARTS), b"", PLACE)
+    command = tus.parse(joining(tus.MAX_PARTS), b"", PLACE)
     assert isinstance(command, Join)
-    assert len(command.parts) == tus.MOST_PARTS
+    assert len(command.parts) == tus.MAX_PARTS
     with pytest.raises(Refused) as refused:
-        tus.parse(joining(tus.MOST_PARTS + 1), b"", PLACE)
+        tus.parse(joining(tus.MAX_PARTS + 1), b"", PLACE)
     assert refused.value.reason is Reason.MALFORMED
 
 
@@ -217,7 +217,7 @@ def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]]
 ) -> None:
     try:
-        command = tus.parse(Head(method, upload_id, {"tus-resumable": ("1.0.0",), **headers}), b"", PLACE)
+        command = tus.parse(RequestHead(method, upload_id, {"tus-resumable": ("1.0.0",), **headers}), b"", PLACE)
     except Refused as refusal:
         assert refusal.reason.status < 500
     else:

@@ -1,3 +1,5 @@
+"""The panel Project > Compute > Image Uploads, shown where the service is."""
+
 import horizon
 from django.utils.translation import gettext_lazy as _
 

@@ -1,4 +1,4 @@
-"""The user's own uploads."""
+"""The project panel: the user's own uploads."""
 
 from django.utils.translation import gettext_lazy as _
 from horizon import exceptions, tables
@@ -8,12 +8,14 @@ from resumable_glance_dashboard.panels.tables import UploadsTable
 
 
 class IndexView(tables.DataTableView):
+    """The page of the panel."""
+
     table_class = UploadsTable
     page_title = _("Image Uploads")
 
     def get_data(self):
         try:
-            return service.uploads(self.request)
+            return service.list_uploads(self.request)
         except Exception:
-            exceptions.handle(self.request, _("Unable to retrieve the uploads."))
+            exceptions.handle(self.request, _("Unable to retrieve uploads."))
             return []

@@ -1,206 +1,158 @@
-/* The uploads of this page, and those that other pages began. Speaks to Horizon (with the session) and, through the
- * client, to the service (with tickets); never through Angular's $http, to which any 401 means that the person has to
- * be logged out. */
-(function () {
-  'use strict';
+// The user's uploads: those that this page runs, and all others that are not final.
+//
+// Speaks to Horizon with the session, and through the client to the service with tickets. Never uses Angular's $http,
+// which logs the user out on any 401.
+;(() => {
+  'use strict'
 
-  var rg = horizon.resumableGlance;
-  var FINAL = ['active', 'failed', 'cancelled', 'expired', 'joined'];
-  var running = new Map(); // id -> { id, name, upload, why, kept: whether the next page can read the file, too }
-  var listeners = new Set();
-  var vouched = new Set(); // ids
-  var handles = new Map(); // what a file is told by -> its FileSystemFileHandle
+  const { filePicker, messages } = horizon.resumableGlance
+  const FINAL_STATES = ['active', 'failed', 'cancelled', 'expired', 'joined']
+  // id -> { id, name, upload: the client's, lastError: the service's sentence, stored: the next page can read the file }
+  const running = new Map()
+  const listeners = new Set()
+  const renewed = new Set() // ids
 
-  // Horizon
+  // Requests to Horizon
 
-  function csrf() {
-    var found = document.cookie.match(/(?:^|; )csrftoken=([^;]*)/);
-    return found ? decodeURIComponent(found[1]) : '';
+  function csrfToken() {
+    const found = document.cookie.match(/(?:^|; )csrftoken=([^;]*)/)
+    return found ? decodeURIComponent(found[1]) : ''
   }
 
-  async function ask(method, path) {
-    var answer = await fetch(WEBROOT + 'api/resumable_glance/uploads/' + path, {
-      method: method,
+  /** Return the response's JSON; throws an Error with `status` and Horizon's sentence. */
+  async function request(method, path) {
+    const response = await fetch(`${WEBROOT}api/resumable_glance/uploads/${path}`, {
+      method,
       credentials: 'same-origin',
       redirect: 'error',
-      headers: { 'X-Requested-With': 'XMLHttpRequest', 'X-CSRFToken': csrf() }
-    });
-    var document_ = answer.status === 204 ? null : await answer.json().catch(function () { return null; });
-    if (!answer.ok) {
-      throw Object.assign(
-        new Error(typeof document_ === 'string' && document_ || gettext('The dashboard does not answer.')),
-        { status: answer.status }
-      );
-    }
-    return document_;
+      headers: { 'X-Requested-With': 'XMLHttpRequest', 'X-CSRFToken': csrfToken() },
+    })
+    const body = response.status === 204 ? null : await response.json().catch(() => null)
+    if (response.ok) return body
+    const sentence = (typeof body === 'string' && body) || gettext('The dashboard does not respond.')
+    throw Object.assign(new Error(sentence), { status: response.status })
   }
 
   function idOf(url) {
-    return url.slice(url.lastIndexOf('/') + 1);
+    return url.slice(url.lastIndexOf('/') + 1)
   }
 
   async function renewTicket(url) {
-    return { value: (await ask('POST', idOf(url) + '/ticket/')).ticket };
+    const grant = await request('POST', `${idOf(url)}/ticket/`)
+    return { value: grant.ticket }
   }
 
-  // Files
+  // Uploads of this page
 
-  function told(file) {
-    return [file.name, file.size, file.lastModified].join(' ');
+  function clientOptions() {
+    const worker = `${horizon.conf.static_url}resumable_glance_dashboard/client/resumable-glance.worker.js`
+    return { renewTicket, worker }
   }
 
-  /* Let the person choose through a picker whose result the browser can keep, where there is one. */
-  async function pick(input) {
-    var chosen;
+  function notify() {
+    listeners.forEach((listener) => listener())
+  }
+
+  function run(id, name, upload, stored) {
+    const entry = { id, name, upload, lastError: '', stored }
+    running.set(id, entry)
+    upload.addEventListener('progress', notify)
+    upload.addEventListener('end', () => {
+      if (upload.phase === 'failed') fetchLastError(entry)
+      else running.delete(id)
+      notify()
+    })
+    upload.start()
+    notify()
+    return entry
+  }
+
+  /** Get the service's reason for a failure, which only the upload's description has. */
+  async function fetchLastError(entry) {
     try {
-      chosen = await window.showOpenFilePicker({ multiple: false });
-    } catch (error) {
-      if (error.name !== 'AbortError') {
-        input.dataset.resumableGlancePlain = 'true'; // the picker does not work here; the next click is a plain one
-      }
-      return;
+      entry.lastError = (await request('GET', `${entry.id}/`)).last_error
+      entry.upload.dispatchEvent(new Event('progress')) // redraws
+    } catch {
+      // The client's message remains.
     }
-    var file = await chosen[0].getFile();
-    handles.set(told(file), chosen[0]);
-    var carrier = new DataTransfer();
-    carrier.items.add(file);
-    input.files = carrier.files;
-    input.dispatchEvent(new Event('change', { bubbles: true }));
   }
 
-  function here() {
-    return !!document.getElementById('resumable-glance-indicator');
+  /** Send a file; `grant` is Horizon's: { id, endpoint, url, ticket }. */
+  function start(file, grant, name) {
+    const { id, endpoint, url, ticket } = grant
+    const handle = filePicker.handleOf(file)
+    const options = { ...clientOptions(), endpoint, url, ticket, image: { name }, guard: !handle }
+    return run(id, name, new ResumableGlance.Upload(handle || file, options), !!handle)
   }
 
-  document.addEventListener('click', function (event) {
-    var input = event.target;
-    if (input instanceof HTMLInputElement && input.type === 'file' && input.name === 'image_file' &&
-        window.showOpenFilePicker && here() && !input.disabled && !input.dataset.resumableGlancePlain) {
-      event.preventDefault();
-      pick(input);
+  // Uploads of other pages, computers and clients
+
+  /** The uploads that are not final and not of this page; `record` is what this browser has stored, or null. */
+  async function listOthers() {
+    const { items } = await request('GET', '')
+    const records = await ResumableGlance.Upload.findPrevious(clientOptions())
+    return items
+      .filter((item) => !FINAL_STATES.includes(item.state) && !running.has(item.id))
+      .map((item) => ({ ...item, record: records.find((each) => idOf(each.url) === item.id) || null }))
+  }
+
+  /**
+   * Give the service this session's token for uploads that it is saving, once each: the token of the session that
+   * started an upload may have expired.
+   */
+  function renewTokens(items) {
+    for (const { id, state } of items) {
+      if (state === 'receiving' || renewed.has(id)) continue
+      renewed.add(id)
+      request('POST', `${id}/ticket/`).catch(() => {}) // the upload goes on waiting for a token
     }
-  });
-
-  // Uploads
-
-  function options() {
-    return {
-      renewTicket: renewTicket,
-      worker: horizon.conf.static_url + 'resumable_glance_dashboard/client/resumable-glance.worker.js'
-    };
   }
 
-  function tell() {
-    listeners.forEach(function (listener) { listener(); });
+  /** Whether an upload can be resumed without a click: its file is stored and may be read. */
+  async function resumesAlone(item) {
+    const handle = item.record?.handle
+    return !!handle && (!handle.queryPermission || (await handle.queryPermission({ mode: 'read' })) === 'granted')
   }
 
-  function follow(id, name, upload, kept) {
-    var entry = { id: id, name: name, upload: upload, why: '', kept: kept };
-    running.set(id, entry);
-    upload.addEventListener('progress', tell);
-    upload.addEventListener('end', function () {
-      if (upload.phase === 'failed') {
-        why(entry);
-      } else {
-        running.delete(id);
-      }
-      tell();
-    });
-    upload.start();
-    tell();
-    return entry;
-  }
-
-  /* What the service has against an upload: it says so in its description only. */
-  function why(entry) {
-    ask('GET', entry.id + '/').then(function (item) {
-      entry.why = item.trouble;
-      entry.upload.dispatchEvent(new Event('progress')); // whoever draws it draws it again
-    }).catch(function () {}); // what the client said has to do
-  }
-
-  /* Send a file as the upload that Horizon was granted. */
-  function begin(file, grant, name) {
-    var handle = handles.get(told(file));
-    var upload = new ResumableGlance.Upload(handle || file, Object.assign(options(), {
-      endpoint: grant.endpoint, url: grant.url, ticket: grant.ticket, image: { name: name }, guard: !handle
-    }));
-    return follow(grant.id, name, upload, !!handle);
-  }
-
-  /* Uploads that are not at their end and that this page has not in hand. `record` is what this browser remembers. */
-  async function others() {
-    var answer = await ask('GET', '');
-    var records = await ResumableGlance.Upload.findPrevious(options());
-    return answer.items
-      .filter(function (item) { return FINAL.indexOf(item.state) < 0 && !running.has(item.id); })
-      .map(function (item) {
-        var record = records.find(function (each) { return idOf(each.url) === item.id; });
-        return Object.assign({}, item, { endpoint: answer.endpoint, record: record || null });
-      });
-  }
-
-  /* The session that began an upload may have ended, and the service wait for somebody who still may: this one. */
-  function vouch(items) {
-    items.forEach(function (item) {
-      if (item.state !== 'receiving' && !vouched.has(item.id)) {
-        vouched.add(item.id);
-        ask('POST', item.id + '/ticket/').catch(function () {}); // the list says what it waits for
-      }
-    });
-  }
-
-  /* Whether it can go on without anybody touching anything. */
-  async function ready(item) {
-    var handle = item.record && item.record.handle;
-    return !!handle && (!handle.queryPermission || await handle.queryPermission({ mode: 'read' }) === 'granted');
-  }
-
-  /* Go on with one of the others; with `file` if the person had to choose it again. */
+  /** Resume another page's upload, with `file` if the user had to choose it again. */
   async function resume(item, file) {
-    if (running.has(item.id)) {
-      return running.get(item.id);
-    }
-    var kept = !file && !!(item.record && item.record.handle);
-    var upload;
-    if (item.record) {
-      upload = await item.record.reopen(file, { guard: !kept });
-    } else {
-      if (file.size !== item.size) {
-        throw Object.assign(new Error(rg.words.say(gettext('%(name)s has another size.'), { name: file.name })),
-          { code: 'file-changed' });
-      }
-      var grant = await ask('POST', item.id + '/ticket/');
-      return begin(file, grant, item.name);
-    }
-    return running.get(item.id) || follow(item.id, item.name, upload, kept);
+    if (running.has(item.id)) return running.get(item.id)
+    if (!item.record) return resumeUnknown(item, file)
+    const stored = !file && !!item.record.handle
+    const upload = await item.record.reopen(file, { guard: !stored })
+    return running.get(item.id) || run(item.id, item.name, upload, stored)
   }
 
-  /* End an upload: neither bytes nor image are left. */
+  /** Resume an upload of which this browser has no record. */
+  async function resumeUnknown(item, file) {
+    if (file.size !== item.size) {
+      const sentence = messages.format(gettext('%(name)s has a different size.'), { name: file.name })
+      throw Object.assign(new Error(sentence), { code: 'file-changed' })
+    }
+    return start(file, await request('POST', `${item.id}/ticket/`), item.name)
+  }
+
+  /** Cancel an upload; the service removes its bytes and its image. */
   async function cancel(id) {
-    var entry = running.get(id);
+    const entry = running.get(id)
     if (entry) {
-      entry.upload.cancel(); // works after a failure, too
-      return;
+      entry.upload.cancel() // also after a failure
+      return
     }
-    await ask('DELETE', id + '/');
-    var records = await ResumableGlance.Upload.findPrevious(options());
-    records.filter(function (each) { return idOf(each.url) === id; }).forEach(function (each) { each.forget(); });
-    tell();
+    await request('DELETE', `${id}/`)
+    const records = await ResumableGlance.Upload.findPrevious(clientOptions())
+    records.filter((each) => idOf(each.url) === id).forEach((each) => each.forget())
+    notify()
   }
 
-  rg.uploads = {
-    begin: begin,
-    cancel: cancel,
-    here: here,
-    others: others,
-    ready: ready,
-    resume: resume,
-    running: running,
-    vouch: vouch,
-    listen: function (listener) {
-      listeners.add(listener);
-      return function () { listeners.delete(listener); };
-    }
-  };
-})();
+  horizon.resumableGlance.uploads = {
+    cancel,
+    listOthers,
+    onChange: (listener) => listeners.add(listener),
+    renewTokens,
+    resume,
+    resumesAlone,
+    running,
+    start,
+  }
+})()

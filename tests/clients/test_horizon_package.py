@@ -1,6 +1,6 @@
-"""What operators of Horizon get: the plugin's distribution, its examples, and what translators need.
+"""The Horizon plugin as operators and translators get it: the wheel, deployment examples, extracted messages.
 
-The deployment tools themselves are not here. What stands in for DevStack are the two functions that our script calls.
+The deployment tools are not installed. Two shell functions stand in for DevStack.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.cloud.horizon import PLUGIN
 PACKAGE = PLUGIN / "resumable_glance_dashboard"
 EXAMPLES = PLUGIN / "examples"
 ENABLED = {"_1051_resumable_glance.py", "_1052_project_image_uploads_panel.py", "_2161_admin_image_uploads_panel.py"}
-# DevStack as far as our script needs it. $1: Horizon's directory; $2 and $3: mode and phase.
+# The part of DevStack that the plugin calls. $1: Horizon's directory; $2 and $3: mode and phase.
 DEVSTACK = """
 set -eu
 DEST=/nowhere HORIZON_DIR=$1 RESUMABLE_GLANCE_DASHBOARD_DIR={plugin}
@@ -32,7 +32,7 @@ run "${{@:2}}"
 """
 
 
-def test_the_wheel_has_all_that_horizon_needs_and_asks_for_nothing(tmp_path: Path) -> None:
+def test_wheel_has_all_files_and_no_requirements(tmp_path: Path) -> None:
     install.uv("build", "--wheel", "--out-dir", tmp_path, PLUGIN)
     (built,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(built) as wheel:
@@ -50,7 +50,7 @@ def devstack(horizon: Path, *phase: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_the_devstack_plugin_installs_and_takes_away_what_is_its_own(tmp_path: Path) -> None:
+def test_devstack_plugin_installs_and_cleans_up(tmp_path: Path) -> None:
     local = tmp_path / "openstack_dashboard" / "local"
     for each in ("enabled", "local_settings.d"):
         (local / each).mkdir(parents=True)
@@ -66,7 +66,7 @@ def test_the_devstack_plugin_installs_and_takes_away_what_is_its_own(tmp_path: P
     assert sorted(local.rglob("*")) == before
 
 
-def test_the_examples_are_what_their_tools_can_read() -> None:
+def test_examples_are_readable() -> None:
     chosen = yaml.safe_load((EXAMPLES / "openstack-ansible-user_variables.yml").read_text())
     assert chosen["horizon_images_upload_mode"] == "direct"
     settings: dict[str, object] = {}
@@ -74,8 +74,8 @@ def test_the_examples_are_what_their_tools_can_read() -> None:
     assert settings["HORIZON_IMAGES_UPLOAD_MODE"] == "direct"
 
 
-def test_every_command_copies_the_enabled_files_and_no_others() -> None:
-    """`_*.py` would be `__init__.py`, too."""
+def test_commands_copy_only_enabled_files() -> None:
+    """Every documented pattern selects the enabled files, without `__init__.py`."""
     texts = [*EXAMPLES.iterdir(), *(PLUGIN / "devstack").iterdir(), PLUGIN / "README.md"]
     texts += [PLUGIN.parents[1] / "README.md", PLUGIN.parents[1] / "docs" / "horizon.md"]
     patterns = [each for text in texts for each in re.findall(r"enabled/(\S*\*\S*)", text.read_text())]
@@ -85,24 +85,23 @@ def test_every_command_copies_the_enabled_files_and_no_others() -> None:
 
 
 def messages(kind: str, tmp_path: Path) -> set[str]:
-    """What translators get of this kind of source, by Babel and the file that OpenStack's jobs look for."""
+    """Return the messages that Babel extracts with the configuration that OpenStack's translation jobs use."""
     template = tmp_path / f"{kind}.pot"
     keywords = ["gettext_lazy", "ngettext_lazy:1,2", "pgettext_lazy:1c,2", "npgettext_lazy:1c,2,3"]
     command = ["extract", "-F", str(PLUGIN / f"babel-{kind}.cfg"), *(f"-k{each}" for each in keywords)]
     program = install.environment(install.HORIZON) / "bin" / "pybabel"
     subprocess.run([program, "-q", *command, "-o", template, PACKAGE], check=True)
-    # PO strings have the escapes of C, which are Python's, too; a long one goes on in the next lines.
+    # PO strings have C's escapes, as Python's have; long ones continue on the next lines.
     found = re.findall(r'^msgid(?:_plural)? ((?:".*"\n)+)', template.read_text(), re.MULTILINE)
     return {str(ast.literal_eval(f"({each})")) for each in found} - {""}
 
 
-def test_what_people_read_can_be_translated(tmp_path: Path) -> None:
+def test_texts_are_translatable(tmp_path: Path) -> None:
     python = messages("django", tmp_path)
     assert {"Image Uploads", "Average Rate", "Cancel Upload", "Cancel Uploads", "Resume"} <= python
     script = messages("djangojs", tmp_path)
-    sentences = {"Pause", "Cancel Upload", "Continue in Background", "%(count)s seconds left", "Waiting to go on"}
-    assert sentences <= script
-    # Whatever else in a script looks like a sentence is one that nobody could translate.
+    assert {"Pause", "Cancel Upload", "Continue in Background", "%(count)s seconds left", "GiB"} <= script
+    # Literals that look like a sentence are marked for translation.
     for source in sorted((PACKAGE / "static" / PACKAGE.name).glob("*.js")):
         code = re.sub(r"/\*.*?\*/|(?<!:)//[^\n]*", "", source.read_text(), flags=re.DOTALL)
         literals = set(re.findall(r"'([A-Z][a-z]+[^'\n]* [a-z][^'\n]*)'", code))
