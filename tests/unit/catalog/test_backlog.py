@@ -43,6 +43,16 @@ def test_the_leftover_whose_turn_is_first_comes_first(catalog: Catalog) -> None:
     assert asyncio.run(scenario()) == [OTHER, ONE]
 
 
+def test_an_image_that_is_orphaned_again_is_due_at_the_later_time(catalog: Catalog) -> None:
+    async def scenario() -> list[OrphanedImage]:
+        for due_at in (2000.0, 3000.0):
+            await catalog.orphans.expect(ONE, 1000.0, due_at)
+        assert await catalog.orphans.due(2999.9) == []
+        return await catalog.orphans.due(3000.0)
+
+    assert asyncio.run(scenario()) == [ONE]
+
+
 @pytest.mark.parametrize(("forget_before", "left"), [(1000.0, [ONE, OTHER]), (1000.1, [OTHER])])
 def test_a_leftover_is_given_up_alone_and_only_if_it_was_tried_since_before_a_time(
     catalog: Catalog, forget_before: float, left: list[OrphanedImage]
