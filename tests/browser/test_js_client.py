@@ -160,7 +160,7 @@ def test_it_goes_on_after_cuts_and_progress_never_runs_backwards(service: Servic
     assert all(each["fraction"] < 1 for each in page.evaluate("seen") if each["phase"] != "active")
 
 
-def test_what_becomes_of_the_image_is_told_by_events(service: Service, site: str, browser: Browser) -> None:
+def test_events_follow_the_image(service: Service, site: str, browser: Browser) -> None:
     asked: list[str] = []
 
     def stale(route: Route) -> None:
@@ -218,9 +218,7 @@ def test_a_file_that_changes_while_it_is_sent_is_noticed(
     assert (end["phase"], end["error"]["code"]) == ("failed", "file-unreadable")
 
 
-def test_chunks_shrink_on_a_link_that_breaks_and_grow_when_it_holds(
-    service: Service, site: str, browser: Browser
-) -> None:
+def test_chunks_shrink_on_a_bad_link_and_grow_on_a_good_one(service: Service, site: str, browser: Browser) -> None:
     sizes: list[int] = []
 
     def sent(request: Request) -> None:
@@ -241,7 +239,7 @@ def test_chunks_shrink_on_a_link_that_breaks_and_grow_when_it_holds(
     assert max(sizes[shrunk:]) >= 4 * smallest, sizes
 
 
-def test_of_two_tabs_the_second_shows_what_the_first_has_made(service: Service, site: str, browser: Browser) -> None:
+def test_a_second_tab_shows_the_image_of_the_first(service: Service, site: str, browser: Browser) -> None:
     with BadLink(service.port, rate=4 * MIB) as link:
         first, second = opened(browser, site, disk(42)), opened(browser, site, disk(42))
         begin(first, link.url)

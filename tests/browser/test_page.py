@@ -54,7 +54,7 @@ def test_a_browser_gets_the_page_and_programs_get_json(service: Service) -> None
         assert "Accept" in answer.headers["Vary"]
 
 
-def test_every_file_of_the_page_comes_with_a_policy_that_forbids_everything_else(service: Service) -> None:
+def test_each_file_has_a_strict_content_security_policy(service: Service) -> None:
     index = get(service, "/", BROWSER)
     files = {file.name: get(service, f"/page/{file.name}") for file in FILES.iterdir()}
     for answer in (index, *files.values()):
@@ -179,7 +179,7 @@ def test_a_person_uploads_an_image_and_sees_the_proof(service: Service, browser:
     assert upload["image"]["name"] == "debian"
 
 
-def test_it_is_paused_resumed_and_goes_on_after_a_reload_and_a_restart(service: Service, browser: Browser) -> None:
+def test_an_upload_continues_after_pause_reload_and_restart(service: Service, browser: Browser) -> None:
     file = raw_disk(SIZE, seed=41)
     with BadLink(service.port, rate=2 * MIB) as link:
         page = come(browser, link.url)
@@ -208,7 +208,7 @@ def test_it_is_paused_resumed_and_goes_on_after_a_reload_and_a_restart(service: 
         assert_image(service, active(page.locator(".upload")), file)
 
 
-def test_where_the_browser_keeps_a_handle_no_file_is_chosen_again(service: Service, browser: Browser) -> None:
+def test_a_kept_file_handle_spares_choosing_again(service: Service, browser: Browser) -> None:
     # A file of the origin's own has a handle as files of the disk do, and needs no dialog that a test can't answer.
     make = """async (size) => {
         const directory = await navigator.storage.getDirectory()
@@ -235,7 +235,7 @@ def test_where_the_browser_keeps_a_handle_no_file_is_chosen_again(service: Servi
     assert (service.directory / "images" / image).stat().st_size == SIZE
 
 
-def test_cancelling_removes_what_was_sent(service: Service, browser: Browser) -> None:
+def test_cancelling_removes_the_sent_bytes(service: Service, browser: Browser) -> None:
     with BadLink(service.port, rate=2 * MIB) as link:
         page = come(browser, link.url)
         asked: list[str] = []
@@ -255,7 +255,7 @@ def test_cancelling_removes_what_was_sent(service: Service, browser: Browser) ->
     assert not list((service.directory / "scratch" / "uploads").glob(f"{newest['id']}*"))
 
 
-def test_a_file_whose_card_was_removed_is_begun_anew_where_it_is_seen(service: Service, browser: Browser) -> None:
+def test_a_removed_card_is_offered_as_a_new_upload(service: Service, browser: Browser) -> None:
     file = raw_disk(SIZE, seed=44)
     with BadLink(service.port, rate=2 * MIB) as link:
         page = come(browser, link.url)
@@ -271,9 +271,7 @@ def test_a_file_whose_card_was_removed_is_begun_anew_where_it_is_seen(service: S
         assert_image(service, active(page.locator(".upload")), file)
 
 
-def test_a_file_that_is_dropped_after_a_choice_was_given_up_is_a_file_of_its_own(
-    service: Service, browser: Browser
-) -> None:
+def test_a_file_dropped_after_a_dismissed_choice_is_new(service: Service, browser: Browser) -> None:
     drop = """() => {
         const dataTransfer = new DataTransfer()
         dataTransfer.items.add(new File(['another'], 'another.raw'))
@@ -292,7 +290,7 @@ def test_a_file_that_is_dropped_after_a_choice_was_given_up_is_a_file_of_its_own
         assert page.locator(".upload").get_by_role("alert").is_hidden()
 
 
-def test_a_file_that_is_not_what_it_is_said_to_be_is_told_and_begun_anew(service: Service, browser: Browser) -> None:
+def test_a_wrong_format_is_shown_and_the_upload_begun_anew(service: Service, browser: Browser) -> None:
     file = qcow2(16 * MIB)
     page = come(browser, service.url)
     page.on("dialog", lambda dialog: dialog.accept())
@@ -308,7 +306,7 @@ def test_a_file_that_is_not_what_it_is_said_to_be_is_told_and_begun_anew(service
     assert_image(service, active(begin(page, file)), file)
 
 
-def test_a_failure_says_what_to_do_on_a_narrow_screen_too(service: Service, browser: Browser) -> None:
+def test_a_failure_names_its_remedy_on_a_narrow_screen_too(service: Service, browser: Browser) -> None:
     page = come(browser, service.url)
     page.set_viewport_size({"width": 380, "height": 760})
     choose(page, raw_disk(2 * MIB, seed=43))

@@ -75,7 +75,7 @@ def finish(page: Page) -> str:
         pytest.param("Uppy", {"chunkSize": 8 * MIB}, id="Uppy in chunks"),
     ],
 )
-def test_a_page_of_another_origin_goes_on_after_cuts(
+def test_a_page_of_another_origin_resumes_after_cuts(
     service: Service, site: str, browser: Browser, client: str, options: dict[str, Any]
 ) -> None:
     with BadLink(service.port, cuts=CUTS, patience=PATIENCE, seed=7) as link:
@@ -104,7 +104,7 @@ def test_a_page_that_repeats_a_request_is_stopped_soon(service: Service, site: s
         pytest.param("Uppy", {}, id="Uppy"),
     ],
 )
-def test_a_page_finds_its_upload_again_after_the_browser_was_killed(
+def test_a_page_resumes_after_the_browser_was_killed(
     service: Service, site: str, browser: Browser, client: str, options: dict[str, Any]
 ) -> None:
     cut = threading.Event()

@@ -115,15 +115,15 @@ class CuttingProxy:
             self._threads.append(threading.Thread(target=self._finish, args=[pair, client, server], daemon=True))
             self._threads[-1].start()
 
-    def _copy(self, source: socket.socket, sink: socket.socket, budget: list[int]) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, budget: list[int]) -> None:
         try:
             while budget[0] >= 0 and (data := source.recv(65536)):
                 budget[0] -= len(data)
-                sink.sendall(data)
+                target.sendall(data)
         except OSError:
             pass
         self.cuts += budget[0] < 0
-        for each in (source, sink):
+        for each in (source, target):
             try:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -170,7 +170,7 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
-def test_development_mode_says_where_each_dialect_is_spoken(shared_server: DevelopmentServer) -> None:
+def test_development_mode_prints_the_url_of_each_protocol(shared_server: DevelopmentServer) -> None:
     said = shared_server.said()
     assert [each.MOUNT for each in PROTOCOLS if f"  {shared_server.url}{each.MOUNT}\n" not in said] == []
 
@@ -192,9 +192,7 @@ def test_a_file_without_a_byte_becomes_an_image_too(shared_server: DevelopmentSe
     assert_verified(upload(shared_server.url, path), path)
 
 
-def test_a_disk_that_is_four_fifths_zeros_costs_a_quarter_of_its_bytes_at_most(
-    server: DevelopmentServer, tmp_path: Path
-) -> None:
+def test_zeros_of_a_sparse_disk_are_not_sent(server: DevelopmentServer, tmp_path: Path) -> None:
     """1 GiB in all, half of the zeros holes. That a smaller one of its kind becomes an image, the next test shows."""
     path = patchwork(tmp_path / "disk.raw", 1024 * MIB)
     with BadLink(server.port) as link:
@@ -214,7 +212,7 @@ def test_the_image_of_a_disk_that_is_mostly_zeros_is_the_file(server: Developmen
     assert filecmp.cmp(server.images / image_id, path, shallow=False)
 
 
-def test_zeros_are_sent_to_a_service_that_does_not_take_them_declared(
+def test_zeros_are_sent_where_they_can_not_be_declared(
     shared_server: DevelopmentServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "disk.raw"
@@ -255,7 +253,7 @@ def test_a_service_that_is_away_at_the_start_is_waited_for(
     assert_verified(ended_of(running), disk)
 
 
-def test_connections_that_break_at_random_cost_time_and_nothing_else(server: DevelopmentServer, disk: Path) -> None:
+def test_an_upload_survives_connections_that_break_at_random(server: DevelopmentServer, disk: Path) -> None:
     proxy = CuttingProxy(server.port, mean=4 * MIB)
     ended = upload(proxy.url, disk, "--chunk-size", "2M")
     proxy.close()
@@ -273,9 +271,7 @@ def test_control_c_pauses_and_the_same_command_goes_on(server: DevelopmentServer
     assert len(server.uploads()) == 1
 
 
-def test_a_file_that_changed_meanwhile_is_uploaded_anew_and_the_old_upload_is_named(
-    server: DevelopmentServer, disk: Path
-) -> None:
+def test_a_changed_file_is_uploaded_anew_and_the_old_upload_named(server: DevelopmentServer, disk: Path) -> None:
     interrupt(server, disk)
     (old,) = server.uploads()
     with disk.open("r+b") as file:
@@ -306,7 +302,7 @@ def test_an_upload_that_was_cancelled_meanwhile_is_begun_anew(server: Developmen
     assert_verified(ended, disk)
 
 
-def test_who_does_not_wait_is_told_the_upload_and_can_verify_later(server: DevelopmentServer, disk: Path) -> None:
+def test_no_wait_names_the_upload_and_verify_works_later(server: DevelopmentServer, disk: Path) -> None:
     ended = upload(server.url, disk, "--no-wait")
     assert ended.returncode == 0
     assert re.fullmatch(r"(sealed|delivering|verifying|active): image=\S+ size=\d+ upload=\S+\n", ended.stdout)
@@ -321,9 +317,7 @@ def test_giving_up_is_a_failure_that_can_be_resumed(server: DevelopmentServer, d
     assert "Given up" in ended.stderr
 
 
-def test_a_refusal_ends_the_upload_with_its_sentence_and_request_id(
-    shared_server: DevelopmentServer, disk: Path
-) -> None:
+def test_a_refusal_ends_the_upload_and_names_its_request_id(shared_server: DevelopmentServer, disk: Path) -> None:
     ended = upload(shared_server.url, disk, "--image-id", "11111111-1111-1111-1111-111111111111")
     assert ended.returncode == 1
     assert re.search(r"There is no such image\. \(request id req-", ended.stderr)
@@ -413,7 +407,7 @@ GLANCE: Mapping[str, Callable[[Mapping[str, Any]], ApiResponse | None]] = {
     [("the same", 0), ("another hash algorithm", 0), ("no answer", 0), ("no Glance", 0),
      ("another checksum", 1), ("another status", 1), ("no image", 1)],
 )  # fmt: skip
-def test_what_glance_itself_shows_decides(
+def test_the_image_in_glance_decides_the_result(
     case: str,
     status: int,
     shared_server: DevelopmentServer,
@@ -429,7 +423,7 @@ def test_what_glance_itself_shows_decides(
     assert ("verified:" in capsys.readouterr().out) is (status == 0)
 
 
-def test_an_answer_to_the_creation_that_is_lost_leaves_no_second_upload(
+def test_a_lost_answer_to_a_creation_makes_no_second_upload(
     server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = ApiClient.create
@@ -467,7 +461,7 @@ def test_an_upload_that_failed_says_why(
     assert "Another try would end the same way." in again.stderr
 
 
-def test_an_upload_is_handed_over_once_more_when_its_owner_asks_for_it(server: DevelopmentServer, disk: Path) -> None:
+def test_retry_hands_a_failed_upload_over_again(server: DevelopmentServer, disk: Path) -> None:
     assert_verified(upload(server.url, disk), disk)
     (active,) = server.uploads()
     shown = command("uploads", "receipt", active["id"], "--service-url", server.url)
@@ -503,7 +497,7 @@ def active_md5(server: DevelopmentServer, upload: dict[str, Any]) -> str:
     return str(server.get(f"/v1/uploads/{upload['id']}")["hashes"]["md5"])
 
 
-def test_a_receipt_that_somebody_has_changed_is_found_out(
+def test_a_changed_receipt_is_detected(
     server: DevelopmentServer, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_verified(upload(server.url, disk), disk)
@@ -599,3 +593,19 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_a_wrong_format_is_refused_after_two_mebibytes(server: DevelopmentServer, tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    with path.open("wb") as file:
+        file.write(b"no qcow2 " * 200_000)
+        file.truncate(1024 * MIB)
+    with BadLink(server.port) as link:
+        ended = upload(link.url, path)
+        assert ended.returncode == 1
+        assert "declared as qcow2" in ended.stderr
+        print(f"{link.carried} bytes on the wire")
+        assert link.carried <= 2 * MIB
+    (shown,) = server.uploads()
+    assert shown["state"] == "failed"
+    assert list(server.images.iterdir()) == []

@@ -11,7 +11,7 @@ from tests.support.node import linked
 LONGEST = 300  # seconds
 
 
-def test_what_the_browsers_half_promises_holds_in_node(node: Path) -> None:
+def test_the_javascript_tests_pass_in_node(node: Path) -> None:
     linked(PROJECT)
     files = sorted((PROJECT / "test").glob("*.test.js"))
     assert len(files) >= 5

@@ -86,7 +86,7 @@ def test_help_needs_the_client_alone(client: Path, tmp_path: Path, command: tupl
 
 
 @pytest.mark.parametrize("command", [("serve", "--dev"), ("check",), ("check", "--url", "https://uploads.example")])
-def test_what_the_client_lacks_is_one_sentence(client: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_serve_without_the_server_extra_is_one_sentence(client: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     ended = run(client, tmp_path, "resumable-glance", *command)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1

@@ -35,7 +35,7 @@ def image() -> Path:
 
 
 @pytest.mark.parametrize("checksum", [False, True], ids=["without a checksum", "with a checksum"])
-def test_tuspy_goes_on_after_cuts(service: Service, image: Path, checksum: bool) -> None:
+def test_tuspy_resumes_after_cuts(service: Service, image: Path, checksum: bool) -> None:
     chunk = 4 * MIB
     with BadLink(service.port, cuts=CUTS, patience=(MIB, 3 * MIB), seed=1) as link, image.open("rb") as stream:
         uploader: Any = TusClient(f"{link.url}/v1/tus").uploader(
@@ -77,7 +77,7 @@ def test_tuspy_uploads_with_nothing_but_a_ticket(tmp_path: Path) -> None:
 
 # tuspy leaves it to the garbage collector to close the file whose path it was told.
 @pytest.mark.filterwarnings("ignore:unclosed file.*disk-.*raw:ResourceWarning")
-def test_tuspy_finds_its_upload_again_in_another_run(service: Service, image: Path, tmp_path: Path) -> None:
+def test_tuspy_resumes_in_another_run(service: Service, image: Path, tmp_path: Path) -> None:
     urls: set[str] = set()
     with BadLink(service.port, cuts=CUTS, patience=(MIB, 3 * MIB), seed=2) as link:
         for stop in (SIZE // 2, SIZE):
@@ -103,7 +103,7 @@ def test_tuspy_finds_its_upload_again_in_another_run(service: Service, image: Pa
 
 # aiotus hands its chunks of 4 MiB to aiohttp as bytes, which aiohttp finds too much.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
-def test_aiotus_goes_on_after_cuts(service: Service, image: Path) -> None:
+def test_aiotus_resumes_after_cuts(service: Service, image: Path) -> None:
     offsets: list[int] = []
 
     async def answered(_: aiohttp.ClientSession, __: object, end: aiohttp.TraceRequestEndParams) -> None:

@@ -64,7 +64,7 @@ def run(file: Path, url: str, **variables: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.usefixtures("curl")
 @pytest.mark.parametrize("seed", [1, 2])
-def test_curl_goes_on_after_cuts_at_random_places(service: Service, tmp_path: Path, seed: int) -> None:
+def test_curl_resumes_after_cuts_at_random_places(service: Service, tmp_path: Path, seed: int) -> None:
     file = tmp_path / "disk image.raw"
     file.write_bytes(CONTENT)
     client = Client(service.url)

@@ -91,7 +91,7 @@ def tus_js_client(
         pytest.param({"overridePatchMethod": True, "addRequestId": True}, id="its PATCH a POST"),
     ],
 )
-def test_tus_js_client_goes_on_after_cuts(
+def test_tus_js_client_resumes_after_cuts(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     with (
@@ -104,7 +104,7 @@ def test_tus_js_client_goes_on_after_cuts(
     assert_uploaded(service, url)
 
 
-def test_tus_js_client_goes_on_after_cuts_with_all_parts_of_an_upload(
+def test_tus_js_client_resumes_parallel_parts_after_cuts(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path
 ) -> None:
     with (
@@ -118,7 +118,7 @@ def test_tus_js_client_goes_on_after_cuts_with_all_parts_of_an_upload(
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_tus_js_client_goes_on_after_the_service_was_started_again(
+def test_tus_js_client_resumes_after_a_restart_of_the_service(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path, how: str
 ) -> None:
     cut = threading.Event()
@@ -138,7 +138,7 @@ def test_tus_js_client_goes_on_after_the_service_was_started_again(
     assert_uploaded(service, url)
 
 
-def test_tus_js_client_finds_its_upload_again_after_it_was_killed(
+def test_tus_js_client_resumes_after_it_was_killed(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path
 ) -> None:
     cut = threading.Event()
@@ -156,7 +156,7 @@ def test_tus_js_client_finds_its_upload_again_after_it_was_killed(
 
 
 @pytest.mark.parametrize("protocol", ["ietf-draft-03", "ietf-draft-05"])
-def test_tus_js_client_goes_on_after_cuts_in_its_ietf_modes_too(
+def test_tus_js_client_resumes_after_cuts_in_its_rufh_modes(
     service: Service, node: Path, clients: Path, image: Path, tmp_path: Path, protocol: str
 ) -> None:
     endpoint = f"/v1/rufh?name={image.name}"

@@ -1,16 +1,13 @@
-"""The contracts of the families, as checks that every member runs: scratch, sinks and gates.
+"""The contracts of storage, image services and authenticators, as checks that each member runs.
 
-You are writing a new scratch, sink or gate? Then its test is one line, and this package is the reader of your
-work: each check walks through what the family's `__init__` promises and breaks off, with a sentence, at the first
-promise that your member does not keep. It raises BrokenPromise, which is an AssertionError, so that any test runner
-shows it well.
+The test of a new member is one line. Each check walks through what the Protocol in the family's base.py promises, and
+raises BrokenPromise, an AssertionError with a sentence, at the first promise that the member does not keep.
 
-    def test_my_scratch_keeps_the_contract(tmp_path):
-        asyncio.run(check_storage(MyScratch(tmp_path)))
+    def test_my_storage_keeps_the_contract(tmp_path):
+        asyncio.run(check_storage(MyStorage(tmp_path)))
 
-The checks speak to your member only through the family's Protocol. They leave nothing behind if the contract is
-kept, need no network of their own, and take well under a second for a member that works in memory. They can't see
-what a crash of the machine loses.
+The checks use nothing but the family's Protocol. They leave nothing behind if the contract is kept, need no network of
+their own, and take well under a second for a member in memory. They can't see what a crash of the machine loses.
 """
 
 from tests.contracts.auth import check_authenticator

@@ -1,4 +1,4 @@
-"""How a broken promise is told."""
+"""Promises of a contract, and the error for one that is broken."""
 
 from __future__ import annotations
 

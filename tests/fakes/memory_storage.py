@@ -30,15 +30,15 @@ class _Stored:
 
 
 class MemoryStorageFile:
-    def __init__(self, scratch: MemoryStorage, stored: _Stored) -> None:
-        self._scratch = scratch
+    def __init__(self, storage: MemoryStorage, stored: _Stored) -> None:
+        self._storage = storage
         self._stored = stored
         self._written: list[tuple[int, bytes]] = []
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
-        self._scratch.fail("write")
+        self._storage.fail("write")
         taken = bytes(data)
-        if len(taken) > await self._scratch.free():
+        if len(taken) > await self._storage.free():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._stored.used += len(taken)
         self._stored.grow(position + len(taken))
@@ -46,19 +46,19 @@ class MemoryStorageFile:
         self._written.append((position, taken))
 
     async def zero(self, position: int, length: int) -> None:
-        self._scratch.fail("zero")
+        self._storage.fail("zero")
         self._stored.grow(position + length)
         self._stored.current[position : position + length] = bytes(length)
         self._written.append((position, bytes(length)))
 
     async def sync(self) -> None:
         written, self._written = self._written, []  # a failed sync forgets them, as the kernel does
-        self._scratch.fail("sync")
+        self._storage.fail("sync")
         for position, taken in written:
             self._stored.durable[position : position + len(taken)] = taken
 
     async def read(self, position: int, length: int) -> bytes:
-        self._scratch.fail("read")
+        self._storage.fail("read")
         data = bytes(self._stored.current[position : position + length])
         if len(data) < length:
             raise EOFError(f"{length} bytes wanted at {position}, {len(data)} there")
@@ -85,6 +85,8 @@ class _Reader(io.RawIOBase):
 
 class MemoryStorage:
     """`capacity` in bytes. `faults` maps an operation (create, write, sync, read ...) to the errno of its next call."""
+
+    file: type[MemoryStorageFile] = MemoryStorageFile
 
     def __init__(self, capacity: int = 1 << 30) -> None:
         self.capacity = capacity
@@ -117,7 +119,7 @@ class MemoryStorage:
 
     @contextlib.asynccontextmanager
     async def open(self, upload_id: str) -> AsyncIterator[MemoryStorageFile]:
-        yield MemoryStorageFile(self, self._found(upload_id))
+        yield self.file(self, self._found(upload_id))
 
     def reader(self, upload_id: str) -> BinaryIO:
         self.fail("reader")
@@ -125,6 +127,10 @@ class MemoryStorage:
 
     async def remove(self, upload_id: str) -> None:
         self._stored.pop(checked(upload_id), None)
+
+    def content(self, upload_id: str) -> bytearray:
+        """The bytes of an upload themselves, for a test that damages them."""
+        return self._found(upload_id).current
 
     async def uploads(self) -> AsyncIterator[str]:
         for upload_id in list(self._stored):

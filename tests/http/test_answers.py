@@ -44,7 +44,7 @@ def client(service: Service) -> Client:
 
 
 def answers(client: Client) -> Iterator[requests.Response]:
-    """Refusals and other answers of every kind, in every dialect."""
+    """Refusals and other answers of every kind, in every protocol."""
 
     def tus(method: str, path: str = "", headers: Mapping[str, str] | None = None, **more: object) -> requests.Response:
         return client.request(method, f"{client.url}/v1/tus{path}", {**TUS, **(headers or {})}, **more)
@@ -95,9 +95,7 @@ def answers(client: Client) -> Iterator[requests.Response]:
         yield answer
 
 
-def test_every_refusal_is_a_problem_that_a_person_can_act_on_and_gives_nothing_away(
-    service: Service, client: Client
-) -> None:
+def test_refusals_are_helpful_problems_without_secrets(service: Service, client: Client) -> None:
     found = [each for each in answers(client) if each.status_code >= 400]
     for answer in found:
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -118,7 +116,7 @@ def assert_acceptable(service: Service, answer: requests.Response) -> None:
         assert secret not in str(answer.headers)
 
 
-def test_a_browser_may_read_every_header_of_every_answer_also_of_refusals(client: Client) -> None:
+def test_browsers_may_read_all_headers_of_all_answers(client: Client) -> None:
     ours = re.compile(r"upload-.*|tus-.*|accept-patch|allow|location|retry-after|x-openstack-request-id")
     seen = set()
     for answer in answers(client):
@@ -136,7 +134,7 @@ def test_a_browser_may_read_every_header_of_every_answer_also_of_refusals(client
     ["http://horizon.example", "https://horizon.example:8443", "https://horizon.example.evil", "https://x.horizon.example",
      "https://HORIZON.example", "http://localhost", "http://localhost:80800", "null", "*", ""],
 )  # fmt: skip
-def test_an_origin_is_allowed_as_it_stands_or_not_at_all(service: Service, origin: str) -> None:
+def test_an_origin_is_matched_exactly(service: Service, origin: str) -> None:
     stranger = Client(service.url, {"Origin": origin})
     for answer in (
         stranger.request("GET", stranger.url),
@@ -173,7 +171,7 @@ def broken_catalog(service: Service) -> Iterator[None]:
     rename("misplaced", "uploads")
 
 
-def test_a_defect_of_ours_is_a_problem_too_and_no_head_of_tus_is_a_5xx(
+def test_an_internal_error_is_a_problem_and_no_tus_head_a_5xx(
     service: Service, client: Client, broken_catalog: None
 ) -> None:
     for path in (f"/v1/uploads/{NOBODYS}", "/v1/uploads"):
@@ -186,7 +184,7 @@ def test_a_defect_of_ours_is_a_problem_too_and_no_head_of_tus_is_a_5xx(
     assert (answer.status_code, answer.headers["Tus-Resumable"]) == (423, "1.0.0")
 
 
-def test_an_answer_that_no_upload_gives_is_the_same_for_whatever_id(client: Client) -> None:
+def test_an_unknown_id_is_answered_alike_whatever_it_is(client: Client) -> None:
     found = []
     for each in (NOBODYS, "b-" + "f" * 32, "x", "%00"):
         answer = client.request("GET", f"{client.url}/v1/uploads/{each}")

@@ -49,7 +49,7 @@ def test_the_rest_of_a_long_body_is_not_taken(service: Service, path: str, frami
     assert taken < 64
 
 
-def test_a_client_that_sends_everything_before_it_reads_gets_the_answer(service: Service, path: str) -> None:
+def test_a_client_that_reads_late_gets_the_early_answer(service: Service, path: str) -> None:
     answer = requests.patch(service.url + path, headers=AT_A_WRONG_OFFSET, data=bytes(128 * MIB), timeout=TIMEOUT)
     assert answer.status_code == 409
     assert answer.json()["offset"] == 0

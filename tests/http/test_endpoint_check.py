@@ -92,7 +92,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_proxy_is_named_with_what_to_do(
+def test_a_fault_of_the_proxy_is_named_with_its_remedy(
     fault: str, service: Service, authority: proxies.Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -116,7 +116,7 @@ def test_a_fault_of_the_proxy_is_named_with_what_to_do(
         ("127.0.0.1", 2, False, "authority is not trusted"),
     ],
 )
-def test_a_certificate_that_browsers_refuse_is_told(
+def test_a_bad_certificate_is_reported(
     host: str, days: int, known: bool, words: str, service: Service, authority: proxies.Authority, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -126,7 +126,7 @@ def test_a_certificate_that_browsers_refuse_is_told(
     assert words in found["address"][1]
 
 
-def test_a_page_of_an_origin_that_is_not_named_may_not_upload(
+def test_an_origin_that_is_not_allowed_is_reported(
     service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_check, "_stalls", lambda _: "not looked at")
@@ -135,7 +135,7 @@ def test_a_page_of_an_origin_that_is_not_named_may_not_upload(
     assert found["pages"][1].startswith(f"pages of {ORIGIN}:8443 may not upload -> Add {ORIGIN}:8443 to [cors]")
 
 
-def test_an_address_where_nobody_is_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_address_without_a_server_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (port,) = process.free_ports(1)
     for url, words in (
         (f"http://127.0.0.1:{port}", "cannot be reached"),
@@ -151,14 +151,14 @@ def test_an_address_where_nobody_is_is_told(capsys: pytest.CaptureFixture[str], 
     assert (status, found["address"][1].split(" ->")[0]) == (1, "public_endpoint is not set")
 
 
-def test_what_answers_without_tls_is_told(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_endpoint_without_tls_is_reported(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     status, found = said(capsys, "--url", service.url.replace("http", "https"))
     assert (status, found["address"][0]) == (1, "FAIL")
     assert "no TLS" in found["address"][1]
 
 
 @pytest.mark.openstack
-def test_a_token_or_a_ticket_that_is_removed_is_told(
+def test_a_proxy_that_removes_credentials_is_reported(
     glance_service: Service, authority: proxies.Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

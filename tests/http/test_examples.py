@@ -1,4 +1,4 @@
-"""What the pages of the dialects show works when it is pasted, in its order, where the file that it names is."""
+"""The examples of the protocols' pages work when they are pasted in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def uploads_of(service: Service) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("page", "uploads"), [("native-protocol", 2), ("tus", 5), ("rufh", 1)])
-def test_what_the_page_shows_works_when_pasted(service: Service, tmp_path: Path, page: str, uploads: int) -> None:
+def test_the_examples_of_the_page_work_when_pasted(service: Service, tmp_path: Path, page: str, uploads: int) -> None:
     before = uploads_of(service)
     (tmp_path / "debian.qcow2").write_bytes(CONTENT)
     blocks = _BLOCK.findall((DOCS / f"{page}.md").read_text().replace(ADDRESS, service.url))

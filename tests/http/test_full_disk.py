@@ -18,7 +18,7 @@ CONTENT = random.Random(51).randbytes(3 * MIB)
 SIZE = len(CONTENT)
 
 
-def test_a_full_disk_costs_nothing_that_was_acknowledged_and_uploads_go_on_when_it_is_not(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_and_uploads_continue_after_it(tmp_path: Path) -> None:
     if lack := small_disk.refused():
         pytest.skip(lack)
     scratch = tmp_path / "scratch"

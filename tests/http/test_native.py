@@ -1,4 +1,4 @@
-"""The native dialect over real HTTP, against the service as a process of its own, without OpenStack."""
+"""The native protocol over HTTP, against the service as a process, without OpenStack."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def image_of(service: Service, upload: dict[str, dict[str, str]]) -> bytes:
 # Creating
 
 
-def test_a_new_upload_has_an_absolute_location_and_says_where_it_is(client: Client) -> None:
+def test_a_new_upload_has_an_absolute_location(client: Client) -> None:
     answer = client.create(SIZE)
     assert answer.status_code == 201
     assert re.fullmatch(rf"{client.url}/v1/uploads/{UPLOAD_ID}", answer.headers["Location"])
@@ -107,7 +107,7 @@ def test_a_description_that_is_not_json_is_refused(client: Client) -> None:
     assert (answer.status_code, reason(answer)) == (415, "unsupported-media-type")
 
 
-def test_what_does_not_fit_on_scratch_is_refused_before_a_byte_moves(tmp_path: Path) -> None:
+def test_an_upload_too_large_for_storage_is_refused_at_creation(tmp_path: Path) -> None:
     service = development(tmp_path)
     plain = {"auth_strategy": "noauth", "image_service": "directory", "image_directory": tmp_path / "images"}
     service.configure({"DEFAULT": plain, "scratch": {"reserved_space": 10**15}})
@@ -117,9 +117,7 @@ def test_what_does_not_fit_on_scratch_is_refused_before_a_byte_moves(tmp_path: P
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_what_was_promised_to_one_upload_is_not_promised_to_another(
-    client: Client, shared: Service, tmp_path: Path
-) -> None:
+def test_reserved_space_is_not_given_to_another_upload(client: Client, shared: Service, tmp_path: Path) -> None:
     free = int(subprocess.check_output(["stat", "-f", "-c", "%a %S", str(tmp_path)]).split()[0]) * 4096
     service = development(tmp_path / "service")
     plain = {"auth_strategy": "noauth", "image_service": "directory", "image_directory": tmp_path / "images"}
@@ -145,7 +143,7 @@ def test_chunks_come_in_any_order_and_several_at_once(shared: Service, client: C
     assert image_of(shared, client.wait(url, "active")) == CONTENT
 
 
-def test_the_offset_is_the_gap_free_prefix_and_the_ranges_tell_the_rest(client: Client) -> None:
+def test_the_offset_is_the_prefix_and_the_ranges_show_the_rest(client: Client) -> None:
     url = client.created(SIZE)
     assert client.send(url, CONTENT, 2 * MIB, 3 * MIB).headers["Upload-Offset"] == "0"
     assert client.send(url, CONTENT, 0, MIB).headers["Upload-Offset"] == str(MIB)
@@ -165,7 +163,7 @@ def test_a_repeated_chunk_changes_nothing(client: Client) -> None:
     assert client.show(url)["received"] == MIB
 
 
-def test_a_repeated_chunk_with_its_digest_is_answered_as_before_even_when_the_image_is_active(client: Client) -> None:
+def test_a_repeated_chunk_is_accepted_after_the_image_is_active(client: Client) -> None:
     url = client.created(SIZE)
     assert client.send(url, CONTENT, 0, SIZE, md5(CONTENT)).status_code == 204
     client.wait(url, "active")
@@ -175,7 +173,7 @@ def test_a_repeated_chunk_with_its_digest_is_answered_as_before_even_when_the_im
     assert (unproven.status_code, reason(unproven)) == (409, "upload-sealed")
 
 
-def test_other_bytes_in_a_durable_range_are_refused_and_change_nothing(shared: Service, client: Client) -> None:
+def test_different_bytes_in_a_durable_range_are_refused(shared: Service, client: Client) -> None:
     url = client.created(SIZE)
     assert client.send(url, CONTENT, MIB, 2 * MIB).status_code == 204
     other = bytes(byte ^ 1 for byte in CONTENT[: 3 * MIB])
@@ -186,7 +184,7 @@ def test_other_bytes_in_a_durable_range_are_refused_and_change_nothing(shared: S
     assert image_of(shared, client.wait(url, "active")) == CONTENT
 
 
-def test_a_chunk_may_cover_what_is_there_already_if_the_bytes_are_the_same(shared: Service, client: Client) -> None:
+def test_a_chunk_may_repeat_durable_bytes(shared: Service, client: Client) -> None:
     url = client.created(SIZE)
     client.send(url, CONTENT, MIB, 2 * MIB)
     client.send(url, CONTENT, 3 * MIB, 4 * MIB)
@@ -232,7 +230,7 @@ def test_a_bad_chunk_is_refused_and_nothing_is_lost(
     assert [100, 199] in client.show(url)["ranges"]
 
 
-def test_a_form_is_refused_with_advice_on_what_to_send(client: Client) -> None:
+def test_a_form_is_refused_and_the_right_media_type_named(client: Client) -> None:
     url = client.created(SIZE)
     place = {"Content-Range": f"bytes 0-9/{SIZE}"}
     answer = client.request("PATCH", url, place, files={"file": ("image.raw", CONTENT[:10])})
@@ -250,7 +248,7 @@ def test_a_digest_can_be_any_of_those_that_are_announced(client: Client) -> None
         assert client.send(url, CONTENT, 0, MIB, {"Content-Digest": f"{name}=:{value}:"}).status_code == 204
 
 
-def test_a_chunk_without_a_digest_keeps_what_came_of_a_short_body(client: Client) -> None:
+def test_a_short_body_without_a_digest_is_kept(client: Client) -> None:
     url = client.created(SIZE)
     assert reason(client.send(url, CONTENT, 0, MIB, body=CONTENT[:1000])) == "body-too-short"
     assert client.show(url)["offset"] == 1000
@@ -270,7 +268,7 @@ def test_a_body_without_a_length_is_cut_at_its_range(client: Client) -> None:
     assert client.show(url)["ranges"] == [[0, MIB - 1]]
 
 
-def test_a_chunk_larger_than_the_limit_is_refused_before_it_is_read(client: Client) -> None:
+def test_a_chunk_above_the_limit_is_refused_before_its_body(client: Client) -> None:
     url = client.created(50 * MIB)
     headers = {"Content-Range": f"bytes 0-{9 * MIB - 1}/{50 * MIB}"}
     answer = client.request("PATCH", url, headers, data=b"")
@@ -289,7 +287,7 @@ def test_a_header_that_comes_twice_is_refused(client: Client) -> None:
 # Interrupted, and several at once
 
 
-def test_what_came_before_a_cut_is_kept(client: Client) -> None:
+def test_bytes_before_a_cut_are_kept(client: Client) -> None:
     url = client.created(SIZE)
     with client.stalled(url, CONTENT, 0, SIZE, sent=3 * MIB):
         time.sleep(0.5)
@@ -321,7 +319,7 @@ def test_a_newer_chunk_takes_over_from_a_stalled_one(shared: Service, client: Cl
     assert image_of(shared, client.wait(url, "active")) == CONTENT
 
 
-def test_a_stalled_chunk_does_not_hold_up_other_ranges_nor_questions(client: Client) -> None:
+def test_a_stalled_chunk_delays_no_other_request(client: Client) -> None:
     url = client.created(SIZE)
     with client.stalled(url, CONTENT, 0, MIB, sent=1000) as connection:
         time.sleep(0.2)
@@ -357,7 +355,7 @@ def test_an_active_image_is_not_cancelled(client: Client) -> None:
 # Looking
 
 
-def test_a_digest_of_the_whole_image_that_does_not_hold_keeps_it_from_the_sink(shared: Service, client: Client) -> None:
+def test_a_wrong_image_digest_keeps_the_image_incomplete(shared: Service, client: Client) -> None:
     url = client.created(SIZE, digests={"sha256": "0" * 64})
     assert client.send(url, CONTENT, 0, SIZE).status_code == 204
     upload = client.wait(url, "failed")
@@ -366,7 +364,7 @@ def test_a_digest_of_the_whole_image_that_does_not_hold_keeps_it_from_the_sink(s
     assert client.request("DELETE", url).status_code == 204
 
 
-def test_digests_of_the_whole_image_that_hold_are_shown_with_the_hashes(client: Client) -> None:
+def test_declared_image_digests_are_shown_with_the_hashes(client: Client) -> None:
     digests = {name: hashlib.new(name, CONTENT).hexdigest() for name in ("md5", "sha256", "sha512")}
     url = client.created(SIZE, digests=digests)
     client.send(url, CONTENT, 0, SIZE)
@@ -386,7 +384,7 @@ def test_digests_of_the_whole_image_that_hold_are_shown_with_the_hashes(client: 
         "a" * 5000,
     ],
 )
-def test_an_upload_that_is_not_there_is_unknown_whatever_is_asked(client: Client, path: str) -> None:
+def test_each_request_for_an_unknown_upload_is_404(client: Client, path: str) -> None:
     for method in ("GET", "DELETE"):
         answer = client.request(method, f"{client.url}/v1/uploads/{path}")
         assert (answer.status_code, reason(answer)) in [(404, "unknown-upload"), (404, "not-found")]
@@ -403,7 +401,7 @@ def test_uploads_are_listed_newest_first_and_in_pages(service: Service) -> None:
     assert reason(client.request("GET", f"{client.url}/v1/uploads?limit=-1")) == "malformed-request"
 
 
-def test_the_root_and_options_tell_the_real_limits(client: Client) -> None:
+def test_the_root_and_options_show_the_real_limits(client: Client) -> None:
     root = client.request("GET", client.url).json()
     options = client.request("OPTIONS", f"{client.url}/v1/uploads")
     assert root["protocols"]["native"] == options.json()
@@ -433,7 +431,7 @@ def test_the_root_refuses_as_everything_else_does(client: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "TRACE"])
-def test_a_method_that_does_not_belong_here_is_refused_with_those_that_do(client: Client, method: str) -> None:
+def test_a_wrong_method_is_refused_with_the_allowed_ones(client: Client, method: str) -> None:
     answer = client.request(method, client.created(1), json={} if method == "POST" else None)
     assert (answer.status_code, reason(answer)) == (405, "method-not-allowed")
     assert "PATCH" in answer.headers["Allow"]
@@ -470,7 +468,7 @@ def test_a_preflight_is_answered_for_allowed_origins_only(client: Client) -> Non
         ("rufh", "content-disposition,content-digest,repr-digest,want-repr-digest"),
     ],
 )
-def test_a_page_may_send_the_headers_of_every_dialect(client: Client, path: str, headers: str) -> None:
+def test_a_page_may_send_the_headers_of_each_protocol(client: Client, path: str, headers: str) -> None:
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": headers}
     answer = client.request("OPTIONS", f"{client.url}/v1/{path}/x", {"Origin": "http://localhost:8080", **asked})
     assert answer.status_code == 204, answer.text
@@ -480,7 +478,7 @@ def test_a_page_may_send_the_headers_of_every_dialect(client: Client, path: str,
 # Stopping and starting
 
 
-def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
+def test_acknowledged_bytes_survive_kill_9(service: Service) -> None:
     client = Client(service.url)
     url = client.created(SIZE)
     assert client.send(url, CONTENT, 3 * MIB, SIZE).status_code == 204
@@ -494,7 +492,7 @@ def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
     assert image_of(service, client.wait(url, "active")) == CONTENT
 
 
-def test_a_stop_keeps_every_byte_and_tells_the_client_to_come_back(service: Service) -> None:
+def test_a_stop_keeps_all_bytes_and_asks_clients_to_retry(service: Service) -> None:
     client = Client(service.url)
     url = client.created(SIZE)
     with client.stalled(url, CONTENT, 0, SIZE, sent=2 * MIB + 7) as connection:
@@ -508,7 +506,7 @@ def test_a_stop_keeps_every_byte_and_tells_the_client_to_come_back(service: Serv
     assert client.show(url)["offset"] == 2 * MIB + 7
 
 
-def test_a_second_process_on_the_same_scratch_refuses_to_start(service: Service) -> None:
+def test_a_second_process_on_the_same_storage_does_not_start(service: Service) -> None:
     command = [sys.executable, "-m", "resumable_glance", "serve", "--config-file", str(service.configuration)]
     second = subprocess.run(
         [*command, "--listen", "127.0.0.1:1"], capture_output=True, text=True, timeout=30, check=False
@@ -598,7 +596,7 @@ def test_a_run_of_zeros_is_declared_and_not_sent(shared: Service, client: Client
     assert declare(client, url, f"bytes {MIB}-{size - 1}/{size}").status_code == 204
 
 
-def test_zeros_where_other_bytes_are_durable_are_refused(client: Client) -> None:
+def test_zeros_over_durable_bytes_are_refused(client: Client) -> None:
     url = client.created(SIZE)
     client.send(url, CONTENT, 100, 200)
     assert reason(declare(client, url, f"bytes 0-{SIZE - 1}/{SIZE}")) == "different-bytes"

@@ -179,7 +179,7 @@ def test_a_receipt_and_the_keys_are_described(client: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_what_the_cloud_offers_is_described(client: Client, method: str) -> None:
+def test_the_stores_of_the_cloud_are_described(client: Client, method: str) -> None:
     assert checked(client.request(method, f"{client.url}/v1/stores"), "/v1/stores").status_code == 200
 
 
@@ -200,7 +200,7 @@ def test_health_is_described(client: Client, path: str, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/", native.MOUNT])
-def test_what_can_be_done_is_described(client: Client, method: str, path: str) -> None:
+def test_the_capabilities_are_described(client: Client, method: str, path: str) -> None:
     assert checked(client.request(method, client.url + path), path).status_code == 200
 
 
@@ -230,7 +230,7 @@ def test_a_refused_chunk_is_described(client: Client, headers: dict[str, str], e
     assert reason(checked(client.send(url, CONTENT, 0, 5, headers), ONE)) == expected
 
 
-def test_what_is_said_at_the_gate_is_described(tmp_path: Path) -> None:
+def test_a_refused_identity_is_described(tmp_path: Path) -> None:
     keystone = {"auth_type": "password", "auth_url": "http://127.0.0.1:1", "username": "u", "password": "p"}
     with Service(
         tmp_path,

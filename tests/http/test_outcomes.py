@@ -1,4 +1,4 @@
-"""After the last byte: who waits for the sink, what is told again, what digests and flipped bits do, what expires."""
+"""The end of an upload: its last answer, wrong digests, flipped bits and expiry."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def sink_that_waits(service: Service, upload: dict[str, dict[str, str]]) -> Iter
         os.close(reader)
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_the_last_chunk_is_answered_though_the_sink_takes_nothing(
-    shared: Service, client: Client, dialect: str
+@pytest.mark.parametrize("protocol", ["native", "tus"])
+def test_the_last_chunk_is_answered_while_images_are_unavailable(
+    shared: Service, client: Client, protocol: str
 ) -> None:
     url = created(client, SIZE)
     upload = client.show(native(client, url))
     with sink_that_waits(shared, upload):
         for _ in range(2):  # the first answer may be lost
-            if dialect == "tus":
+            if protocol == "tus":
                 answer = send(client, url, offset(client, url), CONTENT[offset(client, url) :])
             else:
                 answer = client.send(native(client, url), CONTENT, 0, SIZE, md5(CONTENT))
@@ -70,7 +70,7 @@ def test_the_last_chunk_is_answered_though_the_sink_takes_nothing(
     assert image_of(shared, upload).read_bytes() == CONTENT
 
 
-def test_what_was_answered_at_the_end_is_answered_again_for_ever(client: Client) -> None:
+def test_the_final_answer_can_be_repeated_for_ever(client: Client) -> None:
     url = created(client, SIZE)
     for state in ("sealed", "active"):
         if state == "sealed":
@@ -88,9 +88,7 @@ def test_what_was_answered_at_the_end_is_answered_again_for_ever(client: Client)
         assert reason(client.request("DELETE", url, TUS)) == "upload-sealed"
 
 
-def test_an_image_that_is_not_what_was_declared_never_reaches_the_sink_and_is_kept_for_a_decision(
-    shared: Service, client: Client
-) -> None:
+def test_a_wrong_image_digest_fails_the_upload_and_keeps_it(shared: Service, client: Client) -> None:
     url = client.created(SIZE, digests=WRONG)
     assert client.send(url, CONTENT, 0, SIZE, md5(CONTENT)).headers["Upload-State"] == "sealed"
     upload = client.wait(url, "failed")
@@ -107,9 +105,7 @@ def test_an_image_that_is_not_what_was_declared_never_reaches_the_sink_and_is_ke
 
 
 @pytest.mark.parametrize("declares", [True, False])
-def test_a_bit_that_flips_on_scratch_keeps_the_image_from_becoming_active(
-    shared: Service, client: Client, declares: bool
-) -> None:
+def test_a_flipped_bit_in_storage_keeps_the_image_inactive(shared: Service, client: Client, declares: bool) -> None:
     url = client.created(SIZE)
     assert client.send(url, CONTENT, 0, MIB, md5(CONTENT[:MIB]) if declares else {}).status_code == 204
     (path,) = (shared.directory / "scratch").rglob(f"{url.rpartition('/')[2]}*")
@@ -124,7 +120,7 @@ def test_a_bit_that_flips_on_scratch_keeps_the_image_from_becoming_active(
         client.request("GET", url.replace("/uploads/", "/tus/"))  # it ends before its last byte
 
 
-def test_what_is_complete_never_expires_and_what_is_not_does(shared: Service, client: Client) -> None:
+def test_only_incomplete_uploads_expire(shared: Service, client: Client) -> None:
     active, waiting, unfinished = (client.created(SIZE) for _ in range(3))
     failed = client.created(SIZE, digests=WRONG)
     for url in (active, failed):

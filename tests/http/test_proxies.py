@@ -89,9 +89,7 @@ def is_active(client: Client, services: tuple[Service, Service], url: str) -> bo
     return str(upload["state"]) == "active" and found[0].read_bytes() == CONTENT
 
 
-def test_an_image_goes_through_in_every_dialect_and_its_address_is_the_proxys(
-    client: Client, services: tuple[Service, Service]
-) -> None:
+def test_each_protocol_works_through_the_proxy(client: Client, services: tuple[Service, Service]) -> None:
     made = client.created(SIZE)
     assert made.startswith(f"{client.url}/v1/uploads/")
     for start, stop in ((2 * MIB, SIZE), (0, 2 * MIB)):
@@ -111,9 +109,7 @@ def test_an_image_goes_through_in_every_dialect_and_its_address_is_the_proxys(
     assert is_active(client, services, answer.headers["Location"])
 
 
-def test_the_service_has_bytes_before_the_body_ends_and_a_stalled_client_is_taken_over_in_a_second(
-    client: Client, authority: proxies.Authority
-) -> None:
+def test_the_proxy_streams_and_a_stalled_client_is_superseded(client: Client, authority: proxies.Authority) -> None:
     took = []
     for _ in range(3):
         made = created(client, 64 * MIB)
@@ -136,9 +132,7 @@ def test_the_service_has_bytes_before_the_body_ends_and_a_stalled_client_is_take
     assert min(took) < 1
 
 
-def test_a_large_body_that_is_refused_is_refused_before_it_is_sent(
-    client: Client, authority: proxies.Authority
-) -> None:
+def test_a_large_body_is_refused_before_it_is_sent(client: Client, authority: proxies.Authority) -> None:
     headers = {"Content-Range": f"bytes 0-{512 * MIB - 1}/{MIB * MIB}", "Origin": ORIGIN}
     with stalled(client, authority, NOBODYS, headers, 512 * MIB, b"") as connection:
         answer = connection.getresponse()
@@ -147,7 +141,7 @@ def test_a_large_body_that_is_refused_is_refused_before_it_is_sent(
         assert b"unknown-upload" in answer.read()
 
 
-def test_a_page_may_read_through_the_proxy_what_it_may_read_without(client: Client) -> None:
+def test_cors_is_the_same_through_the_proxy(client: Client) -> None:
     asked = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "PATCH",
@@ -179,7 +173,7 @@ def test_a_chunk_may_come_by_http_2(
     assert is_active(client, services, made)
 
 
-def test_a_restart_of_the_service_keeps_what_came_and_is_met_again(
+def test_an_upload_survives_a_restart_behind_the_proxy(
     client: Client, services: tuple[Service, Service], authority: proxies.Authority
 ) -> None:
     direct = Client(services[0].url)
@@ -206,9 +200,7 @@ def test_a_restart_of_the_service_keeps_what_came_and_is_met_again(
     assert is_active(client, services, made)
 
 
-def test_an_upload_is_found_on_its_instance_and_parts_are_joined_where_they_are(
-    client: Client, services: tuple[Service, Service]
-) -> None:
+def test_requests_reach_the_instance_of_their_upload(client: Client, services: tuple[Service, Service]) -> None:
     for name, service in zip("ab", services, strict=True):
         direct = Client(service.url)
         for made in (created(direct, 1), direct.created(1)):
@@ -228,14 +220,12 @@ def test_an_upload_is_found_on_its_instance_and_parts_are_joined_where_they_are(
     assert len(instances) == 1, "a client makes all its parts in one place"
 
 
-def test_heads_are_as_large_as_the_service_takes_them(client: Client) -> None:
+def test_the_proxy_passes_heads_as_large_as_the_limit(client: Client) -> None:
     answer = client.request("GET", client.url + NOBODYS, {"X-Long": "x" * 100_000})
     assert reason(answer) == "unknown-upload"
 
 
-def test_what_hides_a_request_in_another_does_not_reach_the_service(
-    client: Client, authority: proxies.Authority
-) -> None:
+def test_smuggled_requests_do_not_reach_the_service(client: Client, authority: proxies.Authority) -> None:
     hidden = "GET /v1/uploads HTTP/1.1\r\nHost: x\r\n\r\n"
     host, _, port = client.url.removeprefix("https://").partition(":")
     context = ssl.create_default_context(cafile=authority.file)
@@ -258,13 +248,13 @@ def test_what_hides_a_request_in_another_does_not_reach_the_service(
         assert b" 200 " not in got.partition(b"\r\n")[0]
 
 
-def test_who_is_forwarded_can_not_be_forged(client: Client) -> None:
+def test_the_forwarded_address_can_not_be_forged(client: Client) -> None:
     forged = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.1"}
     answer = requests.get(client.url, headers=forged, timeout=30)
     assert answer.json()["protocols"]["tus"]["href"] == f"{client.url}/v1/tus"
 
 
-def test_events_come_when_they_happen_through_the_proxy(client: Client, authority: proxies.Authority) -> None:
+def test_events_pass_the_proxy_without_delay(client: Client, authority: proxies.Authority) -> None:
     made = client.created(SIZE)
     with requests.get(f"{made}/events", stream=True, timeout=60, verify=str(authority.file)) as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")

@@ -71,7 +71,7 @@ def answer_of(connection: socket.socket) -> tuple[int, str | None, bytes]:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_of_two_equal_chunks_at_a_time_one_is_taken_and_one_is_told_the_offset(client: Client, declared: bool) -> None:
+def test_of_two_equal_chunks_at_once_one_is_taken(client: Client, declared: bool) -> None:
     headers = checksum("sha1", CONTENT[:1000]) if declared else {}
     with ThreadPoolExecutor(2) as threads:
         for _ in range(12):
@@ -90,9 +90,7 @@ def test_of_two_equal_chunks_at_a_time_one_is_taken_and_one_is_told_the_offset(c
             assert offset(client, url) == 1000
 
 
-def test_a_longer_race_never_takes_a_chunk_twice_and_always_tells_where_to_go_on(
-    shared: Service, client: Client
-) -> None:
+def test_a_race_of_chunks_takes_none_twice(shared: Service, client: Client) -> None:
     url = created(client, SIZE)
     with ThreadPoolExecutor(3) as threads:
         answers = list(threads.map(lambda _: send(client, url, 0, CONTENT), range(3)))
@@ -106,7 +104,7 @@ def test_a_longer_race_never_takes_a_chunk_twice_and_always_tells_where_to_go_on
     assert_is_content(shared, client, url)
 
 
-def test_what_an_older_request_sends_after_it_was_taken_over_never_lands(shared: Service, client: Client) -> None:
+def test_a_superseded_request_writes_nothing_more(shared: Service, client: Client) -> None:
     url = created(client, SIZE)
     with tus_patch(shared, url, 0, SIZE) as older:
         older.sendall(CONTENT[:MIB])
@@ -122,9 +120,7 @@ def test_what_an_older_request_sends_after_it_was_taken_over_never_lands(shared:
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-def test_a_connection_that_ends_in_the_middle_keeps_what_came_and_holds_nothing(
-    shared: Service, client: Client, how: str
-) -> None:
+def test_a_cut_connection_keeps_its_bytes_and_holds_no_lock(shared: Service, client: Client, how: str) -> None:
     url = created(client, SIZE)
     with tus_patch(shared, url, 0, SIZE) as connection:
         connection.sendall(CONTENT[: 2 * MIB])
@@ -150,7 +146,7 @@ def test_terminating_ends_a_running_chunk_and_leaves_no_file(shared: Service, cl
     assert not list((shared.directory / "images").glob(f"{image_id}*"))
 
 
-def test_the_offset_never_goes_back_whatever_breaks_and_no_byte_is_taken_twice(shared: Service, client: Client) -> None:
+def test_the_offset_never_goes_back_and_no_byte_counts_twice(shared: Service, client: Client) -> None:
     ended = threading.Event()
     seen: list[int] = []
     url = created(client, SIZE)

@@ -1,4 +1,4 @@
-"""The IETF draft over real HTTP: what it demands, and uploads that other dialects go on with."""
+"""The IETF draft over HTTP: its demands, and uploads that change the protocol."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def limits(answer: requests.Response) -> dict[str, int]:
     return {name: int(str(member[0])) for name, member in members.items() if isinstance(member, tuple)}
 
 
-def in_dialect(client: Client, url: str, dialect: str) -> str:
-    """The same upload in another dialect."""
-    return f"{client.url}/v1/{dialect}/{url.rpartition('/')[2]}"
+def in_protocol(client: Client, url: str, protocol: str) -> str:
+    """The same upload in another protocol."""
+    return f"{client.url}/v1/{protocol}/{url.rpartition('/')[2]}"
 
 
 def assert_active(shared: Service, client: Client, url: str, content: bytes = CONTENT) -> None:
-    upload = client.wait(in_dialect(client, url, "uploads"), "active")
+    upload = client.wait(in_protocol(client, url, "uploads"), "active")
     assert (shared.directory / "images" / upload["image"]["id"]).read_bytes() == content
 
 
@@ -105,7 +105,7 @@ def test_a_whole_image_in_one_request(shared: Service, client: Client) -> None:
     assert_active(shared, client, answer.headers["Location"])
 
 
-def test_a_whole_image_whose_length_nobody_knew(shared: Service, client: Client) -> None:
+def test_a_whole_image_of_unknown_length(shared: Service, client: Client) -> None:
     answer = create(client, "?1", body=iter([CONTENT[:1000], CONTENT[1000:MIB]]))
     assert (answer.status_code, answer.headers["Upload-Complete"]) == (201, "?1")
     assert_active(shared, client, answer.headers["Location"], CONTENT[:MIB])
@@ -134,10 +134,10 @@ def test_an_image_of_no_bytes(shared: Service, client: Client) -> None:
     assert_active(shared, client, answer.headers["Location"], b"")
 
 
-def test_the_query_and_the_disposition_say_what_the_image_is(shared: Service, client: Client) -> None:
+def test_query_and_disposition_describe_the_image(shared: Service, client: Client) -> None:
     headers = {"Content-Disposition": "inline; filename*=UTF-8''%C3%84pfel.qcow2"}
     answer = create(client, "?1", headers, looks_like_qcow2(b""), "?min_disk=3&property.os_distro=debian")
-    upload = client.wait(in_dialect(client, answer.headers["Location"], "uploads"), "active")
+    upload = client.wait(in_protocol(client, answer.headers["Location"], "uploads"), "active")
     described = (shared.directory / "images" / f"{upload['image']['id']}.json").read_text()
     assert upload["image"]["name"] == "Äpfel.qcow2"
     assert '"disk_format": "qcow2"' in described
@@ -205,7 +205,7 @@ def test_options_announce_the_limits(client: Client) -> None:
     assert limits(answer) == {"max-size": 100 * MIB, "min-size": 0, "max-age": 7 * 24 * 3600}
 
 
-def test_limits_are_told_with_the_upload_and_its_age_counts_down(client: Client) -> None:
+def test_limits_are_shown_and_the_age_counts_down(client: Client) -> None:
     answer = create(client, "?0", LENGTH)
     told = limits(answer)
     assert told.pop("max-age") <= 7 * 24 * 3600
@@ -218,7 +218,7 @@ def test_a_size_that_is_too_large_is_refused_with_the_limits(client: Client) -> 
     assert (answer.status_code, limits(answer)) == (413, {"max-size": 100 * MIB, "min-size": 0})
 
 
-def test_a_body_of_unknown_length_is_limited_where_the_size_is_not_known(client: Client) -> None:
+def test_a_body_of_unknown_length_and_size_is_limited(client: Client) -> None:
     answer = create(client, "?0")
     url = answer.headers["Location"]
     assert limits(answer)["max-append-size"] == LARGEST_CHUNK
@@ -232,7 +232,7 @@ def test_a_body_of_unknown_length_is_limited_where_the_size_is_not_known(client:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_who_asks_learns_offset_length_completeness_and_limits(client: Client, method: str) -> None:
+def test_a_head_request_shows_offset_length_and_limits(client: Client, method: str) -> None:
     url = created(client, LENGTH, CONTENT[:1000])
     answer = client.request(method, url)
     assert (answer.status_code, answer.content) == (204, b"")
@@ -242,7 +242,7 @@ def test_who_asks_learns_offset_length_completeness_and_limits(client: Client, m
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_a_length_that_nobody_has_said_is_not_told(client: Client) -> None:
+def test_an_unknown_length_is_not_shown(client: Client) -> None:
     url = created(client)
     assert "Upload-Length" not in client.request("HEAD", url).headers
     assert send(client, url, 0, "?0", b"x", {"Upload-Length": "5"}).status_code == 204
@@ -268,7 +268,7 @@ def test_an_upload_whose_bytes_are_lost_is_refused_from_then_on(shared: Service,
 @pytest.mark.parametrize("wrong", [0, 999, 1001, SIZE])
 @pytest.mark.parametrize("complete", ["?0", "?1"])
 @pytest.mark.parametrize("length", [{}, LENGTH], ids=["length unknown", "length known"])
-def test_another_offset_is_a_conflict_that_tells_the_right_one(
+def test_a_wrong_offset_is_a_conflict_with_the_right_one(
     client: Client, wrong: int, complete: str, length: dict[str, str]
 ) -> None:
     url = created(client, length, CONTENT[:1000])
@@ -304,7 +304,7 @@ def test_a_bad_append_is_refused_and_nothing_is_lost(
     assert where(client, url) == ("?0", 1000)
 
 
-def test_an_append_that_is_cut_keeps_what_came_and_is_not_complete(client: Client) -> None:
+def test_a_cut_append_keeps_its_bytes_and_is_incomplete(client: Client) -> None:
     url = created(client, LENGTH)
     said = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
     with Client(client.url, said).stalled(url, CONTENT, 0, SIZE, sent=MIB):
@@ -312,7 +312,7 @@ def test_an_append_that_is_cut_keeps_what_came_and_is_not_complete(client: Clien
     assert where(client, url) == ("?0", MIB)
 
 
-def test_an_append_that_stalls_is_ended_and_keeps_what_came(client: Client) -> None:
+def test_a_stalled_append_is_ended_and_keeps_its_bytes(client: Client) -> None:
     url = created(client, LENGTH)
     said = {"Upload-Offset": "0", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
     with Client(client.url, said).stalled(url, CONTENT, 0, SIZE, sent=MIB) as connection:
@@ -346,7 +346,7 @@ def test_the_last_append_tells_the_length(shared: Service, client: Client, body:
     assert_active(shared, client, url, CONTENT[:MIB])
 
 
-def test_a_body_that_is_longer_than_the_upload_does_not_complete_it(client: Client) -> None:
+def test_a_body_that_is_too_long_does_not_complete_the_upload(client: Client) -> None:
     url = created(client, {"Upload-Length": "1000"})
     answer = send(client, url, 0, "?1", iter([CONTENT[:2000]]))
     assert (answer.status_code, answer.headers["Upload-Complete"]) == (413, "?0")
@@ -405,7 +405,7 @@ def test_an_append_with_another_length_is_inconsistent(
     assert where(client, url)[0] == "?0"
 
 
-def test_a_length_that_is_less_than_what_came_is_inconsistent(client: Client) -> None:
+def test_a_length_below_the_offset_is_inconsistent(client: Client) -> None:
     url = created(client, body=CONTENT[:1000])
     answer = send(client, url, 1000, "?0", b"x", {"Upload-Length": "500"})
     assert answer.json()["type"] == IANA + "inconsistent-upload-length"
@@ -448,25 +448,25 @@ def test_the_newer_request_takes_over_and_loses_nothing(shared: Service, client:
 # Digests
 
 
-def test_a_digest_of_the_image_is_proven_before_it_is_called_active(shared: Service, client: Client) -> None:
+def test_an_image_digest_is_verified_before_active(shared: Service, client: Client) -> None:
     url = created(client, {**LENGTH, "Repr-Digest": digest("sha-256", CONTENT)})
     assert send(client, url, 0, "?1", CONTENT, {"Content-Digest": digest("sha-512", CONTENT)}).status_code == 201
     assert_active(shared, client, url)
 
 
 @pytest.mark.parametrize("when", ["creation", "append"])
-def test_an_image_that_is_not_its_digest_fails(client: Client, when: str) -> None:
+def test_an_image_with_a_wrong_digest_fails(client: Client, when: str) -> None:
     declared = {"Repr-Digest": digest("sha-256", b"else")}
     url = created(client, {**LENGTH, **(declared if when == "creation" else {})})
     assert send(client, url, 0, "?1", CONTENT, declared).status_code == 201
-    upload = client.wait(in_dialect(client, url, "uploads"), "failed")
+    upload = client.wait(in_protocol(client, url, "uploads"), "failed")
     assert upload["handoff"]["last_error"]["reason"] == "digest-mismatch"
     assert client.request("HEAD", url).headers["Upload-State"] == "failed"
 
 
-def test_digests_of_the_image_are_told_once_they_are_known(client: Client) -> None:
+def test_image_digests_are_shown_once_they_are_known(client: Client) -> None:
     answer = create(client, "?1", {"Want-Repr-Digest": "sha-512=10"}, CONTENT)
-    client.wait(in_dialect(client, answer.headers["Location"], "uploads"), "active")
+    client.wait(in_protocol(client, answer.headers["Location"], "uploads"), "active")
     told = client.request("HEAD", answer.headers["Location"]).headers["Repr-Digest"]
     assert told == f"{digest('md5', CONTENT)}, {digest('sha-512', CONTENT)}"
 
@@ -499,52 +499,52 @@ def test_later_versions_say_upload_complete(shared: Service, client: Client, ver
     assert_active(shared, client, url)
 
 
-# Other dialects
+# Other protocols
 
 
-def test_what_is_begun_here_is_finished_in_the_native_dialect(shared: Service, client: Client) -> None:
+def test_begun_in_rufh_finished_in_native(shared: Service, client: Client) -> None:
     url = created(client, LENGTH, CONTENT[:1000])
-    assert client.send(in_dialect(client, url, "uploads"), CONTENT, 2 * MIB, SIZE).status_code == 204
+    assert client.send(in_protocol(client, url, "uploads"), CONTENT, 2 * MIB, SIZE).status_code == 204
     assert where(client, url) == ("?0", 1000)
-    assert client.send(in_dialect(client, url, "uploads"), CONTENT, 1000, 2 * MIB).status_code == 204
+    assert client.send(in_protocol(client, url, "uploads"), CONTENT, 1000, 2 * MIB).status_code == 204
     assert where(client, url) == ("?1", SIZE), "where the size alone tells, all bytes are all"
     assert_active(shared, client, url)
 
 
-def test_what_is_begun_in_the_native_dialect_is_finished_here(shared: Service, client: Client) -> None:
+def test_begun_in_native_finished_in_rufh(shared: Service, client: Client) -> None:
     native = client.created(SIZE)
-    url = in_dialect(client, native, "rufh")
+    url = in_protocol(client, native, "rufh")
     assert client.send(native, CONTENT, 0, 1000).status_code == 204
     assert where(client, url) == ("?0", 1000)
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
     assert_active(shared, client, url)
 
 
-def test_what_is_begun_here_is_finished_in_tus(shared: Service, client: Client) -> None:
+def test_begun_in_rufh_finished_in_tus(shared: Service, client: Client) -> None:
     url = created(client, body=CONTENT[:1000])
-    tus, bytes_ = in_dialect(client, url, "tus"), {**TUS, "Content-Type": "application/offset+octet-stream"}
+    tus, bytes_ = in_protocol(client, url, "tus"), {**TUS, "Content-Type": "application/offset+octet-stream"}
     told = {**bytes_, **LENGTH, "Upload-Offset": "1000"}
     assert client.request("PATCH", tus, told, data=CONTENT[1000:]).status_code == 204
     assert where(client, url) == ("?1", SIZE)
     assert_active(shared, client, url)
 
 
-def test_what_is_begun_in_tus_is_finished_here(shared: Service, client: Client) -> None:
+def test_begun_in_tus_finished_in_rufh(shared: Service, client: Client) -> None:
     answer = client.request("POST", f"{client.url}/v1/tus", {**TUS, "Upload-Defer-Length": "1"})
-    url = in_dialect(client, answer.headers["Location"], "rufh")
+    url = in_protocol(client, answer.headers["Location"], "rufh")
     assert send(client, url, 0, "?0", CONTENT[:1000]).status_code == 204
     assert send(client, url, 1000, "?1", CONTENT[1000:]).status_code == 201
     assert_active(shared, client, url)
 
 
-def test_who_asks_in_tus_completes_what_has_all_bytes(shared: Service, client: Client) -> None:
+def test_a_tus_head_completes_an_upload_with_all_bytes(shared: Service, client: Client) -> None:
     url = created(client, LENGTH, CONTENT)
     assert where(client, url) == ("?0", SIZE)
-    assert client.request("HEAD", in_dialect(client, url, "tus"), TUS).headers["Upload-Offset"] == str(SIZE)
+    assert client.request("HEAD", in_protocol(client, url, "tus"), TUS).headers["Upload-Offset"] == str(SIZE)
     assert where(client, url) == ("?1", SIZE)
     assert_active(shared, client, url)
 
 
-def test_the_service_tells_where_the_dialect_is_spoken(client: Client) -> None:
+def test_the_root_links_to_rufh(client: Client) -> None:
     told = client.request("GET", client.url).json()["protocols"]["rufh"]
     assert told == {"href": f"{client.url}/v1/rufh", "interop_versions": [8, 7, 6, 5, 4, 3]}

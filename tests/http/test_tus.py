@@ -1,4 +1,4 @@
-"""tus 1.0.0 over real HTTP: what the specification demands, and uploads that other dialects go on with."""
+"""tus 1.0.0 over HTTP: its demands, and uploads that change the protocol."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def offset(client: Client, url: str) -> int:
 
 
 def native(client: Client, url: str) -> str:
-    """The same upload in the native dialect."""
+    """The same upload in the native protocol."""
     return f"{client.url}/v1/uploads/{url.rpartition('/')[2]}"
 
 
@@ -88,7 +88,7 @@ def test_an_upload_in_chunks_becomes_the_image(shared: Service, client: Client) 
     assert offset(client, url) == SIZE
 
 
-def test_options_announce_what_there_is(client: Client) -> None:
+def test_options_announce_the_extensions(client: Client) -> None:
     answer = client.request("OPTIONS", f"{client.url}/v1/tus")
     assert answer.status_code == 204
     assert answer.headers["Tus-Version"] == "1.0.0"
@@ -164,7 +164,7 @@ def test_a_checksum_that_does_not_hold_stores_nothing(client: Client, algorithm:
 
 
 @pytest.mark.parametrize("wrong", [0, 999, 1001, SIZE])
-def test_another_offset_is_a_conflict_that_tells_the_right_one(client: Client, wrong: int) -> None:
+def test_a_wrong_offset_is_a_conflict_with_the_right_one(client: Client, wrong: int) -> None:
     url = created(client)
     assert send(client, url, 0, CONTENT[:1000]).status_code == 204
     answer = send(client, url, wrong, CONTENT[wrong : wrong + 10])
@@ -217,7 +217,7 @@ def test_a_bad_creation_is_refused(client: Client, headers: dict[str, str], stat
     assert client.request("POST", f"{client.url}/v1/tus", {**TUS, **headers}).status_code == status
 
 
-def test_more_bytes_than_the_upload_has_are_refused_before_they_are_read(client: Client) -> None:
+def test_a_chunk_past_the_end_is_refused_before_its_body(client: Client) -> None:
     url = created(client, 10)
     assert reason(send(client, url, 0, b"x" * 11)) == "body-too-long"
     assert offset(client, url) == 0
@@ -248,7 +248,7 @@ def test_a_method_can_be_sent_in_a_header(client: Client) -> None:
     assert client.request("PUT", url, TUS).status_code == 405
 
 
-def test_who_asks_takes_over_from_a_stalled_chunk_and_loses_nothing(client: Client) -> None:
+def test_a_head_request_takes_over_a_stalled_chunk(client: Client) -> None:
     url = created(client)
     headers = {**BYTES, "Upload-Offset": "0"}
     with Client(client.url, headers).stalled(url, CONTENT, 0, SIZE, sent=MIB) as connection:
@@ -259,7 +259,7 @@ def test_who_asks_takes_over_from_a_stalled_chunk_and_loses_nothing(client: Clie
     assert client.wait(native(client, url), "active")["hashes"]["sha512"] == hashlib.sha512(CONTENT).hexdigest()
 
 
-def test_what_one_dialect_has_begun_another_goes_on_with(shared: Service, client: Client) -> None:
+def test_an_upload_continues_in_another_protocol(shared: Service, client: Client) -> None:
     url = created(client)
     assert client.send(native(client, url), CONTENT, 2 * MIB, SIZE).status_code == 204
     assert offset(client, url) == 0
@@ -269,7 +269,7 @@ def test_what_one_dialect_has_begun_another_goes_on_with(shared: Service, client
     assert (shared.directory / "images" / upload["image"]["id"]).read_bytes() == CONTENT
 
 
-def test_a_chunk_in_order_may_run_into_what_is_there_already(client: Client) -> None:
+def test_a_chunk_in_order_may_reach_durable_bytes(client: Client) -> None:
     url = created(client)
     assert client.send(native(client, url), CONTENT, MIB, 2 * MIB).status_code == 204
     assert send(client, url, 0, CONTENT).headers["Upload-Offset"] == str(SIZE)

@@ -75,7 +75,7 @@ def test_every_extension_that_is_announced_has_its_test(client: Client) -> None:
     assert set(EXTENSIONS) == elsewhere | {"creation-defer-length", "concatenation"}
 
 
-def test_a_length_can_be_told_with_the_last_chunk(service: Service, client: Client) -> None:
+def test_a_length_can_come_with_the_last_chunk(service: Service, client: Client) -> None:
     url = created(client, LATER)
     assert head(client, url) == {"Upload-Offset": "0", "Upload-Defer-Length": "1"}
     sent(client, url, 0, CONTENT[:MIB])
@@ -85,7 +85,7 @@ def test_a_length_can_be_told_with_the_last_chunk(service: Service, client: Clie
     assert_is_content(service, client, url)
 
 
-def test_a_length_can_be_told_alone_after_the_last_byte(service: Service, client: Client) -> None:
+def test_a_length_can_come_alone_after_the_last_byte(service: Service, client: Client) -> None:
     url = created(client, LATER)
     sent(client, url, 0, CONTENT)
     assert client.show(native(client, url))["size"] is None
@@ -93,7 +93,7 @@ def test_a_length_can_be_told_alone_after_the_last_byte(service: Service, client
     assert_is_content(service, client, url)
 
 
-def test_a_length_that_was_told_does_not_change(client: Client) -> None:
+def test_a_length_is_declared_once(client: Client) -> None:
     url = created(client, LATER)
     sent(client, url, 0, b"12345", {"Upload-Length": "10"})
     for length, status in (("11", 400), ("4", 400), ("010", 400), ("", 400), ("10", 204)):
@@ -110,7 +110,7 @@ def test_a_length_below_the_offset_is_refused(client: Client, length: str) -> No
     assert (answer.status_code, reason(answer), answer.headers["Upload-Offset"]) == (400, "wrong-total", "5")
 
 
-def test_an_upload_whose_length_is_not_told_yet_goes_on_in_the_native_dialect(service: Service, client: Client) -> None:
+def test_a_deferred_length_continues_in_native(service: Service, client: Client) -> None:
     url = created(client, LATER)
     sent(client, url, 0, CONTENT[:1000])
     assert client.send(native(client, url), CONTENT, MIB, SIZE).status_code == 204
@@ -140,9 +140,7 @@ def test_parts_are_joined_into_an_image(service: Service, client: Client) -> Non
     assert created(client, headers) == url  # its answer may have been lost
 
 
-def test_a_part_can_have_its_length_told_later_and_go_on_in_the_native_dialect(
-    service: Service, client: Client
-) -> None:
+def test_a_part_with_a_deferred_length_continues_in_native(service: Service, client: Client) -> None:
     first = created(client, {**PARTIAL, **LATER})
     sent(client, first, 0, CONTENT[:1000], {"Upload-Length": str(MIB)})
     assert client.send(native(client, first), CONTENT[:MIB], 1000, MIB).status_code == 204
@@ -165,7 +163,7 @@ def test_parts_that_do_not_exist_are_not_joined(client: Client, name: str) -> No
     assert (answer.status_code, reason(answer)) == (404, "unknown-upload")
 
 
-def test_an_upload_out_of_parts_and_its_parts_take_no_more_bytes(service: Service, client: Client) -> None:
+def test_a_joined_upload_and_its_parts_take_no_more_bytes(service: Service, client: Client) -> None:
     pieces = [part(client, CONTENT[:MIB]), part(client, CONTENT[MIB:])]
     url = created(client, {"Upload-Concat": f"final;{' '.join(pieces)}"})
     for each in (url, pieces[0]):
@@ -189,7 +187,7 @@ def test_content_is_read_again_with_get(client: Client) -> None:
     answer = client.request("GET", url)
     assert (answer.status_code, reason(answer)) == (409, "upload-unfinished")
     sent(client, url, 0, CONTENT)
-    for _ in range(2):  # from scratch or from the sink, and then surely from the sink
+    for _ in range(2):  # from scratch or from the image service, and then surely from the image service
         answer = client.request("GET", url)
         assert (answer.status_code, answer.content) == (200, CONTENT)
         assert answer.headers["Content-Length"] == str(SIZE)
@@ -206,7 +204,7 @@ def test_content_of_no_bytes_is_read_too(client: Client) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_content_of_what_is_unknown_or_gone_is_not_there(client: Client) -> None:
+def test_content_of_an_unknown_or_ended_upload_is_refused(client: Client) -> None:
     assert client.request("GET", f"{client.url}/v1/tus/a-{'0' * 32}").status_code == 404
     url = created(client, {"Upload-Length": "5"})
     client.request("DELETE", url, TUS)

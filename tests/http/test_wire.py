@@ -70,9 +70,7 @@ HIDDEN = "GET /v1/uploads HTTP/1.1\r\nHost: x\r\n\r\n"
         "Transfer-Encoding: chunked\r\n\r\na;x=\n\r\n0123456789\r\n0\r\n\r\n",
     ],
 )
-def test_what_two_parsers_could_read_differently_is_refused_and_its_connection_closed(
-    service: Service, client: Client, rest: str
-) -> None:
+def test_ambiguous_requests_are_refused_and_closed(service: Service, client: Client, rest: str) -> None:
     url = client.created(10)
     text = CHUNK.format(path=url.removeprefix(client.url)) + rest
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
@@ -85,19 +83,19 @@ def test_what_two_parsers_could_read_differently_is_refused_and_its_connection_c
     assert client.show(url)["received"] == 0
 
 
-@pytest.mark.parametrize("dialect", ["native", "tus", "rufh"])
+@pytest.mark.parametrize("protocol", ["native", "tus", "rufh"])
 @pytest.mark.parametrize(
     "codings", ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
 )
-def test_bytes_in_a_transfer_coding_that_is_not_undone_here_are_not_taken_for_the_image(
-    service: Service, client: Client, dialect: str, codings: str
+def test_an_unsupported_transfer_coding_is_refused(
+    service: Service, client: Client, protocol: str, codings: str
 ) -> None:
     url = client.created(10)
     path = url.removeprefix(client.url)
     text = CHUNK.format(path=path) + codings
-    if dialect != "native":
-        text = f"PATCH {path.replace('uploads', dialect)} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
-        headers = BYTES if dialect == "tus" else APPEND
+    if protocol != "native":
+        text = f"PATCH {path.replace('uploads', protocol)} HTTP/1.1\r\nHost: x\r\nUpload-Offset: 0\r\n{codings}"
+        headers = BYTES if protocol == "tus" else APPEND
         text += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     status, _, _ = answered(service, text + "\r\na\r\n0123456789\r\n0\r\n\r\n")
     assert status == (415 if codings.count("Transfer") == 1 else 400)
@@ -119,7 +117,7 @@ ODD = ["NaN", "+1", "-0", "-1", "01", "1_0", "1.0", "1e1", "0x1", "٣", "１", "
 
 
 @pytest.mark.parametrize("number", ODD)
-def test_a_number_is_written_in_one_way_only_in_every_dialect(client: Client, number: str) -> None:
+def test_a_number_has_one_spelling_in_each_protocol(client: Client, number: str) -> None:
     tus, native = created(client, 10), client.created(10)
     for place in ("first", "last", "total"):
         text = "bytes {first}-{last}/{total}".format(**{"first": "0", "last": "9", "total": "10", place: number})
@@ -146,7 +144,7 @@ PATHS = ["..%2f..%2fetc%2fpasswd", "%2e%2e", "%00", "a-{zeros}%00", "a-{zeros}%5
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PATCH", "DELETE"])
-def test_an_address_that_is_no_id_is_not_there_in_every_dialect(client: Client, method: str, path: str) -> None:
+def test_an_address_without_an_id_is_404_in_each_protocol(client: Client, method: str, path: str) -> None:
     name = path.format(zeros="0" * 32)
     headers = {**BYTES, "Upload-Offset": "0", "Content-Range": "bytes 0-0/1"}
     data = b"x" if method == "PATCH" else None
@@ -166,19 +164,19 @@ def test_an_id_has_128_random_bits(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("source", "scheme"), [(PROXY, "https"), ("127.0.0.1", "http")])
-@pytest.mark.parametrize("dialect", ["native", "tus"])
-def test_a_location_has_the_scheme_of_the_trusted_proxy_and_of_nobody_else(
-    service: Service, client: Client, dialect: str, source: str, scheme: str
+@pytest.mark.parametrize("protocol", ["native", "tus"])
+def test_a_location_has_the_scheme_of_a_trusted_proxy_only(
+    service: Service, client: Client, protocol: str, source: str, scheme: str
 ) -> None:
     forwarded = "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: evil.example\r\n"
     common = f"HTTP/1.1\r\nHost: uploads.example\r\n{forwarded}"
     text = f"POST /v1/tus {common}Tus-Resumable: 1.0.0\r\nUpload-Length: 1\r\n\r\n"
-    if dialect == "native":
+    if protocol == "native":
         body = '{"size": 1, "image": {"disk_format": "raw", "container_format": "bare"}}'
         kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         text = f"POST /v1/uploads {common}{kind}\r\n{body}"
     status, headers, _ = answered(service, text, source)
-    mount = {"native": "uploads", "tus": "tus"}[dialect]
+    mount = {"native": "uploads", "tus": "tus"}[protocol]
     assert status == 201
     assert re.fullmatch(rf"{scheme}://uploads\.example/v1/{mount}/a-[0-9a-f]{{32}}", headers["location"])
     upload = client.show(f"{client.url}/v1/uploads/{headers['location'].rpartition('/')[2]}")
@@ -199,7 +197,7 @@ def test_a_location_has_the_scheme_of_the_trusted_proxy_and_of_nobody_else(
          BYTES.items()), "body-too-long", {"offset": 0, "size": 10}),
     ],
 )  # fmt: skip
-def test_a_body_that_is_too_long_is_refused_before_a_byte_of_it_is_sent(
+def test_a_body_that_is_too_long_gets_no_100_continue(
     service: Service, client: Client, head: str, expected: str, facts: dict[str, int], expects: str
 ) -> None:
     head = head.format(id=client.created(10).rpartition("/")[2])
@@ -211,7 +209,7 @@ def test_a_body_that_is_too_long_is_refused_before_a_byte_of_it_is_sent(
         assert f'"{name}":{value}'.encode() in body
 
 
-def test_whoever_waits_for_100_is_told_to_go_on_when_the_head_is_good(service: Service, client: Client) -> None:
+def test_a_good_head_gets_100_continue(service: Service, client: Client) -> None:
     path = client.created(10).removeprefix(client.url)
     with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
         head = CHUNK.format(path=path) + "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n"
@@ -221,7 +219,7 @@ def test_whoever_waits_for_100_is_told_to_go_on_when_the_head_is_good(service: S
         assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
 
 
-def test_an_upload_that_is_too_large_is_told_the_limit(client: Client) -> None:
+def test_an_upload_that_is_too_large_names_the_limit(client: Client) -> None:
     options = client.request("OPTIONS", f"{client.url}/v1/tus")
     assert options.headers["Tus-Max-Size"] == str(LARGEST)
     headers = {**TUS, "Upload-Complete": "?0", "Upload-Length": str(LARGEST + 1)}
@@ -231,14 +229,14 @@ def test_an_upload_that_is_too_large_is_told_the_limit(client: Client) -> None:
     assert client.create(LARGEST).status_code == 201
 
 
-def test_a_body_of_unknown_length_is_cut_at_the_end_of_the_upload(client: Client) -> None:
+def test_a_body_of_unknown_length_ends_at_the_uploads_end(client: Client) -> None:
     url = created(client, 1000)
     answer = send(client, url, 0, iter([bytes(1000), b"more"]))
     assert (answer.status_code, reason(answer)) == (413, "body-too-long")
     assert client.show(f"{client.url}/v1/uploads/{url.rpartition('/')[2]}")["ranges"] == [[0, 999]]
 
 
-def test_a_body_and_an_upload_of_unknown_length_end_at_the_largest_chunk(client: Client) -> None:
+def test_a_body_of_unknown_length_ends_at_the_largest_chunk(client: Client) -> None:
     answer = client.request("POST", f"{client.url}/v1/tus", {**TUS, "Upload-Defer-Length": "1"})
     url = answer.headers["Location"]
     answer = send(client, url, 0, iter([bytes(MIB), b"more"]))
@@ -258,7 +256,7 @@ def test_a_body_and_an_upload_of_unknown_length_end_at_the_largest_chunk(client:
         ("PATCH", "rufh", {"Upload-Complete": "?1", "Upload-Offset": "0"}),
     ],
 )
-def test_a_form_is_refused_with_what_to_send_instead(
+def test_a_form_is_refused_with_the_right_media_type(
     client: Client, method: str, mount: str, headers: dict[str, str]
 ) -> None:
     url = client.created(10).replace("uploads", mount)

@@ -119,7 +119,7 @@ def test_requests_at_the_same_time_do_not_lock_the_databases(cloud: Cloud) -> No
 
 
 @pytest.mark.parametrize("end", [Cloud.stop_glance, Cloud.kill_glance])
-def test_glance_keeps_its_images_and_its_address_when_it_starts_again(cloud: Cloud, end: Any) -> None:
+def test_glance_keeps_images_and_address_over_a_restart(cloud: Cloud, end: Any) -> None:
     glance = cloud.glance(DEMO)
     image = glance.images.create(name="kept")
     end(cloud)
@@ -160,7 +160,7 @@ def test_a_revoked_token_is_refused_at_once(cloud: Cloud) -> None:
         cloud.revoke(token)
 
 
-def test_an_expired_token_still_creates_images_together_with_a_service_token(hasty_cloud: Cloud) -> None:
+def test_an_expired_token_works_with_a_service_token(hasty_cloud: Cloud) -> None:
     expired = hasty_cloud.token(DEMO)
     time.sleep(SHORT_LIFE + 1)
     with pytest.raises(exc.HTTPUnauthorized):
@@ -188,7 +188,7 @@ def test_programs_find_the_cloud_by_their_environment(cloud: Cloud) -> None:
     assert b"ID" in listing.stdout
 
 
-def test_the_end_of_a_log_is_in_the_error_when_a_server_does_not_start(tmp_path: Path) -> None:
+def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no-such-option"):
         start(directory=tmp_path, uwsgi_options=["--no-such-option"])
 
@@ -232,7 +232,7 @@ def test_an_environment_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypat
     assert (tmp_path / "precious").exists()
 
 
-def test_what_was_interrupted_is_made_again(tmp_path: Path) -> None:
+def test_an_interrupted_installation_is_repeated(tmp_path: Path) -> None:
     def interrupted(path: Path) -> None:
         path.mkdir()
         raise KeyboardInterrupt

@@ -63,7 +63,7 @@ def is_the_file(cloud: Cloud, upload: dict[str, Any]) -> None:
     assert upload["image"]["id"] in {each.id for each in cloud.glance(DEMO).images.list()}
 
 
-def test_glance_has_most_of_an_upload_before_its_last_chunk_comes(cloud: Cloud, demo: Client) -> None:
+def test_glance_has_most_bytes_before_the_last_chunk(cloud: Cloud, demo: Client) -> None:
     url = demo.created(SIZE)
     send(demo, url, 0, 20 * MIB)
     assert image_of(cloud, begun(demo, url, 15 * MIB)).status == "saving"
@@ -74,9 +74,7 @@ def test_glance_has_most_of_an_upload_before_its_last_chunk_comes(cloud: Cloud, 
     is_the_file(cloud, upload)
 
 
-def test_a_service_that_is_killed_while_it_follows_delivers_all_of_it_later(
-    cloud: Cloud, demo: Client, following_service: Service
-) -> None:
+def test_an_early_delivery_that_was_killed_is_repeated(cloud: Cloud, demo: Client, following_service: Service) -> None:
     url = demo.created(SIZE)
     send(demo, url, 0, 20 * MIB)
     begun(demo, url, 10 * MIB)
@@ -86,14 +84,12 @@ def test_a_service_that_is_killed_while_it_follows_delivers_all_of_it_later(
     is_the_file(cloud, demo.wait(url, "active"))
 
 
-def test_an_upload_that_is_cancelled_while_it_is_followed_leaves_nothing(
-    cloud: Cloud, demo: Client, following_service: Service
-) -> None:
+def test_a_cancelled_early_delivery_leaves_nothing(cloud: Cloud, demo: Client, following_service: Service) -> None:
     url = demo.created(SIZE)
     send(demo, url, 0, 20 * MIB)
     upload = begun(demo, url, 10 * MIB)
     assert demo.request("DELETE", url).status_code == 204
-    deadline = time.monotonic() + 90  # the janitor comes once a minute, where Glance was busy
+    deadline = time.monotonic() + 90  # the cleaner comes once a minute, where Glance was busy
     while upload["image"]["id"] in {each.id for each in cloud.glance(DEMO).images.list()}:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -66,7 +66,7 @@ def the_only_one(cloud: Cloud, upload: dict[str, Any], content: bytes) -> Any:
     return found[0]
 
 
-def test_t3_an_image_whose_place_in_the_store_is_taken_is_replaced(cloud: Cloud, demo: Client) -> None:
+def test_t3_an_image_whose_store_location_is_taken_is_replaced(cloud: Cloud, demo: Client) -> None:
     """As after a 415: the bytes that were refused stay, and whatever comes next is answered 500."""
     described = {**RAW, "name": "t3", "min_ram": 7, "protected": True, "tags": ["x"], "properties": {"os_distro": "a"}}
     url = demo.created(len(CONTENT), image=described)
@@ -79,7 +79,7 @@ def test_t3_an_image_whose_place_in_the_store_is_taken_is_replaced(cloud: Cloud,
     assert (image.min_ram, image.protected, list(image.tags), image.os_distro) == (7, True, ["x"], "a")
 
 
-def test_t10_an_image_that_a_killed_glance_left_saving_is_replaced(cloud: Cloud, demo: Client) -> None:
+def test_t10_an_image_left_saving_by_a_killed_glance_is_replaced(cloud: Cloud, demo: Client) -> None:
     url = sealed(demo, LONG, image={**RAW, "name": "t10"})
     old = begun(demo, url)["image"]["id"]
     cloud.kill_glance()
@@ -120,25 +120,25 @@ class Bytes:
 
 
 class Straight:
-    """The sink as its service has it, and somebody for whom it acts."""
+    """The image service as its service has it, and somebody for whom it acts."""
 
     def __init__(self, cloud: Cloud, service: Service) -> None:
         settings, conf = config.load([str(service.configuration)])
         session = cloud.session(DEMO)
         owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
         self.actor = Actor(owner, cloud.token(DEMO))
-        self.sink = GlanceImageService(
+        self.images = GlanceImageService(
             conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout
         )
         self._images = cloud.glance(DEMO).images
 
     def prepare(self, size: int, **properties: str) -> Image:
-        return asyncio.run(self.sink.prepare(ImageRequest({**RAW, **properties}), size, self.actor))
+        return asyncio.run(self.images.prepare(ImageRequest({**RAW, **properties}), size, self.actor))
 
     def deliver(self, image: Image, size: int, source: Bytes) -> DeliveryFailed | None:
         """What it fails with."""
         try:
-            asyncio.run(self.sink.deliver(image, size, source, self.actor))
+            asyncio.run(self.images.deliver(image, size, source, self.actor))
         except DeliveryFailed as failed:
             return failed
         return None
@@ -157,7 +157,7 @@ def straight(cloud: Cloud, hasty: Service) -> Straight:
     return Straight(cloud, hasty)
 
 
-def test_t1_a_delivery_whose_token_is_refused_sends_nothing_a_second_time(cloud: Cloud, hasty: Service) -> None:
+def test_t1_a_delivery_with_a_refused_token_is_not_sent_twice(cloud: Cloud, hasty: Service) -> None:
     straight = Straight(cloud, hasty)
     image = straight.prepare(len(CONTENT))
     cloud.revoke(str(straight.actor.token))
@@ -169,7 +169,7 @@ def test_t1_a_delivery_whose_token_is_refused_sends_nothing_a_second_time(cloud:
 
 
 @pytest.mark.parametrize("content", [b"", CONTENT], ids=["nothing", "half of it"])
-def test_t2_a_body_that_is_shorter_than_the_image_never_makes_it_active(straight: Straight, content: bytes) -> None:
+def test_t2_a_short_body_never_makes_an_image_active(straight: Straight, content: bytes) -> None:
     image = straight.prepare(len(CONTENT))
     assert straight.deliver(image, len(CONTENT), Bytes(content, ends=True)) is not None
     assert straight.settled(image).status == "queued"
@@ -177,7 +177,7 @@ def test_t2_a_body_that_is_shorter_than_the_image_never_makes_it_active(straight
     assert straight.settled(image).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
 
 
-def test_t3_after_a_415_another_attempt_into_the_same_image_is_no_use(straight: Straight) -> None:
+def test_t3_an_image_is_unusable_after_a_415(straight: Straight) -> None:
     image = straight.prepare(len(CONTENT), disk_format="qcow2")
     failed = straight.deliver(image, len(CONTENT), Bytes(CONTENT))
     assert failed is not None
@@ -188,7 +188,7 @@ def test_t3_after_a_415_another_attempt_into_the_same_image_is_no_use(straight: 
     assert straight.settled(image).status == "queued"
 
 
-def test_t4_t7_glance_is_given_small_pieces_of_something_that_can_only_be_read(straight: Straight) -> None:
+def test_t4_t7_glance_gets_small_pieces_of_a_plain_reader(straight: Straight) -> None:
     """By uWSGI with its own limits, which refuses a chunk of 1 MiB and its framing."""
     image, source = straight.prepare(len(CONTENT)), Bytes(CONTENT)
     assert straight.deliver(image, len(CONTENT), source) is None
@@ -196,7 +196,7 @@ def test_t4_t7_glance_is_given_small_pieces_of_something_that_can_only_be_read(s
     assert straight.settled(image).os_hash_value == hashlib.sha512(CONTENT).hexdigest()
 
 
-def test_t5_a_source_that_stalls_for_longer_than_uwsgi_waits_is_begun_again(straight: Straight) -> None:
+def test_t5_a_delivery_that_stalls_past_uwsgis_timeout_is_repeated(straight: Straight) -> None:
     image = straight.prepare(len(LONG))
     failed = straight.deliver(image, len(LONG), Bytes(LONG, stalls=6))
     assert failed is not None
@@ -210,7 +210,7 @@ def test_t5_a_source_that_stalls_for_longer_than_uwsgi_waits_is_begun_again(stra
 # With our service between
 
 
-def test_t6_glance_gets_nothing_of_an_upload_that_lacks_bytes(cloud: Cloud, demo: Client) -> None:
+def test_t6_glance_gets_nothing_of_a_small_incomplete_upload(cloud: Cloud, demo: Client) -> None:
     url = demo.created(len(CONTENT))
     assert demo.send(url, CONTENT, 0, MIB).status_code == 204
     assert demo.send(url, CONTENT, 2 * MIB, len(CONTENT)).status_code == 204
@@ -219,7 +219,7 @@ def test_t6_glance_gets_nothing_of_an_upload_that_lacks_bytes(cloud: Cloud, demo
     assert demo.request("DELETE", url).status_code == 204
 
 
-def test_t9_the_last_chunk_is_answered_without_a_word_from_glance(cloud: Cloud, demo: Client) -> None:
+def test_t9_the_last_chunk_is_answered_without_glance(cloud: Cloud, demo: Client) -> None:
     url = demo.created(len(CONTENT))
     cloud.pause_glance()
     try:
@@ -231,9 +231,7 @@ def test_t9_the_last_chunk_is_answered_without_a_word_from_glance(cloud: Cloud, 
     demo.wait(url, "active")
 
 
-def test_t11_a_delivery_that_a_killed_service_broke_off_is_done_again_into_the_same_image(
-    cloud: Cloud, hasty: Service, demo: Client
-) -> None:
+def test_t11_an_interrupted_delivery_is_repeated_into_the_image(cloud: Cloud, hasty: Service, demo: Client) -> None:
     url = sealed(demo, LONG, image={**RAW, "name": "t11"})
     begun(demo, url)
     hasty.kill()
@@ -243,9 +241,7 @@ def test_t11_a_delivery_that_a_killed_service_broke_off_is_done_again_into_the_s
     the_only_one(cloud, upload, LONG)
 
 
-def test_t12_an_image_that_is_deleted_during_its_delivery_fails_the_upload_and_another_try_makes_a_new_one(
-    cloud: Cloud, demo: Client
-) -> None:
+def test_t12_an_image_deleted_during_delivery_fails_the_upload(cloud: Cloud, demo: Client) -> None:
     url = sealed(demo, LONG, image={**RAW, "name": "t12"})
     old = begun(demo, url)["image"]["id"]
     cloud.glance(DEMO).images.delete(old)

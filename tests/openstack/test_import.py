@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -14,12 +13,6 @@ from typing import Any
 import pytest
 import requests
 
-from resumable_glance.auth.keystone import service_session
-from resumable_glance.images.base import Actor
-from resumable_glance.images.glance.service import GlanceImageService
-from resumable_glance.model.upload import ImageRequest, Owner
-from resumable_glance.runtime import config
-from tests.contracts import images as contract
 from tests.fakes.bad_glance import BadGlance, Fault
 from tests.support.cloud import DEMO, Cloud
 from tests.support.service import Service, beside
@@ -97,24 +90,7 @@ def test_an_unknown_store_is_refused_with_those_that_there_are(cloud: Cloud, dem
     assert "import-tape" not in {each.name for each in cloud.glance(DEMO).images.list()}
 
 
-def test_what_is_staged_keeps_the_contract_of_sinks(cloud: Cloud, glance_service: Service) -> None:
-    """Those parts of it where an import is another thing than an upload."""
-    settings, conf = config.load([str(glance_service.configuration)])
-    session = cloud.session(DEMO)
-    owner = Owner(str(session.get_project_id()), str(session.get_user_id()))
-    sink = GlanceImageService(conf, service_session(conf), settings.handoff.workers, settings.handoff.glance_timeout)
-    actor, request = Actor(owner, session.get_token()), ImageRequest(RAW, stores=("fast", "archive"))
-
-    async def keeps() -> None:
-        await contract._an_image_of_no_bytes_is_complete_too(sink, actor, request)
-        await contract._a_source_that_is_too_short_never_completes(sink, actor, request)
-
-    asyncio.run(keeps())
-
-
-def test_an_image_that_can_not_be_put_into_one_of_the_stores_is_in_none_until_it_can(
-    cloud: Cloud, demo: Client
-) -> None:
+def test_an_import_that_one_store_refuses_is_repeated(cloud: Cloud, demo: Client) -> None:
     """Glance keeps such an image `importing` for ever, with what was staged: another one takes its place."""
     archive = cloud.directory / "stores" / "archive"
     away = archive.rename(archive.with_name("away"))
@@ -163,7 +139,7 @@ def fragile(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         [Fault("data", "lose"), Fault("import", "lose")],
     ],
 )
-def test_an_image_is_staged_and_imported_once_whatever_becomes_of_the_requests(
+def test_an_image_is_staged_and_imported_once(
     cloud: Cloud, fragile: tuple[Service, BadGlance], faults: list[Fault]
 ) -> None:
     service, bad = fragile

@@ -83,7 +83,7 @@ def image_of(cloud: Cloud, image: str) -> Any:
     return cloud.glance(DEMO).images.get(image)
 
 
-def test_a_gigabyte_survives_an_offline_phase_a_restart_a_reload_and_a_crash_of_the_browser(
+def test_a_gigabyte_survives_offline_restart_reload_and_crash(
     cloud: Cloud, service: Service, browser: Browser, big: Path
 ) -> None:
     with BadLink(service.port, rate=60 * MIB) as link:
@@ -139,7 +139,7 @@ def small(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_ticket_that_ends_in_the_middle_is_exchanged_and_nobody_notices(
+def test_an_expiring_ticket_is_renewed_silently(
     cloud: Cloud, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     client = Client(service.url, {"X-Auth-Token": cloud.token(DEMO)})
@@ -157,7 +157,7 @@ def test_a_ticket_that_ends_in_the_middle_is_exchanged_and_nobody_notices(
         assert image_of(cloud, active(card)).status == "active"
 
 
-def test_who_has_a_link_with_a_ticket_uploads_and_asks_for_another_when_it_has_ended(
+def test_a_link_with_a_ticket_uploads_until_it_expires(
     cloud: Cloud, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     file = small(tmp_path)

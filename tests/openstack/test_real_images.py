@@ -63,7 +63,7 @@ def test_the_image_in_glance_is_the_file(
     cloud.glance(DEMO).images.delete(proof[1])
 
 
-def test_an_image_gets_through_a_link_that_breaks_all_the_time(cloud: Cloud, glance_service: Service) -> None:
+def test_an_image_survives_a_link_that_breaks_all_the_time(cloud: Cloud, glance_service: Service) -> None:
     file = images.raw_disk(96 * images.MIB)
     with BadLink(glance_service.port, cuts=25, patience=(100_000, 6 * images.MIB), seed=9) as link:
         over_it = ["--service-url", link.url, "--chunk-size", "4M"]
@@ -73,7 +73,7 @@ def test_an_image_gets_through_a_link_that_breaks_all_the_time(cloud: Cloud, gla
     assert f"sha512={sha512(file)}" in done.stdout
 
 
-def test_a_reader_is_told_why_not(cloud: Cloud, glance_service: Service) -> None:
+def test_a_reader_is_refused_with_a_reason(cloud: Cloud, glance_service: Service) -> None:
     done = command(cloud, glance_service, READER, "upload", str(images.bootable_iso()))
     assert done.returncode == 1
     assert "does not let you" in done.stderr
@@ -100,7 +100,7 @@ def test_check_finds_a_service_that_could_run(cloud: Cloud, glance_service: Serv
         ("connection = sqlite:///", "connection = sqlite:////proc", "catalog"),
     ],
 )
-def test_check_says_what_is_wrong_and_what_to_do_next(
+def test_check_names_each_problem_and_its_remedy(
     cloud: Cloud, glance_service: Service, tmp_path: Path, before: str, after: str, part: str
 ) -> None:
     spoilt = tmp_path / "spoilt.conf"
@@ -116,7 +116,7 @@ def test_check_says_what_is_wrong_and_what_to_do_next(
     assert "Traceback" not in done.stderr
 
 
-def test_the_demonstration_shows_what_it_promises() -> None:
+def test_the_demonstration_works() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo", "--once"], capture_output=True, text=True, timeout=500, check=False
     )

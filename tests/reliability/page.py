@@ -49,27 +49,27 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "the old one never land.",
         (
             "test_a_newer_chunk_takes_over_from_a_stalled_one",
-            "test_what_an_older_request_sends_after_it_was_taken_over_never_lands",
+            "test_a_superseded_request_writes_nothing_more",
         ),
     ),
     (
         "A chunk of another range neither waits for a stalled one nor ends it; nor does a question.",
-        ("test_a_stalled_chunk_does_not_hold_up_other_ranges_nor_questions",),
+        ("test_a_stalled_chunk_delays_no_other_request",),
     ),
     (
         "A chunk with a declared digest is kept as a whole or not at all.",
-        ("test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all",),
+        ("test_a_superseded_request_with_a_digest_keeps_nothing",),
     ),
     (
         "A project never exceeds its limits of uploads, bytes and creations, nor Glance's quota.",
         (
             "test_two_creations_at_once_are_not_both_the_last_one",
-            "test_an_image_that_does_not_fit_is_refused_before_it_is_made",
+            "test_an_image_over_quota_is_refused_before_it_is_made",
         ),
     ),
     (
         "An upload that is sealed, being handed over or failed never expires.",
-        ("test_what_is_sealed_or_has_failed_never_expires",),
+        ("test_sealed_and_failed_uploads_never_expire",),
     ),
     (
         "An image that was made for an upload goes with it, even after a crash or without Glance; an adopted one "
@@ -81,17 +81,17 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "The cleaner can be killed anywhere.",
-        ("test_the_cleaner_can_be_stopped_anywhere_and_goes_on_from_there",),
+        ("test_a_cleaner_stopped_anywhere_continues",),
     ),
     (
         "A second process on the same scratch directory refuses to start.",
-        ("test_a_second_process_on_the_same_scratch_refuses_to_start",),
+        ("test_a_second_process_on_the_same_storage_does_not_start",),
     ),
     (
         "A Keystone or Glance that hangs delays neither other uploads nor a stop.",
         (
-            "test_a_keystone_that_hangs_holds_no_thread_that_scratch_needs",
-            "test_a_glance_that_hangs_delays_no_stop_and_the_handoff_goes_on_after_it",
+            "test_a_hanging_keystone_holds_no_thread_of_storage",
+            "test_a_hanging_glance_delays_no_stop",
         ),
     ),
 )

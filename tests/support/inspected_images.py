@@ -1,4 +1,4 @@
-"""Images of all kinds, and what is to be said of them: a table for us and for the real Glance (test_verdict.py)."""
+"""Images of all kinds, and what is to be said of them: a table for us and for the real Glance (test_inspection.py)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m tests.support.launcher serve --config-file FILE
 
-All parts are the service's own but the gate and the clock. What takes megabytes or minutes there takes kilobytes and
-parts of a second here, so that small uploads meet it too.
+All parts are the service's own but the authenticator and the clock. Sizes of megabytes and times of minutes are
+kilobytes and parts of a second here, so that small uploads reach them too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def token(project: str) -> dict[str, str]:
     return {"X-Auth-Token": _TOKEN + project}
 
 
-class ProjectGate:
+class ProjectAuthenticator:
     """Believes whatever project a token names."""
 
     async def admit(self, headers: Mapping[str, str]) -> Identity:
@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
     app.TIDY_INTERVAL = TIDY_INTERVAL  # type: ignore[assignment]
     scratch = dataclasses.replace(settings.scratch, commit_size=COMMIT_SIZE)
     smaller = dataclasses.replace(settings, scratch=scratch)
-    service = app.build(smaller, conf, ProjectGate(), MovableClock(panel))
+    service = app.build(smaller, conf, ProjectAuthenticator(), MovableClock(panel))
     server = GracefulServer(Counted(service.asgi, panel), service.uploads, settings)
     server.run()
     return 0 if server.started else 1

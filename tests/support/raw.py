@@ -1,4 +1,4 @@
-"""Requests byte by byte, and answers in one form, whichever dialect they are in."""
+"""Requests byte by byte, and answers in one form for all protocols."""
 
 from __future__ import annotations
 

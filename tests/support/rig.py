@@ -29,10 +29,22 @@ from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.directory import DirectoryImageService
-from resumable_glance.model.commands import Append, Appended, Chunk, Create, Created, Get, Outcome, UploadFound
+from resumable_glance.model.commands import (
+    Append,
+    Appended,
+    Chunk,
+    Content,
+    Create,
+    Created,
+    Get,
+    Join,
+    Outcome,
+    Read,
+    UploadFound,
+)
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import ImageRequest, Owner, Upload
+from resumable_glance.model.upload import ImageRequest, Owner, Upload, require
 from resumable_glance.runtime import config
 from resumable_glance.uploads.body import Body
 from tests.fakes.memory_body import PATIENCE, MemoryReceiver
@@ -87,8 +99,8 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        scratch: MemoryStorage,
-        sink: type[DirectoryImageService],
+        storage: MemoryStorage,
+        image_service: type[DirectoryImageService],
         options: Mapping[str, object],
         trusts: Trusts | None = None,
     ) -> None:
@@ -102,13 +114,13 @@ class Rig:
         }
         self.settings, _ = config.load([], state)
         self.now = 1_000_000_000.0
-        self.scratch = scratch
+        self.storage = storage
         self.images = directory / "images"
         self.catalog = catalog_in(directory)
-        self.sink = sink(self.images)
-        self.vault = TokenCipher(directory / "key")
-        self.delegation = Delegation(self.catalog, self.vault, trusts, self.clock)
-        self.parts = Parts(self.catalog, scratch, self.sink, self.vault, trusts, self.clock)
+        self.image_service = image_service(self.images)
+        self.cipher = TokenCipher(directory / "key")
+        self.delegation = Delegation(self.catalog, self.cipher, trusts, self.clock)
+        self.parts = Parts(self.catalog, storage, self.image_service, self.cipher, trusts, self.clock)
         self.use(self.core_with(self.clock))
 
     def clock(self) -> float:
@@ -128,10 +140,32 @@ class Rig:
         self.core = core
         self.handoff, self.uploads, self.cleaner = core.handoff, core.uploads, core.cleaner
 
-    async def create(self, size: int = SIZE) -> str:
-        outcome = await self.uploads.perform(Create(size, IMAGE), ME, Pieces())
+    async def created(self, create: Create, content: bytes = b"", who: Identity = ME) -> Upload:
+        outcome = await self.uploads.perform(create, who, Pieces(content))
         assert isinstance(outcome, Created)
-        return outcome.upload.id
+        return outcome.upload
+
+    async def create(self, size: int = SIZE) -> str:
+        return (await self.created(Create(size, IMAGE))).id
+
+    async def joined(self, ids: tuple[str, ...]) -> Upload:
+        """The upload into which these parts are joined."""
+        outcome = await self.uploads.perform(Join(ids, IMAGE), ME, Pieces())
+        assert isinstance(outcome, Created)
+        return outcome.upload
+
+    async def appended(self, upload_id: str, chunk: Chunk, total: int | None = None, **more: object) -> Upload:
+        """An upload after a chunk of CONTENT."""
+        append = Append(upload_id, chunk, total, **more)  # type: ignore[arg-type]
+        stop = SIZE if chunk.length is None else chunk.start + chunk.length
+        outcome = await self.uploads.perform(append, ME, Pieces(CONTENT[chunk.start : stop]))
+        assert isinstance(outcome, Appended)
+        return outcome.upload
+
+    async def read(self, upload_id: str) -> bytes:
+        outcome = await self.uploads.perform(Read(upload_id), ME, Pieces())
+        assert isinstance(outcome, Content)
+        return b"".join([piece async for piece in outcome.stream])
 
     async def send(self, upload_id: str, start: int, stop: int) -> None:
         append = Append(upload_id, Chunk(start, stop - start), SIZE)
@@ -158,27 +192,42 @@ class Rig:
         return outcome
 
     async def files(self) -> set[str]:
-        return {each async for each in self.scratch.uploads()}
+        return {each async for each in self.storage.uploads()}
 
-    async def reaches(self, upload_id: str, state: State) -> None:
-        """Run the handoff until the upload is in this state."""
-        job = asyncio.create_task(self.handoff.run())
+    async def until(self, upload_id: str, condition: Callable[[Upload], object]) -> Upload:
+        """The upload once the condition holds; it is looked at after each change."""
         async with asyncio.timeout(30):
-            while (await self.inspect(upload_id)).upload.state is not state:
-                await asyncio.sleep(0.01)
-        job.cancel()
-        await asyncio.gather(job, return_exceptions=True)
+            with self.catalog.notifier.subscribe(upload_id) as changed:
+                while not condition(upload := require(await self.catalog.uploads.get(upload_id))):
+                    await changed.wait()
+                    changed.clear()
+        return upload
+
+    @contextlib.asynccontextmanager
+    async def handing_over(self) -> AsyncIterator[None]:
+        """Run the handoff; at the end all of its attempts have ended."""
+        job = asyncio.create_task(self.handoff.run())
+        try:
+            yield
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+    async def reaches(self, upload_id: str, state: State) -> Upload:
+        """The upload after the handoff has run until it is in this state."""
+        async with self.handing_over():
+            return await self.until(upload_id, lambda upload: upload.state is state)
 
 
 @contextlib.asynccontextmanager
 async def rig(
     directory: Path,
-    scratch: MemoryStorage | None = None,
-    sink: type[DirectoryImageService] = DirectoryImageService,
+    storage: MemoryStorage | None = None,
+    image_service: type[DirectoryImageService] = DirectoryImageService,
     options: Mapping[str, object] = types.MappingProxyType({}),
     trusts: Trusts | None = None,
 ) -> AsyncIterator[Rig]:
-    made = Rig(directory, scratch or MemoryStorage(), sink, options, trusts)
+    made = Rig(directory, storage or MemoryStorage(), image_service, options, trusts)
     try:
         yield made
     finally:

@@ -1,4 +1,4 @@
-"""tus as a test speaks it, beside the native dialect of wire.py."""
+"""A client of tus, beside that of wire.py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def offset(client: Client, url: str) -> int:
 
 
 def native(client: Client, url: str) -> str:
-    """The same upload in the native dialect."""
+    """The same upload in the native protocol."""
     return f"{client.url}/v1/uploads/{url.rpartition('/')[2]}"
 
 

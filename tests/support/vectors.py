@@ -1,4 +1,4 @@
-"""Vectors of dialects (tests/vectors, for other clients too): how they are read, and how commands are written in them.
+"""Vectors of protocols (tests/vectors, for other clients too): how they are read, and how commands are written in them.
 
 A vector's `request` becomes its `command` or is `refused` with a reason; an `outcome` or a `refusal` becomes a `reply`.
 Command and outcome are written as the dataclasses are, with `kind` for the class: a range as [start, stop] (half-open,
@@ -58,12 +58,12 @@ TICKET = {"value": "signed", "expires_at": 1_700_000_000}  # of outcomes that na
 
 
 class Vectors:
-    """All vectors of one dialect, and the place where it is spoken in them."""
+    """All vectors of one protocol, and the place where it is spoken in them."""
 
-    def __init__(self, name: str, dialect: WireProtocol) -> None:
+    def __init__(self, name: str, protocol: WireProtocol) -> None:
         self.all: Vector = json.loads((ROOT / "tests" / "vectors" / name).read_text(encoding="utf-8"))
         self.place = RequestContext(**self.all["place"])
-        self._dialect = dialect
+        self._protocol = protocol
 
     def each_of(self, kind: str) -> pytest.MarkDecorator:
         return pytest.mark.parametrize("vector", [pytest.param(each, id=each["name"]) for each in self.all[kind]])
@@ -78,19 +78,19 @@ class Vectors:
         body = request["body"].encode()
         if "refused" in vector:
             with pytest.raises(Refused) as refused:
-                self._dialect.parse(asked, body, self.place)
+                self._protocol.parse(asked, body, self.place)
             assert refused.value.reason.value == vector["refused"]
         else:
-            assert written(self._dialect.parse(asked, body, self.place)) == vector["command"]
+            assert written(self._protocol.parse(asked, body, self.place)) == vector["command"]
 
     def check_outcome(self, vector: Vector) -> None:
-        assert shown(self._dialect.render(outcome(vector["outcome"]), self.place)) == vector["reply"]
+        assert shown(self._protocol.render(outcome(vector["outcome"]), self.place)) == vector["reply"]
 
     def check_refusal(self, vector: Vector) -> None:
         refusal = vector["refusal"]
         refused = Refused(Reason(refusal["reason"]), refusal["detail"], **refusal["facts"])
         method = refusal.get("method", "PATCH")
-        assert shown(self._dialect.refuse(refused, method, self.place)) == vector["reply"]
+        assert shown(self._protocol.refuse(refused, method, self.place)) == vector["reply"]
 
 
 def head(method: str, upload_id: str | None, *headers: list[str], query: dict[str, str] | None = None) -> RequestHead:

@@ -1,4 +1,4 @@
-"""The native dialect as a test speaks it: small, and able to say what no good client would."""
+"""A client of the native protocol that is small, and can send what no good client would."""
 
 from __future__ import annotations
 

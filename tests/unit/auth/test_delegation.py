@@ -62,7 +62,7 @@ async def token(here: Rig, upload_id: str) -> str | None:
     return await here.delegation.token(upload)
 
 
-def test_an_upload_is_handed_over_by_its_trust_which_is_over_when_it_is_active(tmp_path: Path) -> None:
+def test_a_trust_hands_its_upload_over_and_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone) as here:
@@ -77,7 +77,7 @@ def test_an_upload_is_handed_over_by_its_trust_which_is_over_when_it_is_active(t
     asyncio.run(scenario())
 
 
-def test_a_trust_is_over_when_its_upload_is_cancelled_or_expires_or_is_forgotten(tmp_path: Path) -> None:
+def test_a_trust_ends_with_its_upload(tmp_path: Path) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone) as here:
@@ -95,7 +95,7 @@ def test_a_trust_is_over_when_its_upload_is_cancelled_or_expires_or_is_forgotten
     asyncio.run(scenario())
 
 
-def test_what_is_over_while_keystone_is_away_or_the_service_is_down_is_ended_later(tmp_path: Path) -> None:
+def test_a_trust_that_can_not_be_ended_now_is_ended_later(tmp_path: Path) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone) as here:
@@ -125,14 +125,12 @@ class Away(DirectoryImageService):
         await super().delete(image, actor)
 
 
-def test_a_trust_stays_until_the_image_that_it_is_needed_for_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trust_stays_until_its_orphaned_image_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Away, "tokens", ())
 
     async def scenario() -> None:
         keystone = Keystone()
-        async with rig(tmp_path, sink=Away, trusts=keystone) as here:
+        async with rig(tmp_path, image_service=Away, trusts=keystone) as here:
             await created(here)
             here.now += 8 * DAY
             await here.cleaner.tidy()
@@ -147,7 +145,7 @@ def test_a_trust_stays_until_the_image_that_it_is_needed_for_is_removed(
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["it may make none", "Keystone is away"])
-def test_without_a_trust_everything_goes_on_with_the_owners_token(tmp_path: Path, away: bool) -> None:
+def test_without_a_trust_the_owners_token_is_used(tmp_path: Path, away: bool) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         keystone.willing, keystone.away = False, away
@@ -160,7 +158,7 @@ def test_without_a_trust_everything_goes_on_with_the_owners_token(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_a_trust_that_is_no_longer_good_leaves_the_owners_token(tmp_path: Path) -> None:
+def test_an_invalid_trust_leaves_the_owners_token(tmp_path: Path) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone) as here:
@@ -171,7 +169,7 @@ def test_a_trust_that_is_no_longer_good_leaves_the_owners_token(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_there_is_no_trust_for_what_has_no_image_no_token_or_was_refused(tmp_path: Path) -> None:
+def test_no_trust_without_an_image_a_token_or_permission(tmp_path: Path) -> None:
     async def scenario() -> None:
         keystone = Keystone()
         async with rig(tmp_path, trusts=keystone, options={"max_upload_size": SIZE}) as here:

@@ -21,40 +21,40 @@ def key_file(tmp_path: Path) -> Path:
     return tmp_path / "credentials.key"
 
 
-def test_what_was_closed_can_be_opened_again(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
+def test_an_encrypted_token_can_be_decrypted(key_file: Path) -> None:
+    cipher = TokenCipher(key_file)
+    assert cipher.decrypt(cipher.encrypt(TOKEN)) == TOKEN
 
 
 def test_no_token_is_no_token(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    assert vault.encrypt(None) is None
-    assert vault.decrypt(None) is None
+    cipher = TokenCipher(key_file)
+    assert cipher.encrypt(None) is None
+    assert cipher.decrypt(None) is None
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_token_is_kept_as_it_was(key_file: Path, token: str) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(token)
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(token)
     assert closed is not None
-    assert vault.decrypt(closed) == token
+    assert cipher.decrypt(closed) == token
 
 
-def test_what_is_closed_shows_nothing_of_the_token(key_file: Path) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(TOKEN)
+def test_an_encrypted_token_shows_nothing_of_itself(key_file: Path) -> None:
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(TOKEN)
     assert closed is not None
     assert TOKEN.encode() not in closed
-    assert closed != vault.encrypt(TOKEN)  # two uploads of one owner do not look alike
+    assert closed != cipher.encrypt(TOKEN)  # two uploads of one owner do not look alike
 
 
-def test_a_restart_opens_what_was_closed_before(key_file: Path) -> None:
+def test_a_restart_decrypts_older_tokens(key_file: Path) -> None:
     closed = TokenCipher(key_file).encrypt(TOKEN)
     assert TokenCipher(key_file).decrypt(closed) == TOKEN
 
 
-def test_the_key_file_is_made_for_nobody_else(tmp_path: Path) -> None:
+def test_the_key_file_is_private(tmp_path: Path) -> None:
     key_file = tmp_path / "one" / "two" / "credentials.key"
     TokenCipher(key_file)
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
@@ -76,9 +76,7 @@ def test_a_new_key_file_and_then_its_name_are_durable(key_file: Path, monkeypatc
     assert synced[-2:] == [key_file.with_name(f"credentials.key.{os.getpid()}.partial"), key_file.parent]
 
 
-def test_of_two_that_make_the_key_file_at_once_both_use_the_key_of_the_first(
-    key_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_that_make_the_key_file_share_one_key(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[TokenCipher] = []
     fsync = os.fsync
 
@@ -104,7 +102,7 @@ def test_a_key_file_that_is_there_is_not_changed(key_file: Path) -> None:
     assert key_file.read_bytes() == key
 
 
-def test_after_a_new_key_was_put_first_the_old_one_still_opens_and_the_new_one_closes(key_file: Path) -> None:
+def test_a_new_key_encrypts_and_the_old_one_still_decrypts(key_file: Path) -> None:
     old = TokenCipher(key_file)
     closed = old.encrypt(TOKEN)
     key_file.write_bytes(Fernet.generate_key() + b"\n" + key_file.read_bytes())
@@ -120,19 +118,19 @@ def test_without_its_key_a_token_is_gone_and_nothing_breaks(key_file: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\xff" * 100])
-def test_what_was_damaged_is_no_token(key_file: Path, damage: bytes) -> None:
-    vault = TokenCipher(key_file)
-    closed = vault.encrypt(TOKEN)
+def test_a_damaged_credential_is_no_token(key_file: Path, damage: bytes) -> None:
+    cipher = TokenCipher(key_file)
+    closed = cipher.encrypt(TOKEN)
     assert closed is not None
-    assert vault.decrypt(damage) is None
-    assert vault.decrypt(closed[:-1] + b"A") is None
+    assert cipher.decrypt(damage) is None
+    assert cipher.decrypt(closed[:-1] + b"A") is None
 
 
 KEY = base64.urlsafe_b64encode(bytes(range(32)))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"not a key\n", b"\xff\xfe", "ключ".encode(), KEY + b"\nshort\n"])
-def test_a_key_file_without_good_keys_is_told_with_its_name(key_file: Path, content: bytes) -> None:
+def test_a_key_file_without_good_keys_is_named(key_file: Path, content: bytes) -> None:
     key_file.write_bytes(content)
     with pytest.raises(BadKeyFile) as bad:
         TokenCipher(key_file)
@@ -147,31 +145,29 @@ def test_a_complaint_about_a_key_file_never_shows_a_key(key_file: Path) -> None:
     assert key[:-4].decode() not in str(bad.value)
 
 
-def test_a_key_file_that_cannot_be_read_is_told_with_its_name(tmp_path: Path) -> None:
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadKeyFile) as bad:
         TokenCipher(tmp_path)
     assert str(tmp_path) in str(bad.value)
 
 
-def test_a_key_file_that_cannot_be_made_is_told_with_its_name(tmp_path: Path) -> None:
+def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadKeyFile) as bad:
         TokenCipher(tmp_path / "file" / "credentials.key")
     assert "credentials.key" in str(bad.value)
 
 
-def test_a_first_start_that_dies_while_it_makes_the_key_is_no_obstacle_for_the_next(
-    key_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_while_the_key_is_made_blocks_no_next_start(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as dying:
         dying.setattr(Fernet, "generate_key", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             TokenCipher(key_file)
-    vault = TokenCipher(key_file)
-    assert vault.decrypt(vault.encrypt(TOKEN)) == TOKEN
+    cipher = TokenCipher(key_file)
+    assert cipher.decrypt(cipher.encrypt(TOKEN)) == TOKEN
 
 
-def test_a_disk_that_is_full_while_the_key_is_made_is_no_obstacle_for_the_next_start(
+def test_a_full_disk_while_the_key_is_made_blocks_no_next_start(
     key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:

@@ -68,9 +68,7 @@ def somebody(*roles: str, system: bool = False) -> Identity:
     ],
     ids=lambda each: f"{'+'.join(each.roles)}{' system' * each.system}" if isinstance(each, Identity) else "",
 )
-def test_by_default_members_upload_readers_look_and_admins_and_services_see_to_all(
-    tmp_path: Path, who: Identity, may: set[Right]
-) -> None:
+def test_the_default_rights_of_each_role(tmp_path: Path, who: Identity, may: set[Right]) -> None:
     assert policy(tmp_path).rights(who) == may
 
 
@@ -134,7 +132,7 @@ def test_a_reader_looks_and_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("who", [ADMIN, WATCHER], ids=["admin", "reader of the system"])
-def test_who_sees_to_all_sees_the_uploads_of_all(tmp_path: Path, who: Identity) -> None:
+def test_an_admin_sees_the_uploads_of_all(tmp_path: Path, who: Identity) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
@@ -151,7 +149,7 @@ def test_who_sees_to_all_sees_the_uploads_of_all(tmp_path: Path, who: Identity) 
     asyncio.run(scenario())
 
 
-def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
+def test_looking_at_a_foreign_upload_changes_nothing(tmp_path: Path) -> None:
     """Neither is the owner's token replaced by an admin's, nor a chunk ended."""
 
     async def scenario() -> None:
@@ -160,27 +158,27 @@ def test_who_looks_at_the_upload_of_somebody_else_changes_nothing(tmp_path: Path
             await here.send(upload_id, 0, SIZE)
             await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
             trouble = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.")
-            await here.catalog.uploads.set_credential(upload_id, here.vault.encrypt("own"), here.now)
+            await here.catalog.uploads.set_credential(upload_id, here.cipher.encrypt("own"), here.now)
             before = await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, last_error=trouble)
             await here.uploads.perform(Get(upload_id, taking_over=True), ADMIN, Pieces())
             assert await here.catalog.uploads.get(upload_id) == before
-            assert here.vault.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
+            assert here.cipher.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
 
     asyncio.run(scenario())
 
 
-def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_owner(tmp_path: Path) -> None:
+def test_an_admin_cancels_a_foreign_upload_and_its_image(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)
             kept: list[str | None] = []
-            delete = here.sink.delete
+            delete = here.image_service.delete
 
             async def noted(image: Image, actor: Actor) -> None:
                 kept.append(actor.token)
                 await delete(image, actor)
 
-            here.sink.delete = noted  # type: ignore[method-assign]
+            here.image_service.delete = noted  # type: ignore[method-assign]
             await here.uploads.perform(Cancel(upload_id), ADMIN, Pieces())
             found = await here.catalog.uploads.get(upload_id)
             assert found is not None
@@ -192,7 +190,7 @@ def test_an_admin_cancels_the_upload_of_somebody_else_and_the_image_goes_as_its_
 
 
 @pytest.mark.parametrize("who", [STRANGER, READER, WATCHER], ids=["a stranger", "a reader", "a reader of the system"])
-def test_nobody_else_cancels(tmp_path: Path, who: Identity) -> None:
+def test_no_other_role_cancels(tmp_path: Path, who: Identity) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await created(here)

@@ -66,8 +66,8 @@ async def send_zeros(here: Rig, upload_id: str, start: int, stop: int) -> None:
 @pytest.mark.parametrize("digest", [RIGHT, WRONG], ids=["right", "wrong"])
 def test_image_is_complete_only_if_digest_holds(tmp_path: Path, digest: Digest) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, sink=CountingImageService) as here, asyncio.timeout(60):
-            images = here.sink
+        async with rig(tmp_path, image_service=CountingImageService) as here, asyncio.timeout(60):
+            images = here.image_service
             assert isinstance(images, CountingImageService)
             job = asyncio.create_task(here.handoff.run())
             created = await here.uploads.perform(Create(SIZE, IMAGE, (digest,)), ME, Pieces())

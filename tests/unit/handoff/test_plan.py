@@ -76,14 +76,14 @@ def expected(upload: Upload, presence: Presence) -> Step:
             return expected_of_an_import(upload, Presence.IMPORT_FAILED, another)
         case _ if upload.state is State.VERIFYING:
             return Step.VERIFY
-        case Presence.ACTIVE:  # our own proof first: the sink's word is compared with it, not taken for it
+        case Presence.ACTIVE:  # our own proof first: the image service's word is compared with it, not taken for it
             return Step.PROVE if upload.delivery.proof is None else Step.RECORD
         case Presence.QUEUED:
             return another if upload.delivery.suspicion >= UNUSABLE else expected_of_one_that_waits(upload)
 
 
 def expected_of_one_that_waits(upload: Upload) -> Step:
-    """A promise about the whole image is checked before the sink sees a byte."""
+    """A promise about the whole image is checked before the image service sees a byte."""
     return Step.PROVE if upload.declared and upload.delivery.proof is None else Step.DELIVER
 
 
@@ -120,14 +120,14 @@ def test_every_combination_has_its_step(presence: Presence) -> None:
     assert Step.REPLACE in seen
 
 
-def test_what_is_staged_and_not_of_our_size_is_not_imported() -> None:
+def test_a_staged_image_of_another_size_is_not_imported() -> None:
     upload = UPLOAD.with_delivery(proof=PROOF)
     assert next_step(upload, ImageStatus(Presence.STAGED, size=99), NOW) is Step.REPLACE
 
 
 @dataclasses.dataclass
 class World:
-    """An upload as the catalog has it, a sink, and a power cut that may come before or after each effect.
+    """An upload as the catalog has it, an image service, and a power cut that may come before or after each effect.
 
     `cuts` says how often each place is survived: True means that power goes here.
     """
@@ -195,7 +195,7 @@ class World:
     st.booleans(),
     st.integers(0, UNUSABLE),
 )
-def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_delivers_once(
+def test_a_handoff_killed_anywhere_delivers_once_with_a_proof(
     cuts: list[bool], presence: Presence, promised: bool, notices: bool, suspicion: int
 ) -> None:
     upload = dataclasses.replace(UPLOAD, declared=(DIGEST,) if promised else ()).with_delivery(suspicion=suspicion)
@@ -212,18 +212,18 @@ def test_wherever_it_is_killed_a_handoff_comes_to_verifying_with_a_proof_and_del
         assert world.images == 1
 
 
-def test_a_handoff_that_nobody_disturbs_reads_scratch_once() -> None:
+def test_an_undisturbed_handoff_reads_storage_once() -> None:
     world = World(UPLOAD, Presence.QUEUED, iter([]))
     assert [world.step(), world.step()] == [Step.DELIVER, Step.VERIFY]
     assert world.proofs == 0
 
 
-def test_a_declared_digest_is_proven_before_the_sink_gets_a_byte() -> None:
+def test_a_declared_digest_is_proven_before_the_delivery() -> None:
     world = World(dataclasses.replace(UPLOAD, declared=(DIGEST,)), Presence.QUEUED, iter([]))
     assert [world.step(), world.step(), world.step()] == [Step.PROVE, Step.DELIVER, Step.VERIFY]
 
 
-def test_a_receipt_that_is_our_proof_differs_in_nothing() -> None:
+def test_an_image_status_that_equals_the_proof_differs_in_nothing() -> None:
     assert differences(100, PROOF, COMPLETE) == []
 
 
@@ -238,15 +238,15 @@ def test_a_receipt_that_is_our_proof_differs_in_nothing() -> None:
         ("sha512", dataclasses.replace(COMPLETE, sha512=None)),
     ],
 )
-def test_a_receipt_that_lacks_or_differs_in_anything_is_no_proof(name: str, receipt: ImageStatus) -> None:
+def test_an_image_status_that_lacks_anything_is_no_proof(name: str, receipt: ImageStatus) -> None:
     assert [each.split()[0] for each in differences(100, PROOF, receipt)] == [name]
 
 
-def test_all_differences_are_told() -> None:
+def test_all_differences_are_reported() -> None:
     assert len(differences(100, PROOF, ImageStatus(Presence.DELETED))) == 3
 
 
-def test_the_first_delay_is_a_second_and_each_next_one_twice_as_long() -> None:
+def test_delays_double_from_one_second() -> None:
     assert [delay(attempts, 0) for attempts in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
 
 
@@ -256,7 +256,7 @@ def test_chance_takes_up_to_half_of_a_delay() -> None:
 
 @many
 @given(st.integers(1, 10**9), st.floats(0, 1))
-def test_no_delay_is_longer_than_a_minute_and_chance_takes_half_of_it_at_most(attempts: int, chance: float) -> None:
+def test_delays_are_at_most_a_minute_and_at_least_half_of_it(attempts: int, chance: float) -> None:
     assert 1.0 <= delay(attempts, 0) <= delay(attempts + 1, 0) <= LONGEST_DELAY
     assert delay(attempts, 0) / 2 <= delay(attempts, chance) <= delay(attempts, 0)
 
@@ -269,11 +269,11 @@ def test_a_handoff_that_waits_is_due_when_its_time_has_come(attempts: int, now: 
     assert left == pytest.approx(max(0.0, delay(attempts, 0) - later), abs=1e-5)
 
 
-def test_the_longest_delay_is_waited_for_even_where_it_is_rounded_up() -> None:
+def test_the_longest_delay_is_waited_for_when_rounded_up() -> None:
     assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1000.0 + LONGEST_DELAY + 1e-7), 1000.0) > LONGEST_DELAY
 
 
-def test_a_time_that_is_a_second_further_away_than_any_delay_is_of_another_clock() -> None:
+def test_a_time_beyond_any_delay_is_of_another_clock() -> None:
     for further in (1.0, 1.5):
         assert time_until_due(UPLOAD.with_delivery(next_attempt_at=LONGEST_DELAY + further), 0.0) == 0.0
 
@@ -282,11 +282,11 @@ def test_a_handoff_without_a_time_is_due() -> None:
     assert time_until_due(UPLOAD, 1000.0) == 0.0
 
 
-def test_a_clock_that_was_set_back_does_not_make_a_handoff_wait_for_it() -> None:
+def test_a_clock_set_back_delays_no_handoff() -> None:
     assert time_until_due(UPLOAD.with_delivery(next_attempt_at=1e9), 1000.0) == 0.0
 
 
-def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
+def test_attempts_are_limited_but_for_a_missing_token() -> None:
     assert not exhausted(2, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
     assert exhausted(3, 3, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
     assert exhausted(1, 1, FailureReason.IMAGE_SERVICE_UNAVAILABLE)
@@ -295,7 +295,7 @@ def test_so_many_attempts_are_enough_unless_the_owner_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("hitch", FailureReason)
-def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: FailureReason) -> None:
+def test_wrong_bytes_can_not_be_retried(hitch: FailureReason) -> None:
     upload = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(last_error=LastError(hitch, "A sentence."))
     assert can_be_retried(upload) is (
         hitch not in FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
@@ -305,9 +305,7 @@ def test_what_is_wrong_with_the_bytes_can_not_be_helped_by_another_try(hitch: Fa
 
 @pytest.mark.parametrize("hitch", FailureReason)
 @pytest.mark.parametrize("adopted", [False, True])
-def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
-    hitch: FailureReason, adopted: bool
-) -> None:
+def test_a_retry_without_an_image_needs_a_new_one(hitch: FailureReason, adopted: bool) -> None:
     assert UPLOAD.image is not None
     image = dataclasses.replace(UPLOAD.image, adopted=adopted)
     upload = dataclasses.replace(UPLOAD, state=State.FAILED, image=image).with_delivery(
@@ -329,7 +327,7 @@ def test_another_try_without_an_image_needs_another_one_but_for_an_adopted_one(
         (InspectionState.FINAL, None, Presence.QUEUED, Step.DELIVER),
     ],
 )
-def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
+def test_no_byte_is_delivered_before_the_format_check(
     verdict: InspectionState, proof: Proof | None, presence: Presence, step: Step
 ) -> None:
     upload = dataclasses.replace(
@@ -341,11 +339,11 @@ def test_the_sink_gets_no_byte_of_an_image_that_nobody_has_looked_into(
 @pytest.mark.parametrize(
     ("detected", "disk_format"), [("qcow2", "qcow2"), ("gpt", "raw"), ("luks", "raw"), ("raw", "raw"), (None, None)]
 )
-def test_what_was_found_has_a_name_in_glance(detected: str | None, disk_format: str | None) -> None:
+def test_a_found_format_has_a_name_in_glance(detected: str | None, disk_format: str | None) -> None:
     assert Format(None, detected).disk_format == disk_format
 
 
-def test_only_what_is_large_and_fast_enough_is_followed() -> None:
+def test_only_large_and_fast_uploads_are_delivered_early() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=10)
     assert suits_early_delivery(upload, 10.0, 1000)
     assert not suits_early_delivery(upload, 10.0, 1001)
@@ -353,7 +351,7 @@ def test_only_what_is_large_and_fast_enough_is_followed() -> None:
     assert not suits_early_delivery(upload, 36.5, 0), "at this pace it takes more than an hour"
 
 
-def test_the_pace_is_that_since_the_creation_and_of_less_than_a_second_that_of_a_second() -> None:
+def test_the_rate_counts_at_least_one_second() -> None:
     upload = Upload("a-0", Owner("p", "u"), 36_010, State.RECEIVING, Image("i"), 100.0, 0.0, 0.0, offset=10)
     assert suits_early_delivery(upload, 100.5, 0), "an hour is left, and no more"
     assert suits_early_delivery(upload, 101.0, 0)
@@ -366,12 +364,12 @@ def test_an_image_is_stuck_from_its_moment_on_if_it_has_one() -> None:
     assert not stuck(upload.with_delivery(stuck_at=0.0), 0.6)
 
 
-def test_what_is_to_be_imported_is_not_followed() -> None:
+def test_imports_are_not_delivered_early() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i", stores=()), 0.0, 0.0, 0.0, offset=10)
     assert not suits_early_delivery(upload, 10.0, 1000)
 
 
-def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format() -> None:
+def test_early_delivery_waits_for_the_format_check() -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     follow = {
         each: suits_early_delivery(dataclasses.replace(upload, format=Format("raw", inspection=each)), 10.0, 0)
@@ -381,7 +379,7 @@ def test_an_upload_is_not_followed_before_its_head_has_told_all_about_its_format
 
 
 @pytest.mark.parametrize("changes", [{"offset": 0}, {"image": None}, {"size": None}, {"state": State.SEALED}])
-def test_what_has_no_prefix_no_image_or_no_end_is_not_followed(changes: dict[str, object]) -> None:
+def test_early_delivery_needs_a_prefix_an_image_and_a_size(changes: dict[str, object]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1000, State.RECEIVING, Image("i"), 0.0, 0.0, 0.0, offset=900)
     assert not suits_early_delivery(dataclasses.replace(upload, **changes), 10.0, 0)  # type: ignore[arg-type]
 
@@ -390,7 +388,7 @@ def of(project: str, number: int) -> Upload:
     return dataclasses.replace(UPLOAD, id=f"{project}-{number}", owner=Owner(project, "user"))
 
 
-def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_waits_longest() -> None:
+def test_the_project_with_the_fewest_running_goes_first() -> None:
     waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
     assert [each.id for each in choose_next(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
     assert [each.id for each in choose_next(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
@@ -401,9 +399,7 @@ def test_the_project_with_the_fewest_running_goes_first_and_among_equals_who_wai
 
 @many
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4), st.integers(1, 6))
-def test_no_project_gets_a_second_turn_while_another_one_that_waits_has_none(
-    waiting: list[str], running: list[str], workers: int
-) -> None:
+def test_each_waiting_project_gets_a_turn_first(waiting: list[str], running: list[str], workers: int) -> None:
     due = [of(project, number) for number, project in enumerate(waiting)]
     chosen = choose_next(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
     assert len(chosen) == max(0, min(len(due), workers - len(running)))

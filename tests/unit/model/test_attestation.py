@@ -30,7 +30,7 @@ ACTIVE = Upload(
 )
 
 
-def test_a_receipt_has_both_sides_and_how_to_find_them_in_the_logs() -> None:
+def test_a_receipt_has_both_sides_and_their_request_ids() -> None:
     same = {"size": 10, "md5": PROOF.md5, "sha512": PROOF.sha512}
     assert statement(ACTIVE) == {
         **same,

@@ -47,26 +47,24 @@ def refusal_of(upload: Upload, chunk: Chunk, total: int | None = None, declared:
 
 
 @pytest.mark.parametrize("total", [0, 99, 101])
-def test_a_chunk_of_an_upload_with_another_size_is_refused_and_told_the_right_one(total: int) -> None:
+def test_a_wrong_total_is_refused_with_the_right_one(total: int) -> None:
     refusal = refusal_of(UPLOAD, Chunk(0, 10), total)
     assert refusal.reason is Reason.WRONG_TOTAL
     assert refusal.facts == {"size": 100}
 
 
 @pytest.mark.parametrize("total", [None, 100])
-def test_a_chunk_of_an_upload_with_the_same_size_is_welcome(total: int | None) -> None:
+def test_a_chunk_with_the_right_total_is_accepted(total: int | None) -> None:
     assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(90, 10), total), LONGEST) == Range(90, 100)
 
 
 @pytest.mark.parametrize(("state", "reason"), [(State.CANCELLED, Reason.CANCELLED), (State.EXPIRED, Reason.EXPIRED)])
-def test_a_chunk_of_an_upload_that_has_ended_is_told_so_even_if_its_total_is_wrong(
-    state: State, reason: Reason
-) -> None:
+def test_an_ended_upload_is_reported_before_a_wrong_total(state: State, reason: Reason) -> None:
     assert refusal_of(dataclasses.replace(UPLOAD, state=state), Chunk(0, 10), total=99).reason is reason
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, 101), (100, 1), (91, 10), (101, 0), (2**53 - 1, 2**53 - 1)])
-def test_a_chunk_that_would_end_behind_the_upload_is_refused_before_a_byte_is_read(start: int, length: int) -> None:
+def test_a_chunk_past_the_end_is_refused(start: int, length: int) -> None:
     upload = dataclasses.replace(UPLOAD, offset=7)
     refusal = refusal_of(upload, Chunk(start, length))
     assert refusal.reason is Reason.BODY_TOO_LONG
@@ -74,19 +72,17 @@ def test_a_chunk_that_would_end_behind_the_upload_is_refused_before_a_byte_is_re
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, 0), (0, 100), (99, 1), (100, 0)])
-def test_a_chunk_of_known_length_fills_exactly_its_place(start: int, length: int) -> None:
+def test_a_chunk_of_known_length_has_its_target_range(start: int, length: int) -> None:
     assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(start, length)), LONGEST) == Range(start, start + length)
 
 
 @pytest.mark.parametrize(("start", "place"), [(0, (0, 100)), (99, (99, 100)), (100, (100, 100)), (150, (100, 100))])
-def test_a_chunk_of_unknown_length_may_fill_the_upload_to_its_end_and_no_more(
-    start: int, place: tuple[int, int]
-) -> None:
+def test_a_chunk_of_unknown_length_ends_with_the_upload(start: int, place: tuple[int, int]) -> None:
     assert target_of(UPLOAD, Append(UPLOAD.id, Chunk(start, None)), LONGEST) == Range(*place)
 
 
 @pytest.mark.parametrize("start", [0, 9, 11, 100, 150])
-def test_a_chunk_that_must_be_in_order_and_is_not_is_told_the_offset(start: int) -> None:
+def test_a_chunk_out_of_order_gets_the_offset(start: int) -> None:
     upload = dataclasses.replace(UPLOAD, offset=10)
     with pytest.raises(Refused) as refusal:
         check_offset(upload, Chunk(start, None, in_order=True))
@@ -95,11 +91,11 @@ def test_a_chunk_that_must_be_in_order_and_is_not_is_told_the_offset(start: int)
 
 
 @pytest.mark.parametrize("start", [0, 9, 10, 11])
-def test_a_chunk_that_need_not_be_in_order_goes_anywhere(start: int) -> None:
+def test_a_chunk_without_order_goes_anywhere(start: int) -> None:
     check_offset(dataclasses.replace(UPLOAD, offset=10), Chunk(start, 1))
 
 
-def test_a_chunk_that_goes_on_where_the_upload_is_is_in_order() -> None:
+def test_a_chunk_at_the_offset_is_in_order() -> None:
     check_offset(dataclasses.replace(UPLOAD, offset=10), Chunk(10, None, in_order=True))
 
 
@@ -110,14 +106,14 @@ def test_a_chunk_that_goes_on_where_the_upload_is_is_in_order() -> None:
         dataclasses.replace(UPLOAD, state=State.SEALED, parts=("a-1", "a-2")),
     ],
 )
-def test_nothing_can_be_sent_to_what_was_joined_nor_to_what_it_became(upload: Upload) -> None:
+def test_a_part_and_its_joined_upload_take_no_chunk(upload: Upload) -> None:
     assert refusal_of(upload, Chunk(0, 10)).reason is Reason.JOINED
     with pytest.raises(Refused) as refusal:
         check_writable(upload)
     assert refusal.value.reason is Reason.JOINED
 
 
-def test_a_chunk_of_unknown_length_in_an_upload_of_unknown_size_has_a_limit() -> None:
+def test_a_chunk_of_unknown_length_and_size_has_a_limit() -> None:
     assert target_of(UNSIZED, Append(UNSIZED.id, Chunk(10, None)), LONGEST) == Range(10, 60)
 
 
@@ -145,7 +141,7 @@ def test_two_ways_of_telling_the_size_must_agree() -> None:
     assert refusal_of(UNSIZED, Chunk(10, 5, last=True), 16).reason is Reason.WRONG_TOTAL
 
 
-def test_a_size_can_be_declared_once_and_is_promised_then() -> None:
+def test_a_size_is_declared_once_and_reserved() -> None:
     declared = declare(UNSIZED, 30, ())
     assert (declared.size, declared.reserved) == (30, 30)
     assert declare(declared, 30, ()) == declared
@@ -154,16 +150,16 @@ def test_a_size_can_be_declared_once_and_is_promised_then() -> None:
     assert refusal.value.reason is Reason.WRONG_TOTAL
 
 
-def test_a_size_that_is_all_that_has_come_can_be_declared() -> None:
+def test_a_size_equal_to_the_received_bytes_can_be_declared() -> None:
     assert declare(UNSIZED, 10, ()).size == 10
 
 
-def test_who_declares_no_size_changes_nothing_of_what_is_promised() -> None:
+def test_no_declared_size_changes_no_reservation() -> None:
     promised = dataclasses.replace(UNSIZED, reserved=40)
     assert declare(promised, None, ()) == promised
 
 
-def test_a_size_below_what_has_come_is_refused() -> None:
+def test_a_size_below_the_received_bytes_is_refused() -> None:
     refusal = refusal_of(UNSIZED, Chunk(10, 0), 9)
     assert refusal.reason is Reason.WRONG_TOTAL
     assert refusal.facts == {"offset": 10}
@@ -190,7 +186,7 @@ def test_parts_that_have_all_of_their_bytes_have_a_size_together() -> None:
         (dataclasses.replace(UPLOAD, received=100), Reason.JOINED),
     ],
 )
-def test_what_is_not_a_finished_part_can_not_be_joined(part: Upload, reason: Reason) -> None:
+def test_only_finished_parts_can_be_joined(part: Upload, reason: Reason) -> None:
     with pytest.raises(Refused) as refusal:
         check_parts([PART, part])
     assert refusal.value.reason is reason
@@ -223,12 +219,12 @@ def test_a_chunk_is_known_by_its_range_and_digest(
         ([], False),
     ],
 )
-def test_a_run_of_zeros_is_known_where_nothing_but_zeros_was_declared(extents: list[Extent], known: bool) -> None:
+def test_a_run_of_zeros_repeats_declared_zeros(extents: list[Extent], known: bool) -> None:
     assert repeats(Chunk(10, 10, zeros=True), Range(10, 20), extents) is known
 
 
 @pytest.mark.parametrize("hitch", FailureReason)
-def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hitch: FailureReason) -> None:
+def test_a_rejected_upload_repeats_its_reason(hitch: FailureReason) -> None:
     failed = dataclasses.replace(UPLOAD, state=State.FAILED).with_delivery(
         last_error=LastError(hitch, "It is another format.")
     )
@@ -240,6 +236,6 @@ def test_an_upload_that_failed_for_what_it_is_says_so_again_whatever_is_sent(hit
     assert refusal.facts == {"state": State.FAILED}
 
 
-def test_an_upload_without_a_trouble_has_no_verdict_that_stops_it() -> None:
+def test_an_upload_without_an_error_is_not_rejected() -> None:
     check_not_rejected(dataclasses.replace(UPLOAD, state=State.FAILED))
     check_not_rejected(UPLOAD)

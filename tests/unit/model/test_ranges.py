@@ -42,7 +42,7 @@ def test_neighbours_do_not_overlap(one: Range, other: Range) -> None:
 @given(st.lists(ranges()))
 @example([])
 @example([Range(0, 2), Range(2, 4)])
-def test_merged_ranges_have_the_same_bytes_in_order_with_a_gap_between_any_two(given_: list[Range]) -> None:
+def test_merged_ranges_have_the_same_bytes_and_gaps_between(given_: list[Range]) -> None:
     merged = list(merge(given_))
     assert positions(merged) == positions(given_)
     assert all(each.start < each.stop for each in merged)
@@ -55,7 +55,7 @@ def test_a_range_within_another_does_not_shorten_it() -> None:
 
 @many
 @given(ranges(), st.lists(ranges()))
-def test_segments_tell_byte_for_byte_what_of_a_chunk_is_durable(target: Range, durable: list[Range]) -> None:
+def test_segments_show_each_byte_as_durable_or_missing(target: Range, durable: list[Range]) -> None:
     cut = list(segments(target, durable))
     assert positions(each.range for each in cut if each.durable) == positions([target]) & positions(durable)
     assert positions(each.range for each in cut if not each.durable) == positions([target]) - positions(durable)
@@ -63,7 +63,7 @@ def test_segments_tell_byte_for_byte_what_of_a_chunk_is_durable(target: Range, d
 
 @many
 @given(ranges(), st.lists(ranges()))
-def test_segments_follow_each_other_from_the_first_byte_to_the_last(target: Range, durable: list[Range]) -> None:
+def test_segments_cover_the_chunk_without_gaps(target: Range, durable: list[Range]) -> None:
     cut = list(segments(target, durable))
     assert cut[0].range.start == target.start
     assert cut[-1].range.stop == target.stop
@@ -73,11 +73,11 @@ def test_segments_follow_each_other_from_the_first_byte_to_the_last(target: Rang
         assert left.durable != right.durable  # otherwise it would be one segment
 
 
-def test_a_chunk_of_which_nothing_is_known_is_one_missing_segment() -> None:
+def test_an_unknown_chunk_is_one_missing_segment() -> None:
     assert list(segments(Range(3, 8), [Range(0, 3), Range(8, 9)])) == [Segment(Range(3, 8), durable=False)]
 
 
-def test_a_chunk_in_which_some_bytes_are_durable_has_segments_before_and_behind_them() -> None:
+def test_durable_bytes_split_a_chunk_into_segments() -> None:
     assert list(segments(Range(3, 8), [Range(0, 1), Range(4, 6), Range(9, 12)])) == [
         Segment(Range(3, 4), durable=False),
         Segment(Range(4, 6), durable=True),
@@ -87,7 +87,7 @@ def test_a_chunk_in_which_some_bytes_are_durable_has_segments_before_and_behind_
 
 @many
 @given(st.integers(0, MOST), st.lists(ranges()))
-def test_what_is_missing_is_all_that_is_not_durable(size: int, durable: list[Range]) -> None:
+def test_missing_ranges_are_all_that_are_not_durable(size: int, durable: list[Range]) -> None:
     gaps = missing(size, durable)
     assert positions(gaps) == set(range(size)) - positions(durable)
     assert gaps == list(merge(gaps))

@@ -47,7 +47,7 @@ def asked(**said: Any) -> ImageRequest:
         ({"method": "import", "stores": ["fast", "archive"]}, None, ("fast", "archive"), False),
     ],
 )
-def test_the_plain_way_is_taken_unless_there_is_more_than_one_store(
+def test_one_store_needs_no_import(
     said: dict[str, Any], store: str | None, stores: tuple[str, ...] | None, every: bool
 ) -> None:
     request = asked(**said)
@@ -70,7 +70,7 @@ def test_the_plain_way_is_taken_unless_there_is_more_than_one_store(
         {"all_stores": "yes"},
     ],
 )
-def test_what_contradicts_itself_is_refused(said: dict[str, Any]) -> None:
+def test_contradictory_stores_are_refused(said: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refused:
         asked(**said)
     assert refused.value.reason is Reason.MALFORMED
@@ -101,14 +101,14 @@ def test_all_stores_are_those_that_can_be_written_to(request_: ImageRequest, sto
         (ImageRequest(all_stores=True), StoreList(), [DIRECT]),
     ],
 )
-def test_what_is_not_offered_is_refused_with_what_is(request_: ImageRequest, offer: StoreList, told: list[str]) -> None:
+def test_an_unknown_store_is_refused_with_the_known(request_: ImageRequest, offer: StoreList, told: list[str]) -> None:
     with pytest.raises(Refused) as refused:
         choose(request_, offer)
     assert refused.value.reason is Reason.IMAGE_REFUSED
     assert all(each in refused.value.detail for each in told)
 
 
-def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
+def test_offered_stores_can_be_asked_for_and_are_shown() -> None:
     for method in ("GET", "HEAD"):
         assert native.parse(RequestHead(method, None, {}, {}, native.STORES), b"", PLACE) == ListStores()
     reply = native.render(StoresListed(OFFER), PLACE)
@@ -137,14 +137,14 @@ def test_what_is_offered_can_be_asked_for_and_is_shown() -> None:
         (Image("i", stores=("fast", "archive")), "import", ["fast", "archive"]),
     ],
 )
-def test_an_upload_tells_how_its_image_is_filled(image: Image | None, method: str | None, stores: list[str]) -> None:
+def test_an_upload_shows_how_its_image_is_filled(image: Image | None, method: str | None, stores: list[str]) -> None:
     upload = Upload("a-0", Owner("p", "u"), 1, State.RECEIVING, image, 0.0, 0.0, 0.0)
     told = native.render(UploadFound(upload, (), 0), PLACE).document
     assert told is not None
     assert (told["method"], told["stores"]) == (method, stores)
 
 
-def test_glances_own_words_for_what_it_offers_are_understood() -> None:
+def test_glances_store_documents_are_parsed() -> None:
     stores = {"stores": [{"id": "fast", "default": "true"}, {"id": "web", "read-only": "true", "description": "w"}]}
     imports = {"import-methods": {"type": "array", "value": [DIRECT]}}
     expected = StoreList((Store("fast", default=True), Store("web", "w", read_only=True)), (DIRECT,))

@@ -32,7 +32,7 @@ def from_file(path: Path, text: str) -> Settings:
 
 
 @pytest.mark.parametrize("option", OWN)
-def test_every_option_says_what_it_is_for(option: cfg.Opt) -> None:
+def test_each_option_has_a_help_text(option: cfg.Opt) -> None:
     assert option.help
     assert len(option.help) > 20
     assert option.help.rstrip().endswith(".")
@@ -173,7 +173,7 @@ def test_a_bad_value_in_a_file_is_refused_with_the_options_name(name: str, value
 
 
 @pytest.mark.parametrize(("name", "value"), [each for each in BAD if each[1]])
-def test_a_bad_value_that_is_given_is_refused_with_the_options_name(name: str, value: str) -> None:
+def test_a_bad_override_is_refused_with_the_options_name(name: str, value: str) -> None:
     assert name in NAMES
     with pytest.raises(BadConfiguration) as bad:
         load([], {name: value})
@@ -191,12 +191,12 @@ def test_an_option_that_does_not_exist_cannot_be_given(name: str) -> None:
     "origin",
     ["https://dashboard.example.org", "http://localhost:8080", "https://192.0.2.7", "http://[2001:db8::1]:8080"],
 )
-def test_an_origin_is_what_browsers_send(origin: str) -> None:
+def test_an_origin_is_written_as_browsers_send_it(origin: str) -> None:
     assert settings_of(cors__allowed_origin=origin).cors.allowed_origin == (origin,)
 
 
 @pytest.mark.parametrize("origin", ["https://dashboard.example.org:443", "http://dashboard.example.org:80"])
-def test_an_origin_with_the_port_that_browsers_leave_out_never_matches(origin: str) -> None:
+def test_an_origin_with_a_default_port_is_refused(origin: str) -> None:
     with pytest.raises(BadConfiguration):
         settings_of(cors__allowed_origin=origin)
 
@@ -206,7 +206,7 @@ def test_an_origin_with_the_port_that_browsers_leave_out_never_matches(origin: s
 @example("https://[")
 @example("https://[::1")
 @example("http://a\tb")
-def test_whatever_an_origin_is_it_is_taken_as_it_stands_or_refused(text: str) -> None:
+def test_any_origin_is_taken_exactly_or_refused(text: str) -> None:
     try:
         found = Origin()(text)
     except ValueError:
@@ -215,25 +215,25 @@ def test_whatever_an_origin_is_it_is_taken_as_it_stands_or_refused(text: str) ->
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org", "", "localhost.example.org"])
-def test_who_admits_anyone_listens_only_to_this_host(host: str) -> None:
+def test_noauth_listens_only_on_loopback(host: str) -> None:
     with pytest.raises(BadConfiguration) as bad:
         settings_of(auth_strategy="noauth", image_service="directory", bind_host=host)
     assert "bind_host" in str(bad.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_who_admits_anyone_may_listen_to_this_host(host: str) -> None:
+def test_noauth_may_listen_on_loopback(host: str) -> None:
     assert is_loopback(host)
     assert settings_of(auth_strategy="noauth", image_service="directory", bind_host=host).service.bind_host == host
 
 
-def test_who_admits_anyone_cannot_make_images_as_somebody() -> None:
+def test_noauth_cannot_use_glance() -> None:
     with pytest.raises(BadConfiguration) as bad:
         settings_of(auth_strategy="noauth", image_service="glance")
     assert "image_service" in str(bad.value)
 
 
-def test_whoever_asks_keystone_may_listen_to_everybody() -> None:
+def test_keystone_may_listen_on_all_addresses() -> None:
     assert settings_of(bind_host="0.0.0.0").service.bind_host == "0.0.0.0"
     assert settings_of(bind_host="0.0.0.0", image_service="directory").service.image_service == "directory"
 
@@ -265,5 +265,5 @@ def test_no_option_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize("name", ["connection"])
-def test_what_may_hold_a_password_is_not_logged(name: str) -> None:
+def test_options_with_passwords_are_not_logged(name: str) -> None:
     assert [each.secret for each in GROUPS["database"] if each.name == name] == [True]

@@ -21,11 +21,11 @@ FIGURES = [
 ]
 
 
-def test_contestants_come_in_turn_and_nobody_always_after_the_same_one() -> None:
+def test_contestants_take_turns_in_changing_order() -> None:
     assert "".join(in_turn(3, "ABC")) == "ABCCBAABC"
 
 
-def test_values_are_kept_by_setting_and_contestant_in_the_order_of_the_rounds() -> None:
+def test_values_are_kept_in_the_order_of_the_rounds() -> None:
     outcome = Outcome()
     for brought in (
         Measure("1", "a", 3, "s"),
@@ -42,7 +42,7 @@ def test_a_ratio_is_the_median_of_the_ratios_within_the_rounds() -> None:
     assert ratio(FIGURES[0], FIGURES[1]) == 1.0  # of 1.0, 0.9 and 1.5; that of the medians is 1.5
 
 
-def test_a_goal_is_judged_in_each_setting_that_it_is_meant_for() -> None:
+def test_a_goal_is_checked_in_each_of_its_settings() -> None:
     (verdict,) = verdicts(DIRECT, FIGURES)
     assert (verdict.setting, verdict.value, verdict.reached) == ("big files", 1.0, True)
 
@@ -63,7 +63,7 @@ def test_a_goal_is_a_ratio_a_difference_or_a_value(how, sense, limit, value, rea
     assert (verdict.value, verdict.reached) == (value, reached)
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_a_goal_without_figures_is_not_checked() -> None:
     assert verdicts(DIRECT, FIGURES[:1]) == []
     assert verdicts(DIRECT, FIGURES[1:2]) == []
 
@@ -74,7 +74,7 @@ def record(figures: list[Figure], quick: bool = False) -> dict[str, object]:
     return {"race": {**made, "left_out": left_out, "figures": [page.written(each) for each in figures]}}
 
 
-def test_the_page_tells_medians_ranges_ratios_goals_and_who_was_left_out() -> None:
+def test_the_page_shows_medians_ranges_ratios_and_goals() -> None:
     text = page.render(record(FIGURES), [CONTEST])
     assert "| big files | 3 s (2–9) | 2 s (2–10) |" in text
     assert "| big files | 1.00 |" in text
@@ -84,7 +84,7 @@ def test_the_page_tells_medians_ranges_ratios_goals_and_who_was_left_out() -> No
     assert "2026-01-02, commit 1234567, in 9 s." in text
 
 
-def test_the_page_says_plainly_what_was_missed_and_what_was_never_measured() -> None:
+def test_the_page_names_missed_and_unmeasured_goals() -> None:
     late = [Figure("big files", "ours", "s", (3.0,)), Figure("big files", "theirs", "s", (2.0,))]
     assert "| 1.5 (big files) | **not reached** |" in page.render(record(late), [CONTEST])
     empty = page.render({}, [CONTEST])
@@ -117,7 +117,7 @@ def test_the_page_is_as_it_is_made() -> None:
         ("loads", "/lib/json/__init__.py", ""),
     ],
 )
-def test_a_function_is_for_what_its_place_says(function: str, file: str, expected: str) -> None:
+def test_a_function_is_classified_by_its_module(function: str, file: str, expected: str) -> None:
     assert sampled.named(function, file) == expected
 
 
@@ -128,10 +128,10 @@ def test_a_function_is_for_what_its_place_says(function: str, file: str, expecte
         ("read", "handoff/reader.py"), ("_piece", "handoff/reader.py"), ("update", "model/digests.py"),
     ],
 )  # fmt: skip
-def test_the_functions_that_the_profile_knows_by_name_are_still_there(function: str, file: str) -> None:
+def test_the_functions_named_in_the_profile_exist(function: str, file: str) -> None:
     assert f"def {function}(" in (ROOT / "resumable_glance" / file).read_text()
 
 
-def test_the_machine_is_told_with_its_disk() -> None:
+def test_the_machine_is_described_with_its_disk() -> None:
     assert machine.mount(Path("/proc")).kind == "proc"
     assert " cores (" in machine.sentence(Path("/"))

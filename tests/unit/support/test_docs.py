@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -10,19 +9,23 @@ import pytest
 
 from tests import ROOT
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-_TEST = re.compile(r"`(?:([\w/]+\.py)::)?(test_\w+)`")  # with its file below tests/, or without
+TESTS = ROOT / "tests"
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+_TEST = re.compile(r"`(?:([\w/]+\.py)::)?(test_\w+)`")
+_FILE = re.compile(r"`(?:tests/)?((?:\w+/)+test_\w+\.py)`")
 _CONFORMANCE = re.compile(r"^## Conformance$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 @pytest.fixture(scope="module")
-def tests() -> set[tuple[str, str]]:
-    """All tests, each with its file and without."""
-    found: set[tuple[str, str]] = set()
-    for file in (ROOT / "tests").rglob("test_*.py"):
-        names = [each.name for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)]
-        found |= {(path, name) for name in names for path in ("", str(file.relative_to(ROOT / "tests")))}
-    return found
+def tests_of_files() -> dict[str, set[str]]:
+    """The names of the tests of each file, by its path within tests/; of all files under an empty path."""
+    found = {
+        str(file.relative_to(TESTS)): set(re.findall(r"^(?:async )?def (test_\w+)\(", file.read_text(), re.MULTILINE))
+        for file in TESTS.rglob("test_*.py")
+    }
+    return {**found, "": set().union(*found.values())}
 
 
 def rows(text: str) -> list[str]:
@@ -31,13 +34,19 @@ def rows(text: str) -> list[str]:
     return [line for line in lines[2:] if not re.fullmatch(r"[|\s:-]+", line)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_named_test_exists(page: Path, tests: set[tuple[str, str]]) -> None:
-    assert set(_TEST.findall(page.read_text())) - tests == set()
+@each_page
+def test_each_test_named_in_the_documentation_exists(page: Path, tests_of_files: dict[str, set[str]]) -> None:
+    named = _TEST.findall(page.read_text())
+    assert [(file, name) for file, name in named if name not in tests_of_files.get(file, ())] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_conformance_row_names_its_proof_last(page: Path) -> None:
+@each_page
+def test_each_test_file_named_in_the_documentation_exists(page: Path) -> None:
+    assert [name for name in _FILE.findall(page.read_text()) if not (TESTS / name).exists()] == []
+
+
+@each_page
+def test_each_conformance_row_names_its_test_last(page: Path) -> None:
     assert [row for row in rows(page.read_text()) if not _TEST.search(row.rstrip("| ").rpartition("|")[2])] == []
 
 

@@ -35,7 +35,7 @@ def test_qemu_knows_the_qcow2_image_and_its_virtual_size() -> None:
     assert 16 * MIB < path.stat().st_size < 32 * MIB
 
 
-def test_the_raw_disk_has_a_partition_table_and_the_size_asked_for() -> None:
+def test_a_raw_disk_has_a_partition_table_and_its_size() -> None:
     path = images.raw_disk(16 * MIB)
     with path.open("rb") as disk:
         assert disk.read(512)[-2:] == b"\x55\xaa"
@@ -43,7 +43,7 @@ def test_the_raw_disk_has_a_partition_table_and_the_size_asked_for() -> None:
     assert images.describe(path)["format"] == "raw"
 
 
-def test_raw_disks_are_the_same_everywhere_and_differ_by_their_seed() -> None:
+def test_raw_disks_are_reproducible_by_their_seed() -> None:
     first, second = (images.raw_disk(2 * MIB, seed).read_bytes() for seed in (0, 1))
     assert hashlib.sha256(first).hexdigest().startswith("b0a9179479f400bc")
     assert first != second

@@ -20,7 +20,7 @@ FOUND = [found("survived", *SURVIVES), *[found("killed", *KILLED)] * 19]
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_survivor_that_is_explained_is_no_problem_as_long_as_it_is_one_of_few(whole: bool) -> None:
+def test_a_few_explained_survivors_are_no_problem(whole: bool) -> None:
     assert problems_of(FOUND, {SURVIVES: "Both are right."}, whole) == []
 
 
@@ -32,16 +32,16 @@ def test_a_survivor_that_is_not_explained_is_shown(outcome: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["killed", "hung"])
-def test_what_a_test_notices_needs_no_explanation_any_more(outcome: str) -> None:
+def test_a_killed_mutant_needs_no_explanation(outcome: str) -> None:
     assert len(problems_of([found(outcome, *SURVIVES)], {SURVIVES: "Both are right."}, whole=False)) == 1
 
 
-def test_an_explanation_of_what_is_no_more_is_shown_when_all_mutants_were_tried() -> None:
+def test_an_outdated_explanation_is_shown() -> None:
     assert problems_of(FOUND[1:], {SURVIVES: "Both are right."}, whole=False) == []
     assert len(problems_of(FOUND[1:], {SURVIVES: "Both are right."}, whole=True)) == 1
 
 
-def test_too_many_survivors_are_a_problem_even_if_all_are_explained() -> None:
+def test_too_many_explained_survivors_are_a_problem() -> None:
     assert len(problems_of(FOUND[:19], {SURVIVES: "Both are right."}, whole=True)) == 1
 
 

@@ -21,7 +21,6 @@ from resumable_glance.model.commands import Chunk
 from resumable_glance.model.digests import Digest, hasher
 from resumable_glance.model.ranges import Range, merge
 from resumable_glance.model.upload import Extent
-from resumable_glance.storage import local
 from resumable_glance.uploads import chunk_writer
 from resumable_glance.uploads.body import BATCH, Body
 from resumable_glance.uploads.chunk_writer import ChunkWriter, Target, storage_failure
@@ -39,7 +38,7 @@ class Store:
     """A scratch file, and what the catalog would have."""
 
     size: int
-    scratch: MemoryStorage = field(default_factory=MemoryStorage)
+    storage: MemoryStorage = field(default_factory=MemoryStorage)
     extents: list[Extent] = field(default_factory=list)
     commits: list[list[Extent]] = field(default_factory=list)
     locks: WriteLocks = field(default_factory=WriteLocks)
@@ -69,14 +68,14 @@ class Store:
         range_ = Range(start, self.size if stop is None else stop)
         async with self.locks.hold(ID, range_, body):
             target = Target(range_, [each for each in self.extents if each.range.overlaps(range_)])
-            async with self.scratch.open(ID) as file:
+            async with self.storage.open(ID) as file:
                 chunk = Chunk(start, None if until_its_end else range_.length, declared)
                 await ChunkWriter(chunk, target, file, self.commit, commit_size).run(body)
 
     async def durable(self, range_: Range) -> bytes:
         """What would be there after a power cut."""
-        self.scratch.crash()
-        async with self.scratch.open(ID) as file:
+        self.storage.crash()
+        async with self.storage.open(ID) as file:
             return await file.read(range_.start, range_.length)
 
     async def check(self, content: bytes) -> None:
@@ -92,7 +91,7 @@ class Store:
 
 async def store(size: int, **options: object) -> Store:
     made = Store(size, **options)  # type: ignore[arg-type]
-    await made.scratch.create(ID, size)
+    await made.storage.create(ID, size)
     return made
 
 
@@ -126,7 +125,7 @@ def fails_with(number: int) -> Iterator[None]:
 CONTENT = bytes(range(100))
 
 
-def test_a_chunk_becomes_one_extent_with_a_mark_of_its_own() -> None:
+def test_a_chunk_becomes_one_extent_with_its_checksum() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(10, body_of([CONTENT[10:20], CONTENT[20:30]]), 30)
@@ -146,7 +145,7 @@ def test_a_declared_digest_becomes_that_of_the_extent() -> None:
     run(scenario())
 
 
-def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the_new_extent() -> None:
+def test_a_partly_durable_chunks_digest_is_not_its_extents() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(0, body_of([CONTENT[:40]]), 40)
@@ -157,14 +156,14 @@ def test_a_declared_digest_of_a_chunk_that_is_durable_in_part_is_not_that_of_the
     run(scenario())
 
 
-def test_a_chunk_around_what_is_durable_fills_the_gaps_and_writes_nothing_twice() -> None:
+def test_a_chunk_around_durable_bytes_fills_the_gaps_only() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(20, body_of([CONTENT[20:30]]), 30)
         await made.take(60, body_of([CONTENT[60:70]]), 70)
-        before = made.scratch.used
+        before = made.storage.used
         await made.take(0, body_of([CONTENT[each : each + 7] for each in range(0, 100, 7)]))
-        assert made.scratch.used - before == 80
+        assert made.storage.used - before == 80
         assert list(merge(made.ranges)) == [Range(0, 100)]
         await made.check(CONTENT)
 
@@ -175,16 +174,16 @@ def test_the_same_chunk_again_is_compared_and_changes_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
-        before, used = list(made.extents), made.scratch.used
+        before, used = list(made.extents), made.storage.used
         await made.take(0, body_of([CONTENT]), declared=(md5(CONTENT),))
         await made.take(0, body_of([CONTENT]))
-        assert (made.extents, made.scratch.used) == (before, used)
+        assert (made.extents, made.storage.used) == (before, used)
 
     run(scenario())
 
 
 @pytest.mark.parametrize("place", [20, 29])
-def test_other_bytes_than_before_are_refused_and_nothing_is_changed(place: int) -> None:
+def test_different_bytes_are_refused_and_change_nothing(place: int) -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(20, body_of([CONTENT[20:30]]), 30)
@@ -199,7 +198,7 @@ def test_other_bytes_than_before_are_refused_and_nothing_is_changed(place: int) 
     run(scenario())
 
 
-def test_other_bytes_than_before_change_nothing_even_if_a_commit_was_due_before_them(
+def test_different_bytes_prevent_a_commit_that_was_due(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else an image is made of two files: the answer says that nothing was changed, and it is not true."""
@@ -240,7 +239,7 @@ def test_the_same_bytes_with_a_wrong_digest_are_refused_too() -> None:
 
 
 @pytest.mark.parametrize(("honest", "reason"), [(True, Reason.DIFFERENT_BYTES), (False, Reason.CHUNK_DIGEST_MISMATCH)])
-def test_a_digest_tells_another_file_from_a_repeat_that_was_spoilt_on_its_way(honest: bool, reason: Reason) -> None:
+def test_a_digest_tells_a_corrupted_repeat_from_another_file(honest: bool, reason: Reason) -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(20, body_of([CONTENT[20:30]]), 30)
@@ -259,7 +258,7 @@ ENDINGS = [(DISCONNECTED, Reason.DISCONNECTED), (None, Reason.BODY_TOO_SHORT)]
 
 
 @pytest.mark.parametrize(("end", "reason"), ENDINGS)
-def test_a_body_that_is_cut_keeps_what_came(end: Refused | None, reason: Reason) -> None:
+def test_a_cut_body_keeps_its_bytes(end: Refused | None, reason: Reason) -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(reason):
@@ -271,7 +270,7 @@ def test_a_body_that_is_cut_keeps_what_came(end: Refused | None, reason: Reason)
 
 
 @pytest.mark.parametrize(("end", "reason"), ENDINGS)
-def test_a_body_that_is_cut_keeps_nothing_if_its_digest_can_not_be_checked(end: Refused | None, reason: Reason) -> None:
+def test_a_cut_body_with_a_digest_keeps_nothing(end: Refused | None, reason: Reason) -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(reason):
@@ -293,7 +292,7 @@ def test_a_body_that_is_too_long_is_cut_at_the_end_of_its_range() -> None:
     run(scenario())
 
 
-def test_a_body_that_is_too_long_keeps_nothing_if_it_declared_a_digest() -> None:
+def test_a_body_too_long_with_a_digest_keeps_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_LONG):
@@ -328,7 +327,7 @@ def test_a_body_of_unknown_length_may_end_wherever_it_does(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 33, 100])
-def test_the_digest_of_a_body_of_unknown_length_is_that_of_what_came(length: int) -> None:
+def test_a_digest_of_unknown_length_covers_the_received_bytes(length: int) -> None:
     async def scenario() -> None:
         made = await store(100)
         sent = CONTENT[:length]
@@ -340,7 +339,7 @@ def test_the_digest_of_a_body_of_unknown_length_is_that_of_what_came(length: int
 
 
 @pytest.mark.parametrize("length", [0, 33, 99])
-def test_a_body_of_unknown_length_whose_digest_does_not_hold_commits_nothing(length: int) -> None:
+def test_an_unknown_length_with_a_wrong_digest_commits_nothing(length: int) -> None:
     """It was cut by somebody who ended it properly, which only the digest can tell."""
 
     async def scenario() -> None:
@@ -354,7 +353,7 @@ def test_a_body_of_unknown_length_whose_digest_does_not_hold_commits_nothing(len
 
 
 @pytest.mark.parametrize("declared", [(), (md5(CONTENT),)])
-def test_a_body_of_unknown_length_that_is_cut_is_treated_as_any_other(declared: tuple[Digest, ...]) -> None:
+def test_a_cut_body_of_unknown_length_is_as_any_other(declared: tuple[Digest, ...]) -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.DISCONNECTED):
@@ -365,7 +364,7 @@ def test_a_body_of_unknown_length_that_is_cut_is_treated_as_any_other(declared: 
     run(scenario())
 
 
-def test_a_body_of_unknown_length_ends_at_the_uploads_end_at_the_latest() -> None:
+def test_a_body_of_unknown_length_stops_at_the_uploads_end() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.BODY_TOO_LONG):
@@ -378,7 +377,7 @@ def test_a_body_of_unknown_length_ends_at_the_uploads_end_at_the_latest() -> Non
 
 @pytest.mark.parametrize("stop", [15, 25, 30, 70, 100])
 @pytest.mark.parametrize("declares", [False, True])
-def test_a_body_of_unknown_length_goes_over_what_is_durable_and_stops_anywhere(stop: int, declares: bool) -> None:
+def test_a_body_of_unknown_length_passes_over_durable_bytes(stop: int, declares: bool) -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(20, body_of([CONTENT[20:30]]), 30)
@@ -391,7 +390,7 @@ def test_a_body_of_unknown_length_goes_over_what_is_durable_and_stops_anywhere(s
 
 
 @pytest.mark.parametrize("body", [b"", b"!"])
-def test_a_place_of_no_bytes_takes_none(body: bytes) -> None:
+def test_an_empty_target_range_takes_no_bytes(body: bytes) -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(0, body_of([CONTENT]))
@@ -406,12 +405,12 @@ def test_a_place_of_no_bytes_takes_none(body: bytes) -> None:
 @pytest.mark.parametrize("operation", ["write", "sync"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 @pytest.mark.parametrize("declared", [(), (md5(CONTENT),)])
-def test_a_scratch_that_fails_commits_nothing_and_the_chunk_can_come_again(
+def test_a_storage_fault_commits_nothing_and_can_be_retried(
     operation: str, number: int, declared: tuple[Digest, ...]
 ) -> None:
     async def scenario() -> None:
         made = await store(100)
-        made.scratch.faults[operation] = number
+        made.storage.faults[operation] = number
         with fails_with(number):
             await made.take(0, body_of([CONTENT]), declared=declared)
         assert made.commits == []
@@ -425,7 +424,7 @@ def test_a_scratch_that_fails_commits_nothing_and_the_chunk_can_come_again(
 def test_a_sync_that_fails_after_a_cut_is_not_hidden_by_the_cut() -> None:
     async def scenario() -> None:
         made = await store(100)
-        made.scratch.faults["sync"] = errno.EIO
+        made.storage.faults["sync"] = errno.EIO
         with fails_with(errno.EIO):
             await made.take(0, body_of([CONTENT[:50]], DISCONNECTED))
         assert made.commits == []
@@ -444,9 +443,7 @@ def test_a_catalog_that_fails_is_not_hidden() -> None:
 
 
 @pytest.mark.parametrize("declared", [False, True])
-def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
-    monkeypatch: pytest.MonkeyPatch, declared: bool
-) -> None:
+def test_a_long_chunk_without_a_digest_is_committed_in_steps(monkeypatch: pytest.MonkeyPatch, declared: bool) -> None:
     monkeypatch.setattr(http_body, "BATCH", 10)
 
     async def scenario() -> None:
@@ -460,13 +457,13 @@ def test_a_long_chunk_is_committed_on_its_way_unless_a_digest_must_hold_first(
     run(scenario())
 
 
-def test_what_was_committed_on_the_way_survives_a_fault_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_steps_survive_a_later_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_body, "BATCH", 10)
 
     class FailsLater(MemoryReceiver):
         async def next(self) -> bytes:
             if self.waits == 6:
-                made.scratch.faults["write"] = errno.ENOSPC
+                made.storage.faults["write"] = errno.ENOSPC
             return await super().next()
 
     async def scenario() -> None:
@@ -499,7 +496,7 @@ async def stalled(
     return task
 
 
-def test_a_newer_request_takes_over_from_a_stalled_one_at_once_and_keeps_its_bytes() -> None:
+def test_a_newer_request_supersedes_a_stalled_one() -> None:
     async def scenario() -> None:
         made = await store(100)
         older = await stalled(made, CONTENT[:37])
@@ -513,7 +510,7 @@ def test_a_newer_request_takes_over_from_a_stalled_one_at_once_and_keeps_its_byt
     run(scenario())
 
 
-def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_has_it_all() -> None:
+def test_a_superseded_request_with_a_digest_keeps_nothing() -> None:
     async def scenario() -> None:
         made = await store(100)
         older = await stalled(made, CONTENT[:37], declared=(md5(CONTENT),))
@@ -525,7 +522,7 @@ def test_a_stalled_request_with_a_digest_loses_what_it_sent_and_the_newer_one_ha
     run(scenario())
 
 
-def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
+def test_disjoint_requests_run_together() -> None:
     async def scenario() -> None:
         made = await store(100)
         other = await stalled(made, CONTENT[:37], 50)
@@ -539,7 +536,7 @@ def test_requests_that_do_not_overlap_leave_each_other_alone() -> None:
     run(scenario())
 
 
-def test_of_several_requests_for_one_range_the_newest_wins_and_none_waits_for_ever() -> None:
+def test_the_newest_of_several_requests_wins() -> None:
     async def scenario() -> None:
         made = await store(100)
         oldest = await stalled(made, CONTENT[:9])
@@ -579,7 +576,7 @@ def test_nothing_is_committed_to_an_upload_that_has_ended(reason: Reason) -> Non
     run(scenario())
 
 
-def test_a_body_that_stops_coming_is_ended_and_what_came_is_kept() -> None:
+def test_a_body_that_stops_is_ended_with_its_bytes_kept() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.STALLED):
@@ -631,7 +628,7 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     places = [0, *(each for each in attempt.cuts if each < len(cut)), len(cut)]
     pieces = [cut[a:b] for a, b in itertools.pairwise(places) if a < b]
     if attempt.fault:
-        made.scratch.faults[attempt.fault] = errno.EIO
+        made.storage.faults[attempt.fault] = errno.EIO
     body = body_of(pieces, None if attempt.end is None else DISCONNECTED)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -640,16 +637,14 @@ async def attempted(made: Store, content: bytes, attempt: Attempt) -> Exception 
     except (Refused, OSError) as problem:
         return problem
     finally:
-        made.scratch.faults.clear()
-        made.scratch.crash()
+        made.storage.faults.clear()
+        made.storage.crash()
     return None
 
 
 @settings(deadline=None, max_examples=80)
 @given(st.binary(min_size=SIZE, max_size=SIZE), st.lists(attempts(SIZE), max_size=12))
-def test_whatever_comes_in_whatever_order_only_the_content_is_committed_and_each_byte_once(
-    content: bytes, tried: list[Attempt]
-) -> None:
+def test_any_sequence_commits_each_right_byte_once(content: bytes, tried: list[Attempt]) -> None:
     """Chunks in any order, again, cut, with wrong digests, with faults of scratch, and power cuts after each."""
 
     async def scenario() -> None:
@@ -674,7 +669,7 @@ def test_whatever_comes_in_whatever_order_only_the_content_is_committed_and_each
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(attempts(SIZE), max_size=4), attempts(SIZE), st.integers(0, SIZE - 1))
-def test_a_chunk_of_another_file_that_touches_what_is_durable_changes_nothing(
+def test_an_overlapping_chunk_of_another_file_changes_nothing(
     tried: list[Attempt], another: Attempt, place: int
 ) -> None:
     content = bytes(range(SIZE))
@@ -708,7 +703,7 @@ def test_a_chunk_of_another_file_that_touches_what_is_durable_changes_nothing(
         (errno.EROFS, Reason.SCRATCH_FAILED),
     ],
 )
-def test_a_client_is_told_whether_scratch_is_full_or_broken_and_when_to_come_again(number: int, reason: Reason) -> None:
+def test_a_client_can_tell_a_full_storage_from_a_broken_one(number: int, reason: Reason) -> None:
     refusal = storage_failure(OSError(number, "secret detail", "/a/path"))
     assert refusal.reason is reason
     assert isinstance(refusal.facts["retry_after"], int)
@@ -724,11 +719,18 @@ class Stubborn(MemoryStorageFile):
 
     async def write(self, position: int, data: bytes | memoryview) -> None:
         self.begun.set()
-        await local._to_its_end(self.may_end.wait())
+        ending = asyncio.ensure_future(self.may_end.wait())
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            while not ending.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(ending)
+            raise
 
 
 @pytest.mark.parametrize("cancellations", [1, 2])
-def test_a_cancelled_write_keeps_its_lock_until_its_thread_has_ended(cancellations: int) -> None:
+def test_a_cancelled_write_holds_its_lock_until_its_thread_ends(cancellations: int) -> None:
     """Otherwise its bytes land where somebody else writes by then, or in a file that is closed already."""
 
     async def scenario() -> None:

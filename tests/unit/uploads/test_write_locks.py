@@ -35,7 +35,7 @@ def test_an_upload_is_held_while_a_range_of_it_is_locked() -> None:
     run(scenario())
 
 
-def test_a_takeover_waits_until_the_older_request_has_really_stopped() -> None:
+def test_a_takeover_waits_for_the_end_of_the_older_request() -> None:
     async def scenario() -> None:
         locks, steps, interrupted = WriteLocks(), list[str](), asyncio.Event()
         may_stop = asyncio.Event()
@@ -76,7 +76,7 @@ def test_an_eviction_interrupts_the_writers_of_one_upload_only() -> None:
     run(scenario())
 
 
-def test_after_a_stop_everybody_has_been_evicted_and_nobody_gets_a_lock() -> None:
+def test_a_stop_evicts_all_writers_and_grants_no_lock() -> None:
     async def scenario() -> None:
         locks, body = WriteLocks(), body_of(silent=True)
         locks.check_open()
@@ -99,7 +99,7 @@ def test_after_a_stop_everybody_has_been_evicted_and_nobody_gets_a_lock() -> Non
     run(scenario())
 
 
-def test_whoever_is_told_to_come_back_is_told_when() -> None:
+def test_an_eviction_has_a_retry_after() -> None:
     async def scenario() -> None:
         facts = {}
         for reason in (Reason.SUPERSEDED, Reason.CLOSING, Reason.CANCELLED, Reason.EXPIRED):
@@ -117,7 +117,7 @@ def test_whoever_is_told_to_come_back_is_told_when() -> None:
     run(scenario())
 
 
-def test_a_request_that_is_cancelled_while_it_waits_for_a_lock_holds_nothing_up() -> None:
+def test_a_cancelled_wait_for_a_lock_blocks_nothing() -> None:
     async def scenario() -> None:
         locks = WriteLocks()
 

@@ -49,14 +49,14 @@ async def collected(body: RequestBody, limit: int) -> tuple[list[bytes], Reason 
 # Batches
 
 
-def test_small_pieces_are_gathered_into_batches_that_are_worth_a_thread() -> None:
+def test_small_pieces_are_gathered_into_batches() -> None:
     found, reason = run(collected(body_of([b"x" * 1000] * 3000), 3_000_000))
     assert reason is None
     assert [BATCH <= len(each) < BATCH + 1000 for each in found] == [True, True, False]
     assert sum(map(len, found)) == 3_000_000
 
 
-def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_bytes_do_not_wait_for_a_full_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.02)
 
     async def scenario() -> None:
@@ -68,7 +68,7 @@ def test_what_comes_slowly_does_not_wait_in_memory_for_a_full_batch(monkeypatch:
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=20), st.integers(0, 200), st.booleans())
-def test_what_came_is_given_before_the_interruption_is_told(pieces: list[bytes], length: int, cut: bool) -> None:
+def test_received_bytes_come_before_an_interruption(pieces: list[bytes], length: int, cut: bool) -> None:
     sent = b"".join(pieces)
     found, reason = run(collected(body_of(pieces, DISCONNECTED if cut else None), length))
     assert b"".join(found) == sent[:length]
@@ -143,7 +143,7 @@ def test_an_interruption_ends_a_present_wait_at_once() -> None:
     run(scenario())
 
 
-def test_an_interruption_between_two_waits_is_told_before_more_is_read() -> None:
+def test_an_interruption_between_waits_precedes_more_bytes() -> None:
     async def scenario() -> None:
         receiver = MemoryReceiver([b"x", b"late"])
         body = RequestBody(receiver, PATIENCE)
@@ -187,7 +187,7 @@ class Slow(MemoryReceiver):
         return await super().next()
 
 
-def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_body_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.02)  # many of them until it is
 
     async def scenario() -> None:
@@ -199,24 +199,24 @@ def test_a_body_of_which_nothing_more_comes_is_given_up(monkeypatch: pytest.Monk
     run(scenario())
 
 
-def test_a_body_that_comes_slowly_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_is_not_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_body, "GATHER_TIMEOUT", 0.05)
     found, reason = run(collected(RequestBody(Slow([b"x"] * 20), 0.2), 100))
     assert (b"".join(found), reason) == (b"x" * 20, None)
 
 
-def test_a_body_that_brings_too_few_bytes_is_given_up_and_what_came_is_given() -> None:
+def test_a_body_below_the_minimum_rate_keeps_its_bytes() -> None:
     found, reason = run(collected(RequestBody(Slow([b"x"] * 1000), 0.2, min_rate=1000), 1000))
     assert reason is Reason.STALLED
     assert 0 < len(b"".join(found)) < 1000
 
 
-def test_a_body_that_comes_fast_enough_is_not_given_up_while_it_is_gathered() -> None:
+def test_a_fast_body_is_not_abandoned_while_it_is_gathered() -> None:
     found, reason = run(collected(RequestBody(Slow([b"x" * 1000] * 20), 0.1, min_rate=1000), 20_000))
     assert (len(b"".join(found)), reason) == (20_000, None)
 
 
-def test_only_the_time_for_which_a_body_was_waited_for_makes_it_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_time_spent_waiting_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_body, "BATCH", 1)
 
     async def scenario() -> None:
@@ -250,7 +250,7 @@ def asgi_body(pieces: Sequence[bytes], *, cut: bool = False) -> RequestBody:
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"a", b"", b"bc"]])
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_body_of_any_asgi_server_is_what_it_gives(pieces: list[bytes], cut: bool) -> None:
+def test_a_body_can_come_from_any_asgi_server(pieces: list[bytes], cut: bool) -> None:
     found, reason = run(collected(asgi_body(pieces, cut=cut), 100))
     assert b"".join(found) == b"".join(pieces)
     assert reason is (Reason.DISCONNECTED if cut else None)
@@ -264,13 +264,11 @@ async def never() -> Message:
     ("headers", "rest"),
     [((), 0), (((b"content-length", b"7"),), 7), (((b"transfer-encoding", b"chunked"),), math.inf)],
 )
-def test_what_is_still_to_come_is_known_before_anything_has(
-    headers: tuple[tuple[bytes, bytes], ...], rest: float
-) -> None:
+def test_the_remaining_length_is_known_at_the_start(headers: tuple[tuple[bytes, bytes], ...], rest: float) -> None:
     assert receiver_of(scope(*headers), never).rest == rest
 
 
-def test_what_is_still_to_come_becomes_less_and_then_nothing() -> None:
+def test_the_remaining_length_falls_to_zero() -> None:
     waiting = messages([b"abc", b"d"])
 
     async def receive() -> Message:

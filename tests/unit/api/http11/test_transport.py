@@ -151,7 +151,7 @@ requests = st.tuples(
 
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(several=st.lists(requests, min_size=1, max_size=4))
-def test_requests_on_one_connection_bring_what_was_sent_however_it_is_cut_and_read(
+def test_requests_carry_their_bytes_however_they_are_cut(
     served: Served, several: list[tuple[str, int, list[int], float, int]]
 ) -> None:
     with connection(served) as line:
@@ -164,7 +164,7 @@ def test_requests_on_one_connection_bring_what_was_sent_however_it_is_cut_and_re
             assert read == length if most > length or how in {"asgi", "direct"} else read <= length
 
 
-def test_who_is_fast_fills_buffers_and_who_is_slow_keeps_none(served: Served) -> None:
+def test_fast_clients_fill_buffers_and_slow_ones_hold_none(served: Served) -> None:
     with connection(served) as line:
         line.sendall(head(len(CONTENT), "direct", pause=0.001))
         time.sleep(0.05)  # it is waited for
@@ -191,7 +191,7 @@ def test_more_bodies_than_there_are_buffers_for_all_come(served: Served) -> None
 
 
 @pytest.mark.parametrize("sent", [0, 1, 249, 250, 999, 1000, 1001, 2000, 2500, 9999, 40_001])
-def test_all_that_came_before_a_cut_is_read(served: Served, sent: int) -> None:
+def test_all_bytes_before_a_cut_are_read(served: Served, sent: int) -> None:
     served.reader.broken.clear()
     with connection(served) as line:
         line.sendall(head(len(CONTENT), "direct", pause=0.0005) + CONTENT[:sent])
@@ -201,7 +201,7 @@ def test_all_that_came_before_a_cut_is_read(served: Served, sent: int) -> None:
     assert served.reader.broken == [CONTENT[:sent]]
 
 
-def test_who_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
+def test_an_expectation_gets_100_continue(served: Served) -> None:
     with connection(served) as line:
         line.sendall(head(2000, "direct", Expect="100-continue"))
         assert line.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -209,7 +209,7 @@ def test_who_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
         assert answer(line) == told(CONTENT[:2000])
 
 
-def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(served: Served) -> None:
+def test_pipelined_requests_are_answered_in_turn(served: Served) -> None:
     with connection(served) as line:
         line.sendall((head(3000, "direct") + CONTENT[:3000]) * 3)
         file = line.makefile("rb")
@@ -222,7 +222,7 @@ def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(served: Serv
             assert file.read(length).decode() == told(CONTENT[:3000])
 
 
-def test_what_follows_the_last_request_of_a_connection_is_harmless_after_a_body_too(served: Served) -> None:
+def test_bytes_after_the_last_request_are_harmless(served: Served) -> None:
     last = head(0, "asgi", Connection="close") + b"and something more"
     for bodies in (0, 1):
         with connection(served) as line:
@@ -293,7 +293,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_buffer_that_is_full_at_the_very_moment_in_which_it_was_waited_for_too_long_comes_first(
+def test_a_buffer_filled_at_the_timeout_comes_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No connection can be made to be so exact."""
@@ -347,7 +347,7 @@ def test_a_client_that_never_stops_sending_can_be_interrupted() -> None:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("length", [1, READ - 1])
-def test_a_body_that_comes_in_small_pieces_is_gathered_and_then_held_back(length: int) -> None:
+def test_small_pieces_are_gathered_and_then_paused(length: int) -> None:
     """Else what comes faster than it is written fills the memory."""
 
     async def scenario() -> None:

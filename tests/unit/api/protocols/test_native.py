@@ -1,4 +1,4 @@
-"""The native dialect: its wire vectors (tests/vectors/native.json), and what they can't say."""
+"""The native protocol: its wire vectors (tests/vectors/native.json), and what they can't say."""
 
 import dataclasses
 import json
@@ -52,11 +52,11 @@ def test_every_reason_has_a_status_and_a_stable_type(reason: Reason) -> None:
     "reason",
     [Reason.STALLED, Reason.CLOSING, Reason.NO_SPACE, Reason.IDENTITY_UNAVAILABLE, Reason.IMAGE_SERVICE_UNAVAILABLE],
 )
-def test_what_passes_by_itself_has_a_status_that_clients_try_again(reason: Reason) -> None:
+def test_transient_refusals_have_a_status_that_clients_retry(reason: Reason) -> None:
     assert reason.status in {408, 429, 503, 507}
 
 
-def test_what_is_allowed_depends_on_what_is_asked() -> None:
+def test_allowed_methods_depend_on_the_path() -> None:
     for upload_id, allowed in ((None, native.METHODS[False]), ("id", native.METHODS[True])):
         with pytest.raises(Refused) as refused:
             native.parse(head("PUT", upload_id), b"", PLACE)
@@ -64,7 +64,7 @@ def test_what_is_allowed_depends_on_what_is_asked() -> None:
 
 
 @pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=x", "text/plain"])
-def test_what_is_no_chunk_is_told_what_to_send_instead(media_type: str) -> None:
+def test_a_wrong_media_type_names_the_right_one(media_type: str) -> None:
     with pytest.raises(Refused) as refused:
         native.parse(head("PATCH", "id", ["Content-Type", media_type]), b"", PLACE)
     assert refused.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
@@ -91,7 +91,7 @@ def test_a_chunk_larger_than_the_limit_is_refused_with_the_limit() -> None:
 
 
 @pytest.mark.parametrize("media_type", [native.ACCEPTED, native.ZEROS])
-def test_a_body_longer_than_its_range_is_refused_before_a_byte_is_read(media_type: str) -> None:
+def test_a_body_longer_than_its_range_is_refused_unread(media_type: str) -> None:
     request = of_ten_bytes("11")
     with pytest.raises(Refused) as refused:
         native.parse(
@@ -116,7 +116,7 @@ def test_a_header_names_only_so_many_ranges_and_the_document_all() -> None:
     assert len(cast(list[object], reply.document["ranges"])) == len(durable)
 
 
-def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
+def test_options_show_the_capabilities_of_a_path() -> None:
     for upload_id, aspect, allowed in (
         (None, None, "GET, HEAD, POST, OPTIONS"),
         ("id", None, "GET, HEAD, PATCH, DELETE, OPTIONS"),
@@ -131,7 +131,7 @@ def test_options_tell_what_can_be_done_with_what_was_asked_for() -> None:
         }
 
 
-def test_what_can_be_done_is_told_with_its_limits() -> None:
+def test_capabilities_come_with_their_limits() -> None:
     told = native.capabilities(PLACE)
     assert told["href"] == "https://glance.example/v1/uploads"
     assert told["max_size"] == PLACE.max_upload_size
@@ -148,7 +148,7 @@ def test_what_can_be_done_is_told_with_its_limits() -> None:
     assert told["zeros"] == {"content_type": "application/vnd.resumable-glance.zeros"}
 
 
-def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_of_the_client() -> None:
+def test_a_gap_in_the_schema_is_an_internal_error() -> None:
     with pytest.raises(TypeError):
         native_json._typed("1", int)
 
@@ -175,7 +175,7 @@ def test_a_value_that_the_schema_let_through_by_mistake_is_a_defect_of_ours_not_
         st.none() | st.integers() | st.text(max_size=3) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
     ).map(lambda document: json.dumps(document).encode()),
 )
-def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
+def test_any_request_becomes_a_command_or_is_refused(
     method: str,
     upload_id: str | None,
     headers: dict[str, tuple[str, ...]],

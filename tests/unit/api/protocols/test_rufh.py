@@ -1,4 +1,4 @@
-"""The dialect of the IETF draft: its wire vectors (tests/vectors/rufh.json), and what they can't say."""
+"""The IETF draft: its wire vectors (tests/vectors/rufh.json), and what they can't say."""
 
 import dataclasses
 import urllib.parse
@@ -54,7 +54,7 @@ def test_options_announce_the_limits(upload_id: str | None, allowed: str) -> Non
     }
 
 
-def test_a_limit_that_no_structured_field_can_hold_is_told_as_the_largest_that_can() -> None:
+def test_a_limit_is_capped_at_the_largest_structured_integer() -> None:
     reply = rufh.options(head("OPTIONS", None), dataclasses.replace(PLACE, max_upload_size=2**60))
     assert reply.headers["Upload-Limit"].startswith("max-size=999999999999999, ")
 
@@ -69,16 +69,14 @@ def test_every_limit_is_a_dictionary_of_integers(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("kind", ["outcomes", "refusals"])
-def test_a_page_in_a_browser_sees_every_header_that_is_not_the_browsers_own(kind: str) -> None:
+def test_cors_exposes_all_headers(kind: str) -> None:
     told = {name for vector in VECTORS.all[kind] for name in vector["reply"]["headers"]}
     assert told - {"Cache-Control", "Content-Type", "WWW-Authenticate"} <= set(RESPONSE_HEADERS)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "GET", "PATCH", "DELETE"])
 @pytest.mark.parametrize("reason", Reason)
-def test_no_refusal_says_that_an_upload_is_complete_and_each_keeps_what_every_dialect_says(
-    reason: Reason, method: str
-) -> None:
+def test_no_refusal_says_that_an_upload_is_complete(reason: Reason, method: str) -> None:
     refused = Refused(reason, "A sentence.", offset=5, provided=6, retry_after=1)
     reply, usual = rufh.refuse(refused, method, PLACE), problems.refuse(refused, PLACE)
     assert reply.headers.get("Upload-Complete") == ("?0" if method in {"POST", "PATCH"} else None)
@@ -90,19 +88,19 @@ def test_no_refusal_says_that_an_upload_is_complete_and_each_keeps_what_every_di
 
 
 @pytest.mark.parametrize("upload_id", [None, "id"])
-def test_what_is_allowed_depends_on_what_is_asked(upload_id: str | None) -> None:
+def test_allowed_methods_depend_on_the_path(upload_id: str | None) -> None:
     with pytest.raises(Refused) as refused:
         rufh.parse(head("PUT", upload_id), b"", PLACE)
     assert refused.value.facts == {"allow": ", ".join(rufh.METHODS[upload_id is not None])}
 
 
-def test_whoever_appends_another_media_type_is_told_the_right_one() -> None:
+def test_a_wrong_media_type_of_an_append_names_the_right_one() -> None:
     with pytest.raises(Refused) as refused:
         rufh.parse(head("PATCH", "id", ["Upload-Offset", "0"], ["Upload-Complete", "?1"]), b"", PLACE)
     assert refused.value.facts == {"accept_patch": rufh.CONTENT}
 
 
-def test_the_draft_knows_no_lists_and_has_nothing_to_say_of_one() -> None:
+def test_the_draft_has_no_lists() -> None:
     reply = rufh.render(Listed(()), PLACE)
     assert (reply.status, reply.document, reply.headers) == (204, None, {})
 
@@ -115,14 +113,14 @@ def creation(*headers: list[str], query: dict[str, str] | None = None) -> Create
 
 @many
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=50))
-def test_a_file_name_that_was_written_by_the_standard_is_read_again(name: str) -> None:
+def test_a_file_name_written_as_in_the_rfc_is_read(name: str) -> None:
     text = f"inline; filename=\"fallback\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
     assert require(creation(["Content-Disposition", text]).image).properties["name"] == name
 
 
 @many
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=50))
-def test_a_file_name_in_quotes_is_read_again(name: str) -> None:
+def test_a_quoted_file_name_is_read(name: str) -> None:
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     assert require(creation(["Content-Disposition", f'inline; filename="{quoted}"']).image).properties["name"] == name
 
@@ -137,7 +135,7 @@ def test_a_file_name_in_quotes_is_read_again(name: str) -> None:
         max_size=10,
     ).map("".join)
 )
-def test_whatever_stands_in_a_disposition_is_read_or_refused(text: str) -> None:
+def test_any_disposition_is_read_or_refused(text: str) -> None:
     try:
         command = creation(["Content-Disposition", text])
     except Refused as refusal:
@@ -148,7 +146,7 @@ def test_whatever_stands_in_a_disposition_is_read_or_refused(text: str) -> None:
 
 @many
 @given(st.dictionaries(st.sampled_from(["name", "min_disk", "property.a", "store", "x"]), st.text(max_size=4)))
-def test_whatever_stands_in_a_query_is_read_or_refused(query: dict[str, str]) -> None:
+def test_any_query_is_read_or_refused(query: dict[str, str]) -> None:
     try:
         command = creation(query=query)
     except Refused as refusal:
@@ -174,7 +172,7 @@ def test_whatever_stands_in_a_query_is_read_or_refused(query: dict[str, str]) ->
         ).map(tuple),
     ),
 )  # fmt: skip
-def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
+def test_any_request_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]]
 ) -> None:
     try:

@@ -1,4 +1,4 @@
-"""The tus dialect: its wire vectors (tests/vectors/tus.json), and what they can't say."""
+"""The tus protocol: its wire vectors (tests/vectors/tus.json), and what they can't say."""
 
 import base64
 
@@ -53,14 +53,12 @@ def keyed(**values: str) -> str:
         (keyed(name="", filename=""), None, "raw"),
     ],
 )
-def test_the_name_that_was_chosen_wins_and_the_file_name_tells_the_format(
-    text: str, name: str | None, disk_format: str
-) -> None:
+def test_a_chosen_name_wins_and_the_file_name_has_the_format(text: str, name: str | None, disk_format: str) -> None:
     properties = require(creation(text).image).properties
     assert (properties.get("name"), properties["disk_format"]) == (name, disk_format)
 
 
-def test_a_first_chunk_that_is_longer_than_the_upload_makes_no_image() -> None:
+def test_a_first_chunk_past_the_end_makes_no_image() -> None:
     sent = [["Upload-Length", "5"], ["Content-Length", "6"], ["Content-Type", "application/offset+octet-stream"]]
     with pytest.raises(Refused) as refused:
         tus.parse(head("POST", None, SPOKEN, *sent), b"", PLACE)
@@ -92,7 +90,7 @@ def test_every_vector_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
 @pytest.mark.parametrize("reason", Reason)
-def test_every_refusal_says_which_tus_this_is_and_keeps_what_every_dialect_says(reason: Reason, method: str) -> None:
+def test_each_refusal_names_the_tus_version(reason: Reason, method: str) -> None:
     refused = Refused(reason, "A sentence.", offset=5, retry_after=1)
     reply, usual = tus.refuse(refused, method, PLACE), problems.refuse(refused, PLACE)
     assert reply.headers["Tus-Resumable"] == "1.0.0"
@@ -110,7 +108,7 @@ def test_every_refusal_says_which_tus_this_is_and_keeps_what_every_dialect_says(
     ("upload_id", "allowed"), [(None, "POST, OPTIONS"), ("id", "HEAD, PATCH, GET, DELETE, OPTIONS")]
 )
 @pytest.mark.parametrize("headers", [[], [SPOKEN], [["Tus-Resumable", "0.2.2"]]])
-def test_options_announce_what_there_is_whatever_version_is_asked_for(
+def test_options_announce_extensions_for_any_version(
     upload_id: str | None, allowed: str, headers: list[list[str]]
 ) -> None:
     reply = tus.options(head("OPTIONS", upload_id, *headers), PLACE)
@@ -131,25 +129,25 @@ def test_every_algorithm_that_is_announced_can_be_declared() -> None:
 
 
 @pytest.mark.parametrize("upload_id", [None, "id"])
-def test_what_is_allowed_depends_on_what_is_asked(upload_id: str | None) -> None:
+def test_allowed_methods_depend_on_the_path(upload_id: str | None) -> None:
     with pytest.raises(Refused) as refused:
         tus.parse(head("PUT", upload_id, SPOKEN), b"", PLACE)
     assert refused.value.facts == {"allow": ", ".join(tus.METHODS[upload_id is not None])}
 
 
-def test_a_method_that_is_repeated_in_a_refusal_is_not_repeated_at_length() -> None:
+def test_a_refusal_repeats_no_long_method() -> None:
     with pytest.raises(Refused) as refused:
         tus.parse(head("POST", "id", SPOKEN, ["X-HTTP-Method-Override", "X" * 5000]), b"", PLACE)
     assert "X" * 21 not in refused.value.detail
 
 
-def test_whoever_sends_another_media_type_is_told_the_right_one() -> None:
+def test_a_wrong_media_type_of_a_chunk_names_the_right_one() -> None:
     with pytest.raises(Refused) as refused:
         tus.parse(head("PATCH", "id", SPOKEN, ["Upload-Offset", "0"]), b"", PLACE)
     assert refused.value.facts == {"accept_patch": tus.CONTENT}
 
 
-def test_tus_knows_no_lists_and_has_nothing_to_say_of_one() -> None:
+def test_tus_has_no_lists() -> None:
     reply = tus.render(Listed(()), PLACE)
     assert (reply.status, reply.document, reply.headers) == (204, None, {"Tus-Resumable": "1.0.0"})
 
@@ -169,7 +167,7 @@ def creation(metadata: str) -> Create:
         max_size=5,
     )
 )
-def test_metadata_that_was_written_by_the_specification_is_read_again(values: dict[str, str]) -> None:
+def test_metadata_written_as_specified_is_read(values: dict[str, str]) -> None:
     text = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
     command = creation(text)
     assert command.metadata == text
@@ -186,7 +184,7 @@ def test_metadata_that_was_written_by_the_specification_is_read_again(values: di
         max_size=8,
     ).map(" ".join)
 )
-def test_whatever_stands_in_metadata_is_read_or_refused(text: str) -> None:
+def test_any_metadata_is_read_or_refused(text: str) -> None:
     try:
         command = creation(text)
     except Refused as refusal:
@@ -213,7 +211,7 @@ def test_whatever_stands_in_metadata_is_read_or_refused(text: str) -> None:
         ).map(tuple),
     ),
 )  # fmt: skip
-def test_whatever_a_request_is_it_becomes_a_command_or_is_refused(
+def test_any_request_becomes_a_command_or_is_refused(
     method: str, upload_id: str | None, headers: dict[str, tuple[str, ...]]
 ) -> None:
     try:

@@ -1,4 +1,4 @@
-"""What a project may have at a time, and how fast."""
+"""Limits of a project, of an upload and of storage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Owner
+from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 COLLEAGUE = Identity(Owner("project", "else"))
@@ -24,7 +25,7 @@ async def created(here: Rig, size: int | None = 10, who: Identity = ME) -> str:
     return outcome.upload.id
 
 
-def test_a_project_may_have_so_many_unfinished_uploads(tmp_path: Path) -> None:
+def test_unfinished_uploads_of_a_project_are_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.uploads_per_project": 3}) as here:
             first = await created(here)
@@ -64,7 +65,7 @@ def test_two_creations_at_once_are_not_both_the_last_one(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
-def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
+def test_creations_of_a_project_are_rate_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.creations_per_minute": 2}) as here:
             for _ in range(2):
@@ -77,7 +78,7 @@ def test_a_project_may_create_only_so_fast(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_project_may_have_so_many_bytes_on_their_way(tmp_path: Path) -> None:
+def test_unfinished_bytes_of_a_project_are_limited(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
             assert await refusal(created(here, 101)) is Reason.UPLOAD_TOO_LARGE
@@ -109,12 +110,55 @@ def test_parts_that_are_joined_are_not_counted_twice(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_no_limit_is_none(tmp_path: Path) -> None:
+def test_zero_means_no_limit(tmp_path: Path) -> None:
     none = dict.fromkeys(("limits.uploads_per_project", "limits.bytes_per_project", "limits.creations_per_minute"), 0)
 
     async def scenario() -> None:
         async with rig(tmp_path, options=none) as here:
             for _ in range(20):
                 await created(here)
+
+    asyncio.run(scenario())
+
+
+def test_parallel_creations_do_not_share_reserved_space(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE)) as here:
+            made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
+            refused = [each.reason for each in made if isinstance(each, Refused)]
+            assert refused == [Reason.NO_SPACE] * 6
+            assert len(await here.files()) == 2
+            assert len(list(here.images.iterdir())) == 2, "an image was left behind"
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_of_unknown_size_takes_only_free_space(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, MemoryStorage(capacity=100_000)) as here:
+            upload = await here.created(Create(None, IMAGE))
+            await here.created(Create(60_000, IMAGE))
+            assert await refusal(here.appended(upload.id, Chunk(0, 40_001, in_order=True))) is Reason.NO_SPACE
+            assert await refusal(here.appended(upload.id, Chunk(0, 10, in_order=True), 40_001)) is Reason.NO_SPACE
+            # Its own length unknown too: as if it were the longest that there can be.
+            assert await refusal(here.appended(upload.id, Chunk(0, None, in_order=True))) is Reason.NO_SPACE
+            assert (await here.appended(upload.id, Chunk(0, 40_000, in_order=True))).offset == 40_000
+            assert await refusal(here.created(Create(1, IMAGE))) is Reason.NO_SPACE
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_of_unknown_size_has_the_largest_size_of_all(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"max_upload_size": 50_000}) as here:
+            upload = await here.created(Create(None, IMAGE))
+            assert await refusal(here.appended(upload.id, Chunk(0, 50_001, in_order=True))) is Reason.UPLOAD_TOO_LARGE
+            assert await refusal(here.appended(upload.id, Chunk(0, 5), 50_001)) is Reason.UPLOAD_TOO_LARGE
+            ids = await parts_of(here, 30_000, 30_000)
+            assert await refusal(here.joined(ids)) is Reason.UPLOAD_TOO_LARGE
+
+    async def parts_of(here: Rig, *sizes: int) -> tuple[str, ...]:
+        made = [await here.created(Create(each, None, first=Chunk(0, each)), CONTENT[:each]) for each in sizes]
+        return tuple(each.id for each in made)
 
     asyncio.run(scenario())

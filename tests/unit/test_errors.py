@@ -1,4 +1,4 @@
-"""The one exception, and the reasons that are part of the wire."""
+"""Refusals, and the reasons that are part of the wire."""
 
 import re
 
@@ -12,7 +12,7 @@ def test_a_reason_can_stand_in_a_urn(reason: Reason) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", reason.value)
 
 
-def test_a_refusal_has_a_reason_for_programs_a_detail_for_people_and_facts() -> None:
+def test_a_refusal_has_a_reason_a_detail_and_facts() -> None:
     refusal = Refused(Reason.SEALED, "There is nothing left to send.", offset=100, state="active")
     assert refusal.reason is Reason.SEALED
     assert refusal.detail == str(refusal) == "There is nothing left to send."

@@ -1,4 +1,4 @@
-"""Runs of zeros that are declared: they are there after any crash, whatever had come there before."""
+"""Declared runs of zeros: zeros after any crash, whatever was there before."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ async def declare(
 ) -> None:
     """A run of zeros, as uploads takes it."""
     range_, sent = Range(start, stop), body_of(body)
-    async with made.locks.hold(ID, range_, sent), made.scratch.open(ID) as file:
+    async with made.locks.hold(ID, range_, sent), made.storage.open(ID) as file:
         target = Target(range_, [each for each in made.extents if each.range.overlaps(range_)])
         chunk = Chunk(start, range_.length, declared, zeros=True)
         await write_zeros(chunk, target, file, made.commit, sent)
@@ -47,26 +47,26 @@ def test_a_run_of_zeros_is_one_extent_that_takes_no_space() -> None:
         made = await store(100)
         await declare(made, 10, 90)
         assert made.extents == [Extent(Range(10, 90), ZEROS)]
-        assert made.scratch.used == 0
+        assert made.storage.used == 0
         await made.check(bytes(100))
 
     run(scenario())
 
 
 @pytest.mark.parametrize("crash", ["none", "power", "kept"])
-def test_what_an_interrupted_chunk_has_left_there_becomes_zeros(crash: str) -> None:
+def test_zeros_overwrite_the_rest_of_an_interrupted_chunk(crash: str) -> None:
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 20, 60)
         if crash != "none":  # what was not synced may be gone after it, or there
-            made.scratch.crash(keeps=crash == "kept")
+            made.storage.crash(keeps=crash == "kept")
         await declare(made, 0, 100)
         await made.check(bytes(100))
 
     run(scenario())
 
 
-def test_without_the_overwriting_what_was_left_there_would_be_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_overwriting_old_bytes_would_be_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """This is what the test above must find; at the handoff the extent's mark would find it, too."""
 
     async def nothing(self: MemoryStorageFile, position: int, length: int) -> None: ...
@@ -74,7 +74,7 @@ def test_without_the_overwriting_what_was_left_there_would_be_the_image(monkeypa
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 20, 60)
-        made.scratch.crash(keeps=True)
+        made.storage.crash(keeps=True)
         await declare(made, 0, 100)
         with pytest.raises(AssertionError):
             await made.check(bytes(100))
@@ -87,8 +87,8 @@ def test_zeros_count_only_once_they_are_durable() -> None:
     async def scenario() -> None:
         made = await store(100)
         await spoilt(made, 0, 100)
-        made.scratch.crash(keeps=True)
-        made.scratch.faults["sync"] = errno.EIO
+        made.storage.crash(keeps=True)
+        made.storage.faults["sync"] = errno.EIO
         with fails_with(errno.EIO):
             await declare(made, 0, 100)
         assert made.commits == []
@@ -98,7 +98,7 @@ def test_zeros_count_only_once_they_are_durable() -> None:
     run(scenario())
 
 
-def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> None:
+def test_zeros_over_other_durable_bytes_are_refused() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(50, body_of([b"x"]), 51)
@@ -112,7 +112,7 @@ def test_other_bytes_that_are_durable_are_refused_and_nothing_is_changed() -> No
     run(scenario())
 
 
-def test_zeros_that_were_sent_before_are_looked_at_and_the_rest_is_added() -> None:
+def test_zeros_sent_before_are_compared_and_the_rest_added() -> None:
     async def scenario() -> None:
         made = await store(100)
         await made.take(30, body_of([bytes(20)]), 50)
@@ -124,12 +124,12 @@ def test_zeros_that_were_sent_before_are_looked_at_and_the_rest_is_added() -> No
     run(scenario())
 
 
-def test_the_same_run_again_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_run_of_zeros_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         made = await store(100)
         await declare(made, 0, 50)
         await declare(made, 40, 100)
-        made.scratch.faults = {"read": errno.EIO, "zero": errno.EIO, "sync": errno.EIO}
+        made.storage.faults = {"read": errno.EIO, "zero": errno.EIO, "sync": errno.EIO}
         commits = len(made.commits)
         await declare(made, 0, 100)
         await declare(made, 45, 55)
@@ -138,7 +138,7 @@ def test_the_same_run_again_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatc
     run(scenario())
 
 
-def test_bytes_that_come_where_zeros_were_declared_are_compared_with_them() -> None:
+def test_bytes_over_declared_zeros_are_compared() -> None:
     async def scenario() -> None:
         made = await store(100)
         await declare(made, 0, 100)
@@ -160,7 +160,7 @@ def test_a_run_of_zeros_with_a_body_is_refused() -> None:
     run(scenario())
 
 
-def test_a_digest_beside_a_run_of_zeros_is_that_of_its_empty_body() -> None:
+def test_a_digest_of_declared_zeros_is_of_the_empty_body() -> None:
     async def scenario() -> None:
         made = await store(100)
         with refused(Reason.CHUNK_DIGEST_MISMATCH):
@@ -173,9 +173,7 @@ def test_a_digest_beside_a_run_of_zeros_is_that_of_its_empty_body() -> None:
 
 
 @pytest.mark.parametrize("place", [Range(0, 60), Range(60, 100)], ids=["writes", "compares"])
-def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
-    monkeypatch: pytest.MonkeyPatch, place: Range
-) -> None:
+def test_a_takeover_waits_for_one_step_of_a_long_run_only(monkeypatch: pytest.MonkeyPatch, place: Range) -> None:
     monkeypatch.setattr(chunk_writer, "ZEROS_STEP", 10)
     monkeypatch.setattr(chunk_writer, "BATCH", 10)
     body, steps = body_of(), list[int]()
@@ -192,10 +190,11 @@ def test_whoever_takes_over_does_not_wait_for_all_steps_of_a_long_run(
     async def scenario() -> None:
         made = await store(100)
         await made.take(60, body_of([bytes(40)]))
-        file = Evicted(made.scratch, made.scratch._found(ID))
+        made.storage.file = Evicted
+        chunk = Chunk(place.start, place.length, zeros=True)
         with refused(Reason.SUPERSEDED):
-            chunk = Chunk(place.start, place.length, zeros=True)
-            await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
+            async with made.storage.open(ID) as file:
+                await write_zeros(chunk, Target(place, made.extents), file, made.commit, body)
         assert steps == [place.start]
         assert made.ranges == [Range(60, 100)]
 
@@ -211,9 +210,7 @@ places = st.tuples(st.integers(0, 99), st.integers(1, 100)).map(lambda each: Ran
 
 @settings(deadline=None, max_examples=200)
 @given(places, st.lists(st.tuples(st.sampled_from(["sent", "declared", "spoilt", "power", "kept"]), places)))
-def test_in_whatever_order_bytes_and_zeros_come_what_counts_is_the_content(
-    hole: Range, steps: list[tuple[str, Range]]
-) -> None:
+def test_bytes_and_zeros_in_any_order_make_the_content(hole: Range, steps: list[tuple[str, Range]]) -> None:
     content = bytes(0 if hole.start <= each < hole.stop else each + 1 for each in range(100))
 
     async def scenario() -> None:
@@ -233,7 +230,7 @@ def test_in_whatever_order_bytes_and_zeros_come_what_counts_is_the_content(
             elif what == "declared":
                 continue  # it would become zeros, and is not what is meant
             else:
-                made.scratch.crash(keeps=what == "kept")
+                made.storage.crash(keeps=what == "kept")
         await made.check(content)
 
     asyncio.run(scenario())
@@ -272,19 +269,19 @@ def test_an_image_out_of_bytes_and_declared_zeros_is_the_file(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_nothing_but_zeros_is_an_image_too_however_long_and_takes_no_space_before(tmp_path: Path) -> None:
+def test_an_image_of_zeros_takes_no_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path, options={"max_chunk_size": 1 << 20}) as here:
             upload_id = await here.create(10_000_000)
             upload = await declared(here, upload_id, 0, 10_000_000)
             assert upload.state is State.SEALED
-            assert here.scratch.used == 0
+            assert here.storage.used == 0
             await here.reaches(upload_id, State.ACTIVE)
 
     asyncio.run(scenario())
 
 
-def test_what_is_declared_is_not_promised_any_more(tmp_path: Path) -> None:
+def test_declared_zeros_release_reserved_space(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(1000)
@@ -295,7 +292,7 @@ def test_what_is_declared_is_not_promised_any_more(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_an_upload_of_unknown_size_has_room_for_its_zeros_and_learns_its_size_from_them(tmp_path: Path) -> None:
+def test_declared_zeros_can_tell_an_unknown_size(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             outcome = await here.uploads.perform(Create(None, IMAGE), ME, Pieces())
@@ -314,7 +311,7 @@ def test_an_upload_of_unknown_size_has_room_for_its_zeros_and_learns_its_size_fr
     asyncio.run(scenario())
 
 
-def test_zeros_behind_the_end_of_the_upload_are_refused(tmp_path: Path) -> None:
+def test_zeros_past_the_uploads_end_are_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
@@ -324,7 +321,7 @@ def test_zeros_behind_the_end_of_the_upload_are_refused(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_same_zeros_again_are_answered_alike_after_scratch_is_free(tmp_path: Path) -> None:
+def test_repeated_zeros_are_answered_alike_after_the_handoff(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
@@ -339,7 +336,7 @@ def test_the_same_zeros_again_are_answered_alike_after_scratch_is_free(tmp_path:
     asyncio.run(scenario())
 
 
-def test_declared_zeros_take_over_from_a_stalled_chunk_whose_bytes_do_not_count(tmp_path: Path) -> None:
+def test_declared_zeros_supersede_a_stalled_chunk(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(50_000)
@@ -354,12 +351,12 @@ def test_declared_zeros_take_over_from_a_stalled_chunk_whose_bytes_do_not_count(
     asyncio.run(scenario())
 
 
-def test_a_bit_that_flips_in_declared_zeros_is_found_at_the_handoff(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_declared_zeros_is_found(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             upload_id = await here.create(100)
             await declared(here, upload_id, 0, 100)
-            async with here.scratch.open(upload_id) as file:
+            async with here.storage.open(upload_id) as file:
                 await file.write(42, b"\1")
             await here.reaches(upload_id, State.FAILED)
             trouble = (await here.inspect(upload_id)).upload.delivery.last_error

@@ -1,0 +1,85 @@
+"""The endpoint above uploads, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from resumable_glance.api.endpoint import application
+from resumable_glance.api.health import Health
+from resumable_glance.auth.base import Identity
+from resumable_glance.model.upload import Owner
+from tests.support.rig import SIZE, Rig, rig
+
+
+class TwoPeople:
+    """An authenticator that believes what a header says of who somebody is."""
+
+    async def admit(self, headers: Mapping[str, str]) -> Identity:
+        return Identity(Owner("project", headers["x-auth-token"]))
+
+    async def check(self) -> None:
+        pass
+
+
+def transport_to(here: Rig) -> httpx.ASGITransport:
+    return httpx.ASGITransport(application(here.settings, here.endpoint(TwoPeople()), Health({}), None))
+
+
+@pytest.mark.parametrize("protocol", ["native", "tus"])
+def test_a_foreign_upload_is_answered_as_an_unknown_one(tmp_path: Path, protocol: str) -> None:
+    nobodys = "a-" + "0" * 32
+
+    async def answers(client: httpx.AsyncClient, upload_id: str) -> list[tuple[int, object, str]]:
+        found: list[tuple[int, object, str]] = []
+        mount = {"native": "/v1/uploads", "tus": "/v1/tus"}[protocol]
+        chunk = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+        if protocol == "native":
+            chunk = {"Content-Range": f"bytes 0-9/{SIZE}"}
+        for method, headers in (("HEAD", {}), ("GET", {}), ("DELETE", {}), ("PATCH", chunk)):
+            answer = await client.request(
+                method, f"{mount}/{upload_id}", headers={"Tus-Resumable": "1.0.0", **headers}, content=b"0123456789"
+            )
+            request_id = answer.headers.pop("x-openstack-request-id")
+            found.append((answer.status_code, sorted(answer.headers.items()), answer.text.replace(request_id, "")))
+        joined = {"Tus-Resumable": "1.0.0", "Upload-Concat": f"final;/v1/tus/{upload_id}"}
+        answer = await client.post("/v1/tus", headers=joined)
+        found.append((answer.status_code, "", answer.text.replace(answer.headers["x-openstack-request-id"], "")))
+        return found
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            transport = transport_to(here)
+            upload_id = await here.create()
+            base = "http://uploads.example"
+            async with httpx.AsyncClient(
+                transport=transport, base_url=base, headers={"X-Auth-Token": "else"}
+            ) as client:
+                foreign, unknown = await answers(client, upload_id), await answers(client, nobodys)
+                assert foreign == unknown
+                assert {status for status, _, _ in foreign} == {404}
+            headers = {"X-Auth-Token": "user"}
+            async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
+                assert (await client.get(f"/v1/uploads/{upload_id}")).json()["received"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_location_is_at_the_public_endpoint(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"public_endpoint": "https://uploads.example/images/"}) as here:
+            transport = transport_to(here)
+            headers = {"X-Auth-Token": "user", "Host": "evil.example", "Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+                answer = await client.post("/v1/tus")
+                assert answer.headers["Location"].startswith("https://uploads.example/images/v1/tus/a-")
+                described = {"size": 5, "image": {"disk_format": "raw", "container_format": "bare"}}
+                answer = await client.post("/v1/uploads", json=described)
+                assert answer.headers["Location"] == answer.json()["href"]
+                assert answer.json()["href"].startswith("https://uploads.example/images/v1/uploads/a-")
+
+    asyncio.run(scenario())
