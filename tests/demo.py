@@ -1,4 +1,4 @@
-"""The main job, seen: an image through broken connections and a crash into a real Glance, proven by hash."""
+"""A demonstration: an image reaches a real Glance through broken connections and a crash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.service import Service, beside
 MIB = 1024 * 1024
 SIZE = 320 * MIB
 CUTS = 7
-RATE = 60 * MIB  # bytes a second and connection: slow enough to be watched
+RATE = 60 * MIB  # bytes a second and connection: slow enough to watch
 CHUNK = "16M"
 
 
@@ -55,7 +55,7 @@ def say(text: str) -> None:
 
 
 def upload_over_a_bad_link(cloud: Cloud, service: Service, file: Path, disk_format: str) -> bool:
-    """Upload; print what Glance has of it; whether all that was to be shown has really happened."""
+    """Upload over a link that breaks; return whether everything has happened that is to be shown."""
     size = file.stat().st_size
     patience = (size // (4 * CUTS), size // (2 * CUTS))
     with (
@@ -79,7 +79,7 @@ def upload_over_a_bad_link(cloud: Cloud, service: Service, file: Path, disk_form
 
 @contextlib.contextmanager
 def crash_at_cut(number: int, link: BadLink, service: Service) -> Iterator[list[float]]:
-    """Say each cut; SIGKILL the service at the n-th, and start it again a second later. Gives the times of that."""
+    """Announce each cut; SIGKILL the service at the n-th one and restart it. Give the times of the crashes."""
     reached, ended, crashes = threading.Event(), threading.Event(), list[float]()
 
     def cut(made: int) -> None:
@@ -110,7 +110,7 @@ def crash_at_cut(number: int, link: BadLink, service: Service) -> Iterator[list[
 
 
 def equal_in_glance(cloud: Cloud, file: Path) -> bool:
-    """Ask Glance itself, and compare with the file itself."""
+    """Return whether Glance's description of the image is that of the file."""
     image = next(cloud.glance(DEMO).images.list(filters={"name": "demo"}, sort_key=["created_at"], sort_dir=["desc"]))
     with file.open("rb") as content:
         md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
@@ -127,7 +127,7 @@ def equal_in_glance(cloud: Cloud, file: Path) -> bool:
 
 
 def stay(cloud: Cloud, service: Service) -> None:
-    """Leave everything up until Ctrl-C, and say what there is to try."""
+    """Leave everything up until Ctrl-C, and print what to try."""
     exports = "\n".join(f"  export {name}={value}" for name, value in cloud.environment(DEMO).items())
     program = Path(sys.executable).parent / "resumable-glance"
     say("Everything stays up until you press Ctrl-C. In another terminal:")

@@ -1,7 +1,7 @@
-"""Files that are generated: the samples of configuration and policy, and docs/reliability.md.
+"""The generated files: the samples of configuration and policy, and docs/reliability.md.
 
-    python -m tests.generated            make all of it again
-    python -m tests.generated --check    fail where a file is not what would be made
+    python -m tests.generated            make the files again
+    python -m tests.generated --check    fail if a file is out of date
 
 Needs the project installed: oslo-config-generator finds options by their entry point.
 """
@@ -21,7 +21,7 @@ from tests.reliability import page
 DOCS = ROOT / "docs"
 NAMESPACES = ("resumable_glance", "oslo.log", "oslo.policy")
 WRAP_WIDTH = 100
-# The sample is made on a machine with this name, so many processors and this home: none of it may be seen in it.
+# The sample is made on a machine with this name, number of processors and home: none of them may be in it.
 MARKS = ("planted-host", "4711", "/planted/home")
 GENERATOR = """
 import multiprocessing, os, platform, socket, sys
@@ -35,7 +35,7 @@ generator.main(sys.argv[4:])
 
 
 def sample() -> str:
-    """The sample configuration, as oslo-config-generator makes it."""
+    """Return the sample configuration, from oslo-config-generator."""
     command = [sys.executable, "-c", GENERATOR, *MARKS, "--wrap-width", str(WRAP_WIDTH)]
     for each in NAMESPACES:
         command += ["--namespace", each]
@@ -49,7 +49,7 @@ def sample() -> str:
 
 
 def policy() -> str:
-    """The sample of a policy file, as oslopolicy-sample-generator makes it."""
+    """Return the sample policy file, from oslopolicy-sample-generator."""
     generator = str(Path(sys.executable).with_name("oslopolicy-sample-generator"))
     command = [generator, "--namespace", "resumable_glance"]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -66,7 +66,7 @@ FILES: Mapping[Path, Callable[[], str]] = {
 
 
 def drift(path: Path, text: str) -> str:
-    """Where a file is not `text`, as a diff; empty if it is."""
+    """Return how a file differs from `text`, as a diff; empty if it does not."""
     present = path.read_text() if path.exists() else ""
     name = str(path.relative_to(ROOT))
     lines = difflib.unified_diff(present.splitlines(), text.splitlines(), name, f"{name}, made again", lineterm="", n=1)
@@ -74,8 +74,8 @@ def drift(path: Path, text: str) -> str:
 
 
 def main() -> int:
-    """Make or check; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.generated", description="Make what is generated.")
+    """Make or check the files; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.generated", description="Make the generated files.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail where a file is out of date")
     checking = parser.parse_args().check
     different = {path: (text, drift(path, text)) for path, text in ((path, make()) for path, make in FILES.items())}

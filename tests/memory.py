@@ -1,7 +1,7 @@
-"""How much memory the service takes while a big upload goes through it: `python3 noxfile.py -s memory`.
+"""The memory that the service takes for a big upload: `python3 noxfile.py -s memory`.
 
-Random bytes, three chunks at a time, in the development mode: the service receives, checks md5, writes, reads again
-and delivers all of it.
+Random bytes, three chunks at a time, without OpenStack: the service receives them, checks their md5, and writes, reads
+and delivers them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     file = images.raw_disk(arguments.size * MIB)
     with tempfile.TemporaryDirectory() as directory, development(Path(directory)) as service:
         client = Client(service.url)
-        client.wait(upload(client, images.raw_disk(64 * MIB)), "active")  # what is imported late has been imported
+        client.wait(upload(client, images.raw_disk(64 * MIB)), "active")  # for late imports
         before = service.memory()
         watch = Watch(service)
         client.wait(upload(client, file), "active", seconds=600)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 class Watch:
-    """The most resident memory that a service has while it is watched."""
+    """Measures the most resident memory of a service, until end()."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -55,7 +55,7 @@ class Watch:
         self._thread.start()
 
     def end(self) -> int:
-        """Stop looking; bytes."""
+        """Stop measuring; return bytes."""
         self._ended.set()
         self._thread.join()
         return self._most
@@ -67,7 +67,7 @@ class Watch:
 
 
 def upload(client: Client, file: Path) -> str:
-    """Send a file with three chunks at a time; the upload's URL."""
+    """Send a file with three chunks at a time; return the upload's URL."""
     size = file.stat().st_size
     url = client.created(size)
 

@@ -7,7 +7,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads
 from resumable_glance.model.upload import Owner, Upload
 
 table = schema.idempotency_keys
@@ -26,9 +26,10 @@ class IdempotencyKeys:
     """The keys of all creations."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
-    async def find(self, key: IdempotencyKey) -> tuple[Upload, str] | None:
+    @reads
+    def find(self, db: sa.Connection, key: IdempotencyKey) -> tuple[Upload, str] | None:
         """Return the upload created with a key, and its request's digest."""
         uploads = schema.uploads
         query = (
@@ -37,7 +38,7 @@ class IdempotencyKeys:
             .join(table, table.c.upload_id == uploads.c.id)
             .where(*_is(key))
         )
-        row = await self._transactions.read(lambda db: db.execute(query).one_or_none())
+        row = db.execute(query).one_or_none()
         return None if row is None else (schema.upload_of(row), row.request_digest)
 
 

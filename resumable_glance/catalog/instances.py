@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, writes
 
 _TIMES = {
     schema.uploads: ("created_at", "updated_at", "expires_at"),
@@ -19,33 +19,28 @@ class Instances:
     """The times when instances were last running, in seconds since the epoch."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
-    async def resume(self, instance: str, now: float) -> None:
+    @writes
+    def resume(self, db: sa.Connection, instance: str, now: float) -> None:
         """Record that an instance starts, and extend expiries by its downtime."""
+        last = _seen(db, instance, now)
+        if last is not None:
+            expires_at = schema.uploads.c.expires_at
+            db.execute(schema.uploads.update().values(expires_at=expires_at + (now - last)))
 
-        def work(db: sa.Connection) -> None:
-            last = _seen(db, instance, now)
-            if last is not None:
-                expires_at = schema.uploads.c.expires_at
-                db.execute(schema.uploads.update().values(expires_at=expires_at + (now - last)))
-
-        await self._transactions.write(work)
-
-    async def beat(self, instance: str, now: float) -> None:
+    @writes
+    def beat(self, db: sa.Connection, instance: str, now: float) -> None:
         """Record that an instance is running."""
-        await self._transactions.write(lambda db: _seen(db, instance, now))
+        _seen(db, instance, now)
 
-    async def shift(self, seconds: float) -> None:
+    @writes
+    def shift(self, db: sa.Connection, seconds: float) -> None:
         """Move every recorded time by the seconds by which the clock was set."""
-
-        def work(db: sa.Connection) -> None:
-            for table, names in _TIMES.items():
-                db.execute(table.update().values({name: table.c[name] + seconds for name in names}))
-            stuck_at = schema.uploads.c.stuck_at
-            db.execute(schema.uploads.update().where(stuck_at > 0).values(stuck_at=stuck_at + seconds))
-
-        await self._transactions.write(work)
+        for table, names in _TIMES.items():
+            db.execute(table.update().values({name: table.c[name] + seconds for name in names}))
+        stuck_at = schema.uploads.c.stuck_at
+        db.execute(schema.uploads.update().where(stuck_at > 0).values(stuck_at=stuck_at + seconds))
 
 
 def _seen(db: sa.Connection, instance: str, now: float) -> float | None:

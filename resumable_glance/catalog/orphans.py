@@ -7,7 +7,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads, writes
 from resumable_glance.model.upload import Image, Owner, Upload
 
 table = schema.orphaned_images
@@ -30,36 +30,36 @@ class OrphanedImages:
     """Images that wait to be deleted. Times in seconds since the epoch."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
-    async def expect(self, orphan: OrphanedImage, now: float, due_at: float) -> None:
+    @writes
+    def expect(self, db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
         """Record an image to be created, an orphan from `due_at` unless claimed."""
-        await self._transactions.write(lambda db: record_orphan(db, orphan, now, due_at))
+        record_orphan(db, orphan, now, due_at)
 
-    async def due(self, now: float, image_id: str | None = None) -> list[OrphanedImage]:
+    @reads
+    def due(self, db: sa.Connection, now: float, image_id: str | None = None) -> list[OrphanedImage]:
         """Return the images that are due to be deleted; only `image_id`, if given."""
         query = table.select().where(table.c.due_at <= now).order_by(table.c.due_at)
         if image_id is not None:
             query = query.where(table.c.image_id == image_id)
-        return await self._transactions.read(
-            lambda db: [
-                OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
-                for row in db.execute(query)
-            ]
-        )
+        return [
+            OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
+            for row in db.execute(query)
+        ]
 
-    async def remove(self, image_id: str) -> None:
+    @writes
+    def remove(self, db: sa.Connection, image_id: str) -> None:
         """Remove the record of an image that is gone."""
-        await self._transactions.write(lambda db: db.execute(table.delete().where(table.c.image_id == image_id)))
+        db.execute(table.delete().where(table.c.image_id == image_id))
 
-    async def postpone(self, image_id: str, due_at: float, forget_before: float) -> None:
+    @writes
+    def postpone(self, db: sa.Connection, image_id: str, due_at: float, forget_before: float) -> None:
         """Postpone a deletion, or give up one recorded before `forget_before`."""
         mine = table.c.image_id == image_id
-        await self._transactions.write(
-            lambda db: (
-                db.execute(table.delete().where(mine, table.c.since < forget_before)),
-                db.execute(table.update().where(mine).values(due_at=due_at)),
-            )
+        (
+            db.execute(table.delete().where(mine, table.c.since < forget_before)),
+            db.execute(table.update().where(mine).values(due_at=due_at)),
         )
 
 

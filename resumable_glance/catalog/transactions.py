@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from resumable_glance.catalog import engine
 from resumable_glance.catalog.notifications import ChangeNotifier
 
+P = ParamSpec("P")
+S = TypeVar("S", bound="Transactional")
 T = TypeVar("T")
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 
@@ -93,3 +96,33 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
     """Return the OSError of a broken disk, and any other error unchanged."""
     number = _ERRNO.get(getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF)
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
+
+
+class Transactional(Protocol):
+    """An object whose methods are transactions."""
+
+    @property
+    def transactions(self) -> Transactions:
+        """The transactions that they run in."""
+
+
+def reads(method: Callable[Concatenate[S, sa.Connection, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Run a method that takes a connection in a transaction that only reads."""
+
+    @functools.wraps(method)
+    async def transaction(self: S, /, *args: P.args, **named: P.kwargs) -> T:
+        return await self.transactions.read(lambda db: method(self, db, *args, **named))
+
+    return transaction
+
+
+def writes(
+    method: Callable[Concatenate[S, sa.Connection, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Run a method that takes a connection in a transaction; its result comes once its changes are durable."""
+
+    @functools.wraps(method)
+    async def transaction(self: S, /, *args: P.args, **named: P.kwargs) -> T:
+        return await self.transactions.write(lambda db: method(self, db, *args, **named))
+
+    return transaction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice, starmap
 from typing import Any
 
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from resumable_glance.catalog import schema
 from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
 from resumable_glance.catalog.orphans import claim_image, orphan_image
-from resumable_glance.catalog.transactions import Transactions
+from resumable_glance.catalog.transactions import Transactions, reads, writes
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.preconditions import check_parts, check_writable, declare
 from resumable_glance.model.ranges import Range, joined
@@ -37,35 +37,36 @@ class UploadRecords:
     """The records of all uploads. Methods that change an upload raise LookupError if there is none of its id."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
 
     # Reads
 
-    async def get(self, upload_id: str) -> Upload | None:
+    @reads
+    def get(self, db: sa.Connection, upload_id: str) -> Upload | None:
         """Return the upload with an id, if there is one."""
-        return await self._transactions.read(lambda db: _get(db, upload_id))
+        return _get(db, upload_id)
 
-    async def get_with_ranges(self, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
+    @reads
+    def get_with_ranges(self, db: sa.Connection, upload_id: str, most: int) -> tuple[Upload, list[Range]]:
         """Return a snapshot of an upload and its first `most` durable ranges."""
+        upload = _existing(db, upload_id)
+        # The offset stands for the extents before it: there may be many, but no gap.
+        prefix = [Range(0, upload.offset)] if upload.offset else []
+        with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
+            return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
 
-        def work(db: sa.Connection) -> tuple[Upload, list[Range]]:
-            upload = _existing(db, upload_id)
-            # The offset stands for the extents before it: there may be many, but no gap.
-            prefix = [Range(0, upload.offset)] if upload.offset else []
-            with contextlib.closing(db.execute(_beyond(upload_id, upload.offset))) as rows:
-                return upload, list(islice(joined(chain(prefix, starmap(Range, rows))), most))
-
-        return await self._transactions.read(work)
-
-    async def get_with_extents(self, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
+    @reads
+    def get_with_extents(self, db: sa.Connection, upload_id: str, within: Range) -> tuple[Upload | None, list[Extent]]:
         """Return a snapshot of an upload and its extents that overlap `within`."""
-        return await self._transactions.read(lambda db: (_get(db, upload_id), _overlapping(db, upload_id, within)))
+        return (_get(db, upload_id), _overlapping(db, upload_id, within))
 
-    async def extents(self, upload_id: str, within: Range | None = None) -> list[Extent]:
+    @reads
+    def extents(self, db: sa.Connection, upload_id: str, within: Range | None = None) -> list[Extent]:
         """Return the extents of an upload in order; those that overlap `within`, if given."""
-        return await self._transactions.read(lambda db: _overlapping(db, upload_id, within))
+        return _overlapping(db, upload_id, within)
 
-    async def page(self, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
+    @reads
+    def page(self, db: sa.Connection, owner: Owner | None, limit: int, marker: str | None) -> list[Upload]:
         """Return a page of uploads (of all owners: None), newest first, after `marker`."""
         query = uploads.select().order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
         if owner is not None:
@@ -73,19 +74,20 @@ class UploadRecords:
         if marker is not None:
             position = sa.select(uploads.c.created_at, uploads.c.id).where(uploads.c.id == marker).subquery()
             query = query.where(sa.tuple_(uploads.c.created_at, uploads.c.id) < sa.select(position).scalar_subquery())
-        return await self._all(query)
+        return _all(db, query)
 
-    async def with_handoff(self) -> list[Upload]:
+    @reads
+    def with_handoff(self, db: sa.Connection) -> list[Upload]:
         """Return the uploads between sealed and active, in the order of their next attempts."""
-        return await self._all(
-            uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at)
-        )
+        return _all(db, uploads.select().where(uploads.c.state.in_(WITH_HANDOFF)).order_by(uploads.c.next_attempt_at))
 
-    async def expired(self, now: float) -> list[Upload]:
+    @reads
+    def expired(self, db: sa.Connection, now: float) -> list[Upload]:
         """Return the uploads that are due to expire."""
-        return await self._all(uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
+        return _all(db, uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
 
-    async def in_storage(self) -> set[str]:
+    @reads
+    def in_storage(self, db: sa.Connection) -> set[str]:
         """Return the ids of the uploads whose bytes are still needed in storage."""
         whole = uploads.alias()
         query = (
@@ -93,21 +95,24 @@ class UploadRecords:
             .outerjoin(whole, whole.c.id == uploads.c.joined_into)
             .where(sa.func.coalesce(whole.c.state, uploads.c.state).in_(HOLDING_STORAGE))
         )
-        return await self._transactions.read(lambda db: set(db.execute(query).scalars()))
+        return set(db.execute(query).scalars())
 
-    async def credential(self, upload_id: str) -> bytes | None:
+    @reads
+    def credential(self, db: sa.Connection, upload_id: str) -> bytes | None:
         """Return the encrypted token of an upload's owner."""
         query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-        return await self._transactions.read(lambda db: db.execute(query).scalar_one_or_none())
+        return db.execute(query).scalar_one_or_none()
 
-    async def promised(self) -> int:
+    @reads
+    def promised(self, db: sa.Connection) -> int:
         """Return the bytes of storage that are promised to uploads and not yet filled."""
         query = sa.select(sa.func.coalesce(sa.func.sum(uploads.c.reserved - uploads.c.received), 0)).where(
             uploads.c.state == State.RECEIVING
         )
-        return await self._transactions.read(lambda db: int(db.execute(query).scalar_one()))
+        return int(db.execute(query).scalar_one())
 
-    async def usage(self, project_id: str, since: float) -> Usage:
+    @reads
+    def usage(self, db: sa.Connection, project_id: str, since: float) -> Usage:
         """Return what a project has in storage, and created since a time."""
         ours = uploads.c.project_id == project_id
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
@@ -117,47 +122,41 @@ class UploadRecords:
         recent = sa.select(sa.func.count()).where(
             ours, uploads.c.created_at > since
         )  # a query of its own: each has an index
-
-        def work(db: sa.Connection) -> Usage:
-            count, size = db.execute(holding).one()
-            return Usage(count, size, db.execute(recent).scalar_one())
-
-        return await self._transactions.read(work)
+        count, size = db.execute(holding).one()
+        return Usage(count, size, db.execute(recent).scalar_one())
 
     # Changes
 
-    async def add(self, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None) -> None:
+    @writes
+    def add(
+        self, db: sa.Connection, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None
+    ) -> None:
         """Record a new upload, and give it the image that was expected for it.
 
         Raises:
             ImageOrphaned: the image may be deleted already.
         """
+        _add(db, upload, credential)
+        if key is not None:
+            bind_key(db, key, upload.id)
 
-        def work(db: sa.Connection) -> None:
-            _add(db, upload, credential)
-            if key is not None:
-                bind_key(db, key, upload.id)
-
-        await self._transactions.write(work)
-
-    async def join(self, upload: Upload, credential: bytes | None) -> None:
+    @writes
+    def join(self, db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
         """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
+        parts = [_existing(db, each) for each in upload.parts]
+        check_parts(parts)
+        _add(db, upload, credential)
+        start = 0
+        for part in parts:
+            state = follow(part.state, Event.JOINED)
+            _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
+            db.execute(_moved(part.id, upload.id, start))
+            start += part.received
 
-        def work(db: sa.Connection) -> None:
-            parts = [_existing(db, each) for each in upload.parts]
-            check_parts(parts)
-            _add(db, upload, credential)
-            start = 0
-            for part in parts:
-                state = follow(part.state, Event.JOINED)
-                _save(db, part, dataclasses.replace(part, state=state, joined_into=upload.id))
-                db.execute(_moved(part.id, upload.id, start))
-                start += part.received
-
-        await self._transactions.write(work)
-
-    async def commit(
+    @writes
+    def commit(
         self,
+        db: sa.Connection,
         upload_id: str,
         new: Sequence[Extent],
         now: float,
@@ -170,74 +169,68 @@ class UploadRecords:
 
         With `seals`, an upload that has all of its bytes then is sealed.
         """
+        upload = _existing(db, upload_id)
+        sealed = follow(upload.state, Event.FILLED)  # in any case: no other state may grow
+        db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
+        received = upload.received + sum(each.range.length for each in new)
+        grown = dataclasses.replace(
+            upload,
+            received=received,
+            offset=_advanced(db, upload_id, upload.offset),
+            state=sealed if seals and received == upload.size else upload.state,
+            updated_at=now,
+            expires_at=expires_at,
+            format=format or upload.format,
+        )
+        return _save(db, upload, grown)
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            sealed = follow(upload.state, Event.FILLED)  # in any case: no other state may grow
-            db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
-            received = upload.received + sum(each.range.length for each in new)
-            grown = dataclasses.replace(
-                upload,
-                received=received,
-                offset=_advanced(db, upload_id, upload.offset),
-                state=sealed if seals and received == upload.size else upload.state,
-                updated_at=now,
-                expires_at=expires_at,
-                format=format or upload.format,
-            )
-            return _save(db, upload, grown)
-
-        return await self._transactions.write(work)
-
-    async def declare(self, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
+    @writes
+    def declare(self, db: sa.Connection, upload_id: str, size: int | None, digests: Sequence[Digest]) -> Upload:
         """Record the declared size and digests of the whole.
 
         Raises:
             Refused: as preconditions.declare().
             IllegalTransition: they are new, and the upload was sealed meanwhile.
         """
+        upload = _existing(db, upload_id)
+        declared = declare(upload, size, digests)
+        if declared != upload:
+            follow(upload.state, Event.FILLED)  # its digests may have been compared already
+        return _save(db, upload, declared)
 
-        def change(upload: Upload) -> Upload:
-            declared = declare(upload, size, digests)
-            if declared != upload:
-                follow(upload.state, Event.FILLED)  # its digests may have been compared already
-            return declared
-
-        return await self._change(upload_id, change)
-
-    async def reserve(self, upload_id: str, stop: int) -> None:
+    @writes
+    def reserve(self, db: sa.Connection, upload_id: str, stop: int) -> None:
         """Promise the bytes up to `stop` to an upload of unknown size."""
         change = uploads.update().where(uploads.c.id == upload_id, uploads.c.reserved < stop).values(reserved=stop)
-        await self._transactions.write(lambda db: db.execute(change))
+        db.execute(change)
 
-    async def transition(self, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
+    @writes
+    def transition(self, db: sa.Connection, /, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
         """Record an event of an upload, and new values for fields of its `delivery`.
 
         Raises:
             IllegalTransition: the event can't happen in the upload's state; nothing is changed.
         """
-        return await self._change(upload_id, lambda upload: _followed(upload, event, now).with_delivery(**delivery))
+        upload = _existing(db, upload_id)
+        return _save(db, upload, _followed(upload, event, now).with_delivery(**delivery))
 
-    async def update(self, upload_id: str, *, format: Format | None = None, **delivery: Any) -> Upload:
+    @writes
+    def update(self, db: sa.Connection, /, upload_id: str, *, format: Format | None = None, **delivery: Any) -> Upload:
         """Change fields of an upload's `delivery`, or its `format`, without a transition."""
-        return await self._change(
-            upload_id,
-            lambda upload: dataclasses.replace(upload, format=format or upload.format).with_delivery(**delivery),
-        )
+        upload = _existing(db, upload_id)
+        return _save(db, upload, dataclasses.replace(upload, format=format or upload.format).with_delivery(**delivery))
 
-    async def reject(self, upload_id: str, now: float, error: LastError) -> Upload:
+    @writes
+    def reject(self, db: sa.Connection, upload_id: str, now: float, error: LastError) -> Upload:
         """Fail an upload as transition() does, and orphan its image."""
+        upload = _existing(db, upload_id)
+        failed = _followed(upload, Event.FAILED, now).with_delivery(last_error=error)
+        if upload.image is not None:
+            orphan_image(db, upload, upload.image.id, now)
+        return _save(db, upload, failed)
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            failed = _followed(upload, Event.FAILED, now).with_delivery(last_error=error)
-            if upload.image is not None:
-                orphan_image(db, upload, upload.image.id, now)
-            return _save(db, upload, failed)
-
-        return await self._transactions.write(work)
-
-    async def end(self, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
+    @writes
+    def end(self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
         """End an upload and its parts by CANCELLED or EXPIRED; orphan its images.
 
         Returns:
@@ -247,86 +240,62 @@ class UploadRecords:
             IllegalTransition: as transition().
             Refused: JOINED, for a part: it ends with the upload that it was joined into.
         """
+        upload = _get(db, upload_id)
+        if upload is None or (event is Event.EXPIRED and not expired(upload, now)):
+            return False
+        if upload.state is State.JOINED:
+            check_writable(upload)
+        if upload.state not in ENDED:
+            for image_id in upload.images:
+                orphan_image(db, upload, image_id, now, credential)
+        for each in (upload, *(_existing(db, part) for part in upload.parts)):
+            _save(db, each, _followed(each, event, now))
+        return True
 
-        def work(db: sa.Connection) -> bool:
-            upload = _get(db, upload_id)
-            if upload is None or (event is Event.EXPIRED and not expired(upload, now)):
-                return False
-            if upload.state is State.JOINED:
-                check_writable(upload)
-            if upload.state not in ENDED:
-                for image_id in upload.images:
-                    orphan_image(db, upload, image_id, now, credential)
-            for each in (upload, *(_existing(db, part) for part in upload.parts)):
-                _save(db, each, _followed(each, event, now))
-            return True
-
-        return await self._transactions.write(work)
-
-    async def replace_image(self, upload_id: str, image: Image, now: float) -> Upload:
+    @writes
+    def replace_image(self, db: sa.Connection, upload_id: str, image: Image, now: float) -> Upload:
         """Make the successor the image of an upload, and orphan its old one."""
+        upload = _existing(db, upload_id)
+        old = require(upload.image)
+        if upload.delivery.successor != image.id:
+            raise LookupError(f"image {image.id} is not the successor of the image of upload {upload_id}")
+        orphan_image(db, upload, old.id, now)
+        new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
+        replaced = dataclasses.replace(_followed(upload, Event.REPLACED, now), image=new)
+        return _save(db, upload, replaced.with_delivery(successor=None, suspicion=0, stuck_at=0.0))
 
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            old = require(upload.image)
-            if upload.delivery.successor != image.id:
-                raise LookupError(f"image {image.id} is not the successor of the image of upload {upload_id}")
-            orphan_image(db, upload, old.id, now)
-            new = dataclasses.replace(image, replaced=(*old.replaced, old.id))
-            replaced = dataclasses.replace(_followed(upload, Event.REPLACED, now), image=new)
-            return _save(db, upload, replaced.with_delivery(successor=None, suspicion=0, stuck_at=0.0))
-
-        return await self._transactions.write(work)
-
-    async def abandon_successor(self, upload_id: str, now: float) -> None:
+    @writes
+    def abandon_successor(self, db: sa.Connection, upload_id: str, now: float) -> None:
         """Let an upload keep its image, and orphan the successor."""
+        upload = _existing(db, upload_id)
+        if upload.delivery.successor is not None:
+            orphan_image(db, upload, upload.delivery.successor, now)
+            _save(db, upload, upload.with_delivery(successor=None))
 
-        def work(db: sa.Connection) -> None:
-            upload = _existing(db, upload_id)
-            if upload.delivery.successor is not None:
-                orphan_image(db, upload, upload.delivery.successor, now)
-                _save(db, upload, upload.with_delivery(successor=None))
-
-        await self._transactions.write(work)
-
-    async def set_credential(self, upload_id: str, credential: bytes | None, due: float) -> None:
+    @writes
+    def set_credential(self, db: sa.Connection, upload_id: str, credential: bytes | None, due: float) -> None:
         """Replace the owner's encrypted token, if given, and set the next attempt."""
         open_ = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
         change = uploads.update().where(open_).values(next_attempt_at=due)
-        await self._execute(upload_id, change if credential is None else change.values(credential=credential))
+        _notify(db, upload_id)
+        db.execute(change if credential is None else change.values(credential=credential))
 
-    async def revoke_tickets(self, upload_id: str) -> None:
+    @writes
+    def revoke_tickets(self, db: sa.Connection, upload_id: str) -> None:
         """Revoke all tickets of an upload that were issued until now."""
-        change = uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1)
-        await self._execute(upload_id, change)
+        _notify(db, upload_id)
+        db.execute(uploads.update().where(uploads.c.id == upload_id).values(generation=uploads.c.generation + 1))
 
-    async def purge(self, before: float) -> int:
+    @writes
+    def purge(self, db: sa.Connection, before: float) -> int:
         """Delete the records of uploads that ended before a time; return their number."""
         removal = uploads.delete().where(uploads.c.state.in_(ENDED), uploads.c.updated_at < before)
-        return await self._transactions.write(lambda db: db.execute(removal).rowcount)
+        return db.execute(removal).rowcount
 
-    async def check(self) -> None:
+    @writes
+    def check(self, db: sa.Connection) -> None:
         """Raise OSError if nothing can be recorded right now."""
-        await self._transactions.write(lambda db: db.execute(uploads.delete().where(sa.false())))
-
-    async def _all(self, query: sa.Select[Any]) -> list[Upload]:
-        return await self._transactions.read(lambda db: [schema.upload_of(row) for row in db.execute(query)])
-
-    async def _change(self, upload_id: str, change: Callable[[Upload], Upload]) -> Upload:
-        """Apply `change` to the record of an upload, in one transaction."""
-
-        def work(db: sa.Connection) -> Upload:
-            upload = _existing(db, upload_id)
-            return _save(db, upload, change(upload))
-
-        return await self._transactions.write(work)
-
-    async def _execute(self, upload_id: str, change: sa.Update) -> None:
-        def work(db: sa.Connection) -> None:
-            _notify(db, upload_id)
-            db.execute(change)
-
-        await self._transactions.write(work)
+        db.execute(uploads.delete().where(sa.false()))
 
 
 # Parts of transactions
@@ -335,6 +304,10 @@ class UploadRecords:
 def _get(db: sa.Connection, upload_id: str) -> Upload | None:
     row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
     return None if row is None else schema.upload_of(row)
+
+
+def _all(db: sa.Connection, query: sa.Select[Any]) -> list[Upload]:
+    return [schema.upload_of(row) for row in db.execute(query)]
 
 
 def _existing(db: sa.Connection, upload_id: str) -> Upload:

@@ -26,7 +26,7 @@ def following_service(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) ->
     """One that follows uploads of any size."""
     made = beside(cloud, tmp_path_factory.mktemp("following"))
     with made.configuration.open("a") as file:
-        file.write("[handoff]\nfollow_smallest = 0\n")
+        file.write("[handoff]\nearly_minimum_size = 0\n")
     with made:
         yield made
 

@@ -9,7 +9,7 @@ from tests.reliability.model import ranges
 from tests.reliability.protocols import WireProtocol
 from tests.support.raw import Answer
 
-STAGES = {"receiving": 0, "sealed": 1, "delivering": 1, "verifying": 1, "active": 2}  # a handoff may be begun again
+ORDER = {"receiving": 0, "sealed": 1, "delivering": 1, "verifying": 1, "active": 2}  # a handoff may be begun again
 
 
 @dataclass(eq=False)
@@ -40,15 +40,15 @@ class AcknowledgedUpload:
             one = (min(each[0] for each in joined), max(each[1] for each in joined))
             self.acknowledged = sorted([*apart, one])
 
-    def hear(self, answer: Answer) -> None:
+    def record(self, answer: Answer) -> None:
         """Record what an answer acknowledges."""
         if answer.offset is not None:
             assert answer.offset >= self.offset, f"offset {answer.offset} after {self.offset} in {self}"
             self.acknowledge(0, answer.offset)
         if answer.status == 200 and answer.document and "ranges" in answer.document:
-            self._hear_all(answer)
+            self._record_description(answer)
 
-    def _hear_all(self, answer: Answer) -> None:
+    def _record_description(self, answer: Answer) -> None:
         document = answer.document
         durable = ranges(document["ranges"])
         for start, stop in self.acknowledged:
@@ -59,8 +59,8 @@ class AcknowledgedUpload:
             self.acknowledge(start, stop)
         received = sum(stop - start for start, stop in self.acknowledged)
         assert (document["offset"], document["received"]) == (self.offset, received), f"{document} contradicts itself"
-        assert document["state"] in STAGES, f"{self} has become {document}"
-        assert STAGES[document["state"]] >= STAGES[self.state], f"{document['state']} again: {self}"
+        assert document["state"] in ORDER, f"{self} has become {document}"
+        assert ORDER[document["state"]] >= ORDER[self.state], f"{document['state']} again: {self}"
         assert self.image_id in {"", document["image"]["id"]}, f"another image: {document}"
         self.state, self.image_id = document["state"], document["image"]["id"]
 

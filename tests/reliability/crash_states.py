@@ -67,7 +67,7 @@ async def check_end(person: Person) -> None:
         async with world.handoff.paused(upload_id):
             pass  # an upload is active just before its scratch is freed
     left = [each async for each in world.scratch.uploads()]
-    assert not left, f"nobody needs {left} on scratch"
+    assert not left, f"no upload needs {left} on scratch"
     world.now += 2 * 3600
     await world.cleaner.tidy()
     for image_id, shown in world.images.stored.items():
@@ -156,7 +156,7 @@ class Moment:
             there = any(each.label == record.label and each.content == plan.content for each in self.images.values())
             assert there, f"{acknowledged.upload_id} is active without its image"
         elif record.state in ENDED:
-            assert acknowledged.upload_id in self.may_end, f"{acknowledged} is {record.state}, and nobody wanted that"
+            assert acknowledged.upload_id in self.may_end, f"{acknowledged} is {record.state} without a reason"
         else:
             durable = [Range(start, stop) for start, stop, _ in record.extents]
             gaps = [each for each in missing(acknowledged.range.stop, durable) if each.overlaps(acknowledged.range)]

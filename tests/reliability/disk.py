@@ -1,7 +1,7 @@
 """A disk whose power can be cut: an image file, mounted through a loop device.
 
-What is cut off is the file system: it forgets whatever it has not written to the disk, data and journal, and refuses
-everything from then on. A disk that lies about what it has flushed is not shown here.
+The cut shuts down the file system: it forgets all data and journal entries that it has not written to the disk, and
+fails every later call. Disks that report a flush too early are not tried.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PACKAGES = {"mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mount": "mount",
 
 
 class Disk:
-    """A new file system of a `kind` on `directory`/disk, mounted at `directory`/mounted."""
+    """A new file system of this kind in the image `directory`/disk, mounted at `directory`/mounted."""
 
     def __init__(self, directory: Path, kind: str) -> None:
         self.mounted = directory / "mounted"
@@ -43,11 +43,11 @@ class Disk:
         self.mount()
 
     def mount(self) -> None:
-        """What the journal has is done again, and nothing else is there."""
+        """Mount the file system, which replays its journal."""
         _call("mount", "-o", "loop", str(self._image), str(self.mounted))
 
     def cut(self) -> None:
-        """Lose power. Every call fails from now on, and unmount() and mount() bring back what was durable."""
+        """Cut the power. Every call fails until unmount() and mount(), which bring back the durable state."""
         descriptor = os.open(self.mounted, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _LOSE_THE_LOG))
@@ -55,7 +55,7 @@ class Disk:
             os.close(descriptor)
 
     def unmount(self) -> None:
-        """The loop device goes with it."""
+        """Unmount the file system, and free its loop device."""
         _call("umount", str(self.mounted))
 
 
@@ -70,7 +70,7 @@ def disk(directory: Path, kind: str) -> Iterator[Disk]:
 
 
 def check_machine() -> None:
-    """Missing if there can be no such disks here. Where a program is missing, and we may, it is installed first."""
+    """Install missing programs, if we may. Missing if this machine can't have such disks."""
     if os.getuid() or not Path("/dev/loop-control").exists():
         raise Missing("mounting a disk image needs root and loop devices")
     for program, package in _PACKAGES.items():
@@ -82,11 +82,11 @@ def check_machine() -> None:
 
 
 def apart(module: str, count: int, seed: int) -> str:
-    """Run a trial in a process whose mounts nobody else sees, so that they end with it; its result, as JSON.
+    """Run a trial in a process with its own mount namespace, so that its mounts end with it; return its JSON result.
 
-    It finds a directory for everything in the variable APART.
+    The variable APART has a directory for all its files.
     """
-    memory = Path("/dev/shm")  # what survives a cut is a matter of the file system, not of the disk below
+    memory = Path("/dev/shm")  # the file system decides what survives a cut, not the disk below it
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         log, result, within = Path(name) / "log", Path(name) / "result", Path(name) / "within"
         within.mkdir()
@@ -104,7 +104,7 @@ def apart(module: str, count: int, seed: int) -> str:
 
 
 def _call(*command: str) -> None:
-    """Run a command; where something is still busy, again."""
+    """Run a command, again while a device is busy."""
     for attempt in range(20):
         done = subprocess.run(command, capture_output=True, text=True)
         if not done.returncode:

@@ -215,7 +215,7 @@ TRIAL = Trial(
         Sabotage(
             "a replaced image is not recorded as an orphan",
             "catalog/uploads.py",
-            "            orphan_image(db, upload, old.id, now)\n",
+            "        orphan_image(db, upload, old.id, now)\n",
             "",
             count=8,
         ),

@@ -81,8 +81,8 @@ class Client:
             self._line.close()
         self._line, self._unsure = None, True
 
-    def hear(self, upload: AcknowledgedUpload, answer: Answer) -> None:
-        upload.hear(answer)
+    def record(self, upload: AcknowledgedUpload, answer: Answer) -> None:
+        upload.record(answer)
         assert self._defects or "internal-error" not in str(answer.document), f"a defect of ours: {answer.document}"
         self.acknowledgements += answer.status < 300
 
@@ -99,7 +99,7 @@ class Client:
         if _excused(answer, life):
             return
         assert answer.status == 200, f"{answer} for {upload}"
-        self.hear(upload, answer)
+        self.record(upload, answer)
         self._unsure = False
         if upload.state == "active":
             self.finished.append(upload)
@@ -121,7 +121,7 @@ class Client:
         self.upload = AcknowledgedUpload(answer.created, protocol, content)
         if first is not None:
             self.upload.acknowledge(first.start, first.stop)
-        self.hear(self.upload, answer)
+        self.record(self.upload, answer)
 
     def _append(self, upload: AcknowledgedUpload, life: Life) -> None:
         chunk = self._chunk(upload)
@@ -136,7 +136,7 @@ class Client:
         else:
             assert answer.status in {201, 204}, f"{answer} for {chunk} of {upload}"
             upload.acknowledge(chunk.start, chunk.stop)
-        self.hear(upload, answer)
+        self.record(upload, answer)
 
     def _asked_between(self, upload: AcknowledgedUpload, request: Request, life: Life) -> Answer:
         """Return the answer to a chunk, in the middle of which the state is asked for over another connection."""
@@ -150,7 +150,7 @@ class Client:
             answer = self._answered(other, asked)
         if not _excused(answer, life):
             assert answer.status in {200, 204}, f"{answer} for {upload}"
-            self.hear(upload, answer)
+            self.record(upload, answer)
         line.try_to_send(wire[half:])
         return self._received(line, request)
 
@@ -279,14 +279,14 @@ class Load:
         asking = self.clients[0]
         answer = asking.ask(NATIVE.inspect(upload.id))
         assert answer.status == 200, f"{answer} for {upload}"
-        client.hear(upload, answer)
+        client.record(upload, answer)
         if upload.state == "active":
             upload.compare_image(self._images)
             return
         try:
             upload.compare_scratch(self.scratch)
         except FileNotFoundError:  # it was delivered meanwhile
-            client.hear(upload, asking.ask(NATIVE.inspect(upload.id)))
+            client.record(upload, asking.ask(NATIVE.inspect(upload.id)))
             assert upload.state == "active", f"scratch of {upload} is gone"
             upload.compare_image(self._images)
 

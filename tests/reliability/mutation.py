@@ -35,6 +35,7 @@ Timed = tuple[float, pytest.Item]  # the seconds that a test takes, and the test
 VARIABLE = "MUTANT_UNDER_TEST"  # read by mutmut's trampolines
 SENTENCE = re.compile(r"[\w,:;.'(]+ [\w,:;.'(]+ [\w,:;.'(]+")
 NAMING = frozenset({"integer", "structured_digests", "strict_base64"})  # take the name of a field, for a sentence
+TRANSACTIONS = frozenset({"reads", "writes"})  # decorators of methods in the catalog
 PATIENCE = 5.0  # seconds for a test, plus ten times its time with the original: a mutant may wait for ever
 
 
@@ -49,12 +50,26 @@ class Mutant:
 
 def mutate(file: Path) -> list[Mutant]:
     """Put mutants into a module, except of its sentences for people, whose words no test may know."""
-    module, mutations, *ignored = create_mutations(str(file), file.read_text(encoding="utf-8"))
+    source = libcst.parse_module(file.read_text(encoding="utf-8")).visit(_Undecorated()).code
+    module, mutations, *ignored = create_mutations(str(file), source)
     said = _said(module)
     made = combine_mutations_to_source(module, [each for each in mutations if not _silences(each, said)], *ignored)
     file.write_text(made.code, encoding="utf-8")
     name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
     return [_described(name, each, made) for each in made.mutant_names]
+
+
+class _Undecorated(libcst.CSTTransformer):
+    """Replaces the decorators of transactions by calls, for mutmut leaves decorated functions alone."""
+
+    def leave_FunctionDef(
+        self, original_node: libcst.FunctionDef, updated_node: libcst.FunctionDef
+    ) -> libcst.FunctionDef | libcst.FlattenSentinel[libcst.BaseStatement]:
+        names = [getattr(each.decorator, "value", None) for each in updated_node.decorators]
+        if len(names) != 1 or names[0] not in TRANSACTIONS:
+            return updated_node
+        call = libcst.parse_statement(f"{updated_node.name.value} = {names[0]}({updated_node.name.value})\n")
+        return libcst.FlattenSentinel([updated_node.with_changes(decorators=()), call])
 
 
 def _said(module: libcst.Module) -> set[libcst.CSTNode]:

@@ -137,8 +137,8 @@ TRIAL = Trial(
         Sabotage(
             "a first start counts the time before it",
             "catalog/instances.py",
-            "            if last is not None:\n",
-            "            if last is None:\n                last = 2 * now\n            if True:\n",
+            "        if last is not None:\n",
+            "        if last is None:\n            last = 2 * now\n        if True:\n",
             count=20,
         ),
     ),

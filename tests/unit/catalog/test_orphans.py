@@ -42,6 +42,16 @@ def test_orphans_come_in_the_order_of_their_times(catalog: Catalog) -> None:
     assert asyncio.run(scenario()) == [OTHER, ONE]
 
 
+def test_an_image_orphaned_again_is_due_later(catalog: Catalog) -> None:
+    async def scenario() -> list[OrphanedImage]:
+        for due_at in (2000.0, 3000.0):
+            await catalog.orphans.expect(ONE, 1000.0, due_at)
+        assert await catalog.orphans.due(2999.9) == []
+        return await catalog.orphans.due(3000.0)
+
+    assert asyncio.run(scenario()) == [ONE]
+
+
 @pytest.mark.parametrize(("forget_before", "left"), [(1000.0, [ONE, OTHER]), (1000.1, [OTHER])])
 def test_an_orphan_is_forgotten_only_after_its_time(
     catalog: Catalog, forget_before: float, left: list[OrphanedImage]
