@@ -195,11 +195,15 @@ class Rig:
         return {each async for each in self.storage.uploads()}
 
     async def until(self, upload_id: str, condition: Callable[[Upload], object]) -> Upload:
-        """The upload once the condition holds; it is looked at after each change."""
+        """The upload once the condition holds; it is looked at after each change.
+
+        A crash of the handoff right after a transaction loses its notification: hence the look each second.
+        """
         async with asyncio.timeout(30):
             with self.catalog.notifier.subscribe(upload_id) as changed:
                 while not condition(upload := require(await self.catalog.uploads.get(upload_id))):
-                    await changed.wait()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), 1)
                     changed.clear()
         return upload
 

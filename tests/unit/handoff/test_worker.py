@@ -118,8 +118,8 @@ async def working(
 
         async def fly() -> None:
             while True:
-                await asyncio.sleep(0.002)
-                here.now += 60
+                await asyncio.sleep(0.005)
+                here.now += 150
                 here.handoff.wake()
 
         jobs = [asyncio.create_task(each) for each in (here.handoff.run(), fly())]
