@@ -150,6 +150,8 @@ class TransportReceiver(asyncio.BufferedProtocol):
         while self.take():
             pass
         self._take_back()
+        if self._cycle.response_complete:
+            self._http.flow.resume_reading()  # what is left of the body comes before the next request
 
     def _collect(self, piece: memoryview) -> None:
         self._cycle.body += piece

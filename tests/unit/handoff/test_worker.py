@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -34,6 +35,7 @@ from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
 from resumable_glance.model.stores import DIRECT, Store, StoreList, choose
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, require
+from resumable_glance.uploads import image_preparation
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 REFUSED = DeliveryFailed(FailureReason.IMAGE_REFUSED, "Not these bytes.", final=True, suspicion=UNUSABLE)
@@ -123,7 +125,8 @@ async def working(
                 here.handoff.wake()
 
         jobs = [asyncio.create_task(each) for each in (here.handoff.run(), fly())]
-        yield here
+        with mock.patch.object(image_preparation, "CREATION_TIMEOUT", 1e9):  # which flies as well
+            yield here
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
