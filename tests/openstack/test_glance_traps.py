@@ -31,7 +31,7 @@ def hasty(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """Our service, which takes an image for stuck after a second."""
     service = beside(cloud, tmp_path_factory.mktemp("hasty"))
     service.configuration.write_text(
-        service.configuration.read_text() + "[handoff]\nsettling_time = 1\nsaving_time = 5\n"
+        service.configuration.read_text() + "[handoff]\nabort_grace = 1\nglance_timeout = 5\n"
     )
     with service:
         yield service
@@ -247,7 +247,6 @@ def test_t12_an_image_deleted_during_delivery_fails_the_upload(cloud: Cloud, dem
     cloud.glance(DEMO).images.delete(old)
     failed = demo.wait(url, "failed", seconds=120)
     assert failed["handoff"]["last_error"]["reason"] == "image-gone"
-    assert "another try" in failed["handoff"]["last_error"]["detail"]
     assert demo.request("POST", f"{url}/retry").status_code == 200
     upload = demo.wait(url, "active", seconds=120)
     assert upload["image"]["replaced"] == [old]

@@ -18,6 +18,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import (
     CERTAIN,
     CONNECTION_LOST,
+    PIECE,
     SERVER_ERROR,
     Actor,
     DeliveryFailed,
@@ -60,6 +61,20 @@ _READ_ONLY = frozenset({  # properties that only Glance sets
 })  # fmt: skip
 
 
+class _Pieces:
+    """A source as glanceclient must be given it: an object with read() and nothing else.
+
+    glanceclient measures, serializes or iterates whatever it can. It reads 1 MiB at a time, and uWSGI in front of
+    Glance refuses such a chunk, framing included, as longer than 1 MiB.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def read(self, size: int = PIECE, /) -> bytes:
+        return self._source.read(min(size, PIECE))
+
+
 class GlanceImageService:
     """The Glance that [glance] describes; `service` is a session of the service user.
 
@@ -93,10 +108,10 @@ class GlanceImageService:
                 images = self._client(actor).images
                 # Always with the size, or Glance would turn an empty body into an active image of no bytes.
                 if image.imports:
-                    images.stage(image.id, source, image_size=size)
+                    images.stage(image.id, _Pieces(source), image_size=size)
                     _import(images, image)
                 else:
-                    images.upload(image.id, source, image_size=size, backend=image.store)
+                    images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
 
         await self._deliveries.run(work)
 
