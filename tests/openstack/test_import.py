@@ -127,7 +127,7 @@ def fragile(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     with BadGlance(port, cloud.directory / "stores" / "fast", cloud.kill_glance, restart) as bad:
         service = beside(cloud, directory, {"glance": {"endpoint_override": bad.url}})
-        service.configuration.write_text(service.configuration.read_text() + "[handoff]\nsettling_time = 1\n")
+        service.configuration.write_text(service.configuration.read_text() + "[handoff]\nabort_grace = 1\n")
         with service:
             yield service, bad
 
