@@ -110,7 +110,7 @@ class Cloud:
         found = admin.get(f"{self.auth_url}/users", params={"name": user.name}).json()["users"][0]
         for enabled in (False, True):
             admin.patch(f"{self.auth_url}/users/{found['id']}", json={"user": {"enabled": enabled}})
-        time.sleep(1)  # Keystone's times are whole seconds: a token of this one would be invalid, too
+        time.sleep(2)  # Keystone counts whole seconds: tokens of this one and the next are invalid, too
 
     def let_tokens_live(self, seconds: int) -> None:
         """Let the tokens that Keystone gives from now on live so long. It is restarted, and answers again on return."""
