@@ -119,9 +119,8 @@ class UploadRecords:
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
             ours, uploads.c.state.in_(HOLDING_STORAGE)
         )
-        recent = sa.select(sa.func.count()).where(
-            ours, uploads.c.created_at > since
-        )  # a query of its own: each has an index
+        # a query of its own: each has an index
+        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)
         count, size = db.execute(holding).one()
         return Usage(count, size, db.execute(recent).scalar_one())
 

@@ -80,9 +80,8 @@ class Delivering:
         """Wait for a busy image: poll our own import, else fail this attempt."""
         upload, image = attempt.upload, attempt.image
         if not upload.delivery.stuck_at:
-            timeout = self.settings.glance_timeout * max(
-                1, len(image.stores or ())
-            )  # Glance fills one store after the other
+            # Glance fills one store after the other
+            timeout = self.settings.glance_timeout * max(1, len(image.stores or ()))
             upload = await self.uploads.update(upload.id, stuck_at=self.clock() + timeout)
         if upload.state is not State.VERIFYING or not image.imports:
             raise DeliveryFailed(FailureReason.IMAGE_BUSY, "Glance is still busy with an earlier attempt.")

@@ -150,6 +150,7 @@ class EarlyDeliveries:
             running.end()
             await asyncio.wait([running.task])
             self._running.pop(upload_id, None)
+            self._readers.progress.pop(upload_id, None)  # one that had ended before left it
 
     async def close(self) -> None:
         """End all deliveries, and wait until they have ended."""

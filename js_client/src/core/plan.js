@@ -1,4 +1,4 @@
-// What happens next to an upload: plan(state, event) -> [state, effects].
+// The next step of an upload: plan(state, event) -> [state, effects].
 // Pure: no I/O, no clock, no randomness; those come in with the events. States are replaced, never changed.
 //
 // One rule: a byte counts only when the service has acknowledged it as durable.

@@ -1,4 +1,4 @@
-// Which pieces of a file are hashed and sent next, how large they are, and how many are sent at a time. Pure.
+// The schedule of pieces: the next ones to hash and send, their size, and how many are sent at a time. Pure.
 //
 // A piece is a chunk (with its md5) or a run of zeros. Pieces never overlap.
 
