@@ -234,6 +234,20 @@ def test_a_cancelled_upload_is_delivered_no_further(tmp_path: Path, monkeypatch:
     asyncio.run(scenario())
 
 
+def test_a_finished_early_delivery_leaves_no_progress_when_cancelled(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, image_service=Watched, options=ALL) as here:  # no handoff runs that takes it over
+            upload_id = await here.create()
+            await here.send(upload_id, 0, 50_000)
+            await until(here, lambda taken: taken)
+            await here.send(upload_id, 50_000, SIZE)
+            await until(here, lambda taken: taken == [SIZE])
+            await here.uploads.perform(Cancel(upload_id), ME, Pieces())
+            assert not here.core.progress
+
+    asyncio.run(scenario())
+
+
 def test_a_waiting_early_delivery_ends_at_once_when_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with delivering_early(tmp_path, monkeypatch, LEAD=10**6, TRICKLE_INTERVAL=60.0) as here:
