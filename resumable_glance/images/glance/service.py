@@ -148,9 +148,8 @@ class GlanceImageService:
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
         def work() -> Iterator[bytes]:
             with _delivery_failures():
-                return iter(
-                    self._client(actor).images.data(image.id).iterable
-                )  # which verifies Glance's hash at the end
+                # glanceclient verifies Glance's hash at the end
+                return iter(self._client(actor).images.data(image.id).iterable)
 
         data = await self._requests.run(work)
 
