@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("default")
 GROUPS = {"openstack": "openstack", "http": "openstack", "browser": "clients", "clients": "clients"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the group of its kind, for --dist=loadgroup; unit tests and trials share nothing."""
     for item in items:
