@@ -18,6 +18,7 @@ from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.identity_digests import IdentityDigests
 from resumable_glance.auth.signing import ReceiptSigner
 from resumable_glance.auth.tickets import TicketAuthenticator, Tickets
 from resumable_glance.auth.trusts import Trusts
@@ -186,7 +187,9 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
     receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
     inspect = InspectUseCases(uploads, authorization, locks, completion, readers.progress)
-    content = ReadUseCases(authorization, ContentReader(uploads, readers, images), signer, images)
+    content = ReadUseCases(
+        authorization, ContentReader(uploads, readers, images), signer, IdentityDigests(parts.cipher), images
+    )
     ticket = TicketUseCases(uploads, authorization, completion, tickets, locks)
     use_cases: dict[type[commands.Command], UseCase] = {
         commands.Create: CreateUseCase(new, capacity, preparation, idempotency, starter).create,
@@ -198,6 +201,7 @@ def build_core(settings: Settings, parts: Parts) -> Core:
         commands.Read: content.read,
         commands.GetReceipt: content.get_receipt,
         commands.ListStores: content.list_stores,
+        commands.Identify: content.identify,
         commands.Cancel: CancelUseCase(authorization, locks, handoff, cleaner).cancel,
         commands.Retry: RetryUseCase(uploads, authorization, completion, inspect, clock).retry,
         commands.IssueTicket: ticket.issue,

@@ -166,7 +166,7 @@ def routes(endpoint: Endpoint, health: Health) -> list[BaseRoute]:
         *health.routes(),
         *endpoint.page.routes(),
         Route("/v1/keys", endpoint.keys, methods=["GET", "OPTIONS"]),
-        Route(f"/v1/{native.STORES}", _Resource(endpoint, native, native.STORES)),
+        *(Route(f"/v1/{each}", _Resource(endpoint, native, each)) for each in native.CALLERS_ASPECTS),
     ]
     for protocol in PROTOCOLS:
         upload = f"{protocol.MOUNT}/{{upload_id}}"

@@ -27,7 +27,7 @@ _AUDITOR = f"{_ADMIN} or (role:reader and system_scope:all)"
 # Of each right: what it allows, the default rule, the scopes of tokens, and the requests below /v1/uploads.
 RULES: dict[Right, tuple[str, str, list[str], tuple[str, ...]]] = {
     Right.CREATE: ("Create an upload, or join parts into one.", _MEMBER, PROJECT, ("POST /",)),
-    Right.LIST: ("List one's own uploads, and the stores of the cloud.", _READER, PROJECT, ("GET /",)),
+    Right.LIST: ("List one's own uploads and the cloud's stores; tell who one is.", _READER, PROJECT, ("GET /",)),
     Right.GET: ("Show and watch one's own upload, and read its bytes.", _READER, PROJECT, ("GET /{id}", "HEAD /{id}")),
     Right.UPDATE: ("Send bytes, retry the handoff, and issue and revoke tickets of one's own upload.", _MEMBER, PROJECT,
                    ("PATCH /{id}", "POST /{id}/ticket", "DELETE /{id}/ticket", "POST /{id}/retry")),

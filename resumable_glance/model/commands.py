@@ -113,6 +113,11 @@ class ListStores:
 
 
 @dataclass(frozen=True, slots=True)
+class Identify:
+    """Tell the caller its identity digest."""
+
+
+@dataclass(frozen=True, slots=True)
 class GetReceipt:
     """Get the signed receipt of an active upload."""
 
@@ -150,8 +155,8 @@ class RevokeTickets:
 
 
 Command = (
-    Create | Join | Append | Get | Watch | Read | Retry | GetReceipt | Cancel | List | ListStores | IssueTicket
-    | RevokeTickets
+    Create | Join | Append | Get | Watch | Read | Retry | GetReceipt | Cancel | List | ListStores | Identify
+    | IssueTicket | RevokeTickets
 )  # fmt: skip
 
 
@@ -212,6 +217,13 @@ class StoresListed:
 
 
 @dataclass(frozen=True, slots=True)
+class Identified:
+    """The caller's identity digest."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The upload was cancelled."""
 
@@ -241,6 +253,6 @@ class TicketsRevoked:
 
 
 Outcome = (
-    Created | Appended | UploadFound | Content | Cancelled | Listed | StoresListed | TicketIssued | TicketsRevoked
-    | ReceiptSigned
+    Created | Appended | UploadFound | Content | Cancelled | Listed | StoresListed | Identified | TicketIssued
+    | TicketsRevoked | ReceiptSigned
 )  # fmt: skip

@@ -32,6 +32,7 @@ RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
     commands.Cancel: (Right.DELETE, Right.CANCEL_ANY),
     commands.List: (Right.LIST,),
     commands.ListStores: (Right.LIST,),
+    commands.Identify: (Right.LIST,),
     commands.IssueTicket: (Right.UPDATE,),
     commands.RevokeTickets: (Right.UPDATE,),
 }

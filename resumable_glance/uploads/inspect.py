@@ -1,4 +1,4 @@
-"""The commands that show uploads: Get, Watch, List, ListStores, Read and GetReceipt."""
+"""The commands that show something: Get, Watch, List, ListStores, Identify, Read and GetReceipt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resumable_glance.auth.base import Right
+from resumable_glance.auth.identity_digests import IdentityDigests
 from resumable_glance.auth.signing import ReceiptSigner
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
@@ -17,6 +18,8 @@ from resumable_glance.model.commands import (
     Content,
     Get,
     GetReceipt,
+    Identified,
+    Identify,
     List,
     Listed,
     ListStores,
@@ -82,11 +85,12 @@ class InspectUseCases:
 
 @dataclass(frozen=True)
 class ReadUseCases:
-    """The commands Read, GetReceipt and ListStores."""
+    """The commands Read, GetReceipt, ListStores and Identify."""
 
     authorization: Authorization
     content: ContentReader
     signer: ReceiptSigner
+    digests: IdentityDigests
     images: ImageService
 
     async def read(self, read: Read, call: Call) -> Content:
@@ -107,6 +111,10 @@ class ReadUseCases:
             return StoresListed(await self.images.stores(call.actor))
         except DeliveryFailed as failed:
             raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
+
+    async def identify(self, _: Identify, call: Call) -> Identified:
+        """Return the caller's identity digest."""
+        return Identified(self.digests.of(call.identity.owner))
 
     async def _alive(self, upload_id: str, call: Call) -> Upload:
         upload = await self.authorization.get(upload_id, call.identity)

@@ -179,8 +179,9 @@ def test_a_receipt_and_the_keys_are_described(client: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_the_stores_of_the_cloud_are_described(client: Client, method: str) -> None:
-    assert checked(client.request(method, f"{client.url}/v1/stores"), "/v1/stores").status_code == 200
+@pytest.mark.parametrize("path", ["/v1/stores", "/v1/identity"])
+def test_the_stores_and_the_identity_are_described(client: Client, path: str, method: str) -> None:
+    assert checked(client.request(method, client.url + path), path).status_code == 200
 
 
 def test_another_try_is_described(client: Client) -> None:

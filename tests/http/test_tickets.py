@@ -51,6 +51,18 @@ def test_a_ticket_uploads_in_each_protocol(ada: Client) -> None:
     assert holder.wait(url, "active")["image"]["id"]
 
 
+def test_only_a_token_tells_who_its_owner_is(ada: Client, served: Service) -> None:
+    def told(client: Client) -> requests.Response:
+        return client.request("GET", f"{client.url}/v1/identity")
+
+    _, holder = ticketed(ada)
+    digest = told(ada).json()["identity"]
+    assert digest == told(Client(served.url, token("ada"))).json()["identity"]
+    assert digest != told(Client(served.url, token("bob"))).json()["identity"]
+    assert (told(holder).status_code, reason(told(holder))) == (403, "forbidden")
+    assert reason(told(Client(served.url))) == "unauthenticated"
+
+
 @pytest.mark.parametrize("path", ["/v1/uploads/", "/v1/tus/", "/v1/rufh/"])
 def test_a_ticket_cancels_its_upload_in_each_protocol(ada: Client, path: str) -> None:
     url, holder = ticketed(ada)

@@ -35,6 +35,7 @@ from resumable_glance.model.commands import (
     Content,
     Create,
     Created,
+    Identify,
     Join,
     List,
     ListStores,
@@ -118,7 +119,7 @@ def check_command(command: Command, asked: str) -> None:
             check_chunk(chunk)
         case List(limit):
             assert 0 <= limit <= native.MAX_LISTED
-        case ListStores():
+        case ListStores() | Identify():
             pass
         case _:
             assert command.upload_id == asked

@@ -5,7 +5,7 @@
     DELETE /v1/uploads/{id}        -> Cancel        POST   /v1/uploads/{id}/retry   -> Retry
     POST   /v1/uploads/{id}/ticket -> IssueTicket   DELETE /v1/uploads/{id}/ticket  -> RevokeTickets
     GET    /v1/uploads/{id}/events -> Watch         GET    /v1/uploads/{id}/receipt -> GetReceipt
-    GET    /v1/stores              -> ListStores
+    GET    /v1/stores              -> ListStores    GET    /v1/identity             -> Identify
 
 PATCH follows RFC 9110, section 14.5 (partial PUT) and draft-ietf-httpapi-patch-byterange; errors are those of RFC 9457.
 """
@@ -38,8 +38,9 @@ ASPECTS: Mapping[str, tuple[str, ...]] = {
     "receipt": ("GET", "HEAD", "OPTIONS"),
     "events": ("GET", "OPTIONS"),
 }
-STORES = "stores"  # an aspect of the cloud, not of an upload
-STORES_METHODS = ("GET", "HEAD", "OPTIONS")
+# Aspects of no upload, but of the cloud and of the caller.
+STORES, IDENTITY = "stores", "identity"
+CALLERS_ASPECTS: Mapping[str, tuple[str, ...]] = dict.fromkeys((STORES, IDENTITY), ("GET", "HEAD", "OPTIONS"))
 MAX_DOCUMENT_SIZE = 64 * 1024  # bytes of JSON
 MAX_RANGES_IN_HEADER = 100  # the document has more; proxies limit headers
 MAX_LISTED = 1000
@@ -91,6 +92,8 @@ def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
             return Reply(200, _NO_STORE, {"uploads": listed})
         case commands.StoresListed(offer):
             return Reply(200, _NO_STORE, native_json.stores_document(offer))
+        case commands.Identified(digest):
+            return Reply(200, _NO_STORE, {"identity": digest})
         case commands.ReceiptSigned(statement, jws):
             return Reply(200, _NO_STORE, {**statement, "jws": jws})
         case commands.TicketIssued(ticket):
@@ -132,7 +135,7 @@ def capabilities(context: RequestContext) -> Mapping[str, object]:
 def _methods(head: RequestHead) -> Sequence[str]:
     if head.aspect is None:
         return METHODS[head.upload_id is not None]
-    return STORES_METHODS if head.aspect == STORES else ASPECTS[head.aspect]
+    return {**ASPECTS, **CALLERS_ASPECTS}[head.aspect]
 
 
 def _of_aspect(head: RequestHead, document: bytes) -> commands.Command:
@@ -150,6 +153,8 @@ def _of_aspect(head: RequestHead, document: bytes) -> commands.Command:
             return commands.GetReceipt(upload_id)
         case "GET" | "HEAD", "stores":
             return commands.ListStores()
+        case "GET" | "HEAD", "identity":
+            return commands.Identify()
         case "GET", "events":
             return commands.Watch(upload_id)
         case _:

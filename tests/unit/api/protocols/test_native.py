@@ -168,7 +168,7 @@ def test_a_gap_in_the_schema_is_an_internal_error() -> None:
         ).map(tuple),
     ),
     st.dictionaries(st.sampled_from(["limit", "marker"]), st.text(max_size=4)),
-    st.none() | st.sampled_from([*sorted(native.ASPECTS), native.STORES]),
+    st.none() | st.sampled_from(sorted({**native.ASPECTS, **native.CALLERS_ASPECTS})),
     st.binary(max_size=40)
     | st.dictionaries(
         st.sampled_from(["size", "image", "image_id", "store", "stores", "all_stores", "method", "digests"]),
