@@ -1,7 +1,7 @@
 // Makes dist/ of src/, and copies what the page of the service loads; --check fails where that would change a file.
 
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import esbuild from 'esbuild'
@@ -37,6 +37,15 @@ const CLASSIC_TYPES = "export * from './types/page/index.js'\nexport as namespac
 const PAGE = '../resumable_glance/api/page/files'
 const PAGE_SCRIPTS = ['resumable-glance.js', 'resumable-glance.worker.js']
 
+/** Those of `files` that the declarations at `path` refer to, and itself. */
+const reachable = (path, files, found = {}) => {
+  if (path in found) return found
+  found[path] = files[path]
+  for (const [, target] of files[path].matchAll(/["'](\.\.?\/[^"']+)\.js["']/g))
+    reachable(join(dirname(path), `${target}.d.ts`), files, found)
+  return found
+}
+
 /** The declarations of the public modules, by path. */
 const declarations = () => {
   const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile)
@@ -45,7 +54,7 @@ const declarations = () => {
   const made = {}
   const program = ts.createProgram(['src/page/index.js'], { ...emitting, rootDir: 'src' })
   program.emit(undefined, (path, text) => (made[relative(here, path)] = text))
-  return made
+  return reachable('dist/types/page/index.d.ts', made)
 }
 
 const made = { ...declarations(), 'dist/resumable-glance.iife.d.ts': CLASSIC_TYPES }

@@ -12,7 +12,8 @@ const AT = { uploads: 'https://glance.example/v1/uploads', url: `https://glance.
 
 const came = ({ status, headers, document }) => {
   const lower = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-  return readAnswer({ status, header: (name) => lower[name] ?? null, text: document ? JSON.stringify(document) : '' })
+  const text = document ? JSON.stringify(document) : ''
+  return readAnswer({ status, header: (name) => lower[name] ?? null, text }, AT.uploads)
 }
 
 const vector = (name) => {
@@ -136,4 +137,18 @@ test('a proxy’s page has no reason of the service', () => {
   const read = readAnswer({ status: 502, text: '<html>' })
   assert.equal(read.reason, null)
   assert.equal(classify(read), 'retry')
+})
+
+test('an upload is where the service is, or nowhere', () => {
+  const named = (location, document = null) =>
+    came({ status: 201, headers: location ? { Location: location } : {}, document })
+  const own = `https://glance.example/v1/uploads/${ID}`
+  for (const location of [own, `/v1/uploads/${ID}`, `//glance.example/v1/uploads/${ID}`])
+    assert.deepEqual([named(location).location, named(location).isElsewhere], [own, false])
+  assert.equal(named(null, { href: own }).location, own)
+  const others = ['https://evil.example/v1/uploads/x', '//evil.example/x', 'http://glance.example/x', 'data:,x']
+  for (const location of [...others, 'https://glance.example:444/x', 'https://glance.example@evil.example/x'])
+    for (const answer of [named(location), named(null, { href: location })])
+      assert.deepEqual([answer.location, answer.isElsewhere], [null, true])
+  for (const location of [null, 'https://']) assert.deepEqual(named(location).location, null)
 })

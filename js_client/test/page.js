@@ -27,6 +27,7 @@ export class Page {
       storage: this.storage,
       worker: () => this.worker(),
       image: { disk_format: 'raw' },
+      identity: 'ada',
       ...options,
     })
   }

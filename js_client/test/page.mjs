@@ -21,8 +21,8 @@ globalThis.begin = (options, file = document.querySelector('input').files[0]) =>
   void follow(new rg.Upload(file, options)).start()
 
 /** Resume the latest upload with the chosen file. */
-globalThis.goOn = async () => {
-  const [previous] = await rg.Upload.findPrevious()
+globalThis.goOn = async (endpoint) => {
+  const [previous] = await rg.Upload.findPrevious({ endpoint })
   follow(await previous.reopen(document.querySelector('input').files[0])).start()
 }
 

@@ -125,7 +125,7 @@ class World {
     if (html) return readAnswer({ status: html, text: '<html>' })
     let bytes = Array.isArray(body) ? this.file.subarray(...body) : Buffer.alloc(0)
     if (damaged && bytes.length) bytes = Buffer.from(bytes.map((each, at) => (at ? each : each ^ 1)))
-    const came = readAnswer(model.handle({ ...head, body }, bytes))
+    const came = readAnswer(model.handle({ ...head, body }, bytes), 'http://service/v1/uploads')
     if (lost === 'answer') return readAnswer({ status: 0 })
     const ticket = effect.do === 'renew' ? came.document?.value : came.document?.ticket?.value
     if (ticket) this.ticket = ticket

@@ -150,14 +150,14 @@ test('another page resumes the upload of a closed one', async () => {
   first.close()
 
   const second = new Page(model, { storage: first.storage })
-  const [previous, ...others] = await Upload.findPrevious({ storage: first.storage })
+  const [previous, ...others] = await Upload.findPrevious({ storage: first.storage, identity: 'ada' })
   assert.equal(others.length, 0)
   assert.equal(previous.name, 'disk.raw')
   const upload = await previous.reopen(fileOf(CONTENT), { worker: () => second.worker() })
   await upload.start().done
   assert.equal(model.uploads.size, 1)
   assert.ok(model.wire < CONTENT.length + 4 * MIB)
-  assert.deepEqual(await Upload.findPrevious({ storage: first.storage }), [])
+  assert.deepEqual(await Upload.findPrevious({ storage: first.storage, identity: 'ada' }), [])
 })
 
 test('a creation repeated by another page makes one upload', async () => {
@@ -186,12 +186,12 @@ test('a creation with other options has another key', async () => {
     await posted
     page.close()
   }
-  assert.equal((await page.storage.all()).length, 1)
-  const keys = []
+  const keys = (await page.storage.all()).map((each) => each.idempotencyKey)
+  assert.equal(new Set(keys).size, 2)
   page.between = async (request, carry) => (keys.push(request.headers['Idempotency-Key']), carry())
   await page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name: 'three' } }).start().done
   await page.upload(fileOf(CONTENT), { image: { disk_format: 'raw', name: 'three' } }).start().done
-  assert.equal(new Set(keys.filter(Boolean)).size, 2)
+  assert.equal(new Set(keys.filter(Boolean)).size, 4)
 })
 
 test('a refused file can be uploaded again as another format', async () => {
@@ -223,7 +223,7 @@ test('an upload whose bytes are safe needs no file', async () => {
   )
   page.close()
   page.between = async (request, carry) => carry()
-  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  const [previous] = await Upload.findPrevious({ storage: page.storage, identity: 'ada' })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
   const result = await upload.start().done
   assert.equal(result.hashes.md5, md5(CONTENT, 'hex'))
@@ -235,7 +235,7 @@ test('an upload whose bytes are not safe needs its file', async () => {
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
   page.close()
-  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  const [previous] = await Upload.findPrevious({ storage: page.storage, identity: 'ada' })
   const upload = await previous.reopen(null, { worker: () => page.worker() })
   await assert.rejects(upload.start().done, { code: 'file-unreadable' })
 })
@@ -247,7 +247,7 @@ test('a changed file is refused', async () => {
   const closed = page.upload(fileOf(CONTENT)).start()
   await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
   page.close()
-  const [previous] = await Upload.findPrevious({ storage: page.storage })
+  const [previous] = await Upload.findPrevious({ storage: page.storage, identity: 'ada' })
   for (const changed of [fileOf(CONTENT, 2), fileOf(noise(CONTENT.length, 2))]) {
     const upload = await previous.reopen(changed, { worker: () => page.worker() })
     await assert.rejects(upload.start().done, { name: 'UploadError', code: 'file-changed' })
@@ -263,7 +263,7 @@ test('cancel() ends an upload here and at the service', async () => {
   upload.cancel()
   await assert.rejects(upload.done, { code: 'cancelled' })
   assert.equal(received(page.model).gone, 'upload-cancelled')
-  assert.deepEqual(await Upload.findPrevious({ storage: page.storage }), [])
+  assert.deepEqual(await Upload.findPrevious({ storage: page.storage, identity: 'ada' }), [])
 })
 
 test('an expired ticket is renewed once by the page', async () => {
@@ -381,4 +381,166 @@ test('zeros are not sent', async () => {
   const result = await page.upload(fileOf(disk)).start().done
   assert.equal(result.md5, md5(disk, 'hex'))
   assert.ok(page.model.wire <= 4 * MIB, `${page.model.wire} bytes`)
+})
+
+// Whose upload it is
+
+const ADA = { identity: 'ada' }
+const BOB = { identity: 'bob' }
+
+/** Begin an upload in `page`, and close the page once some bytes are durable. */
+const abandoned = async (page, options) => {
+  let chunks = 0
+  page.between = async (request, carry) =>
+    request.method === 'PATCH' && ++chunks > 1 ? new Promise(() => {}) : carry()
+  const upload = page.upload(fileOf(CONTENT), options).start()
+  await new Promise((resolve) => upload.addEventListener('progress', () => upload.progress.durable && resolve()))
+  page.close()
+  page.between = async (request, carry) => carry()
+}
+
+test('nobody goes on with another person’s upload', async () => {
+  const page = new Page(new Model())
+  await abandoned(page, ADA)
+  const { storage } = page
+  assert.deepEqual(await Upload.findPrevious({ storage, ...BOB }), [])
+  await page.upload(fileOf(CONTENT), BOB).start().done
+  const [adas, bobs] = [...page.model.uploads.values()]
+  assert.deepEqual([adas.state, bobs.state], ['receiving', 'active'])
+  const [previous] = await Upload.findPrevious({ storage, ...ADA })
+  assert.ok(previous.url.endsWith(adas.id))
+  const worker = () => page.worker()
+  const stolen = await previous.reopen(fileOf(CONTENT), { ...BOB, worker })
+  await assert.rejects(stolen.start().done, { code: 'forbidden' })
+  await (await previous.reopen(fileOf(CONTENT), { worker })).start().done
+  assert.equal(adas.state, 'active')
+  assert.equal(page.model.uploads.size, 2)
+})
+
+test('the same file for another image is another upload', async () => {
+  const page = new Page(new Model())
+  await abandoned(page)
+  const others = [
+    { image: { disk_format: 'raw', name: 'other' } },
+    { image: { disk_format: 'qcow2' } },
+    { store: 'fast' },
+    { image_id: '01234567-89ab-cdef-0123-456789abcdef' },
+  ]
+  for (const options of others) await page.upload(fileOf(CONTENT), options).start().done
+  assert.deepEqual(
+    [...page.model.uploads.values()].map((each) => each.state),
+    ['receiving', ...others.map(() => 'active')],
+  )
+  // Neither the order of members nor what is the default makes another one.
+  const same = { image: { container_format: 'bare', name: 'disk.raw', disk_format: 'raw' } }
+  await page.upload(fileOf(CONTENT), same).start().done
+  assert.equal(page.model.uploads.size, 1 + others.length)
+})
+
+test('signing out forgets one’s own uploads and no others', async () => {
+  const page = new Page(new Model())
+  await abandoned(page, ADA)
+  await abandoned(page, BOB)
+  await page.upload(fileOf(CONTENT, 2), ADA).start().done // whose record is kept for a while
+  await Upload.forgetPrevious({ storage: page.storage, ...ADA })
+  assert.deepEqual(
+    (await page.storage.all()).map((each) => each.identity),
+    ['bob'],
+  )
+})
+
+test('records of nobody are dropped', async () => {
+  const page = new Page(new Model())
+  await page.storage.put({ key: 'old', url: 'http://service/v1/uploads/a', ticket: 't', expires: Date.now() + 1e6 })
+  assert.deepEqual(await Upload.findPrevious({ storage: page.storage, identity: undefined, url: 'u', ticket: 't' }), [])
+  assert.deepEqual(await page.storage.all(), [])
+})
+
+/** Let the service answer questions about identity with `answers`, one after the other; the requests are returned. */
+const asked = (t, answers) => {
+  const requests = []
+  t.mock.method(globalThis, 'fetch', async (url, options) => {
+    requests.push({ url, ...options })
+    const next = answers.length > 1 ? answers.shift() : answers[0]
+    if (!next) throw new TypeError('Failed to fetch')
+    return new Response(JSON.stringify(next[1]), { status: next[0] })
+  })
+  return requests
+}
+const ME = [200, { identity: 'digest' }]
+
+test('the service tells whose upload it is, as soon as it can', async (t) => {
+  const requests = asked(t, [null, [503, {}], [200, '<html>'], ME])
+  const page = new Page(new Model())
+  const upload = page.upload(fileOf(CONTENT), { identity: undefined, token: async () => 'token' }).start()
+  const phases = []
+  upload.addEventListener('phase', () => phases.push(upload.phase))
+  await upload.done
+  assert.ok(phases.indexOf('waiting') < phases.indexOf('uploading'))
+  assert.equal(requests.length, 4)
+  for (const { url, headers, redirect } of requests)
+    assert.deepEqual([url, headers['X-Auth-Token'], redirect], ['http://service/v1/identity', 'token', 'error'])
+  const [record] = await page.storage.all()
+  assert.equal(record.identity, 'digest')
+  assert.ok(!JSON.stringify(record).includes('token'))
+})
+
+test('an upload is cancelled while nobody knows whose it is', async (t) => {
+  asked(t, [null])
+  const page = new Page(new Model())
+  const upload = page.upload(fileOf(CONTENT), { identity: undefined }).start()
+  await new Promise((resolve) => upload.addEventListener('phase', () => upload.phase === 'waiting' && resolve()))
+  upload.cancel()
+  await assert.rejects(upload.done, { code: 'cancelled' })
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  assert.equal(upload.phase, 'cancelled')
+  assert.equal(page.model.requests.length, 0)
+})
+
+test('without a good token nothing is found and nothing is begun', async (t) => {
+  const problem = [401, { type: 'urn:problem-type:resumable-glance:unauthenticated', detail: 'Get a new one.' }]
+  const requests = asked(t, [problem])
+  const page = new Page(new Model())
+  let tokens = 0
+  const options = { identity: undefined, endpoint: 'http://service', token: () => `token ${++tokens}` }
+  const refused = { name: 'UploadError', code: 'unauthenticated', message: 'Get a new one.' }
+  await assert.rejects(page.upload(fileOf(CONTENT), options).start().done, refused)
+  assert.deepEqual([tokens, requests.length], [2, 2]) // the function may have a newer one, once
+  await assert.rejects(Upload.findPrevious(options), refused)
+  assert.equal(page.model.requests.length, 0)
+})
+
+test('with a ticket alone nobody is asked, and only its upload is found', async (t) => {
+  const requests = asked(t, [[500, {}]])
+  const model = new Model({ tickets: true })
+  const created = () =>
+    JSON.parse(
+      model.handle({
+        method: 'POST',
+        url: 'http://service/v1/uploads',
+        headers: { 'X-Auth-Token': 'token' },
+        body: JSON.stringify({ size: CONTENT.length }),
+      }).text,
+    )
+  const [one, other] = [created(), created()].map(({ href, ticket }) => ({ url: href, ticket: ticket.value }))
+  const page = new Page(model)
+  await abandoned(page, { identity: undefined, ...one })
+  const { storage } = page
+  assert.deepEqual(await Upload.findPrevious({ storage, ...other }), [])
+  const [previous] = await Upload.findPrevious({ storage, ...one })
+  await (await previous.reopen(fileOf(CONTENT), { worker: () => page.worker() })).start().done
+  assert.equal(requests.length, 0)
+})
+
+test('no credentials go to another place that the service names', async () => {
+  for (const place of ['https://evil.example/v1/uploads/a', 'http://service:81/v1/uploads/a']) {
+    const model = new Model({ tickets: true })
+    model._url = () => place
+    const page = new Page(model)
+    await assert.rejects(page.upload(fileOf(CONTENT), { token: 'token' }).start().done, (error) => {
+      assert.match(error.message, /public_endpoint/)
+      return error.code === 'refused'
+    })
+    assert.ok(page.model.requests.every(({ url }) => url.startsWith('http://service/')))
+  }
 })

@@ -198,7 +198,7 @@ def test_a_changed_file_is_not_mixed_with_the_one_that_was_begun(
         with file.open("r+b") as changed:
             changed.write(b"changed")
         page = opened(browser, site, file)
-        page.evaluate("goOn()")
+        page.evaluate("endpoint => goOn(endpoint)", link.url)
         end = ended(page)
     assert (end["phase"], end["error"]["code"]) == ("failed", "file-changed")
     assert end["error"]["advice"]
@@ -257,7 +257,7 @@ def test_a_second_tab_shows_the_image_of_the_first(service: Service, site: str, 
     assert (shown["phase"], shown["url"]) == ("active", made["url"])
     assert shown["result"]["image"] == made["result"]["image"]
     assert shown["result"]["receipt"] == made["result"]["receipt"]
-    assert first.evaluate("rg.Upload.findPrevious()") == []
+    assert first.evaluate("endpoint => rg.Upload.findPrevious({ endpoint })", service.url) == []
 
 
 def test_of_two_tabs_one_uploads_and_the_other_takes_over(service: Service, site: str, browser: Browser) -> None:

@@ -255,6 +255,27 @@ def test_cancelling_removes_the_sent_bytes(service: Service, browser: Browser) -
     assert not list((service.directory / "scratch" / "uploads").glob(f"{newest['id']}*"))
 
 
+def test_the_same_file_becomes_an_image_for_each_name(service: Service, browser: Browser) -> None:
+    file = raw_disk(SIZE, seed=46)
+    with BadLink(service.port, rate=2 * MIB) as link:
+        page = come(browser, link.url)
+        begin(page, file)
+        cards = page.locator(".upload")
+        cards.get_by_text(re.compile(r"Uploading · [1-9]")).wait_for(timeout=DEADLINE)
+        choose(page, file)
+        page.locator(".draft").get_by_label("Name").fill("another")
+        page.get_by_role("button", name="Upload").click()
+        another = cards.filter(has_text="another")
+        another.get_by_text(re.compile(r"Uploading · [1-9]")).wait_for(timeout=DEADLINE)  # while the first one goes on
+        link.rate = None
+        images = {active(another), active(cards.filter(has_text=file.stem))}
+    assert len(images) == 2
+    for image in images:
+        assert_image(service, image, file)
+    names = {each["image"]["name"] for each in uploads(service) if each["image"]["id"] in images}
+    assert names == {file.stem, "another"}
+
+
 def test_a_removed_card_is_offered_as_a_new_upload(service: Service, browser: Browser) -> None:
     file = raw_disk(SIZE, seed=44)
     with BadLink(service.port, rate=2 * MIB) as link:

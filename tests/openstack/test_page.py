@@ -17,7 +17,7 @@ import pytest
 from tests.browser.test_page import DEADLINE, active, choose, shown
 from tests.support.browser import Browser
 from tests.support.chaos import BadLink
-from tests.support.cloud import DEMO, Cloud
+from tests.support.cloud import ADMIN, DEMO, Cloud
 from tests.support.service import Service, beside
 from tests.support.wire import Client
 
@@ -69,6 +69,19 @@ def sign_in(page: Page, token: str) -> None:
     page.get_by_role("button", name="Choose a file").wait_for(timeout=DEADLINE)
 
 
+def stored(page: Page) -> int:
+    """How many uploads the browser remembers, of whomever."""
+    return int(
+        page.evaluate("""async () => {
+            const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)))
+            const database = await done(indexedDB.open('resumable-glance', 1))
+            const count = await done(database.transaction('uploads').objectStore('uploads').count())
+            database.close()
+            return count
+        }""")
+    )
+
+
 def reaches(card: Locator, percent: int) -> None:
     """Wait until the bar is there."""
     bar = card.get_by_role("progressbar")
@@ -108,13 +121,15 @@ def test_a_gigabyte_survives_offline_restart_reload_and_crash(
         page.on("dialog", lambda dialog: asked.append(dialog.type))
         page.reload()
         assert asked == ["beforeunload"]  # for bytes are not safe
+        sign_in(page, cloud.token(DEMO))
         page.get_by_role("button", name="Choose the file").wait_for(timeout=DEADLINE)
-        choose(page, big)  # without a token: there is a ticket
+        choose(page, big)
         reaches(page.locator(".upload"), 60)
         tasks += page.evaluate("window.tasks")
         browser.kill()
         browser.start()
         page = come(browser, link.url)
+        sign_in(page, cloud.token(DEMO))
         page.get_by_role("button", name="Choose the file").wait_for(timeout=DEADLINE)
         choose(page, big)
         image = active(page.locator(".upload"))
@@ -137,6 +152,41 @@ def small(tmp_path: Path) -> Path:
     file = tmp_path / "small.raw"
     file.write_bytes(random.Random(12).randbytes(16 * MIB + 7))
     return file
+
+
+def test_uploads_are_only_their_owners_on_a_shared_computer(
+    cloud: Cloud, service: Service, browser: Browser, tmp_path: Path
+) -> None:
+    file = small(tmp_path)
+    with BadLink(service.port, rate=MIB) as link:
+        page = come(browser, link.url)
+        sign_in(page, cloud.token(DEMO))
+        choose(page, file)
+        page.get_by_label("Name").fill("of demo")
+        page.get_by_role("button", name="Upload").click()
+        page.locator(".upload").get_by_text(re.compile(r"Uploading · [1-9]")).wait_for(timeout=DEADLINE)
+        page.reload()
+        page.get_by_label("Keystone token").wait_for(timeout=DEADLINE)
+        assert page.locator(".upload").count() == 0  # nobody is there yet
+        sign_in(page, cloud.token(ADMIN))
+        choose(page, file)
+        page.get_by_label("Name").fill("of admin")
+        page.get_by_role("button", name="Upload").click()
+        link.rate = None
+        of_admin = active(page.locator(".upload"))
+        shown(page, "signed-in")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Keystone token").wait_for(timeout=DEADLINE)
+        sign_in(page, cloud.token(DEMO))
+        page.locator(".upload").get_by_text("of demo").wait_for(timeout=DEADLINE)
+        assert stored(page) == 1  # the administrator's is forgotten
+        choose(page, file)
+        of_demo = active(page.locator(".upload"))
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Keystone token").wait_for(timeout=DEADLINE)
+        assert stored(page) == 0
+    assert image_of(cloud, of_demo).name == "of demo"
+    assert cloud.glance(ADMIN).images.get(of_admin).name == "of admin"
 
 
 def test_an_expiring_ticket_is_renewed_silently(
@@ -190,5 +240,5 @@ def test_a_bad_token_and_a_bad_link_are_told(service: Service, browser: Browser)
     page.locator("#access .error").wait_for(timeout=DEADLINE)
     assert page.get_by_role("button", name="Choose a file").count() == 0
     page.goto("about:blank")
-    page.goto(f"{service.url}/#upload=a-0&ticket=nonsense")
+    page.goto(f"{service.url}/#upload=a-{'0' * 32}&ticket=nonsense")
     page.get_by_role("status").filter(has_text="ticket").wait_for(state="attached", timeout=DEADLINE)

@@ -6,6 +6,8 @@ from openstack_dashboard.api.rest import utils as rest_utils
 
 from resumable_glance_dashboard import service
 
+ONE = f"(?P<upload_id>{service.UPLOAD_ID.pattern})"
+
 
 @urls.register
 class Uploads(generic.View):
@@ -15,12 +17,17 @@ class Uploads(generic.View):
 
     @rest_utils.ajax()
     def get(self, request):
-        """Return {"endpoint", "items"}: the service's public URL or null, and the uploads, newest first."""
+        """Return {"endpoint", "identity", "items"}.
+
+        These are the service's public URL or null, whom the page remembers uploads for, and the uploads, newest first.
+        """
+        identity = service.identity(request)
         endpoints = service.endpoints(request)
         if endpoints is None:
-            return {"endpoint": None, "items": []}
+            return {"endpoint": None, "identity": identity, "items": []}
         return {
             "endpoint": endpoints.public,
+            "identity": identity,
             "items": [_to_json(each) for each in service.list_uploads(request)],
         }
 
@@ -29,7 +36,7 @@ class Uploads(generic.View):
 class Upload(generic.View):
     """One upload."""
 
-    url_regex = r"resumable_glance/uploads/(?P<upload_id>[^/]+)/$"
+    url_regex = rf"resumable_glance/uploads/{ONE}/$"
 
     @rest_utils.ajax()
     def get(self, request, upload_id):
@@ -47,7 +54,7 @@ class Upload(generic.View):
 class Ticket(generic.View):
     """The ticket with which a page sends the bytes of one upload."""
 
-    url_regex = r"resumable_glance/uploads/(?P<upload_id>[^/]+)/ticket/$"
+    url_regex = rf"resumable_glance/uploads/{ONE}/ticket/$"
 
     @rest_utils.ajax()
     def post(self, request, upload_id):

@@ -5,10 +5,12 @@ Nothing that this module returns for a page contains the token.
 
 import dataclasses
 import datetime
+import json
 import logging
 import re
 
 import requests
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from horizon import exceptions
 from openstack_dashboard.api import base
@@ -17,6 +19,7 @@ from resumable_glance_dashboard import conf
 
 LOG = logging.getLogger(__name__)
 UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")  # as in the service's storage
+IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as in Glance's schema of images
 FINAL_STATES = frozenset({"active", "failed", "cancelled", "expired", "joined"})
 
 
@@ -79,13 +82,23 @@ def endpoints(request):
     return Endpoints(public.rstrip("/"), internal.rstrip("/"))
 
 
+def identity(request):
+    """Return a keyed hash of the user and project, by which a page keeps apart what the browser remembers of uploads."""
+    owner = json.dumps([request.user.project_id, request.user.id])
+    return salted_hmac("resumable_glance_dashboard.identity", owner, algorithm="sha256").hexdigest()
+
+
 def create(request, image, size):
     """Create an upload of `size` bytes and its image in Glance. Raises Refused.
 
     Returns the image's id and the grant for the page: the upload's id and URL, the endpoint and a ticket.
     """
     document = _request(request, "POST", json={"size": size, "image": image})
-    return document["image"]["id"], _grant(request, document["id"], document["ticket"])
+    image_id = document["image"]["id"]
+    if not IMAGE_ID.fullmatch(image_id):
+        LOG.error("%r is no id of an image", image_id)
+        raise Refused(_("There is no such image."), 502)
+    return image_id, _grant(request, document["id"], document["ticket"])
 
 
 def renew_ticket(request, upload_id):
@@ -126,7 +139,7 @@ def _grant(request, upload_id, ticket):
     return {
         "id": upload_id,
         "endpoint": public,
-        "url": f"{public}/v1/uploads/{upload_id}",
+        "url": f"{public}/v1/uploads{_path(upload_id)}",
         "ticket": ticket["value"],
     }
 

@@ -7,6 +7,8 @@ import { handoffError } from './messages.js'
  * @typedef {import('./vocabulary.js').Failure} Failure
  */
 
+export const MAX_DELAY = 15 // seconds between two attempts
+const MAX_RETRY_AFTER = 300 // seconds; a longer Retry-After is not believed
 const RETRIED_STATUSES = [408, 425, 429]
 const RETRIED_REASONS = ['chunk-digest-mismatch', 'superseded', 'disconnected', 'body-too-short']
 
@@ -25,6 +27,17 @@ export const classify = ({ status, reason }) => {
   if (reason && RETRIED_REASONS.includes(reason)) return 'retry'
   if (reason === 'chunk-too-large' || (status === 413 && !reason)) return 'shrink'
   return status === 404 || status === 410 ? 'gone' : 'fail'
+}
+
+/**
+ * Seconds to wait after so many failures in a row: exponential with jitter, or Retry-After if that is longer.
+ * @param {number} failures
+ * @param {number} retryAfter  seconds
+ * @param {number} random  from 0 to 1
+ */
+export const delayAfter = (failures, retryAfter, random) => {
+  const longest = Math.min(MAX_DELAY, 2 ** Math.min(failures - 2, 9))
+  return Math.max(longest * (0.5 + random / 2), Math.min(retryAfter, MAX_RETRY_AFTER))
 }
 
 /** @type {Record<string, Code | undefined>} */

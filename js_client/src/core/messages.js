@@ -13,7 +13,8 @@ const PROBLEM_PREFIX = 'urn:problem-type:resumable-glance:'
  * @property {number | null} limit  bytes, where a limit was exceeded
  * @property {number} retryAfter  seconds; 0 if not given
  * @property {string | null} requestId
- * @property {string | null} location
+ * @property {string | null} location  absolute, of the upload; null if the answer names none, or one elsewhere
+ * @property {boolean} isElsewhere  whether the upload is at another origin than the service, where no credentials go
  * @property {Document | null} document
  *
  * The JSON body of an answer: an upload, capabilities, a ticket, a receipt or a problem.
@@ -47,10 +48,29 @@ export const readEvent = ({ event, data }) => (event === 'upload' ? parseJson(da
 /** @param {string | null} text */
 const parseSeconds = (text) => (/^\d+$/.test(text ?? '') ? Number(text) : 0)
 
-/** @param {Response} response @returns {Answer} */
-export const readAnswer = ({ status, header = () => null, text = '', why = '' }) => {
+/**
+ * The absolute form of an address, or null where there is none.
+ * @param {string | null | undefined} address
+ * @param {string} base
+ */
+const resolved = (address, base) => {
+  try {
+    return address ? new URL(address, base) : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {string} [uploads]  URL of the collection, if the response may name an upload
+ * @returns {Answer}
+ */
+export const readAnswer = ({ status, header = () => null, text = '', why = '' }, uploads = '') => {
   const document = parseJson(text)
   const type = document?.type
+  const named = resolved(header('location') ?? document?.href, uploads)
+  const isElsewhere = !!named && named.origin !== resolved(uploads, uploads)?.origin
   return {
     status,
     reason: typeof type === 'string' && type.startsWith(PROBLEM_PREFIX) ? type.slice(PROBLEM_PREFIX.length) : null,
@@ -58,7 +78,8 @@ export const readAnswer = ({ status, header = () => null, text = '', why = '' })
     limit: document?.limit ?? null,
     retryAfter: parseSeconds(header('retry-after')) || document?.retry_after || 0,
     requestId: header('x-openstack-request-id') ?? document?.request_id ?? null,
-    location: header('location'),
+    location: named && !isElsewhere ? named.href : null,
+    isElsewhere,
     document,
   }
 }

@@ -3,7 +3,7 @@
 //
 // One rule: a byte counts only when the service has acknowledged it as durable.
 
-import { classify, failureOf, handoffFailure } from './failures.js'
+import { MAX_DELAY, classify, delayAfter, failureOf, handoffFailure } from './failures.js'
 import { base64ToHex, handoffError } from './messages.js'
 import { merge, missing } from './ranges.js'
 import {
@@ -78,8 +78,6 @@ import { SENTENCES, isFinal } from './vocabulary.js'
  * @property {Failure | null} error
  */
 
-const MAX_DELAY = 15 // seconds between two attempts
-const MAX_RETRY_AFTER = 300 // seconds; a longer Retry-After is not believed
 const MAX_POLL_INTERVAL = 3 // seconds
 const IDLE_POLL_INTERVAL = 30 // seconds, while a stream of events is open
 const MAX_MISMATCHES = 5
@@ -272,7 +270,7 @@ const fail = (state, error, further = []) => {
 const renew = (state, afterWait) => [{ ...state, doing: 'renew', afterWait }, [{ do: 'renew' }]]
 
 /**
- * Wait, then do `doing` again: exponential backoff with jitter, or Retry-After if that is longer.
+ * Wait, then do `doing` again.
  * @param {State} state
  * @param {Answer} answer
  * @param {number} random
@@ -281,9 +279,8 @@ const renew = (state, afterWait) => [{ ...state, doing: 'renew', afterWait }, [{
  */
 const backOff = (state, answer, random, doing) => {
   const failures = state.failures + 1
-  const longest = Math.min(MAX_DELAY, 2 ** Math.min(failures - 2, 9))
-  const seconds = Math.max(longest * (0.5 + random / 2), Math.min(answer.retryAfter, MAX_RETRY_AFTER))
-  return wait({ ...state, failures, lastError: answer.detail || `The answer was ${answer.status}.` }, seconds, doing)
+  const waiting = { ...state, failures, lastError: answer.detail || `The answer was ${answer.status}.` }
+  return wait(waiting, delayAfter(failures, answer.retryAfter, random), doing)
 }
 
 // Answers
@@ -332,8 +329,11 @@ const ON_SUCCESS = {
     const message = `The service takes images of up to ${formatSize(document?.max_size)}.`
     return fail(limited, { code: 'too-large', message })
   },
-  create: (state, { document, location }) =>
-    learn({ ...state, url: location ?? document?.href, confirmed: true }, document),
+  create: (state, { document, location, isElsewhere }) => {
+    if (isElsewhere) return fail(state, { code: 'refused', message: SENTENCES.elsewhere })
+    if (!location) return wait(state, MAX_DELAY, 'create') // a page of a captive portal, say
+    return learn({ ...state, url: location, confirmed: true }, document)
+  },
   get: (state, { document }) =>
     document?.state === 'failed' && state.recreate && !state.confirmed
       ? recreate(state)

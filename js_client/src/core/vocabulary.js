@@ -37,10 +37,12 @@ export const isFinal = (phase) => phase === 'active' || phase === 'failed' || ph
  */
 
 export const SENTENCES = {
-  anotherTab: 'Another tab uploads this file.',
+  anotherOwner: 'Somebody else has begun this upload.',
+  anotherTab: 'This file is being uploaded already, here or in another tab.',
   cancelled: 'The upload was cancelled.',
   connectionLost: 'The connection is lost.',
   credentialsRefused: 'The ticket or token is no longer good.',
+  elsewhere: 'The service names an address that is not its own. Its operator has to correct public_endpoint.',
   fileNeeded: 'The file has to be chosen again.',
   fileForbidden: 'The browser may not read the file.',
   noAnswer: 'There was no answer.',

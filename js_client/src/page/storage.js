@@ -60,23 +60,23 @@ export const memory = () => {
 }
 
 /**
- * A storage that removes expired records and never fails: an upload works without one.
+ * A storage that removes expired records and those of nobody, and never fails: an upload works without one.
  * @param {Storage} storage
  */
 export const careful = (storage) => {
-  const unexpired = async (/** @type {UploadRecord | undefined} */ record) => {
-    if (!record || record.expires > Date.now()) return record
+  const usable = async (/** @type {UploadRecord | undefined} */ record) => {
+    if (!record || (record.identity && record.expires > Date.now())) return record
     await storage.remove(record.key)
   }
   /** @template T @param {() => Promise<T>} act @returns {Promise<T | undefined>} */
   const ignoringErrors = (act) => act().catch(() => undefined)
   return {
-    get: (/** @type {string} */ key) => ignoringErrors(async () => unexpired(await storage.get(key))),
+    get: (/** @type {string} */ key) => ignoringErrors(async () => usable(await storage.get(key))),
     put: (/** @type {UploadRecord} */ record) => ignoringErrors(() => storage.put(record)),
     remove: (/** @type {string} */ key) => ignoringErrors(() => storage.remove(key)),
     all: async () => {
       const records = (await ignoringErrors(() => storage.all())) ?? []
-      return (await Promise.all(records.map(unexpired))).filter((record) => record !== undefined)
+      return (await Promise.all(records.map(usable))).filter((record) => record !== undefined)
     },
   }
 }

@@ -55,7 +55,7 @@
 
 /**
  * What is remembered of an upload. Other members are private.
- * @typedef {{ readonly key: string, readonly url: string | null, readonly expires: number,
+ * @typedef {{ readonly key: string, readonly identity: string, readonly url: string | null, readonly expires: number,
  *   readonly [more: string]: any }} UploadRecord  `expires` is in milliseconds since the epoch.
  */
 
@@ -80,6 +80,9 @@
  * @property {string | null} [ticket]  The ticket for it.
  * @property {string | (() => string | Promise<string>)} [token]  A Keystone token, or a function that gets one. Without
  *   it no upload can be created, except in development.
+ * @property {string | (() => string | Promise<string>)} [identity]  Whom uploads are remembered for: any text that
+ *   tells users and their projects apart, or a function that gets one. By default the service tells a digest of the
+ *   token's user and project; with a ticket alone, the upload is remembered for those who have its `url`.
  * @property {(url: string) => string | { value: string } | Promise<string | { value: string }>} [renewTicket]  Called
  *   once when the ticket has expired.
  * @property {number} [largestChunk]  Bytes (64 MiB). Chunks adapt to the network below that.
@@ -96,6 +99,7 @@
  * An upload that this browser has begun and not finished.
  * @typedef {object} Previous
  * @property {string} key
+ * @property {string} identity
  * @property {string} url
  * @property {string} name
  * @property {number} size

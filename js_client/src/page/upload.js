@@ -3,6 +3,7 @@
 
 import { SENTENCES, isFinal } from '../core/vocabulary.js'
 import { UploadError } from './errors.js'
+import { baseUrl, identify } from './identity.js'
 import { careful, indexedDb, memory } from './storage.js'
 
 /**
@@ -19,8 +20,13 @@ const FINISHED_TTL = 600e3 // milliseconds for which other tabs can see that an 
 const storageOf = ({ storage }) => careful(storage ?? (globalThis.indexedDB ? indexedDb() : memory()))
 
 /** The URL of the collection of uploads. @param {string | undefined} endpoint */
-const uploadsUrl = (endpoint) =>
-  `${new URL(endpoint ?? '/', globalThis.location?.href).href.replace(/\/+$/, '')}/v1/uploads`
+const uploadsUrl = (endpoint) => `${baseUrl(endpoint)}/v1/uploads`
+
+/** JSON in which the order of members does not matter. @param {object} value */
+const canonical = (value) =>
+  JSON.stringify(value, (_, each) =>
+    each?.constructor === Object ? Object.fromEntries(Object.entries(each).sort()) : each,
+  )
 
 /** @param {File | FileSystemFileHandle} source */
 const fileOf = async (source) => {
@@ -36,6 +42,14 @@ const makeWorker = (worker) => {
   if (typeof worker === 'function') return worker()
   // Bundlers recognise the worker by this very form; the path is that in dist/.
   return worker ? new Worker(worker) : new Worker(new URL('./resumable-glance.worker.js', import.meta.url))
+}
+
+/** The records of an identity. @param {Options} options @param {ReturnType<typeof careful>} storage */
+const recordsOf = async (options, storage) => {
+  const identity = await identify(options).catch((failure) => {
+    throw failure instanceof Error ? failure : new UploadError(failure)
+  })
+  return /** @type {any[]} */ (await storage.all()).filter((record) => record.identity === identity)
 }
 
 const TypedEventTarget = /** @type {new () => import('./types.js').UploadEvents & EventTarget} */ (EventTarget)
@@ -60,9 +74,11 @@ export class Upload extends TypedEventTarget {
   #file
   #fingerprint = ''
   #uploads = ''
+  #identity = ''
+  #key = '' // of the record
   #begun = 0
-  /** @type {object} */
-  #creation = {}
+  /** @type {object} what to create */
+  #description = {}
   /** @type {Promise<void> | null} */
   #running = null
   #hasBegun = false // whether the worker has the upload
@@ -74,14 +90,16 @@ export class Upload extends TypedEventTarget {
   #hasLock = false
 
   /**
-   * The uploads that this browser has begun and not finished, newest first.
+   * The uploads that this browser has begun for the same identity and not finished, newest first. Waits for a service
+   * that is away; rejects with an UploadError if it does not accept the token.
    * @param {Options} [options]
    * @returns {Promise<Previous[]>}
    */
   static async findPrevious(options = {}) {
     const storage = storageOf(options)
-    const records = /** @type {any[]} */ (await storage.all()).filter(({ url, done }) => url && !done)
+    const records = await recordsOf(options, storage)
     return records
+      .filter(({ url, done }) => url && !done)
       .sort((a, b) => b.begun - a.begun)
       .map((record) => ({
         ...record,
@@ -94,6 +112,15 @@ export class Upload extends TypedEventTarget {
         },
         forget: () => storage.remove(record.key),
       }))
+  }
+
+  /**
+   * Forget the uploads of the same identity, as when somebody signs out. Pause those that run first.
+   * @param {Options} [options]
+   */
+  static async forgetPrevious(options = {}) {
+    const storage = storageOf(options)
+    await Promise.all((await recordsOf(options, storage)).map(({ key }) => storage.remove(key)))
   }
 
   /**
@@ -205,6 +232,7 @@ export class Upload extends TypedEventTarget {
   async #run() {
     this.#report({ phase: 'preparing', lastError: null })
     if (!this.#worker) await this.#open()
+    if (!this.#hasBegun) await this.#identify()
     const hasWaited = await this.#lock()
     if (!this.#hasBegun && !this.#isCancelled) await this.#begin(hasWaited)
     if (this.#isCancelled && !this.#hasBegun) this.#release()
@@ -235,22 +263,29 @@ export class Upload extends TypedEventTarget {
     this.#uploads = uploadsUrl(endpoint)
   }
 
-  get #key() {
-    return `${this.#uploads} ${this.#fingerprint}`
+  /** Find out whom the upload is for, and so which record is its own. */
+  async #identify() {
+    const { previous, url, image, image_id, store, digests } = this.#options
+    this.#identity = await identify(this.#options, (why) => {
+      if (this.#isCancelled) throw { code: 'cancelled', message: SENTENCES.cancelled }
+      if (!this.#isPaused) this.#report({ phase: 'waiting', lastError: why })
+    })
+    if (this.phase === 'waiting') this.#report({ phase: 'preparing', lastError: null })
+    if (previous && previous.identity !== this.#identity) throw { code: 'forbidden', message: SENTENCES.anotherOwner }
+    const { name, size } = this.#file
+    const target = image_id ? { image_id } : { image: { name, container_format: 'bare', ...image } }
+    this.#description = { size, ...target, store, digests }
+    // The same file for another image, or for somebody else, is another upload.
+    const what = url ?? canonical(this.#description)
+    this.#key = previous?.key ?? [this.#uploads, this.#identity, this.#fingerprint, what].join(' ')
   }
 
   /** Give the upload to the worker. @param {boolean} hasWaited  for another tab */
   async #begin(hasWaited) {
-    const { previous, endpoint, url, image, image_id, store, digests, token, renewTicket } = this.#options
+    const { previous, url, token, renewTicket } = this.#options
     const found = previous ?? (await this.#storage.get(this.#key))
-    const record = found && (!found.done || hasWaited) && (!url || url === found.url) ? found : null
+    const record = found && (!found.done || hasWaited) ? found : null
     this.#begun = record?.begun ?? Date.now()
-    this.#creation = { endpoint, image, store }
-    // A creation with other options needs another key, or the service would return the upload of the first one.
-    const isSame = JSON.stringify(record?.options) === JSON.stringify(this.#creation)
-    const key = (isSame && record?.idempotencyKey) || String(crypto.getRandomValues(new Uint32Array(4)))
-    const { name, size } = this.#file
-    const target = image_id ? { image_id } : { image: { name, container_format: 'bare', ...image } }
     this.#hasBegun = true
     this.#post({
       begin: {
@@ -259,8 +294,8 @@ export class Upload extends TypedEventTarget {
         ticket: this.#options.ticket ?? record?.ticket,
         token: typeof token === 'function' ? true : token,
         renewTicket: !!renewTicket,
-        description: { size, ...target, store, digests },
-        key,
+        description: this.#description,
+        key: record?.idempotencyKey ?? String(crypto.getRandomValues(new Uint32Array(4))),
         recreate: !previous && !url,
         maxChunkSize: this.#options.largestChunk,
         maxParallel: this.#options.parallel,
@@ -270,7 +305,7 @@ export class Upload extends TypedEventTarget {
     })
   }
 
-  /** Wait until no other tab uploads this file; return whether one did. */
+  /** Wait until nothing else goes on with this upload, here or in another tab; return whether one did. */
   async #lock() {
     const { locks } = globalThis.navigator ?? {}
     if (!locks || this.#hasLock) return false
@@ -320,8 +355,10 @@ export class Upload extends TypedEventTarget {
 
   /** @param {any} record */
   #save({ url, ticket, idempotencyKey, durable, document }) {
+    const { endpoint, image, store } = this.#options
     this.#storage.put({
       key: this.#key,
+      identity: this.#identity,
       idempotencyKey,
       url,
       ticket,
@@ -330,7 +367,7 @@ export class Upload extends TypedEventTarget {
       fingerprint: this.#fingerprint,
       begun: this.#begun,
       handle: this.#source && 'getFile' in this.#source ? this.#source : undefined,
-      options: this.#creation,
+      options: { endpoint, image, store },
       received: durable,
       expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
     })
@@ -338,7 +375,8 @@ export class Upload extends TypedEventTarget {
 
   /** Keep a record for a while, so that a tab that waits for this one finds the result. @param {any} record */
   #finish({ url, ticket, document, receipt, md5 }) {
-    this.#storage.put({ key: this.#key, url, ticket, done: true, expires: Date.now() + FINISHED_TTL })
+    const expires = Date.now() + FINISHED_TTL
+    this.#storage.put({ key: this.#key, identity: this.#identity, url, ticket, done: true, expires })
     const { id, image, size, hashes } = document
     this.result = { id, url, image, size, hashes, md5, receipt }
   }
@@ -355,6 +393,7 @@ export class Upload extends TypedEventTarget {
 
   /** @param {any} error */
   #failToBegin(error) {
+    if (this.#isCancelled) return
     if (!this.#hasBegun) this.#release()
     this.#receive({ error })
   }

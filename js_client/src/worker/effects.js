@@ -196,7 +196,7 @@ export class EffectRunner {
       },
     })
     stopTimer()
-    return readAnswer(why && !response.status ? { ...response, why } : response)
+    return readAnswer(why && !response.status ? { ...response, why } : response, uploads)
   }
 
   /** Return a function that reads the text of a stream of events as it comes. @param {AbortController} stream */

@@ -2,10 +2,12 @@
 export const PHASES: readonly ["new", "preparing", "hashing", "uploading", "waiting", "paused", "handing over", "verifying", "cancelling", "active", "failed", "cancelled"];
 export function isFinal(phase: Phase): phase is "active" | "failed" | "cancelled";
 export namespace SENTENCES {
+    let anotherOwner: string;
     let anotherTab: string;
     let cancelled: string;
     let connectionLost: string;
     let credentialsRefused: string;
+    let elsewhere: string;
     let fileNeeded: string;
     let fileForbidden: string;
     let noAnswer: string;

@@ -98,6 +98,7 @@ export type Image = {
  */
 export type UploadRecord = {
     readonly key: string;
+    readonly identity: string;
     readonly url: string | null;
     readonly expires: number;
     readonly [more: string]: any;
@@ -151,6 +152,12 @@ export type Options = {
      */
     token?: string | (() => string | Promise<string>) | undefined;
     /**
+     * Whom uploads are remembered for: any text that
+     * tells users and their projects apart, or a function that gets one. By default the service tells a digest of the
+     * token's user and project; with a ticket alone, the upload is remembered for those who have its `url`.
+     */
+    identity?: string | (() => string | Promise<string>) | undefined;
+    /**
      * Called
      * once when the ticket has expired.
      */
@@ -191,6 +198,7 @@ export type Options = {
  */
 export type Previous = {
     key: string;
+    identity: string;
     url: string;
     name: string;
     size: number;

@@ -2,11 +2,17 @@ declare const Upload_base: new () => import("./types.js").UploadEvents & EventTa
 /** @implements {AsyncIterable<Readonly<Progress>>} */
 export class Upload extends Upload_base implements AsyncIterable<Readonly<Progress>> {
     /**
-     * The uploads that this browser has begun and not finished, newest first.
+     * The uploads that this browser has begun for the same identity and not finished, newest first. Waits for a service
+     * that is away; rejects with an UploadError if it does not accept the token.
      * @param {Options} [options]
      * @returns {Promise<Previous[]>}
      */
     static findPrevious(options?: Options): Promise<Previous[]>;
+    /**
+     * Forget the uploads of the same identity, as when somebody signs out. Pause those that run first.
+     * @param {Options} [options]
+     */
+    static forgetPrevious(options?: Options): Promise<void>;
     /**
      * @param {File | FileSystemFileHandle | null | undefined} source
      * @param {Options} [options]

@@ -66,7 +66,7 @@ def admin_image_url(upload):
 
 
 def _image_url(upload, view):
-    if not upload.image_id or upload.state in {"cancelled", "expired", "joined"}:
+    if not service.IMAGE_ID.fullmatch(upload.image_id or "") or upload.state in {"cancelled", "expired", "joined"}:
         return None
     return reverse(view, args=(upload.image_id,))
 

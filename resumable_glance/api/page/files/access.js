@@ -20,7 +20,7 @@ const WORDS = {
 export const invitation = (address) => {
   const found = new URLSearchParams(address.slice(address.indexOf('#') + 1))
   const [id, ticket] = [found.get('upload'), found.get('ticket')]
-  return address.includes('#') && /^[\w-]+$/.test(id ?? '') && ticket
+  return address.includes('#') && /^[a-z0-9]{1,16}-[0-9a-f]{32}$/.test(id ?? '') && ticket
     ? { url: new URL(`v1/uploads/${id}`, base()).href, ticket }
     : null
 }

@@ -8,10 +8,10 @@ import { Upload } from './resumable-glance.js'
 const find = (selector) => document.querySelector(selector)
 const list = find('#list')
 const picker = find('#files')
-const access = { token: null }
+const access = { token: null, identity: null, invited: [] } // `invited` has the options of each upload with a ticket
 const options = () => ({
   endpoint: base(),
-  ...(access.token && { token: () => access.token }),
+  ...(access.token && { token: () => access.token, identity: access.identity }),
 })
 
 /** Cards that wait for a file: { card, name, size, open(file), url }; a name of null matches any file. */
@@ -20,12 +20,16 @@ let picking = null // the card for which a file is being chosen
 
 const say = (text) => (find('#said').textContent = text)
 
-const cardOf = (name) =>
-  new Card(name, {
+const cards = new Set()
+const cardOf = (name) => {
+  const card = new Card(name, {
     say,
-    choose: (card) => pick(card),
-    remove: (card) => card.element.remove(),
+    choose: (chosen) => pick(chosen),
+    remove: (removed) => removed.element.remove(),
   })
+  cards.add(card)
+  return card
+}
 
 const follow = (card, upload) => {
   upload.addEventListener('end', () => upload.error?.code === 'unauthenticated' && signIn())
@@ -133,6 +137,7 @@ const opened = () => {
 }
 
 const invited = async ({ url, ticket }) => {
+  const theirs = { ...options(), url, ticket }
   const answer = await fetch(url, {
     headers: { Authorization: `Bearer ${ticket}` },
   }).catch(() => null)
@@ -144,12 +149,16 @@ const invited = async ({ url, ticket }) => {
   const card = cardOf(image?.name ?? 'An image')
   list.prepend(card.element)
   close()
-  const open = async (file) => follow(card, new Upload(file, { ...options(), url, ticket }))
+  access.invited.push(theirs)
+  find('#leave').hidden = false
+  const previous = (await Upload.findPrevious(theirs)).find((each) => each.url === url)
+  const open = async (file) =>
+    follow(card, previous ? await previous.reopen(file, { ticket }) : new Upload(file, theirs))
   card.wait(
     { size, received, begun: created },
     {
       words: state === 'receiving' ? 'It waits for its file.' : `It is ${state}.`,
-      resume: null,
+      resume: previous?.handle ? () => open(null) : null,
       cancel: () => abandon(card, { url, ticket, forget: async () => {} }),
     },
   )
@@ -157,14 +166,37 @@ const invited = async ({ url, ticket }) => {
 }
 
 const signedIn = async (token) => {
-  const answer = await fetch(`${base()}v1/uploads?limit=1`, {
+  const answer = await fetch(`${base()}v1/identity`, {
     headers: { 'X-Auth-Token': token },
   }).catch(() => null)
   if (!answer?.ok) return answer ? complaint(answer) : 'The service does not answer. Try again.'
-  access.token = token
+  const { identity } = await answer.json()
+  const isSame = identity === access.identity // who has a new token
+  if (access.identity && !isSame) dismissAll() // somebody else's
+  Object.assign(access, { token, identity })
   find('#who').textContent = 'Signed in'
+  find('#leave').hidden = false
   opened()
+  if (!isSame) await remember()
 }
+
+/** Take all uploads off the page: what was sent is kept, and what runs is paused. */
+const dismissAll = () => {
+  for (const card of cards) card.dismiss()
+  cards.clear()
+  expected = []
+  picking = null
+}
+
+/** Forget the uploads of those who were here, and begin anew. */
+const signOut = async () => {
+  dismissAll()
+  const known = access.identity ? [options(), ...access.invited] : access.invited
+  await Promise.all(known.map((each) => Upload.forgetPrevious(each)))
+  location.reload()
+}
+
+find('#leave').onclick = signOut
 
 /** Ask for a token or ticket if there is none (any more). */
 const signIn = () => {
@@ -179,9 +211,10 @@ const begin = async () => {
   access.how = (await (await fetch(`${base()}page/settings.json`)).json()).sign_in
   const invite = invitation(location.href)
   if (location.hash) history.replaceState(null, '', location.pathname) // keeps the ticket out of the history
-  if (access.how === 'none') opened()
-  else signIn()
-  await remember()
+  if (access.how === 'none') {
+    opened()
+    await remember()
+  } else signIn()
   if (invite) {
     const problem = await invited(invite)
     if (problem) say(problem)

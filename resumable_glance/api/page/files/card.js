@@ -67,6 +67,12 @@ export class Card {
     this._show({ resume: !!resume, ask: !resume })
   }
 
+  /** Pause the upload, and leave the page. */
+  dismiss() {
+    this._upload?.pause()
+    this.element.remove()
+  }
+
   _resume() {
     if (this._waits) this._waits.resume()
     else this._upload.resume()

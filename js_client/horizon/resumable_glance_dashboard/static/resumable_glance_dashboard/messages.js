@@ -66,10 +66,12 @@
   }
 
   // The client's own sentences and units, for translation tools. All other sentences are the service's, and stay English.
-  gettext('Another tab uploads this file.')
+  gettext('Somebody else has begun this upload.')
+  gettext('This file is being uploaded already, here or in another tab.')
   gettext('The upload was cancelled.')
   gettext('The connection is lost.')
   gettext('The ticket or token is no longer good.')
+  gettext('The service names an address that is not its own. Its operator has to correct public_endpoint.')
   gettext('The file has to be chosen again.')
   gettext('The browser may not read the file.')
   gettext('There was no answer.')

@@ -6,21 +6,32 @@
   'use strict'
 
   const { filePicker, messages } = horizon.resumableGlance
+  const UPLOAD_ID = /^[a-z0-9]{1,16}-[0-9a-f]{32}$/ // another text could lead to another address
   const FINAL_STATES = ['active', 'failed', 'cancelled', 'expired', 'joined']
   // id -> { id, name, upload: the client's, lastError: the service's sentence, stored: the next page can read the file }
   const running = new Map()
   const listeners = new Set()
   const renewed = new Set() // ids
+  let identity = null // whom this browser remembers uploads for
 
   // Requests to Horizon
+
+  function pathOf(id) {
+    if (!UPLOAD_ID.test(id)) throw Object.assign(new Error(gettext('There is no such upload.')), { status: 404 })
+    return `${id}/`
+  }
 
   function csrfToken() {
     const found = document.cookie.match(/(?:^|; )csrftoken=([^;]*)/)
     return found ? decodeURIComponent(found[1]) : ''
   }
 
-  /** Return the response's JSON; throws an Error with `status` and Horizon's sentence. */
-  async function request(method, path) {
+  /**
+   * Send a request about all uploads, or about the one with this id. Return the response's JSON; throws an Error with
+   * `status` and Horizon's sentence.
+   */
+  async function request(method, id = null, action = '') {
+    const path = id === null ? '' : `${pathOf(id)}${action}`
     const response = await fetch(`${WEBROOT}api/resumable_glance/uploads/${path}`, {
       method,
       credentials: 'same-origin',
@@ -38,15 +49,26 @@
   }
 
   async function renewTicket(url) {
-    const grant = await request('POST', `${idOf(url)}/ticket/`)
+    const grant = await request('POST', idOf(url), 'ticket/')
     return { value: grant.ticket }
+  }
+
+  async function list() {
+    const told = await request('GET')
+    identity = told.identity
+    return told.items
+  }
+
+  async function whoAmI() {
+    if (!identity) await list()
+    return identity
   }
 
   // Uploads of this page
 
   function clientOptions() {
     const worker = `${horizon.conf.static_url}resumable_glance_dashboard/client/resumable-glance.worker.js`
-    return { renewTicket, worker }
+    return { identity: whoAmI, renewTicket, worker }
   }
 
   function notify() {
@@ -70,7 +92,7 @@
   /** Get the service's reason for a failure, which only the upload's description has. */
   async function fetchLastError(entry) {
     try {
-      entry.lastError = (await request('GET', `${entry.id}/`)).last_error
+      entry.lastError = (await request('GET', entry.id)).last_error
       entry.upload.dispatchEvent(new Event('progress')) // redraws
     } catch {
       // The client's message remains.
@@ -89,7 +111,7 @@
 
   /** The uploads that are not final and not of this page; `record` is what this browser has stored, or null. */
   async function listOthers() {
-    const { items } = await request('GET', '')
+    const items = await list()
     const records = await ResumableGlance.Upload.findPrevious(clientOptions())
     return items
       .filter((item) => !FINAL_STATES.includes(item.state) && !running.has(item.id))
@@ -104,7 +126,7 @@
     for (const { id, state } of items) {
       if (state === 'receiving' || renewed.has(id)) continue
       renewed.add(id)
-      request('POST', `${id}/ticket/`).catch(() => {}) // the upload goes on waiting for a token
+      request('POST', id, 'ticket/').catch(() => {}) // the upload goes on waiting for a token
     }
   }
 
@@ -129,7 +151,7 @@
       const sentence = messages.format(gettext('%(name)s has a different size.'), { name: file.name })
       throw Object.assign(new Error(sentence), { code: 'file-changed' })
     }
-    return start(file, await request('POST', `${item.id}/ticket/`), item.name)
+    return start(file, await request('POST', item.id, 'ticket/'), item.name)
   }
 
   /** Cancel an upload; the service removes its bytes and its image. */
@@ -139,11 +161,30 @@
       entry.upload.cancel() // also after a failure
       return
     }
-    await request('DELETE', `${id}/`)
+    await request('DELETE', id)
     const records = await ResumableGlance.Upload.findPrevious(clientOptions())
     records.filter((each) => idOf(each.url) === id).forEach((each) => each.forget())
     notify()
   }
+
+  // Signing out
+
+  /**
+   * Forget the uploads of this user and project, and pause those of this page. They are still at the service: after the
+   * next login the header offers them, and asks for their files.
+   */
+  async function forget() {
+    for (const { upload } of running.values()) upload.pause()
+    await ResumableGlance.Upload.forgetPrevious(clientOptions())
+  }
+
+  document.addEventListener('submit', async (event) => {
+    const form = event.target
+    if (!form.matches('form[action*="logout"]')) return
+    event.preventDefault()
+    await forget().catch(() => {}) // signing out does not depend on it
+    form.submit()
+  })
 
   horizon.resumableGlance.uploads = {
     cancel,
