@@ -45,8 +45,9 @@ class ServiceSettings:
         "Address to listen on. The default accepts only connections from this host, such as those of a TLS proxy."))
     bind_port: int = _option(cfg.PortOpt, default=8970, help="TCP port to listen on.")
     public_endpoint: str | None = _option(cfg.Opt, type=Endpoint(), help=(
-        "Base URL of this service as clients see it, for the Location of new uploads. If unset, it is taken from each "
-        "request, with X-Forwarded-Proto and X-Forwarded-For respected if they come from trusted_proxies."))
+        "Base URL of this service as clients see it, for the Location of new uploads. Needed with auth_strategy = "
+        "keystone: clients follow a Location with their tickets, and it must not depend on what a request says. In "
+        "development it is taken from each request if unset."))
     trusted_proxies: tuple[str, ...] = _option(cfg.ListOpt, item_type=Network(), default=[], help=(
         "Comma-separated IP addresses or networks of proxies whose X-Forwarded-* headers are trusted. The same headers "
         "from other addresses are ignored, since any client can send them."))
@@ -348,6 +349,11 @@ def _check(settings: Settings) -> None:
         raise BadConfiguration(
             "[database] connection: only SQLite in a file is supported for now, as in sqlite:////var/lib/"
             "resumable-glance/catalog.sqlite. Each instance needs a catalog of its own."
+        )
+    if service.auth_strategy == "keystone" and service.public_endpoint is None:
+        raise BadConfiguration(
+            "public_endpoint is not set: with auth_strategy = keystone set it to the URL at which clients reach the "
+            "service, such as https://uploads.cloud.example"
         )
 
 

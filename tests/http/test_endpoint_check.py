@@ -146,8 +146,13 @@ def test_an_address_without_a_server_is_reported(capsys: pytest.CaptureFixture[s
         status, found = said(capsys, "--url", url)
         assert (status, found["address"][0]) == (1, "FAIL")
         assert words in found["address"][1]
-    (tmp_path / "empty.conf").touch()
-    status, found = said(capsys, "--url", "--config-file", str(tmp_path / "empty.conf"))
+    file = tmp_path / "x.conf"
+    file.touch()
+    status, found = said(capsys, "--url", "--config-file", str(file))
+    assert (status, found["configuration"][0]) == (1, "FAIL")
+    assert "public_endpoint is not set" in found["configuration"][1]
+    file.write_text("[DEFAULT]\nauth_strategy = noauth\nimage_service = directory\n")
+    status, found = said(capsys, "--url", "--config-file", str(file))
     assert (status, found["address"][1].split(" ->")[0]) == (1, "public_endpoint is not set")
 
 

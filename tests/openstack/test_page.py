@@ -18,6 +18,7 @@ from tests.browser.test_page import DEADLINE, active, choose, shown
 from tests.support.browser import Browser
 from tests.support.chaos import BadLink
 from tests.support.cloud import ADMIN, DEMO, Cloud
+from tests.support.process import free_ports
 from tests.support.service import Service, beside
 from tests.support.wire import Client
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.openstack
+(PORT,) = free_ports(1)  # of the link
+LINK = f"http://127.0.0.1:{PORT}"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 LONGEST_TASK = 1000  # milliseconds; what a person feels is 100, but the machines that run tests are busy
@@ -38,8 +41,9 @@ WATCH = """
 
 @pytest.fixture(scope="module")
 def service(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """With a page where one can sign in."""
-    with beside(cloud, tmp_path_factory.mktemp("service"), {"page": {"sign_in": True}}) as running:
+    """With a page where one can sign in; clients reach it over a link, at its public endpoint."""
+    page = {"page": {"sign_in": True}}
+    with beside(cloud, tmp_path_factory.mktemp("service"), page, public_endpoint=LINK) as running:
         yield running
 
 
@@ -99,7 +103,7 @@ def image_of(cloud: Cloud, image: str) -> Any:
 def test_a_gigabyte_survives_offline_restart_reload_and_crash(
     cloud: Cloud, service: Service, browser: Browser, big: Path
 ) -> None:
-    with BadLink(service.port, rate=60 * MIB) as link:
+    with BadLink(service.port, port=PORT, rate=60 * MIB) as link:
         page = come(browser, link.url)
         shown(page, "sign-in")
         sign_in(page, cloud.token(DEMO))
@@ -158,7 +162,7 @@ def test_uploads_are_only_their_owners_on_a_shared_computer(
     cloud: Cloud, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     file = small(tmp_path)
-    with BadLink(service.port, rate=MIB) as link:
+    with BadLink(service.port, port=PORT, rate=MIB) as link:
         page = come(browser, link.url)
         sign_in(page, cloud.token(DEMO))
         choose(page, file)
@@ -193,7 +197,7 @@ def test_an_expiring_ticket_is_renewed_silently(
     cloud: Cloud, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     client = Client(service.url, {"X-Auth-Token": cloud.token(DEMO)})
-    with BadLink(service.port, rate=2 * MIB) as link:
+    with BadLink(service.port, port=PORT, rate=2 * MIB) as link:
         page = come(browser, link.url)
         sign_in(page, cloud.token(DEMO))
         choose(page, small(tmp_path))
@@ -213,7 +217,7 @@ def test_a_link_with_a_ticket_uploads_until_it_expires(
     file = small(tmp_path)
     client = Client(service.url, {"X-Auth-Token": cloud.token(DEMO)})
     created = client.create(file.stat().st_size).json()
-    with BadLink(service.port, rate=2 * MIB) as link:
+    with BadLink(service.port, port=PORT, rate=2 * MIB) as link:
         page = come(browser, f"{link.url}/#upload={created['id']}&ticket={created['ticket']['value']}")
         page.get_by_text("It waits for its file").wait_for(timeout=DEADLINE)
         assert page.url == f"{link.url}/"  # the ticket is in the address no more

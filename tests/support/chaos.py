@@ -17,11 +17,18 @@ class BadLink:
     `cuts` is how many cuts there will be at most, `patience` bounds the bytes before each; `rate` in bytes a second
     of each connection, None for as fast as it goes; it can be changed at any time. The random numbers come from `seed`.
     While it is `down`, nothing gets through: who tries is cut off at once.
-    `carried` are the bytes that were sent upwards in all.
+    It listens on `port`, by default any that is free. `carried` are the bytes that were sent upwards in all.
     """
 
     def __init__(
-        self, target: int, *, cuts: int = 0, patience: tuple[int, int] = (0, 1), rate: int | None = None, seed: int = 0
+        self,
+        target: int,
+        *,
+        cuts: int = 0,
+        patience: tuple[int, int] = (0, 1),
+        rate: int | None = None,
+        seed: int = 0,
+        port: int = 0,
     ) -> None:
         self.cuts_left = cuts
         self.cuts_made = 0
@@ -36,7 +43,7 @@ class BadLink:
         self._writers: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._carry, "127.0.0.1", 0)).result()
+        self._server = self._do(asyncio.start_server(self._carry, "127.0.0.1", port)).result()
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -50,6 +50,8 @@ class Service:
         }
         for group, values in options.items():
             groups.setdefault(group, {}).update(values)
+        if groups["DEFAULT"].get("auth_strategy") != "noauth":
+            groups["DEFAULT"].setdefault("public_endpoint", self.url)
         lines = []
         for group, values in groups.items():
             lines += [f"[{group}]", *(f"{name} = {value}" for name, value in values.items()), ""]

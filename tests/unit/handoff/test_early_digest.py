@@ -17,7 +17,7 @@ from resumable_glance.model.upload import FailureReason, Image, Upload
 from resumable_glance.runtime import config
 from tests.support.rig import IMAGE, ME, Pieces, Rig, rig
 
-SIZE = config.load([])[0].handoff.early_minimum_size
+SIZE = config.load([], {"public_endpoint": "https://uploads.example"})[0].handoff.early_minimum_size
 ENOUGH = SIZE // 2  # bytes: delivered early, before the last chunk is sent
 RIGHT = Digest("md5", hashlib.md5(bytes(SIZE)).digest())
 WRONG = Digest("md5", bytes(16))

@@ -22,8 +22,12 @@ NAMES = {
 }
 
 
+PUBLIC = "https://uploads.example.org"
+
+
 def settings_of(**overrides: object) -> Settings:
-    return load([], {name.replace("__", "."): value for name, value in overrides.items()})[0]
+    given = {"public_endpoint": PUBLIC, **overrides}
+    return load([], {name.replace("__", "."): value for name, value in given.items()})[0]
 
 
 def from_file(path: Path, text: str) -> Settings:
@@ -49,7 +53,6 @@ def test_the_defaults_are_good_values() -> None:
     found = settings_of()
     assert (found.service.bind_host, found.service.bind_port) == ("127.0.0.1", 8970)
     assert (found.service.auth_strategy, found.service.image_service) == ("keystone", "glance")
-    assert found.service.public_endpoint is None
     assert found.service.trusted_proxies == found.cors.allowed_origin == ()
     assert found.service.max_upload_size == 1024**4
     assert found.scratch.reserved_space == 1024**3
@@ -90,7 +93,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 def test_overrides_win_over_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.conf"
     path.write_text("[DEFAULT]\ninstance = file\n[scratch]\nreserved_space = 5\n")
-    found, conf = load([str(path)], {"instance": "given", "scratch.reserved_space": 7})
+    found, conf = load([str(path)], {"public_endpoint": PUBLIC, "instance": "given", "scratch.reserved_space": 7})
     assert (found.service.instance, found.scratch.reserved_space) == ("given", 7)
     assert conf.instance == "given"
 
@@ -231,6 +234,19 @@ def test_noauth_cannot_use_glance() -> None:
     with pytest.raises(BadConfiguration) as bad:
         settings_of(auth_strategy="noauth", image_service="glance")
     assert "image_service" in str(bad.value)
+
+
+@pytest.mark.parametrize("image_service", ["glance", "directory"])
+def test_keystone_needs_a_public_endpoint(image_service: str) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        load([], {"image_service": image_service})
+    assert "public_endpoint" in str(bad.value)
+    assert settings_of(image_service=image_service).service.public_endpoint == PUBLIC
+
+
+def test_noauth_needs_no_public_endpoint() -> None:
+    found = settings_of(auth_strategy="noauth", image_service="directory", public_endpoint=None)
+    assert found.service.public_endpoint is None
 
 
 def test_keystone_may_listen_on_all_addresses() -> None:

@@ -15,7 +15,7 @@ def test_glance_is_asked_with_the_options_of_its_group(tmp_path: Path) -> None:
 
     file = tmp_path / "service.conf"
     file.write_text("[glance]\nendpoint_override = http://127.0.0.1:1\ntimeout = 7\ncafile = /glance.pem\n")
-    _, conf = config.load([str(file)])
+    _, conf = config.load([str(file)], {"public_endpoint": "https://uploads.example"})
     service = GlanceImageService(
         conf, Session(NoAuth(), verify="/keystone.pem", timeout=3), workers=1, glance_timeout=600
     )
