@@ -1,6 +1,6 @@
 """The ASGI application, and the endpoint that all requests about uploads go through.
 
-request head -> protocol.parse -> authenticator.admit -> uploads.perform(command, body) -> protocol.render
+request head -> authenticator.admit -> protocol.parse -> uploads.perform(command, body) -> protocol.render
                             any refusal: Refused(reason) -> protocol.refuse
 """
 
@@ -116,11 +116,12 @@ class Endpoint:
         body = RequestBody(receiver, settings.idle_timeout, settings.min_rate)
         if head.method == "OPTIONS":
             return _response(protocol.options(head, context))
+        # Nothing of a request is read or parsed for a caller who is not known.
+        identity = await self._authenticator.admit(request.headers)
+        self._projects.take(identity.owner.project_id)
         has_document = head.method == "POST" and protocol.MAX_DOCUMENT_SIZE
         document = await body.whole(protocol.MAX_DOCUMENT_SIZE, settings.idle_timeout) if has_document else b""
         command = protocol.parse(head, document, context)
-        identity = await self._authenticator.admit(request.headers)
-        self._projects.take(identity.owner.project_id)
         if isinstance(command, Watch):
             return await self._streams.open(
                 command,
