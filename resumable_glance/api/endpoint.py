@@ -111,14 +111,14 @@ class Endpoint:
         self, protocol: WireProtocol, request: Request, context: RequestContext, aspect: str | None
     ) -> Response:
         self._peers.take(network_of(request.client.host) if request.client else "")
+        if request.method == "OPTIONS":
+            return _response(protocol.options(_head(request, aspect), context))
+        # A stranger costs nothing: nothing of a request is parsed or read before its caller is known.
+        identity = await self._authenticator.admit(request.headers)
+        self._projects.take(identity.owner.project_id)
         head, settings = _head(request, aspect), self._settings.service
         receiver = receiver_of(request.scope, request.receive)
         body = RequestBody(receiver, settings.idle_timeout, settings.min_rate)
-        if head.method == "OPTIONS":
-            return _response(protocol.options(head, context))
-        # Nothing of a request is read or parsed for a caller who is not known.
-        identity = await self._authenticator.admit(request.headers)
-        self._projects.take(identity.owner.project_id)
         has_document = head.method == "POST" and protocol.MAX_DOCUMENT_SIZE
         document = await body.whole(protocol.MAX_DOCUMENT_SIZE, settings.idle_timeout) if has_document else b""
         command = protocol.parse(head, document, context)
@@ -198,6 +198,8 @@ def _head(request: Request, aspect: str | None) -> RequestHead:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in request.headers.items():
         headers[name] = (*headers.get(name, ()), value)
+    if len(request.scope["query_string"]) > parsing.MAX_QUERY_LENGTH:
+        parsing.malformed(f"The query has more than {parsing.MAX_QUERY_LENGTH} characters.")
     query = dict(request.query_params)
     if len(query) < len(request.query_params.multi_items()):
         raise Refused(Reason.MALFORMED, "A query parameter came twice. Send it once.")

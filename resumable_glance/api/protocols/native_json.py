@@ -37,7 +37,7 @@ class NewImage(Struct, frozen=True, forbid_unknown_fields=True):
     min_disk: _Number | UnsetType = UNSET
     min_ram: _Number | UnsetType = UNSET
     protected: bool | UnsetType = UNSET
-    tags: Annotated[tuple[_Name, ...], Meta(max_length=parsing.MAX_TAGS)] | UnsetType = UNSET
+    tags: Annotated[list[_Name], Meta(max_length=parsing.MAX_TAGS)] | UnsetType = UNSET
     properties: Annotated[dict[str, str], Meta(max_length=parsing.MAX_PROPERTIES)] | UnsetType = UNSET
 
 
@@ -52,6 +52,8 @@ class CreateUpload(Struct, frozen=True, forbid_unknown_fields=True):
     stores: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=MAX_STORES)] = ()
     all_stores: bool = False
     digests: dict[Literal["md5", "sha256", "sha512"], str] = {}
+
+
 _DECODER = msgspec.json.Decoder(CreateUpload)
 
 
@@ -90,10 +92,10 @@ def creation(document: bytes) -> Create:
 
 def _properties(image: NewImage) -> dict[str, object]:
     """Return the properties of an image, as Glance takes them."""
-    properties: dict[str, object] = msgspec.to_builtins(image, builtin_types=())
-    custom = properties.pop("properties", {})
-    _check_unique("tags", properties.get("tags", []))
-    return properties | {parsing.custom_property(name): value for name, value in custom.items()}
+    _check_unique("tags", image.tags or ())
+    members = {name: value for name, value in msgspec.structs.asdict(image).items() if value is not UNSET}
+    custom = members.pop("properties", {})
+    return members | {parsing.custom_property(name): value for name, value in custom.items()}
 
 
 def _stores(request: CreateUpload) -> _Stores:

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 import http_sf
@@ -30,6 +30,8 @@ _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})", re.ASCII)
 _DISPOSITION = re.compile(rf"{_TOKEN}(?:{_PARAMETER.pattern})*", re.ASCII)
 _EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'((?:%[0-9A-F]{2}|[!#$&+.^_`|~0-9A-Z-])*)", re.ASCII | re.IGNORECASE)
+MAX_VALUE_LENGTH = 8192  # characters of a header, unless it may be longer
+MAX_QUERY_LENGTH = 16 * 1024  # characters: an image with all properties that it may have
 MAX_KEY_LENGTH = 255  # characters of an idempotency key
 # As in Glance, by default: image_property_quota and image_tag_quota
 MAX_PROPERTIES = 128
@@ -53,11 +55,13 @@ def malformed(detail: str) -> NoReturn:
     raise Refused(Reason.MALFORMED, detail)
 
 
-def single(head: RequestHead, name: str) -> str | None:
-    """Return the value of a header that may come once. Raises Refused: MALFORMED if it came twice."""
+def single(head: RequestHead, name: str, longest: int = MAX_VALUE_LENGTH) -> str | None:
+    """Return the value of a header that may come once, with up to `longest` characters. Raises Refused: MALFORMED."""
     values = head.headers.get(name.lower(), ())
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
+    if values and len(values[0]) > longest:
+        malformed(f"The header {name} has more than {longest} characters.")
     return values[0] if values else None
 
 

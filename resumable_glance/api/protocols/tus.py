@@ -39,6 +39,7 @@ RESPONSE_HEADERS = (
 METHODS = {True: ("HEAD", "PATCH", "GET", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
 MAX_METADATA_SIZE = 4096  # bytes of the header
 MAX_PARTS = 1000
+MAX_CONCAT_LENGTH = 128 * 1024  # characters: the addresses of all parts
 _PART = re.compile(rf"(?:https?://[^/?# ]+(?:/[^?# ]*)?)?{MOUNT}/([^/?# ]+)", re.ASCII)
 _KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
 
@@ -127,7 +128,7 @@ def refuse(refusal: Refused, method: str, context: RequestContext) -> Reply:
 def _create(head: RequestHead) -> commands.Create | commands.Join:
     metadata = parsing.single(head, "Upload-Metadata") or ""
     image = _image(_metadata(metadata))
-    concat = parsing.single(head, "Upload-Concat")
+    concat = parsing.single(head, "Upload-Concat", MAX_CONCAT_LENGTH)
     if concat is not None and concat.startswith("final;"):
         return commands.Join(_parts(head, concat.removeprefix("final;")), image, metadata or None)
     if concat not in {None, "partial"}:
