@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from resumable_glance.api.protocols import native_json, parsing, problems
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead
@@ -32,14 +32,15 @@ ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 REQUEST_HEADERS = "Content-Digest Content-MD5 Content-Range Content-Type Idempotency-Key Repr-Digest"
 RESPONSE_HEADERS = "Accept-Patch Allow Location Upload-Expires Upload-Length Upload-Offset Upload-Ranges Upload-State"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
-ASPECTS: Mapping[str, tuple[str, ...]] = {
-    "ticket": ("POST", "DELETE", "OPTIONS"),
-    "retry": ("POST", "OPTIONS"),
-    "receipt": ("GET", "HEAD", "OPTIONS"),
-    "events": ("GET", "OPTIONS"),
-}
 STORES = "stores"  # an aspect of the cloud, not of an upload
-STORES_METHODS = ("GET", "HEAD", "OPTIONS")
+_OF_ASPECTS: Mapping[str, Mapping[str, Callable[[str], commands.Command]]] = {  # commands, by method
+    "ticket": {"POST": commands.IssueTicket, "DELETE": commands.RevokeTickets},
+    "retry": {"POST": commands.Retry},
+    "receipt": dict.fromkeys(("GET", "HEAD"), commands.GetReceipt),
+    "events": {"GET": commands.Watch},
+    STORES: dict.fromkeys(("GET", "HEAD"), lambda _: commands.ListStores()),
+}
+ASPECTS = tuple(each for each in _OF_ASPECTS if each != STORES)
 MAX_DOCUMENT_SIZE = 64 * 1024  # bytes of JSON
 MAX_RANGES_IN_HEADER = 100  # the document has more; proxies limit headers
 MAX_LISTED = 1000
@@ -54,7 +55,7 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
     """
     parsing.check_encoding(head)
     if head.aspect is not None:
-        return _of_aspect(head, document)
+        return _of_aspect(head, head.aspect, document)
     match head.method, head.upload_id:
         case "POST", None:
             return _create(head, document)
@@ -130,30 +131,16 @@ def capabilities(context: RequestContext) -> Mapping[str, object]:
 
 
 def _methods(head: RequestHead) -> Sequence[str]:
-    if head.aspect is None:
-        return METHODS[head.upload_id is not None]
-    return STORES_METHODS if head.aspect == STORES else ASPECTS[head.aspect]
+    return METHODS[head.upload_id is not None] if head.aspect is None else (*_OF_ASPECTS[head.aspect], "OPTIONS")
 
 
-def _of_aspect(head: RequestHead, document: bytes) -> commands.Command:
-    if document and head.method in _methods(head):
+def _of_aspect(head: RequestHead, aspect: str, document: bytes) -> commands.Command:
+    command = _OF_ASPECTS[aspect].get(head.method)
+    if command is None:
+        raise parsing.method_not_allowed(head.method, _methods(head))
+    if document:
         parsing.malformed("This request takes no body. Send it without one.")
-    upload_id = str(head.upload_id)
-    match head.method, head.aspect:
-        case "POST", "ticket":
-            return commands.IssueTicket(upload_id)
-        case "DELETE", "ticket":
-            return commands.RevokeTickets(upload_id)
-        case "POST", "retry":
-            return commands.Retry(upload_id)
-        case "GET" | "HEAD", "receipt":
-            return commands.GetReceipt(upload_id)
-        case "GET" | "HEAD", "stores":
-            return commands.ListStores()
-        case "GET", "events":
-            return commands.Watch(upload_id)
-        case _:
-            raise parsing.method_not_allowed(head.method, _methods(head))
+    return command(str(head.upload_id))
 
 
 def _create(head: RequestHead, document: bytes) -> commands.Create:

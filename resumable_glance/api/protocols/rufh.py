@@ -24,7 +24,7 @@ from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Upload
 
 MOUNT = "/v1/rufh"
-ASPECTS: Mapping[str, tuple[str, ...]] = {}
+ASPECTS: tuple[str, ...] = ()
 MAX_DOCUMENT_SIZE = 0  # a POST's body is the first chunk
 CONTENT = "application/partial-upload"
 REQUEST_HEADERS = (

@@ -21,7 +21,7 @@ from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Upload
 
 MOUNT = "/v1/tus"
-ASPECTS: Mapping[str, tuple[str, ...]] = {}
+ASPECTS: tuple[str, ...] = ()
 MAX_DOCUMENT_SIZE = 0  # a POST's body is the first chunk
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
