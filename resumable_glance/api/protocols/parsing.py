@@ -10,8 +10,8 @@ import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
 
 import http_sf
 
@@ -177,10 +177,7 @@ def structured_digests(text: str, name: str) -> list[Digest]:
         if not isinstance(value, bytes):
             malformed(f"{name} must have base64 between colons: {algorithm}=:...:")
         if algorithm not in RFC9530:
-            raise Refused(
-                Reason.UNSUPPORTED_DIGEST,
-                f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.",
-            )
+            raise Refused(Reason.UNSUPPORTED_DIGEST, f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.")
         found.append(declared(RFC9530[algorithm], value))
     return found
 
@@ -236,7 +233,7 @@ def downloaded(upload: Upload) -> dict[str, str]:
     }
 
 
-def json_object(body: bytes) -> Mapping[str, object]:
+def json_object(body: bytes) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises Refused: MALFORMED for duplicate names, fractions, NaN and integers over 2^53-1, too.
