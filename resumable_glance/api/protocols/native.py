@@ -77,9 +77,8 @@ def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
         case commands.Created(upload, ticket):
             href = _href(upload, context)
             document = native_json.upload_document(commands.UploadFound(upload, (), 0), href)
-            return Reply(
-                201, {**_headers(upload), "Location": href}, {**document, "ticket": native_json.ticket_document(ticket)}
-            )
+            document["ticket"] = native_json.ticket_document(ticket)
+            return Reply(201, {**_headers(upload), "Location": href}, document)
         case commands.Appended(upload):
             return Reply(204, _headers(upload))
         case commands.UploadFound(upload, durable):
@@ -145,9 +144,8 @@ def _of_aspect(head: RequestHead, aspect: str, document: bytes) -> commands.Comm
 
 def _create(head: RequestHead, document: bytes) -> commands.Create:
     if parsing.media_type(head) != "application/json":
-        raise Refused(
-            Reason.UNSUPPORTED_MEDIA_TYPE, "Describe the upload in JSON, with Content-Type: application/json."
-        )
+        sentence = "Describe the upload in JSON, with Content-Type: application/json."
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, sentence)
     return dataclasses.replace(native_json.creation(document), key=parsing.idempotency_key(head))
 
 
@@ -162,9 +160,8 @@ def _append(head: RequestHead, upload_id: str, max_size: int) -> commands.Append
     range_, total = parsing.content_range(text)
     zeros = media_type == ZEROS
     if range_.length > max_size and not zeros:
-        raise Refused(
-            Reason.CHUNK_TOO_LARGE, f"A chunk may have at most {max_size} bytes. Send smaller ones.", limit=max_size
-        )
+        sentence = f"A chunk may have at most {max_size} bytes. Send smaller ones."
+        raise Refused(Reason.CHUNK_TOO_LARGE, sentence, limit=max_size)
     length, expected = parsing.number(head, "Content-Length"), 0 if zeros else range_.length
     if length is not None and length > expected:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, but should have {expected}.")

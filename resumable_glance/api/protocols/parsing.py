@@ -7,6 +7,7 @@ as it is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
@@ -211,12 +212,9 @@ def filename(head: RequestHead) -> str | None:
 
 
 def _extended(text: str) -> str:
-    match = _EXTENDED.fullmatch(text)
-    try:
-        if match:
+    if match := _EXTENDED.fullmatch(text):
+        with contextlib.suppress(UnicodeDecodeError):
             return urllib.parse.unquote(match[1], errors="strict")
-    except UnicodeDecodeError:
-        pass
     malformed("filename* in Content-Disposition must be as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 
