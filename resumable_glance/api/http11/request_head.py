@@ -9,29 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from resumable_glance.errors import Reason, Refused
 
 _HOST = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 _VERSIONS = {"1.0", "1.1"}
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """The largest head: bytes of its request line and fields, and number of fields."""
-
-    size: int
-    fields: int
-
-    def check(self, size: int, fields: int) -> None:
-        """Raise Refused(HEAD_TOO_LARGE) beyond these limits."""
-        if size > self.size:
-            sentence = f"The head of the request has more than {self.size} bytes. Send fewer or shorter headers."
-            raise Refused(Reason.HEAD_TOO_LARGE, sentence, limit=self.size)
-        if fields > self.fields:
-            raise Refused(Reason.HEAD_TOO_LARGE, f"The request has more than {self.fields} headers. Send fewer.")
 
 
 def check(version: str, method: str, target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> None:
