@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httptools
 from starlette.requests import ClientDisconnect
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -202,6 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     buffers = Buffers()
     common = bytearray(READ_SIZE)
+    app: Any  # uvicorn has types of its own for ASGI
     _rest = 0  # bytes of the body that the parser still waits for
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -248,12 +249,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _releasing(app: ASGI3Application) -> ASGI3Application:
-    async def released(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+def _releasing(app: ASGIApp) -> ASGIApp:
+    async def released(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await app(scope, receive, send)
         finally:
-            receiver = cast(dict[str, Any], scope).get("extensions", {}).get(RECEIVER)
+            receiver = scope.get("extensions", {}).get(RECEIVER)
             if isinstance(receiver, TransportReceiver):
                 receiver.release()
 
