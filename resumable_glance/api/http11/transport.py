@@ -136,7 +136,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
             self._turn_over()
         else:
             taken = self._slow_down()
-        if not self._paused and (self._full is None or self._has_room()):
+        if not self._paused and (self._full is None or (self._filling is not None and self._filled < BUFFER)):
             self._http.flow.resume_reading()
         return taken
 
@@ -160,9 +160,6 @@ class TransportReceiver(asyncio.BufferedProtocol):
             self._speed_up()
         elif len(self._cycle.body) >= (BATCH if self._waiting else HIGH_WATER_LIMIT):
             self._http.flow.pause_reading()
-
-    def _has_room(self) -> bool:
-        return self._filling is not None and self._filled < BUFFER
 
     def _take_back(self) -> None:
         if self._taken is not None:

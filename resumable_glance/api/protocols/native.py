@@ -21,7 +21,6 @@ from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHe
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model import commands
 from resumable_glance.model.digests import IMAGE_ALGORITHMS
-from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Upload
 
@@ -84,7 +83,8 @@ def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
         case commands.UploadFound(upload, durable):
             headers = {**_headers(upload), **_NO_STORE}
             if durable:
-                headers["Upload-Ranges"] = _range_set(durable[:MAX_RANGES_IN_HEADER])
+                ranges = (f"{each.start}-{each.stop - 1}" for each in durable[:MAX_RANGES_IN_HEADER])
+                headers["Upload-Ranges"] = f"bytes={','.join(ranges)}"  # as in Range: RFC 9110, section 14.1.2
             return Reply(200, headers, native_json.upload_document(outcome, _href(upload, context)))
         case commands.Listed(uploads, all_projects):
             listed = [native_json.summary(each, _href(each, context), with_owner=all_projects) for each in uploads]
@@ -188,8 +188,3 @@ def _headers(upload: Upload) -> dict[str, str]:
     if upload.state is State.RECEIVING:
         headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
     return headers
-
-
-def _range_set(ranges: Sequence[Range]) -> str:
-    """Return ranges as in a Range field (RFC 9110, section 14.1.2): bytes=0-1048575,4194304-5242879."""
-    return "bytes=" + ",".join(f"{each.start}-{each.stop - 1}" for each in ranges)
