@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TypedDict, TypeVar
+from typing import Any
 
 import jsonschema
 
@@ -19,7 +19,6 @@ from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.stores import StoreList
 from resumable_glance.model.upload import Image, ImageRequest, Upload
 
-T = TypeVar("T")
 _PRINTABLE = {"type": "string", "maxLength": 255, "not": {"pattern": "[\\u0000-\\u001f\\u007f]"}}
 _TEXT = {**_PRINTABLE, "minLength": 1}
 CREATE_SCHEMA: Mapping[str, object] = {
@@ -60,54 +59,39 @@ CREATE_SCHEMA: Mapping[str, object] = {
 _VALIDATOR = jsonschema.Draft202012Validator(CREATE_SCHEMA)
 
 
-class _Stores(TypedDict):
-    """The fields of ImageRequest about stores."""
-
-    store: str | None
-    stores: tuple[str, ...] | None
-    all_stores: bool
-
-
 def creation(document: bytes) -> Create:
     """Return the creation that a document requests, without a key. Raises Refused: MALFORMED, UNSUPPORTED_DIGEST."""
     request = parsing.json_object(document)
     problem = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(request))
     if problem is not None:
-        where = problem.absolute_path
-        parsing.malformed(f"In {'/'.join(map(str, where)) or 'the document'}: {problem.message[:300]}")
-    return Create(
-        size=_typed(request["size"], int),
-        image=_image(request),
-        declared=tuple(declared_hex(name, text) for name, text in _typed(request.get("digests", {}), dict).items()),
-    )
+        where = "/".join(map(str, problem.absolute_path)) or "the document"
+        parsing.malformed(f"In {where}: {problem.message[:300]}")
+    digests = tuple(declared_hex(name, text) for name, text in request.get("digests", {}).items())
+    return Create(request["size"], _image(request), digests)
 
 
-def _image(request: Mapping[str, object]) -> ImageRequest:
-    properties = dict(_typed(request.get("image", {}), dict))
+def _image(request: Mapping[str, Any]) -> ImageRequest:
+    properties = dict(request.get("image", {}))
     custom = properties.pop("properties", {})
-    return ImageRequest(
-        properties | {parsing.custom_property(name): value for name, value in custom.items()},
-        None if "image_id" not in request else str(request["image_id"]),
-        **_stores(request),
-    )
+    properties |= {parsing.custom_property(name): value for name, value in custom.items()}
+    return ImageRequest(properties, request.get("image_id"), *_stores(request))
 
 
-def _stores(request: Mapping[str, object]) -> _Stores:
-    """Return the stores of a request; more than one need an import."""
-    every = request.get("all_stores") is True
-    stores = tuple(map(str, _typed(request.get("stores", []), list)))
+def _stores(request: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...] | None, bool]:
+    """Return store, stores and all_stores of an ImageRequest; more than one store need an import."""
+    every, stores = request.get("all_stores") is True, tuple(request.get("stores", ()))
     if "store" in request:
         if stores:
             parsing.malformed("Name either store or stores.")
-        stores = (str(request["store"]),)
+        stores = (request["store"],)
     if every and stores:
         parsing.malformed("Either set all_stores, or name stores.")
     several = every or len(stores) > 1
     if request.get("method") == "import" or (several and "method" not in request):
-        return {"store": None, "stores": None if every else stores, "all_stores": every}
+        return None, None if every else stores, every
     if several:
         parsing.malformed("The method upload fills only one store. Use the method import for several.")
-    return {"store": stores[0] if stores else None, "stores": None, "all_stores": False}
+    return stores[0] if stores else None, None, False
 
 
 def upload_document(found: UploadFound, href: str) -> dict[str, object]:
@@ -175,10 +159,3 @@ def stores_document(offer: StoreList) -> dict[str, object]:
 def ticket_document(ticket: Ticket) -> dict[str, object]:
     """Return the description of a ticket."""
     return {"value": ticket.value, "expires_at": rfc3339(ticket.expires_at)}
-
-
-def _typed(value: object, kind: type[T]) -> T:
-    """Return a value that has this type by the schema."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is not {kind}")
-    return value

@@ -7,11 +7,12 @@ as it is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
 
 import http_sf
 
@@ -177,10 +178,7 @@ def structured_digests(text: str, name: str) -> list[Digest]:
         if not isinstance(value, bytes):
             malformed(f"{name} must have base64 between colons: {algorithm}=:...:")
         if algorithm not in RFC9530:
-            raise Refused(
-                Reason.UNSUPPORTED_DIGEST,
-                f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.",
-            )
+            raise Refused(Reason.UNSUPPORTED_DIGEST, f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.")
         found.append(declared(RFC9530[algorithm], value))
     return found
 
@@ -214,12 +212,9 @@ def filename(head: RequestHead) -> str | None:
 
 
 def _extended(text: str) -> str:
-    match = _EXTENDED.fullmatch(text)
-    try:
-        if match:
+    if match := _EXTENDED.fullmatch(text):
+        with contextlib.suppress(UnicodeDecodeError):
             return urllib.parse.unquote(match[1], errors="strict")
-    except UnicodeDecodeError:
-        pass
     malformed("filename* in Content-Disposition must be as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 
@@ -236,7 +231,7 @@ def downloaded(upload: Upload) -> dict[str, str]:
     }
 
 
-def json_object(body: bytes) -> Mapping[str, object]:
+def json_object(body: bytes) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises Refused: MALFORMED for duplicate names, fractions, NaN and integers over 2^53-1, too.

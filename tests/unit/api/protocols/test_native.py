@@ -148,9 +148,13 @@ def test_capabilities_come_with_their_limits() -> None:
     assert told["zeros"] == {"content_type": "application/vnd.resumable-glance.zeros"}
 
 
-def test_a_gap_in_the_schema_is_an_internal_error() -> None:
-    with pytest.raises(TypeError):
-        native_json._typed("1", int)
+@pytest.mark.parametrize("member", ["size", "image", "store", "stores", "all_stores", "digests"])
+@pytest.mark.parametrize("value", ["", 1.5, None, [1], {"a": 1}])
+def test_a_member_of_another_type_is_refused(member: str, value: object) -> None:
+    document = {"size": 5, "image": {"disk_format": "raw", "container_format": "bare"}, member: value}
+    with pytest.raises(Refused) as refused:
+        native_json.creation(json.dumps(document).encode())
+    assert refused.value.reason is Reason.MALFORMED
 
 
 @many
