@@ -38,6 +38,7 @@ from resumable_glance.runtime.config import Settings
 from resumable_glance.uploads.service import UploadService
 
 LOG = logging.getLogger(__name__)
+DEFECT = "The service failed. Acknowledged bytes are safe. Report the request id to the operator."
 
 
 class Endpoint:
@@ -73,7 +74,7 @@ class Endpoint:
             return _response(protocol.refuse(refusal, request.method, context))
         except Exception:
             LOG.exception("%s %s failed unexpectedly", request.method, request.url.path)
-            return _response(protocol.refuse(_defect(), request.method, context))
+            return _response(protocol.refuse(Refused(Reason.INTERNAL, DEFECT), request.method, context))
 
     async def root(self, request: Request) -> Response:
         """Describe the service and its protocols; a browser gets the page."""
@@ -123,13 +124,8 @@ class Endpoint:
         document = await body.whole(protocol.MAX_DOCUMENT_SIZE, settings.idle_timeout) if has_document else b""
         command = protocol.parse(head, document, context)
         if isinstance(command, Watch):
-            return await self._streams.open(
-                command,
-                identity,
-                partial(self._authenticator.admit, request.headers),
-                partial(protocol.render, context=context),
-                partial(protocol.refuse, method=head.method, context=context),
-            )
+            admit = partial(self._authenticator.admit, request.headers)
+            return await self._streams.open(command, identity, admit, protocol, context)
         outcome = await self._uploads.perform(command, identity, body, context.request_id)
         return _response(protocol.render(outcome, context), outcome.stream if isinstance(outcome, Content) else None)
 
@@ -147,7 +143,7 @@ def application(
                 allowed = sorted((headers or {}).get("Allow", "").split(", "))
                 refusal = parsing.method_not_allowed(request.method, allowed)
             case _:
-                refusal = _defect()
+                refusal = Refused(Reason.INTERNAL, DEFECT)
         return _response(problems.refuse(refusal, endpoint.context(request)))
 
     starlette = Starlette(
@@ -187,11 +183,6 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.endpoint.respond(self.protocol, Request(scope, receive, send), self.aspect)
         await response(scope, receive, send)
-
-
-def _defect() -> Refused:
-    sentence = "The service failed. Acknowledged bytes are safe. Report the request id to the operator."
-    return Refused(Reason.INTERNAL, sentence)
 
 
 def _head(request: Request, aspect: str | None) -> RequestHead:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -57,14 +57,6 @@ class CreateUpload(Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(CreateUpload)
 
 
-class _Stores(TypedDict):
-    """The fields of ImageRequest about stores."""
-
-    store: str | None
-    stores: tuple[str, ...] | None
-    all_stores: bool
-
-
 def creation(document: bytes) -> Create:
     """Return the creation that a document requests, without a key.
 
@@ -84,7 +76,7 @@ def creation(document: bytes) -> Create:
         image=ImageRequest(
             {} if request.image is UNSET else _properties(request.image),
             None if request.image_id is UNSET else request.image_id,
-            **_stores(request),
+            *_stores(request),
         ),
         declared=tuple(declared_hex(name, text) for name, text in request.digests.items()),
     )
@@ -98,8 +90,8 @@ def _properties(image: NewImage) -> dict[str, object]:
     return members | {parsing.custom_property(name): value for name, value in custom.items()}
 
 
-def _stores(request: CreateUpload) -> _Stores:
-    """Return the stores of a request; more than one need an import."""
+def _stores(request: CreateUpload) -> tuple[str | None, tuple[str, ...] | None, bool]:
+    """Return store, stores and all_stores of an ImageRequest; more than one store need an import."""
     stores, every = request.stores, request.all_stores
     _check_unique("stores", stores)
     if request.store is not UNSET:
@@ -110,10 +102,10 @@ def _stores(request: CreateUpload) -> _Stores:
         parsing.malformed("Either set all_stores, or name stores.")
     several = every or len(stores) > 1
     if request.method == "import" or (several and request.method is UNSET):
-        return {"store": None, "stores": None if every else stores, "all_stores": every}
+        return None, None if every else stores, every
     if several:
         parsing.malformed("The method upload fills only one store. Use the method import for several.")
-    return {"store": stores[0] if stores else None, "stores": None, "all_stores": False}
+    return stores[0] if stores else None, None, False
 
 
 def _check_unique(name: str, values: Sequence[str]) -> None:

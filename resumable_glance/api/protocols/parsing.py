@@ -7,6 +7,7 @@ as it is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
@@ -184,10 +185,7 @@ def structured_digests(text: str, name: str) -> list[Digest]:
         if not isinstance(value, bytes):
             malformed(f"{name} must have base64 between colons: {algorithm}=:...:")
         if algorithm not in RFC9530:
-            raise Refused(
-                Reason.UNSUPPORTED_DIGEST,
-                f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.",
-            )
+            raise Refused(Reason.UNSUPPORTED_DIGEST, f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.")
         found.append(declared(RFC9530[algorithm], value))
     return found
 
@@ -221,12 +219,9 @@ def filename(head: RequestHead) -> str | None:
 
 
 def _extended(text: str) -> str:
-    match = _EXTENDED.fullmatch(text)
-    try:
-        if match:
+    if match := _EXTENDED.fullmatch(text):
+        with contextlib.suppress(UnicodeDecodeError):
             return urllib.parse.unquote(match[1], errors="strict")
-    except UnicodeDecodeError:
-        pass
     malformed("filename* in Content-Disposition must be as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 

@@ -21,7 +21,7 @@ from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Upload
 
 MOUNT = "/v1/tus"
-ASPECTS: Mapping[str, tuple[str, ...]] = {}
+ASPECTS: tuple[str, ...] = ()
 MAX_DOCUMENT_SIZE = 0  # a POST's body is the first chunk
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
@@ -71,17 +71,15 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
 
 def options(head: RequestHead, context: RequestContext) -> Reply:
     """Return the reply to OPTIONS."""
-    return Reply(
-        204,
-        {
-            "Tus-Resumable": VERSION,
-            "Tus-Version": VERSION,
-            "Tus-Extension": ",".join(EXTENSIONS),
-            "Tus-Max-Size": str(context.max_upload_size),
-            "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
-            "Allow": ", ".join(METHODS[head.upload_id is not None]),
-        },
-    )
+    headers = {
+        "Tus-Resumable": VERSION,
+        "Tus-Version": VERSION,
+        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Max-Size": str(context.max_upload_size),
+        "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
+        "Allow": ", ".join(METHODS[head.upload_id is not None]),
+    }
+    return Reply(204, headers)
 
 
 def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
@@ -190,9 +188,8 @@ def _checksum(text: str | None) -> tuple[Digest, ...]:
         return ()
     algorithm, _, value = text.partition(" ")
     if algorithm not in ALGORITHMS:
-        raise Refused(
-            Reason.UNSUPPORTED_DIGEST, f"Upload-Checksum names an unknown algorithm. Use: {', '.join(ALGORITHMS)}."
-        )
+        sentence = f"Upload-Checksum names an unknown algorithm. Use: {', '.join(ALGORITHMS)}."
+        raise Refused(Reason.UNSUPPORTED_DIGEST, sentence)
     return (declared(algorithm, parsing.strict_base64(value, "Upload-Checksum")),)
 
 

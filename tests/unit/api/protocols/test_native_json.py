@@ -100,6 +100,12 @@ def test_all_digests_of_an_image_can_be_declared() -> None:
     assert [each.algorithm for each in native_json.creation(document.encode()).declared] == list(IMAGE_ALGORITHMS)
 
 
+@pytest.mark.parametrize("member", ["size", "image", "store", "stores", "all_stores", "digests"])
+@pytest.mark.parametrize("value", ["", 1.5, None, [1], {"a": 1}])
+def test_a_member_of_another_type_is_refused(member: str, value: object) -> None:
+    refused(json.dumps({"size": 5, "image": IMAGE, member: value}).encode())
+
+
 names = st.sampled_from(
     ["size", "image", "image_id", "store", "stores", "all_stores", "method", "digests", "properties"]
 )
