@@ -68,7 +68,7 @@ def creation(document: bytes) -> Create:
         request = _DECODER.decode(document)
     except msgspec.DecodeError as problem:  # of the syntax, or of the value of a member
         parsing.malformed(f"The body must describe an upload in JSON: {str(problem)[:300]}.")
-    parsing.check_names(document)
+    parsing.check_spelling(document)
     if (request.image is UNSET) == (request.image_id is UNSET):
         parsing.malformed("Give either image, to create one, or image_id, to fill a queued one.")
     return Create(

@@ -238,9 +238,16 @@ def downloaded(upload: Upload) -> dict[str, str]:
     }
 
 
-def check_names(document: bytes) -> None:
-    """Check that no object in a JSON document has two members of the same name. Raises Refused: MALFORMED."""
-    json.loads(document, object_pairs_hook=_without_duplicates)
+def check_spelling(document: bytes) -> None:
+    """Check that a JSON document has no number like -0, and no two members of the same name. Raises Refused: MALFORMED.
+
+    Decoders read such documents in different ways.
+    """
+    json.loads(
+        document,
+        parse_int=lambda text: integer(text, f"The number {text[:20]}"),
+        object_pairs_hook=_without_duplicates,
+    )
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

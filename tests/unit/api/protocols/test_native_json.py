@@ -48,7 +48,7 @@ def test_anything_but_one_object_in_json_is_refused(document: bytes) -> None:
     refused(document)
 
 
-@pytest.mark.parametrize("size", ["01", "+1", "-1", "1.0", "1e0", "NaN", "Infinity", "true", '"1"', "9" * 5000])
+@pytest.mark.parametrize("size", ["01", "+1", "-0", "-1", "1.0", "1e0", "NaN", "Infinity", "true", '"1"', "9" * 5000])
 def test_a_size_is_a_plain_number(size: str) -> None:
     assert not re.search("9{100}", refused(VALID.replace("1", size).encode()))
 
