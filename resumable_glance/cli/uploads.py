@@ -147,7 +147,7 @@ def _cancel(api: ApiClient, arguments: argparse.Namespace) -> int:
     status = 0
     for upload_id in arguments.ids:
         response = api.cancel(upload_id)
-        action = decide(response).action
+        action = decide(response)
         if action in {Action.DONE, Action.GONE}:
             resume_state.forget(upload_id)
         if action is Action.DONE:
@@ -173,7 +173,7 @@ def _accepted(response: ApiResponse) -> ApiResponse:
     """Return a successful response. Raise ClientError for any other."""
     if response.status is None:
         raise ClientError(f"The service does not respond: {response.detail}.")
-    if decide(response).action is not Action.DONE:
+    if decide(response) is not Action.DONE:
         raise ClientError(explain(response))
     return response
 

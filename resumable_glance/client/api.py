@@ -216,7 +216,7 @@ def _caught(request: Callable[[], ApiResponse]) -> ApiResponse:
         return request()
     except exceptions.HttpError as problem:  # Keystone's only: raise_exc=False everywhere else
         response = ApiResponse(problem.http_status, f"Keystone: {problem.message}", request_id=problem.request_id)
-        if decide(response).action is Action.RETRY:
+        if decide(response) is Action.RETRY:
             return response
         raise ClientError(f"Keystone refuses the credentials (--os-cloud, OS_* variables): {problem}") from None
     except exceptions.SSLError as problem:
