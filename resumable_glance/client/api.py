@@ -212,13 +212,11 @@ def _caught(request: Callable[[], ApiResponse]) -> ApiResponse:
         if decide(response) is Action.RETRY:
             return response
         raise ClientError(f"Keystone refuses the credentials (--os-cloud, OS_* variables): {problem}") from None
-    except exceptions.SSLError as problem:
+    except (exceptions.ConnectionError, exceptions.DiscoveryFailure) as problem:
         if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(problem)):
             raise ClientError(
                 f"The certificate of the service is not trusted; --os-cacert names a file of trusted ones. {problem}"
             ) from None
-        return ApiResponse(None, _cause(problem))
-    except (exceptions.ConnectionError, exceptions.DiscoveryFailure) as problem:
         return ApiResponse(None, _cause(problem))
     except (exceptions.ClientException, exceptions.AuthPluginException) as problem:
         raise ClientError(f"Authentication failed: {problem}") from None
