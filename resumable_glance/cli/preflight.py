@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -31,11 +29,10 @@ def run(files: list[str] | None) -> int:
     if (loaded := _load(files)) is None:
         return 1
     settings, conf = loaded
-    parts: list[tuple[str, Callable[[Settings, cfg.ConfigOpts], str]]] = [
-        ("scratch", _scratch), ("catalog", _catalog), ("credentials", _credentials),
-        ("keystone", _keystone), ("images", _images),
-    ]  # fmt: skip
-    return max([run_part(name, functools.partial(part, settings, conf)) for name, part in parts])
+    parts = {
+        "scratch": _scratch, "catalog": _catalog, "credentials": _credentials, "keystone": _keystone, "images": _images,
+    }  # fmt: skip
+    return max([run_part(name, part, settings, conf) for name, part in parts.items()])
 
 
 def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file: str | None) -> int:
