@@ -60,13 +60,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     listing.usage = "%(prog)s [OPTIONS]"
     cancelling.usage = "%(prog)s [OPTIONS] ID [ID ...]"
     cancelling.add_argument("ids", type=upload_id, nargs="+", metavar="ID", help="IDs of uploads")
-    for action, function in (
-        (listing, _list),
-        (showing, _show),
-        (receipt, _receipt),
-        (retrying, _retry),
-        (cancelling, _cancel),
-    ):
+    functions = {listing: _list, showing: _show, receipt: _receipt, retrying: _retry, cancelling: _cancel}
+    for action, function in functions.items():
         if action in (listing, showing, receipt):
             action.add_argument("--json", action="store_true", help="print the JSON of the service")
         add_service_options(action)

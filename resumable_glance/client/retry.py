@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ class RetryPolicy:
 
     def __init__(self, say: Callable[[str], None], give_up_after: float | None = None) -> None:
         self._say = say
-        self._give_up_after = give_up_after
+        self._give_up_after = math.inf if give_up_after is None else give_up_after
         self._attempts = 0
         self._since = 0.0  # the time of the first failure in a row
 
@@ -50,16 +51,14 @@ class RetryPolicy:
             self._since = now
         self._attempts += 1
         reason = response.detail.rstrip(".")
-        if self._give_up_after is not None and now - self._since >= self._give_up_after:
+        left = self._since + self._give_up_after - now
+        if left <= 0:
             raise ClientError(
                 f"Given up after {now - self._since:.0f} s ({reason}). Run the same command later to resume."
             )
         if self._attempts == ATTEMPTS_BEFORE_MESSAGE:
             self._say(f"waiting for the service ({reason}); Ctrl-C pauses, the same command resumes")
-        pause = delay(self._attempts, random.random(), response.retry_after)
-        if self._give_up_after is not None:
-            pause = min(pause, max(0.1, self._since + self._give_up_after - now))
-        time.sleep(pause)
+        time.sleep(min(delay(self._attempts, random.random(), response.retry_after), max(0.1, left)))
 
     def reset(self) -> None:
         """Record a success."""
