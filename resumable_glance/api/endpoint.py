@@ -23,11 +23,11 @@ from resumable_glance import __version__
 from resumable_glance.api.cors import Cors
 from resumable_glance.api.health import Health
 from resumable_glance.api.http11.body import RequestBody, receiver_of
-from resumable_glance.api.middleware import EarlyResponse, RequestId
+from resumable_glance.api.middleware import EarlyResponse, RequestId, StrangersWait
 from resumable_glance.api.page import WebPage
 from resumable_glance.api.protocols import PROTOCOLS, native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
-from resumable_glance.api.rate_limit import RateLimiter, network_of
+from resumable_glance.api.rate_limit import Pacer, RateLimiter, network_of
 from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.signing import ReceiptSigner
@@ -153,7 +153,10 @@ def application(
         lifespan=lifespan,
     )
     starlette.router.redirect_slashes = False  # its Location would not know public_endpoint
-    return Cors(RequestId(starlette), settings.cors.allowed_origin, settings.cors.max_age)
+    cors = Cors(RequestId(starlette), settings.cors.allowed_origin, settings.cors.max_age)
+    # Without authentication, nobody is a stranger.
+    strangers = settings.limits.strangers_per_second if settings.service.auth_strategy == "keystone" else 0
+    return StrangersWait(cors, Pacer(strangers))
 
 
 def routes(endpoint: Endpoint, health: Health) -> list[BaseRoute]:

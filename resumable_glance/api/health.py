@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 LOG = logging.getLogger(__name__)
+HEALTH = "/healthcheck"
 CHECK_TIMEOUT = 5.0  # seconds
 REPORT_TTL = 5.0  # seconds
 NO_STORE = {"Cache-Control": "no-store"}
@@ -58,8 +59,8 @@ class Health:
     def routes(self) -> list[Route]:
         """Return the routes of the two checks."""
         return [
-            Route("/healthcheck", _alive, methods=["GET"]),
-            Route("/healthcheck/ready", self._ready, methods=["GET"]),
+            Route(HEALTH, _alive, methods=["GET"]),
+            Route(f"{HEALTH}/ready", self._ready, methods=["GET"]),
         ]
 
     async def _ready(self, _: Request) -> Response:
