@@ -125,9 +125,10 @@ class AppendUseCase:
         if append.chunk.last and upload.size is None:
             upload = await self.uploads.declare(upload.id, upload.received, ())
         if append.chunk.last and not upload.filled:
-            came = f"{upload.received} of {upload.size} announced bytes came"
             raise Refused(
-                Reason.WRONG_TOTAL, f"This chunk is marked as the last one, but {came}.", offset=upload.offset
+                Reason.WRONG_TOTAL,
+                f"This chunk is marked as the last one, but {upload.received} of {upload.size} announced bytes came.",
+                offset=upload.offset,
             )
         return upload if append.chunk.last is False else await self.completion.complete(upload, call.identity)
 

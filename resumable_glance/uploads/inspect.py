@@ -56,9 +56,8 @@ class InspectUseCases:
         if not watch.again:  # a subscriber is told how the upload ended
             check_alive(upload)
         upload, durable = await self.uploads.get_with_ranges(upload.id, commands.MAX_RANGES)
-        return commands.UploadFound(
-            self.authorization.effective(upload), tuple(durable), self.progress.get(upload.id, 0)
-        )
+        upload = self.authorization.effective(upload)
+        return commands.UploadFound(upload, tuple(durable), self.progress.get(upload.id, 0))
 
     async def list(self, command: commands.List, call: Call) -> commands.Listed:
         """Return a page of the caller's uploads, or of all."""
