@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from resumable_glance.images.base import Actor, ImageStatus
@@ -26,6 +25,3 @@ class Attempt:
     def image(self) -> Image:
         """The image to deliver to."""
         return require(self.upload.image)
-
-
-StepFunction = Callable[[Attempt], Awaitable[Upload]]

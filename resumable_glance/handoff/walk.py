@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from resumable_glance.auth.delegation import Delegation
-from resumable_glance.handoff.attempt import Attempt, StepFunction
+from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.plan import Step, next_step
 from resumable_glance.handoff.reader import Readers
 from resumable_glance.images.base import Actor, ImageService
@@ -27,7 +27,7 @@ class Walk:
     images: ImageService
     delegation: Delegation
     readers: Readers
-    steps: Mapping[Step, StepFunction]
+    steps: Mapping[Step, Callable[[Attempt], Awaitable[Upload]]]
     clock: Callable[[], float]
 
     async def run(self, upload: Upload, stop: threading.Event) -> Upload:
