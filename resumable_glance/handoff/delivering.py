@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
-from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.plan import differences
 from resumable_glance.handoff.reader import HandoffStopped, Readers
 from resumable_glance.handoff.replacement import Replacement
+from resumable_glance.handoff.walk import Attempt
 from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_detected_format
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Upload, Verified, require

@@ -137,11 +137,9 @@ def can_be_retried(upload: Upload) -> bool:
 
 def needs_another_image(upload: Upload) -> bool:
     """Return whether another try of a failed upload needs a new image."""
-    gone = upload.delivery.last_error is not None and upload.delivery.last_error.reason in {
-        FailureReason.IMAGE_GONE,
-        FailureReason.IMAGE_DIFFERS,
-    }
-    return gone and upload.image is not None and not upload.image.adopted
+    error, image = upload.delivery.last_error, upload.image
+    gone = error is not None and error.reason in {FailureReason.IMAGE_GONE, FailureReason.IMAGE_DIFFERS}
+    return gone and image is not None and not image.adopted
 
 
 _BYTES_ARE_WRONG = FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}
