@@ -77,11 +77,11 @@ def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
             href = _href(upload, context)
             document = native_json.upload_document(commands.UploadFound(upload, (), 0), href)
             document["ticket"] = native_json.ticket_document(ticket)
-            return Reply(201, {**_headers(upload), "Location": href}, document)
+            return Reply(201, {**_upload_headers(upload), "Location": href}, document)
         case commands.Appended(upload):
-            return Reply(204, _headers(upload))
+            return Reply(204, _upload_headers(upload))
         case commands.UploadFound(upload, durable):
-            headers = {**_headers(upload), **_NO_STORE}
+            headers = {**_upload_headers(upload), **_NO_STORE}
             if durable:
                 ranges = (f"{each.start}-{each.stop - 1}" for each in durable[:MAX_RANGES_IN_HEADER])
                 headers["Upload-Ranges"] = f"bytes={','.join(ranges)}"  # as in Range: RFC 9110, section 14.1.2
@@ -181,7 +181,7 @@ def _href(upload: Upload, context: RequestContext) -> str:
     return f"{context.base}{MOUNT}/{upload.id}"
 
 
-def _headers(upload: Upload) -> dict[str, str]:
+def _upload_headers(upload: Upload) -> dict[str, str]:
     headers = {"Upload-Offset": str(upload.offset), "Upload-State": upload.state.value}
     if upload.size is not None:
         headers["Upload-Length"] = str(upload.size)
