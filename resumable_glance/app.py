@@ -19,9 +19,12 @@ from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
 from resumable_glance.auth.identity_digests import IdentityDigests
+from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+from resumable_glance.auth.noauth import NoAuthenticator
+from resumable_glance.auth.policy import Policy
 from resumable_glance.auth.signing import ReceiptSigner
 from resumable_glance.auth.tickets import TicketAuthenticator, Tickets
-from resumable_glance.auth.trusts import Trusts
+from resumable_glance.auth.trusts import KeystoneTrusts, Trusts
 from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.handoff.delivering import Delivering
@@ -33,6 +36,7 @@ from resumable_glance.handoff.replacement import Replacement
 from resumable_glance.handoff.walk import Walk
 from resumable_glance.handoff.worker import HandoffWorker
 from resumable_glance.images.base import ImageService
+from resumable_glance.images.directory import DirectoryImageService
 from resumable_glance.images.inspection import FormatRules
 from resumable_glance.model import commands
 from resumable_glance.runtime.clock import SteadyClock
@@ -215,21 +219,13 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
     """Build the authenticator and the image service that the settings name."""
     service = settings.service
     if service.auth_strategy == "noauth":
-        from resumable_glance.auth.noauth import NoAuthenticator
-        from resumable_glance.images.directory import DirectoryImageService
-
         return NoAuthenticator(), DirectoryImageService(service.image_directory)
-    from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
-    from resumable_glance.auth.policy import Policy
-
     session = service_session(conf)
     cache_time = settings.keystone_authtoken.token_cache_time
     authenticator = KeystoneAuthenticator(session, cache_time, rights=Policy(conf).rights)
     if service.image_service == "directory":
-        from resumable_glance.images.directory import DirectoryImageService
-
         return authenticator, DirectoryImageService(service.image_directory)
-    from resumable_glance.images.glance.service import GlanceImageService
+    from resumable_glance.images.glance.service import GlanceImageService  # slow to import
 
     workers = settings.handoff.workers + settings.handoff.early_workers
     return authenticator, GlanceImageService(conf, session, workers, settings.handoff.glance_timeout)
@@ -238,9 +234,6 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
     if not settings.trusts.enabled or settings.service.auth_strategy == "noauth":
         return None
-    from resumable_glance.auth.keystone import service_session
-    from resumable_glance.auth.trusts import KeystoneTrusts
-
     return KeystoneTrusts(conf, service_session(conf), settings.trusts.lifetime)
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from resumable_glance.catalog import schema
 from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
 from resumable_glance.catalog.orphans import claim_image, orphan_image
-from resumable_glance.catalog.transactions import Transactions, reads, writes
+from resumable_glance.catalog.transactions import Records, reads, writes
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.preconditions import check_parts, check_writable, declare
 from resumable_glance.model.ranges import Range, joined
@@ -33,11 +33,8 @@ class Usage:
     recent: int
 
 
-class UploadRecords:
+class UploadRecords(Records):
     """The records of all uploads. Methods that change an upload raise LookupError if there is none of its id."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     # Reads
 

@@ -40,10 +40,6 @@ class OrphanRemover:
     retention: float
     clock: Callable[[], float]
 
-    def credential(self, identity: Identity, upload: Upload) -> bytes | None:
-        """Return the caller's encrypted token, None for another owner's upload."""
-        return self.delegation.encrypt(identity.token if identity.owner == upload.owner else None)
-
     async def remove_due(self) -> None:
         """Delete all images that are due, as long as the image service answers."""
         for orphan in await self.orphans.due(self.clock()):
@@ -107,7 +103,7 @@ class Cleaner:
 
     async def cancel(self, upload: Upload, identity: Identity) -> None:
         """Cancel an upload and free what it holds. Raises as UploadRecords.end()."""
-        credential = self.orphans.credential(identity, upload)
+        credential = self.orphans.delegation.encrypt(identity.token if identity.owner == upload.owner else None)
         await self.catalog.uploads.end(upload.id, Event.CANCELLED, self.clock(), credential)
         await self.clear(upload)
 
