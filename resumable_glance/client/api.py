@@ -36,6 +36,8 @@ DEVELOPMENT_URL = "http://127.0.0.1:8970"  # the default of `resumable-glance se
 TIMEOUT = (30.0, 120.0)
 ZEROS = "application/vnd.resumable-glance.zeros"  # advertised by services that accept declared zeros
 _MOUNT = "/v1/uploads"
+# A redirect is not followed: keystoneauth1 would take the token along, to any origin.
+_OPTIONS: Mapping[str, Any] = {"raise_exc": False, "redirect": False, "timeout": TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class ApiClient:
             if base is None:
                 return ApiResponse(None, "the catalog has no image service")
             url = f"{base.rstrip('/').removesuffix('/v2')}/v2/images/{image_id}"
-            return _parsed(self._cloud.session.request(url, "GET", raise_exc=False, timeout=TIMEOUT))
+            return _parsed(self._cloud.session.request(url, "GET", **_OPTIONS))
 
         return _caught(ask)
 
@@ -161,9 +163,7 @@ class ApiClient:
         options.setdefault("headers", {})["Accept"] = "application/json"
         session = self._cloud.session
         # On a 401 the session gets a new token and sends the request once more; ChunkBody can be read again.
-        response = _caught(
-            lambda: _parsed(session.request(self.url + path, method, raise_exc=False, timeout=TIMEOUT, **options))
-        )
+        response = _caught(lambda: _parsed(session.request(self.url + path, method, **_OPTIONS, **options)))
         if response.status == 401 and not self._cloud.authenticated:
             raise ClientError("The service requires credentials, and there are none: set --os-cloud or OS_* variables.")
         return response
@@ -228,12 +228,13 @@ def _parsed(response: requests.Response) -> ApiResponse:
         with contextlib.suppress(ValueError, RecursionError):
             document = response.json()
     known: Mapping[str, Any] = document if isinstance(document, dict) else {}
+    detail = known.get("detail") or f"The status was {response.status_code} {response.reason or ''}".rstrip() + "."
+    if response.is_redirect:
+        detail = f"The answer redirects to {response.headers['Location']}, which was not given as the service's URL."
     request_id = known.get("request_id") or response.headers.get("X-Openstack-Request-Id")
     return ApiResponse(
         status=response.status_code,
-        detail=str(
-            known.get("detail") or f"The status was {response.status_code} {response.reason or ''}".rstrip() + "."
-        ),
+        detail=str(detail),
         document=known,
         request_id=str(request_id) if request_id else None,
         retry_after=_seconds(response.headers.get("Retry-After")),

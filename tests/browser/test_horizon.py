@@ -115,6 +115,11 @@ class Deployment:
         client = Client(self.service.url, {"X-Auth-Token": self.cloud.token(DEMO)})
         return client.created(size, image={**RAW, "name": name})
 
+    def address_of(self, name: str) -> str:
+        """Return the path of the upload of the image of this name."""
+        (found,) = [each["id"] for each in self.uploads() if each["image"]["name"] == name]
+        return f"/v1/uploads/{found}"
+
     def uploads(self) -> list[dict[str, Any]]:
         """Return the user's uploads as the service describes them."""
         client = Client(self.service.url, {"X-Auth-Token": self.cloud.token(DEMO)})
@@ -336,6 +341,28 @@ def test_stored_files_resume_automatically(deployment: Deployment) -> None:
         dashboard.wait_for_bytes(4 * MIB)
         deployment.link.rate = None
         assert deployment.image("stored by the browser").size == 20 * MIB
+
+
+def test_signing_out_forgets_uploads(deployment: Deployment) -> None:
+    disk = raw_disk(20 * MIB, seed=9)
+    with deployment.log_in(DEMO) as dashboard:
+        dashboard.open_images()
+        dashboard.create_image("left behind", disk, "raw")
+        dashboard.wait_for_bytes(0)
+        dashboard.open("/project/image_uploads/")
+        dashboard.indicator().locator("text=1 upload to resume").wait_for()
+        assert deployment.address_of("left behind") in dashboard.stored()
+        dashboard.sign_out()
+        assert deployment.address_of("left behind") not in dashboard.stored()
+        # It is at the service still, and wants its file.
+        dashboard.log_in()
+        dashboard.open("/project/image_uploads/")
+        dashboard.indicator().locator("text=1 upload to resume").wait_for()
+        dashboard.open_indicator()
+        deployment.link.rate = None
+        dashboard.choose_file(disk)
+        dashboard.indicator().wait_for(state="hidden")
+    assert deployment.image("left behind").checksum == md5(disk)
 
 
 def test_readers_cannot_upload(deployment: Deployment) -> None:

@@ -102,6 +102,16 @@ class Dashboard:
         self.open("/auth/login/")
         self.log_in()
 
+    def sign_out(self) -> None:
+        """Sign out by the user's menu, and wait for the login page."""
+        self.page.click(".user-menu .dropdown-toggle")
+        self.page.click(".user-menu form button")
+        self.page.wait_for_selector("#loginBtn")
+
+    def stored(self) -> str:
+        """Return all that the browser has stored for the site, and the page, as text."""
+        return str(self.page.evaluate(STORED))
+
     def open(self, path: str) -> Page:
         """Open the page at `path`."""
         self.page.goto(f"{self._url}{path}", wait_until="domcontentloaded")
@@ -209,7 +219,7 @@ class Dashboard:
 
     def tokens(self) -> list[str]:
         """Return the Keystone tokens in requests, responses, the browser's storage and the page."""
-        return self._tokens + TOKEN.findall(str(self.page.evaluate(STORED)))
+        return self._tokens + TOKEN.findall(self.stored())
 
     def _record_tokens(self, request: Request) -> None:
         self._tokens += TOKEN.findall(str(request.headers))

@@ -1,9 +1,11 @@
 """Tests of the plugin's requests to the service, run by Horizon's Python: no server, no Horizon."""
 
+import re
 import unittest
 from unittest import mock
 
 import django
+from django.test import override_settings
 
 django.setup()
 
@@ -58,6 +60,50 @@ class UploadIds(unittest.TestCase):
                     call(mock.Mock(), UPLOAD)
                 self.assertEqual(caught.exception.status_code, 503)
                 self.assertEqual(self.sent.call_args.args[1].split("/")[:6][-1], UPLOAD)
+
+    def test_a_grant_and_an_image_have_ids_too(self):
+        image_id = "01234567-89ab-cdef-0123-456789abcdef"
+        ticket = {"value": "t"}
+        for upload, image, status in ((UPLOAD, image_id, None), ("..", image_id, 404), (UPLOAD, "..", 502)):
+            document = {"id": upload, "image": {"id": image}, "ticket": ticket}
+            answer = mock.patch.object(service, "_request", return_value=document)
+            with self.subTest(upload=upload, image=image), answer:
+                if status is None:
+                    created, grant = service.create(mock.Mock(), {}, 1)
+                    self.assertEqual(created, image_id)
+                    self.assertEqual(grant["url"], f"https://public/v1/uploads/{UPLOAD}")
+                    continue
+                with self.assertRaises(service.Refused) as caught:
+                    service.create(mock.Mock(), {}, 1)
+                self.assertEqual(caught.exception.status_code, status)
+
+    def test_rest_paths_have_ids_only(self):
+        from resumable_glance_dashboard import rest
+
+        for view, action in ((rest.Upload, ""), (rest.Ticket, "ticket/")):
+            for text in (UPLOAD, *NOT_AN_ID):
+                with self.subTest(view=view.__name__, text=text):
+                    found = re.match(view.url_regex, f"resumable_glance/uploads/{text}/{action}")
+                    self.assertEqual(bool(found), text == UPLOAD)
+
+
+class Identities(unittest.TestCase):
+    """What a browser remembers of uploads is kept apart by user and project."""
+
+    def told(self, project, user):
+        request = mock.Mock()
+        request.user.project_id, request.user.id = project, user
+        return service.identity(request)
+
+    def test_each_user_of_each_project_has_one(self):
+        pairs = [("p", "ada"), ("p", "bob"), ("q", "ada"), ("ada", "p"), ("pa", "da")]
+        self.assertEqual(self.told("p", "ada"), self.told("p", "ada"))
+        self.assertEqual(len({self.told(*each) for each in pairs}), len(pairs))
+
+    def test_it_depends_on_the_secret_key(self):
+        before = self.told("p", "ada")
+        with override_settings(SECRET_KEY="another"):
+            self.assertNotEqual(self.told("p", "ada"), before)
 
 
 class Uploads(unittest.TestCase):

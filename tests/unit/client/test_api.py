@@ -22,9 +22,7 @@ from resumable_glance.client import ClientError, find_service
 from resumable_glance.client.api import ApiClient
 from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.image_file import ImageFile
-from resumable_glance.client.plan import (
-    ApiResponse,
-)
+from resumable_glance.client.plan import Action, ApiResponse, decide, explain
 from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.model.ranges import Range
 
@@ -73,6 +71,36 @@ def test_a_chunk_is_sent_again_with_a_new_token(tmp_path: Path) -> None:
         server.shutdown()
     assert Picky.bodies == [content]
     file.close()
+
+
+class Redirecting(BaseHTTPRequestHandler):
+    """Sends every request to another origin, and remembers what it gets."""
+
+    target = ""
+    seen: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append((self.headers["Host"], self.headers["X-Auth-Token"]))
+        self.send_response(307)
+        self.send_header("Location", f"{self.target}{self.path}")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_token_goes_to_the_given_origin_alone() -> None:
+    Redirecting.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever).start()
+        Redirecting.target = f"http://localhost:{server.server_port}"
+        cloud = Cloud(Session(Renewing()), authenticated=True)
+        response = ApiClient(cloud, f"http://127.0.0.1:{server.server_port}").get("a-1")
+        cloud.close()
+        server.shutdown()
+    assert Redirecting.seen == [(f"127.0.0.1:{server.server_port}", "old")]
+    assert decide(response) is Action.GIVE_UP
+    assert Redirecting.target in explain(response)
 
 
 def answered(body: bytes, headers: Mapping[str, str]) -> ApiResponse:
