@@ -485,6 +485,15 @@ test('the service tells whose upload it is, as soon as it can', async (t) => {
   assert.ok(!JSON.stringify(record).includes('token'))
 })
 
+test('a failing identity function is reported with its message', async () => {
+  const identity = async () => {
+    throw new Error('Nobody is signed in.')
+  }
+  const failure = { name: 'UploadError', code: 'unauthenticated', message: 'Nobody is signed in.' }
+  await assert.rejects(new Page(new Model()).upload(fileOf(CONTENT), { identity }).start().done, failure)
+  await assert.rejects(Upload.findPrevious({ identity }), failure)
+})
+
 test('an upload is cancelled while nobody knows whose it is', async (t) => {
   asked(t, [null])
   const page = new Page(new Model())

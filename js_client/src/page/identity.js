@@ -19,10 +19,9 @@ export const baseUrl = (endpoint) => new URL(endpoint ?? '/', globalThis.locatio
  * @returns {Promise<string>}
  */
 export const identify = async ({ identity, endpoint, token, url, ticket }, onWait = () => {}) => {
-  if (identity) return typeof identity === 'function' ? identity() : identity
+  if (identity) return valueOf(identity)
   if (url && ticket && !token) return url // a ticket is for one upload, whoever has it
-  const tokenOf = async () => (typeof token === 'function' ? token() : token)
-  let current = await tokenOf().catch(refused)
+  let current = await valueOf(token)
   let renewed = false
   for (let failures = 1; ; failures += 1) {
     const answer = await ask(`${baseUrl(endpoint)}/v1/identity`, current)
@@ -30,7 +29,7 @@ export const identify = async ({ identity, endpoint, token, url, ticket }, onWai
     if (kind === 'ok' && typeof answer.document?.identity === 'string') return answer.document.identity
     if (kind === 'renew' && !renewed) {
       const before = current
-      current = await tokenOf().catch(refused)
+      current = await valueOf(token)
       renewed = true
       if (current !== before) continue
     }
@@ -40,9 +39,17 @@ export const identify = async ({ identity, endpoint, token, url, ticket }, onWai
   }
 }
 
-/** @param {any} error @returns {never} */
-const refused = (error) => {
-  throw { code: 'unauthenticated', message: String(error?.message ?? error) }
+/**
+ * What the page gave, or gives when asked.
+ * @template {string | undefined} T
+ * @param {T | (() => T | Promise<T>)} given
+ */
+const valueOf = async (given) => {
+  try {
+    return typeof given === 'function' ? await given() : given
+  } catch (error) {
+    throw { code: 'unauthenticated', message: String(/** @type {any} */ (error)?.message ?? error) }
+  }
 }
 
 /** @param {string} url @param {string | undefined} token */
