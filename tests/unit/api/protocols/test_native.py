@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resumable_glance.api.protocols import native, problems
 from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.model.commands import Append, Chunk, UploadFound
+from resumable_glance.model.commands import Append, Chunk, Identified, Identify, UploadFound
 from resumable_glance.model.ranges import Range
 from tests.support.vectors import Vector, Vectors, head, upload, written
 
@@ -184,3 +184,12 @@ def test_any_request_becomes_a_command_or_is_refused(
         assert refusal.reason.status < 500
     else:
         assert written(command)
+
+
+def test_a_caller_is_told_its_identity_digest() -> None:
+    for method in ("GET", "HEAD"):
+        head = RequestHead(method, None, {}, {}, native.IDENTITY)
+        assert native.parse(head, b"", PLACE) == Identify()
+    reply = native.render(Identified("5f2b"), PLACE)
+    assert (reply.status, reply.headers) == (200, {"Cache-Control": "no-store"})
+    assert reply.document == {"identity": "5f2b"}
