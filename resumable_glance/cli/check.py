@@ -13,7 +13,8 @@ Without --url: configuration, scratch, catalog, key file, Keystone and the image
 missing key file are created, as 'serve' would; nothing else changes. A service may be running meanwhile.
 
 With --url: the certificate, proxies that buffer, limit or cut off requests, lost headers, wrong upload addresses, and
-CORS. It needs no token, creates nothing, and takes as long as idle_timeout (one minute by default).
+CORS. It needs no token, creates nothing, and takes as long as idle_timeout (one minute by default). The service reads
+nothing of strangers, so some parts need its key file: name its configuration, and run it as the service's user.
 """
 EPILOG = """\
 Exit status: 0 if all parts are ok, 1 if not. A next step stands below each failure.
@@ -21,6 +22,7 @@ Exit status: 0 if all parts are ok, 1 if not. A next step stands below each fail
 examples:
   resumable-glance check --config-file /etc/resumable-glance/resumable-glance.conf
   resumable-glance check --url https://uploads.cloud.example --origin https://dashboard.cloud.example
+  resumable-glance check --url https://uploads.cloud.example --config-file resumable-glance.conf
   resumable-glance check --url        # public_endpoint and allowed_origin of the configuration
 """
 

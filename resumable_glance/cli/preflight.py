@@ -11,16 +11,20 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from resumable_glance import app
-from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.encryption import BadKeyFile, TokenCipher
+from resumable_glance.auth.tickets import Tickets
 from resumable_glance.cli import endpoint_check
 from resumable_glance.cli.report import CheckFailed, print_line, run_part
 from resumable_glance.client.progress import format_size
 from resumable_glance.errors import CannotStart
 from resumable_glance.images.base import DeliveryFailed
+from resumable_glance.model.states import State
+from resumable_glance.model.upload import Owner, Upload
 from resumable_glance.runtime import config
 from resumable_glance.runtime.config import Settings
 from resumable_glance.storage.local import InUse, LocalStorage
 
+TICKET_LIFETIME = 600  # seconds: longer than a check takes
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 
 
@@ -37,7 +41,12 @@ def run(files: list[str] | None) -> int:
 
 def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file: str | None) -> int:
     """Check the service at `url`; without one, at the configured address and with the configured origins."""
-    if not url:
+    if url:
+        try:
+            settings, _ = config.load(files)
+        except config.BadConfiguration:  # it is not what is tested
+            return endpoint_check.run(url, origins, ca_file, None)
+    else:
         if (loaded := _load(files)) is None:
             return 1
         settings, _ = loaded
@@ -46,7 +55,25 @@ def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file:
             print_line("address", "FAIL", "public_endpoint is not set", step)
             return 1
         url, origins = settings.service.public_endpoint, origins or list(settings.cors.allowed_origin)
-    return endpoint_check.run(url, origins, ca_file)
+    return endpoint_check.run(url, origins, ca_file, _ticket(settings))
+
+
+def _ticket(settings: Settings) -> str | None:
+    """Return a ticket for an upload that does not exist, so that the service reads the check's requests.
+
+    None without a key file that we may read.
+    """
+    key_file = settings.credentials.key_file
+    try:
+        if not key_file.exists():
+            return None
+        tickets = Tickets(TokenCipher(key_file), TICKET_LIFETIME)
+    except (BadKeyFile, OSError):
+        return None
+    unknown = Upload(
+        endpoint_check.UNKNOWN_ID, Owner("", ""), None, State.RECEIVING, None, created_at=0, updated_at=0, expires_at=0
+    )
+    return tickets.issue(unknown).value
 
 
 def _load(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:

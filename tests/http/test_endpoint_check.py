@@ -176,6 +176,10 @@ def test_a_proxy_that_removes_credentials_is_reported(
         with proxied("nginx", directory, glance_service, authority.certify(directory), changes) as url:
             glance_service.configuration.write_text(before.replace(f"= {glance_service.url}\n", f"= {url}\n"))
             glance_service.restart()
-            status, found = said(capsys, "--url", url, "--ca-file", str(authority.file))
+            arguments = ["--url", url, "--ca-file", str(authority.file)]
+            without_key = said(capsys, *arguments)
+            status, found = said(capsys, *arguments, "--config-file", str(glance_service.configuration))
         assert (status, found["headers"][0]) == ((1, "FAIL") if name else (0, "ok"))
+        assert without_key[0] == status
+        assert ("not tested" in without_key[1]["headers"][1]) == (not name)
         assert not name or found["headers"][1].startswith(f"{name} is removed from requests")
