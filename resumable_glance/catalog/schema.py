@@ -74,7 +74,6 @@ uploads = sa.Table(
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state", "reserved", "received"),
     sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
-    sa.Index("uploads_by_creation", "project_id", "created_at"),
     sa.Index("uploads_by_whole", "joined_into"),
 )
 

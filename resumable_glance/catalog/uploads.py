@@ -26,11 +26,10 @@ _UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # sets 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """A project's uploads in storage, their bytes, and its recent creations."""
+    """A project's uploads in storage, and their bytes."""
 
     uploads: int
     size: int
-    recent: int
 
 
 class UploadRecords:
@@ -112,17 +111,13 @@ class UploadRecords:
         return int(db.execute(query).scalar_one())
 
     @reads
-    def usage(self, db: sa.Connection, project_id: str, since: float) -> Usage:
-        """Return what a project has in storage, and created since a time."""
-        ours = uploads.c.project_id == project_id
+    def usage(self, db: sa.Connection, project_id: str) -> Usage:
+        """Return what a project has in storage."""
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
-            ours, uploads.c.state.in_(HOLDING_STORAGE)
+            uploads.c.project_id == project_id, uploads.c.state.in_(HOLDING_STORAGE)
         )
-        # a query of its own: each has an index
-        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)
-        count, size = db.execute(holding).one()
-        return Usage(count, size, db.execute(recent).scalar_one())
+        return Usage(*db.execute(holding).one())
 
     # Changes
 

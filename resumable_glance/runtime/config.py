@@ -117,7 +117,8 @@ class LimitSettings:
     bytes_per_project: int = _option(cfg.IntOpt, default=0, min=0, help=(
         "Bytes of scratch space that the unfinished uploads of a project may use together. 0: no limit."))
     creations_per_minute: int = _option(cfg.IntOpt, default=600, min=0, help=(
-        "Number of uploads that a project may create within a minute; each costs requests to Glance. 0: no limit."))
+        "Number of attempts to create an upload that a project may make within a minute, refused ones included; most of "
+        "them cost requests to Glance. Counted by each instance for itself. 0: no limit."))
     requests_per_project: int = _option(cfg.IntOpt, default=12_000, min=0, help=(
         "Number of requests that a project may make within a minute. It protects others from a client in a loop: the "
         "default, 200 a second, is enough for 1 GiB/s in chunks of 5 MiB. Requests for progress and for parts count, "

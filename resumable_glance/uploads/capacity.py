@@ -17,6 +17,7 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Owner, Upload
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import RateLimiter
 from resumable_glance.storage.base import UploadStorage
 
 
@@ -32,8 +33,12 @@ class Capacity:
         self._max_upload_size = settings.service.max_upload_size
         self._max_chunk_size = settings.service.max_chunk_size
         self._reserved_space = settings.scratch.reserved_space
-        self._clock = clock
+        self._attempts = RateLimiter(self._limits.creations_per_minute, clock, "creations of your project")
         self._promising = asyncio.Lock()  # so that no space is promised twice
+
+    def count_attempt(self, owner: Owner) -> None:
+        """Count an attempt to create an upload, whatever becomes of it. Raises Refused: OVER_LIMIT."""
+        self._attempts.take(owner.project_id)
 
     async def check_creation(self, owner: Owner, size: int) -> None:
         """Raise Refused (UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE) if an upload of this size can't be created."""
@@ -103,7 +108,7 @@ class Capacity:
         if size > share:
             sentence = f"The unfinished uploads of a project may have {share} bytes together."
             raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=share)
-        usage = await self._uploads.usage(owner.project_id, self._clock())
+        usage = await self._uploads.usage(owner.project_id)
         if usage.size + size > share:
             raise Refused(
                 Reason.OVER_LIMIT,
@@ -113,19 +118,13 @@ class Capacity:
             )
 
     async def _check_limits(self, owner: Owner) -> None:
-        most, per_minute = self._limits.uploads_per_project, self._limits.creations_per_minute
-        if not most and not per_minute:
+        most = self._limits.uploads_per_project
+        if not most:
             return
-        usage = await self._uploads.usage(owner.project_id, self._clock() - 60)
-        if 0 < most <= usage.uploads:
+        usage = await self._uploads.usage(owner.project_id)
+        if most <= usage.uploads:
             raise Refused(
                 Reason.OVER_LIMIT,
                 f"Your project has {usage.uploads} unfinished uploads, which is the limit. Finish or cancel one.",
                 retry_after=60,
-            )
-        if 0 < per_minute <= usage.recent:
-            raise Refused(
-                Reason.OVER_LIMIT,
-                f"Your project has created {usage.recent} uploads within a minute, which is the limit. Wait a moment.",
-                retry_after=10,
             )

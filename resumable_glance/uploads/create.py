@@ -95,8 +95,9 @@ class CreateUseCase:
         """Create an upload, or return the one created with the same key.
 
         Raises:
-            Refused: KEY_REUSED, or as Capacity.check_creation() and ImagePreparation.prepared().
+            Refused: KEY_REUSED, or as Capacity.count_attempt(), Capacity.check_creation() and ImagePreparation.prepared().
         """
+        self.capacity.count_attempt(call.identity.owner)
         key = key_of(create, call.identity.owner)
         async with self.idempotency.held(key) as earlier:
             if earlier is not None:
@@ -135,8 +136,9 @@ class JoinUseCase:
         """Join parts into a sealed upload, or return the earlier result.
 
         Raises:
-            Refused: as check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
+            Refused: as Capacity.count_attempt(), check_parts() and ImagePreparation.prepared(); UPLOAD_TOO_LARGE.
         """
+        self.capacity.count_attempt(call.identity.owner)
         parts = [await self.authorization.get(each, call.identity) for each in join.parts]
         if len({each.id for each in parts}) < len(parts):
             raise Refused(Reason.MALFORMED, "A part can be in an upload only once.")

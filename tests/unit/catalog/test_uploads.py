@@ -220,7 +220,7 @@ def test_extents_within_a_range_share_a_byte_with_it(
 
 @pytest.mark.parametrize(
     "ask",
-    [lambda catalog: catalog.uploads.usage(ALICE.project_id, 1000.0), lambda catalog: catalog.uploads.promised()],
+    [lambda catalog: catalog.uploads.usage(ALICE.project_id), lambda catalog: catalog.uploads.promised()],
     ids=["usage", "promised"],
 )
 def test_the_queries_of_a_creation_use_indices(catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]) -> None:
@@ -490,12 +490,6 @@ def test_a_reservation_without_a_size_never_shrinks(catalog: Catalog) -> None:
     for stop, promised in ((70, 70), (30, 70), (71, 71)):
         wait(catalog.uploads.reserve(made.id, stop))
         assert wait(catalog.uploads.promised()) == promised
-
-
-def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
-    wait(catalog.uploads.add(upload(created_at=1000.0), None))
-    assert wait(catalog.uploads.usage(ALICE.project_id, 999.9)).recent == 1
-    assert wait(catalog.uploads.usage(ALICE.project_id, 1000.0)).recent == 0
 
 
 def test_a_forgotten_uploads_extents_are_forgotten_too(catalog: Catalog) -> None:

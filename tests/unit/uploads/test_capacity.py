@@ -11,7 +11,7 @@ from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Owner
+from resumable_glance.model.upload import ImageRequest, Owner
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
@@ -74,6 +74,22 @@ def test_creations_of_a_project_are_rate_limited(tmp_path: Path) -> None:
             await created(here, who=STRANGER)
             here.now += 61
             await created(here)
+
+    asyncio.run(scenario())
+
+
+def test_refused_creations_count_as_attempts(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, options={"limits.creations_per_minute": 3}) as here:
+            nothing = ImageRequest(image_id="11111111-2222-3333-4444-555555555555")
+            for _ in range(2):
+                create = Create(10, nothing)
+                assert await refusal(here.uploads.perform(create, ME, Pieces())) is Reason.IMAGE_UNKNOWN
+            join = Join(("a-" + "0" * 32,), IMAGE)
+            assert await refusal(here.uploads.perform(join, ME, Pieces())) is Reason.UNKNOWN_UPLOAD
+            assert await refusal(created(here)) is Reason.OVER_LIMIT
+            assert await refusal(here.uploads.perform(join, ME, Pieces())) is Reason.OVER_LIMIT
+            await created(here, who=STRANGER)
 
     asyncio.run(scenario())
 

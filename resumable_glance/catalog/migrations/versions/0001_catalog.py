@@ -75,7 +75,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["joined_into"], ["uploads.id"], name="joined_into_upload", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("uploads_by_creation", "uploads", ["project_id", "created_at"], unique=False)
     op.create_index("uploads_by_owner", "uploads", ["project_id", "user_id", "created_at"], unique=False)
     op.create_index("uploads_by_project", "uploads", ["project_id", "state", "reserved", "received"], unique=False)
     op.create_index("uploads_by_state", "uploads", ["state", "reserved", "received"], unique=False)
