@@ -114,8 +114,10 @@ class LimitSettings:
 
     uploads_per_project: int = _option(cfg.IntOpt, default=200, min=0, help=(
         "Number of unfinished uploads that a project may have, including parts (tus concatenation). 0: no limit."))
-    bytes_per_project: int = _option(cfg.IntOpt, default=0, min=0, help=(
-        "Bytes of scratch space that the unfinished uploads of a project may use together. 0: no limit."))
+    share_per_project: int = _option(cfg.IntOpt, default=50, min=1, max=100, help=(
+        "Share of scratch that the unfinished uploads of a project may use together, in percent of what other projects "
+        "leave: its own and the free space. Below 100 no project can take the last space, so that others can always "
+        "create uploads. 100: all of it, for a cloud with one project."))
     creations_per_minute: int = _option(cfg.IntOpt, default=600, min=0, help=(
         "Number of attempts to create an upload that a project may make within a minute, refused ones included; most of "
         "them cost requests to Glance. Counted by each instance for itself. 0: no limit."))

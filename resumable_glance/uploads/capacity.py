@@ -44,8 +44,7 @@ class Capacity:
         """Raise Refused (UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE) if an upload of this size can't be created."""
         self.check_size(size)
         await self._check_limits(owner)
-        await self._check_share(owner, size)
-        await self.check_space(size)
+        await self._check_storage(owner, size)
 
     @contextlib.asynccontextmanager
     async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
@@ -55,8 +54,7 @@ class Capacity:
             Refused: as check_creation().
         """
         async with self._promising:
-            await self._check_share(owner, size)
-            await self.check_space(size)
+            await self._check_storage(owner, size)
             if creates:
                 await self._check_limits(owner)
             yield
@@ -93,27 +91,29 @@ class Capacity:
                 limit=self._max_upload_size,
             )
 
-    async def check_space(self, size: int) -> None:
-        """Raise Refused(NO_SPACE) if `size` more bytes can't be promised."""
-        free = await self._storage.free() - self._reserved_space - await self._uploads.promised()
-        if size > max(0, free):
+    async def check_space(self, size: int) -> int:
+        """Return the bytes that are promised to nobody. Raises Refused(NO_SPACE) if these are less than `size`."""
+        free = max(0, await self._storage.free() - self._reserved_space - await self._uploads.promised())
+        if size > free:
             raise Refused(
                 Reason.NO_SPACE, f"There is no space for {size} bytes right now. Try again later.", retry_after=300
             )
+        return free
 
-    async def _check_share(self, owner: Owner, size: int) -> None:
-        share = self._limits.bytes_per_project
-        if not share or not size:
+    async def _check_storage(self, owner: Owner, size: int) -> None:
+        """Raise Refused (NO_SPACE, OVER_LIMIT) if an owner can't be promised `size` more bytes."""
+        free, share = await self.check_space(size), self._limits.share_per_project
+        if not size or share == 100:
             return
-        if size > share:
-            sentence = f"The unfinished uploads of a project may have {share} bytes together."
-            raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=share)
-        usage = await self._uploads.usage(owner.project_id)
-        if usage.size + size > share:
+        has = (await self._uploads.usage(owner.project_id)).size
+        most = (has + free) * share // 100
+        if has + size > most:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"The unfinished uploads of your project have {usage.size} bytes, and may have {share} together. Wait "
-                "until one is active, or cancel one.",
+                f"Your project has {has} bytes in unfinished uploads, and {free} are free. It may have {most} of them "
+                f"({share} %), and {size} more are too many. Wait until an image is active, cancel an upload, or upload "
+                "a smaller image.",
+                limit=most,
                 retry_after=60,
             )
 

@@ -88,7 +88,7 @@ class MemoryStorage:
 
     file: type[MemoryStorageFile] = MemoryStorageFile
 
-    def __init__(self, capacity: int = 1 << 30) -> None:
+    def __init__(self, capacity: int = 1 << 32) -> None:
         self.capacity = capacity
         self.faults: dict[str, int] = {}
         self._stored: dict[str, _Stored] = {}
