@@ -150,7 +150,7 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     uploads, service = catalog.uploads, settings.service
     rules = FormatRules.of(settings.image_format)
     tickets, signer = Tickets(parts.cipher, settings.tickets.lifetime, clock), ReceiptSigner(parts.cipher)
-    delegation = Delegation(catalog, parts.cipher, parts.trusts, clock)
+    delegation = Delegation(catalog, parts.cipher, parts.trusts, settings.credentials.expired_window, clock)
 
     locks = WriteLocks()
     orphans = OrphanRemover(catalog.orphans, images, delegation, service.record_retention, clock)
@@ -182,8 +182,8 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     idempotency = Idempotency(catalog.idempotency_keys, authorization)
     new = NewUploads(uploads, storage, capacity, delegation, service, clock)
     starter = UploadStarter(delegation, handoff, tickets)
-    completion = Completion(uploads, authorization, delegation, handoff, clock)
-    format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
+    completion = Completion(uploads, authorization, delegation, handoff, service.waiting_retention, clock)
+    format_check = FormatCheck(uploads, locks, cleaner, rules, service.waiting_retention, clock)
     receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
     inspect = InspectUseCases(uploads, authorization, locks, completion, readers.progress)
     content = ReadUseCases(authorization, ContentReader(uploads, readers, images), signer, images)

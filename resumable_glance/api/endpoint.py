@@ -104,6 +104,8 @@ class Endpoint:
             max_chunk_size=service.max_chunk_size,
             record_retention=service.record_retention,
             upload_expiry=service.upload_expiry,
+            first_byte_expiry=service.first_byte_expiry,
+            waiting_retention=service.waiting_retention,
             now=self._clock(),
         )
 

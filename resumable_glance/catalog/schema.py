@@ -61,6 +61,7 @@ uploads = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
     sa.Column("credential", sa.LargeBinary),
+    sa.Column("credential_expires_at", sa.Float(53)),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.Column("request", sa.Text),
     sa.Column("replaced", sa.Text, nullable=False, server_default=""),
@@ -100,6 +101,7 @@ orphaned_images = sa.Table(
     sa.Column("project_id", sa.String(64), nullable=False),
     sa.Column("user_id", sa.String(64), nullable=False),
     sa.Column("credential", sa.LargeBinary),
+    sa.Column("credential_expires_at", sa.Float(53)),
     sa.Column("since", sa.Float(53), nullable=False),
     sa.Column("due_at", sa.Float(53), nullable=False),
 )

@@ -15,9 +15,9 @@ from resumable_glance.auth.delegation import Delegation
 from resumable_glance.handoff.attempt import Attempt, StepFunction
 from resumable_glance.handoff.plan import Step, next_step
 from resumable_glance.handoff.reader import Readers
-from resumable_glance.images.base import Actor, ImageService
+from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
 from resumable_glance.model.states import WITH_HANDOFF
-from resumable_glance.model.upload import Upload, require
+from resumable_glance.model.upload import FailureReason, Upload, require
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,17 @@ class Walk:
         request_id = f"req-{uuid.uuid4()}"  # for Glance's log
         actor = Actor(upload.owner, await self.delegation.token(upload), request_id)
         try:
-            while upload.state in WITH_HANDOFF:
-                status = await self.images.status(require(upload.image), actor)
-                step = next_step(upload, status, self.clock())
-                upload = await self.steps[step](Attempt(upload, status, actor, stop))
+            return await self._run(upload, actor, stop)
+        except DeliveryFailed as failed:
+            if failed.error.reason is FailureReason.TOKEN_EXPIRED:
+                await self.delegation.refused(upload, actor.token)
+            raise
         finally:
             self.readers.progress.pop(upload.id, None)
+
+    async def _run(self, upload: Upload, actor: Actor, stop: threading.Event) -> Upload:
+        while upload.state in WITH_HANDOFF:
+            status = await self.images.status(require(upload.image), actor)
+            step = next_step(upload, status, self.clock())
+            upload = await self.steps[step](Attempt(upload, status, actor, stop))
         return upload

@@ -17,7 +17,7 @@ from resumable_glance.handoff.reader import HandoffStopped, StorageDiffers, Stor
 from resumable_glance.handoff.walk import Walk
 from resumable_glance.images.base import DeliveryFailed
 from resumable_glance.model.states import Event, IllegalTransition, State
-from resumable_glance.model.upload import FailureReason, LastError, Upload
+from resumable_glance.model.upload import FailureReason, LastError, Upload, expired
 from resumable_glance.runtime.config import HandoffSettings
 
 LOG = logging.getLogger(__name__)
@@ -95,7 +95,11 @@ class HandoffWorker:
     async def _start_due(self) -> float | None:
         """Start due handoffs; return the seconds until another one is due."""
         uploads, now = await self._uploads.with_handoff(), self._clock()
-        waiting = [each for each in uploads if each.id not in self._running and each.id not in self._paused]
+        waiting = [
+            each
+            for each in uploads
+            if each.id not in self._running and each.id not in self._paused and not expired(each, now)
+        ]
         due = [each for each in waiting if time_until_due(each, now) == 0]
         running = [each for each in uploads if each.id in self._running]
         for upload in choose_next(due, running, self._settings.workers - len(self._running) + len(running)):

@@ -68,6 +68,13 @@ class ServiceSettings:
         "as a whole."))
     upload_expiry: int = _option(cfg.IntOpt, default=7 * DAY, min=60, help=(
         "Seconds without a new byte after which an unfinished upload is removed. A week outlasts most interruptions."))
+    first_byte_expiry: int = _option(cfg.IntOpt, default=HOUR, min=60, help=(
+        "Seconds without any byte after which a new upload is removed, since it reserves scratch for nothing. With its "
+        "first durable byte, upload_expiry applies."))
+    waiting_retention: int = _option(cfg.IntOpt, default=7 * DAY, min=60, help=(
+        "Seconds for which the bytes of a complete upload are kept that has failed, or waits for another attempt, such "
+        "as for a token of its owner. Counted from its last byte, or from the last time that its owner retried it or "
+        "renewed its token or ticket. Should outlast every outage of Glance and Keystone."))
     record_retention: int = _option(cfg.IntOpt, default=30 * DAY, min=60, help=(
         "Seconds for which the record of an active, cancelled or expired upload is kept. It holds no image data."))
     idle_timeout: int = _option(cfg.IntOpt, default=60, min=1, help=(
@@ -177,6 +184,9 @@ class CredentialSettings:
         "File with the keys that encrypt tokens of owners in the catalog while their images wait for Glance: one key "
         "a line; the first encrypts, all decrypt. Created with mode 0600 if missing. Keep it apart from backups of the "
         "catalog."))
+    expired_window: int = _option(cfg.IntOpt, default=2 * DAY, min=0, help=(
+        "Seconds after its expiry for which an owner's token is kept, since Keystone still accepts it if our service "
+        "user vouches for it. Use the value of allow_expired_window in [token] of Keystone."))
 
 
 @dataclass(frozen=True, slots=True)

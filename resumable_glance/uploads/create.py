@@ -54,7 +54,7 @@ class NewUploads:
             reserved=size or 0,
             created_at=now,
             updated_at=now,
-            expires_at=now + self.settings.upload_expiry,
+            expires_at=now,  # set when it is recorded
             request=prepared.request,
             request_id=call.request_id,
             format=prepared.format,
@@ -67,9 +67,9 @@ class NewUploads:
             try:
                 await self.storage.create(upload.id, upload.size or 0)
                 now = self.clock()  # again: if the clock was set, recorded times were moved along
-                expires_at = now + self.settings.upload_expiry
+                expires_at = now + self._lifetime(upload)
                 upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
-                await self.uploads.add(upload, self.delegation.encrypt(token), key)
+                await self.uploads.add(upload, self.delegation.encrypt(token, identity.expires_at), key)
             except (OSError, ImageOrphaned):
                 with contextlib.suppress(OSError):  # after a failure the next start does it
                     await self.storage.remove(upload.id)
@@ -78,7 +78,15 @@ class NewUploads:
 
     async def join(self, upload: Upload, identity: Identity) -> None:
         """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
-        await self.uploads.join(upload, self.delegation.encrypt(identity.token))
+        upload = dataclasses.replace(upload, expires_at=upload.created_at + self._lifetime(upload))
+        await self.uploads.join(upload, self.delegation.encrypt(identity.token, identity.expires_at))
+
+    def _lifetime(self, upload: Upload) -> float:
+        """Return the seconds until a new upload expires: soon, unless it has all of its bytes."""
+        expiry = self.settings.upload_expiry
+        if upload.state is State.SEALED:
+            return self.settings.waiting_retention
+        return expiry if upload.filled else min(expiry, self.settings.first_byte_expiry)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -196,7 +196,7 @@ def _length(head: RequestHead) -> int | None:
 
 def _headers(upload: Upload, context: RequestContext) -> dict[str, str]:
     """Return the headers of every reply about an upload. Interop versions before 7 expect the offset in each."""
-    left = max(0, int(upload.expires_at - context.now)) if upload.state is State.RECEIVING else None
+    left = None if upload.expiry is None else max(0, int(upload.expiry - context.now))
     headers = _completeness(is_complete(upload)) | {
         "Upload-Offset": str(upload.offset),
         "Upload-State": upload.state.value,

@@ -177,7 +177,8 @@ def chunk(upload_id: str, start: int = 0, stop: int = SIZE) -> tuple[Append, Pie
 
 async def kept(here: Rig, upload_id: str) -> str | None:
     """The token that is kept for an upload."""
-    return here.cipher.decrypt(await here.catalog.uploads.credential(upload_id))
+    credential = await here.catalog.uploads.credential(upload_id)
+    return None if credential is None else here.cipher.decrypt(credential.ciphertext)
 
 
 @pytest.mark.parametrize(
