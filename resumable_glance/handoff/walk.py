@@ -50,6 +50,10 @@ class Walk:
         finally:
             self.readers.progress.pop(upload.id, None)
 
+    def lately(self) -> Mapping[str, float]:
+        """Return the bytes that were read for handoffs lately, by project."""
+        return self.readers.lately.amounts()
+
     async def _run(self, upload: Upload, actor: Actor, stop: threading.Event) -> Upload:
         while upload.state in WITH_HANDOFF:
             status = await self.images.status(require(upload.image), actor)

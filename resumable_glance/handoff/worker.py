@@ -9,6 +9,7 @@ import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.early import EarlyDeliveries
@@ -21,6 +22,15 @@ from resumable_glance.model.upload import FailureReason, LastError, Upload, expi
 from resumable_glance.runtime.config import HandoffSettings
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A running attempt for an upload, as it was when it began. `stop` ends it."""
+
+    upload: Upload
+    task: asyncio.Task[None]
+    stop: threading.Event
 
 
 class HandoffWorker:
@@ -45,8 +55,7 @@ class HandoffWorker:
         self._settings = settings
         self._clock = clock
         self._woken = asyncio.Event()
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._stops: dict[str, threading.Event] = {}
+        self._running: dict[str, _Running] = {}
         self._paused: set[str] = set()
 
     def wake(self) -> None:
@@ -67,9 +76,9 @@ class HandoffWorker:
                         await self._woken.wait()
         finally:
             running = list(self._running.values())
-            for stop in self._stops.values():
-                stop.set()
-            await asyncio.gather(self._early.close(), *running, return_exceptions=True)
+            for each in running:
+                each.stop.set()
+            await asyncio.gather(self._early.close(), *(each.task for each in running), return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def paused(self, upload_id: str) -> AsyncIterator[None]:
@@ -77,9 +86,9 @@ class HandoffWorker:
         self._paused.add(upload_id)
         try:
             await self._early.abandon(upload_id)
-            if upload_id in self._running:
-                self._stops[upload_id].set()
-                await asyncio.wait([self._running[upload_id]])
+            if running := self._running.get(upload_id):
+                running.stop.set()
+                await asyncio.wait([running.task])
             yield
         finally:
             self._paused.discard(upload_id)
@@ -101,15 +110,16 @@ class HandoffWorker:
             if each.id not in self._running and each.id not in self._paused and not expired(each, now)
         ]
         due = [each for each in waiting if time_until_due(each, now) == 0]
-        running = [each for each in uploads if each.id in self._running]
-        for upload in choose_next(due, running, self._settings.workers - len(self._running) + len(running)):
-            stop = self._stops[upload.id] = threading.Event()
-            task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, stop))
+        running = [each.upload for each in self._running.values()]
+        for upload in choose_next(due, running, self._settings.workers, self._walk.lately()):
+            stop = threading.Event()
+            task = asyncio.create_task(self._attempt(upload, stop))
+            self._running[upload.id] = _Running(upload, task, stop)
             task.add_done_callback(functools.partial(self._ended, upload.id))
         return min((time_until_due(each, now) for each in waiting if each not in due), default=None)
 
     def _ended(self, upload_id: str, task: asyncio.Task[None]) -> None:
-        del self._running[upload_id], self._stops[upload_id]
+        del self._running[upload_id]
         if task.exception() is None:
             self.wake()
         else:  # its last error could not be recorded either

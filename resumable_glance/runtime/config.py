@@ -94,9 +94,10 @@ class ServiceSettings:
 class HandoffSettings:
     """[handoff]"""
 
-    workers: int = _option(cfg.IntOpt, default=2, min=1, max=64, help=(
+    workers: int = _option(cfg.IntOpt, default=3, min=1, max=64, help=(
         "Number of uploads that are handed over to Glance at a time. Each occupies a thread here, for hashing, and a "
-        "worker of Glance."))
+        "worker of Glance. If it is more than 1, one project uses at most all but one of them, so that another project "
+        "need not wait for it."))
     attempts: int = _option(cfg.IntOpt, default=3000, min=0, help=(
         "Number of consecutive attempts after which the handoff of an upload fails. Its bytes are kept, and its owner "
         "can retry it. Attempts are at most a minute apart: the default takes about two days, more than most outages. "
@@ -110,7 +111,8 @@ class HandoffSettings:
     early_workers: int = _option(cfg.IntOpt, default=2, min=0, max=64, help=(
         "Number of uploads that are delivered to Glance while they are still being received, in addition to workers. "
         "Their images are active a moment after the last chunk. Each occupies a thread here and a worker of Glance for "
-        "as long as the upload takes, at most an hour; slower ones are handed over afterwards. 0: none."))
+        "as long as the upload takes, at most an hour; slower ones are handed over afterwards. As with workers, one is "
+        "left to other projects. 0: none."))
     early_minimum_size: int = _option(cfg.IntOpt, default=64 * MiB, min=0, help=(
         "Smallest upload that is delivered while it is being received, in bytes. Smaller ones gain too little."))
 

@@ -147,7 +147,7 @@ IO_FAULTS = (
 FLIPS = (
     instead(
         "an extent's digest is not compared", "handoff/reader.py",
-        "if self._hasher.digest() != extent.check.value:", "if self._hasher.digest() == b\"\":", 40,
+        "self._hasher.digest() != extent.check.value:", "self._hasher.digest() == b\"\":", 40,
     ),
     instead(
         "repeated bytes are not compared with the durable ones", "uploads/chunk_writer.py",

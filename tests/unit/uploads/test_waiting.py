@@ -110,9 +110,9 @@ def test_a_sign_of_its_owner_begins_the_wait_anew(
             upload_id = await sealed(here, failure)
             await passes(here, WEEK - HOUR)
             await renew(here, upload_id)  # type: ignore[misc]
-            await here.until(upload_id, lambda upload: upload.delivery.last_error is not None)
+            await here.until(upload_id, lambda upload: upload.expiry is not None)
             await passes(here, WEEK - HOUR)
-            assert (await here.inspect(upload_id)).upload.expiry is not None
+            await here.until(upload_id, lambda upload: upload.expiry is not None)
             await passes(here, 2 * HOUR)
             assert await refusal(here.inspect(upload_id)) is Reason.EXPIRED
 
