@@ -27,7 +27,6 @@ from resumable_glance.api.middleware import EarlyResponse, RequestId
 from resumable_glance.api.page import WebPage
 from resumable_glance.api.protocols import PROTOCOLS, native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
-from resumable_glance.runtime.rate_limit import RateLimiter, network_of
 from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.signing import ReceiptSigner
@@ -35,6 +34,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Content, Watch
 from resumable_glance.runtime import log
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import RateLimiter, network_of
 from resumable_glance.uploads.service import UploadService
 
 LOG = logging.getLogger(__name__)

@@ -240,7 +240,9 @@ class UploadRecords:
         return _save(db, upload, failed)
 
     @writes
-    def end(self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: Credential | None = None) -> bool:
+    def end(
+        self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: Credential | None = None
+    ) -> bool:
         """End an upload and its parts by CANCELLED or EXPIRED; orphan its images.
 
         Returns:

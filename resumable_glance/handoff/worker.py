@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.early import EarlyDeliveries
@@ -168,5 +169,5 @@ class HandoffWorker:
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
         await self._transition(upload, Event.FAILED, last_error=error)
 
-    async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
+    async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
         return await self._uploads.transition(upload.id, event, self._clock(), **delivery)

@@ -128,8 +128,8 @@ class LimitSettings:
         "leave: its own and the free space. Below 100 no project can take the last space, so that others can always "
         "create uploads. 100: all of it, for a cloud with one project."))
     creations_per_minute: int = _option(cfg.IntOpt, default=600, min=0, help=(
-        "Number of attempts to create an upload that a project may make within a minute, refused ones included; most of "
-        "them cost requests to Glance. Counted by each instance for itself. 0: no limit."))
+        "Number of attempts to create an upload that a project may make within a minute, refused ones included; most "
+        "of them cost requests to Glance. Counted by each instance for itself. 0: no limit."))
     requests_per_project: int = _option(cfg.IntOpt, default=12_000, min=0, help=(
         "Number of requests that a project may make within a minute. It protects others from a client in a loop: the "
         "default, 200 a second, is enough for 1 GiB/s in chunks of 5 MiB. Requests for progress and for parts count, "

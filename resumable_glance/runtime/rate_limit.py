@@ -19,9 +19,7 @@ class RateLimiter:
     `clock` gives seconds. Costs about a microsecond a request, and about 200 bytes a key. It counts in this process.
     """
 
-    def __init__(
-        self, per_minute: int, clock: Callable[[], float] = time.monotonic, what: str = "requests"
-    ) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, what: str = "requests") -> None:
         self._per_minute = per_minute
         self._clock = clock
         self._what = what

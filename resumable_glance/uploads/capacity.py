@@ -111,8 +111,8 @@ class Capacity:
             raise Refused(
                 Reason.OVER_LIMIT,
                 f"Your project has {has} bytes in unfinished uploads, and {free} are free. It may have {most} of them "
-                f"({share} %), and {size} more are too many. Wait until an image is active, cancel an upload, or upload "
-                "a smaller image.",
+                f"({share} %), and {size} more are too many. Wait until an image is active, cancel an upload, or "
+                "upload a smaller image.",
                 limit=most,
                 retry_after=60,
             )

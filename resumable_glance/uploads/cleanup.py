@@ -43,9 +43,7 @@ class OrphanRemover:
 
     def credential(self, identity: Identity, upload: Upload) -> Credential | None:
         """Return the caller's encrypted token, None for another owner's upload."""
-        return self.delegation.encrypt(
-            identity.token if identity.owner == upload.owner else None, identity.expires_at
-        )
+        return self.delegation.encrypt(identity.token if identity.owner == upload.owner else None, identity.expires_at)
 
     async def remove_due(self) -> None:
         """Delete all images that are due, as long as the image service answers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.delegation import Delegation
@@ -71,6 +72,6 @@ class Completion:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
         await self.renew_token(upload, identity)
 
-    async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
+    async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
         now = self.clock()
         return await self.uploads.transition(upload.id, event, now, expires_at=now + self.waiting_retention, **delivery)

@@ -64,12 +64,13 @@ class NewUploads:
         """Create the file of a new upload, and record the upload. Raises Refused as Capacity.promised()."""
         async with self.capacity.promised(upload.owner, upload.reserved, creates=True):
             token = None if upload.image is None else identity.token
+            credential = self.delegation.encrypt(token, identity.expires_at)
             try:
                 await self.storage.create(upload.id, upload.size or 0)
                 now = self.clock()  # again: if the clock was set, recorded times were moved along
                 expires_at = now + self._lifetime(upload)
                 upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
-                await self.uploads.add(upload, self.delegation.encrypt(token, identity.expires_at), key)
+                await self.uploads.add(upload, credential, key)
             except (OSError, ImageOrphaned):
                 with contextlib.suppress(OSError):  # after a failure the next start does it
                     await self.storage.remove(upload.id)
@@ -103,7 +104,7 @@ class CreateUseCase:
         """Create an upload, or return the one created with the same key.
 
         Raises:
-            Refused: KEY_REUSED, or as Capacity.count_attempt(), Capacity.check_creation() and ImagePreparation.prepared().
+            Refused: KEY_REUSED, or as Capacity.count_attempt() and check_creation(), and ImagePreparation.prepared().
         """
         self.capacity.count_attempt(call.identity.owner)
         key = key_of(create, call.identity.owner)

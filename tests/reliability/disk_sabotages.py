@@ -55,7 +55,7 @@ CRASH_STATES = (
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
         "                await self.storage.create(upload.id",
-        "                await self.uploads.add(upload, self.delegation.encrypt(token, identity.expires_at), key)\n"
+        "                await self.uploads.add(upload, credential, key)\n"
         "                await self.storage.create(upload.id, upload.size or 0)\n"
         "                return upload\n"
         "                await self.storage.create(upload.id", 10_000,

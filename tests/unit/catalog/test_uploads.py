@@ -310,7 +310,10 @@ def test_transitions_follow_the_table(catalog: Catalog, state: State, event: Eve
             wait(catalog.uploads.transition(made.id, event, 1234.0, attempts=7))
         after = made
         assert wait(catalog.uploads.get(made.id)) == made
-    kept = after is made or after.state not in {*ENDED, State.JOINED}  # once it has ended, nobody acts on the owner's behalf any more
+    kept = after is made or after.state not in {
+        *ENDED,
+        State.JOINED,
+    }  # once it has ended, nobody acts on the owner's behalf any more
     assert wait(catalog.uploads.credential(made.id)) == (credential("closed") if kept else None)
 
 

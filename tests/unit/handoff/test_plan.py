@@ -454,26 +454,24 @@ def test_each_waiting_project_gets_a_turn_first(
 def test_no_project_waits_for_more_than_an_image_of_each_other_one(
     images: list[tuple[str, int]], workers: int, chance: random.Random
 ) -> None:
-    """While a project waits without a turn, another one gets at most the bytes that it was behind, and one image."""
+    """While a project waits without a turn, another one gets at most the bytes that it was behind, and an image each."""
     waiting = [dataclasses.replace(of(project, number), size=size) for number, (project, size) in enumerate(images)]
     largest = max(size for _, size in images)
     running: list[Upload] = []
     lately: Counter[str] = Counter()
-    meanwhile: dict[tuple[str, str], int] = {}  # bytes begun of another project, while one waits without a turn
-    behind: dict[tuple[str, str], int] = {}
+    behind: dict[tuple[str, str], int] = {}  # bytes, of another project and of one that waits without a turn
+    begun: Counter[tuple[str, str]] = Counter()  # bytes of the other project since then
     while waiting or running:
-        for begun in choose_next(waiting, running, workers, lately):
-            waiting.remove(begun)
-            running.append(begun)
-            mine = begun.owner.project_id
-            for each in "abc":
-                meanwhile.pop((mine, each), None), behind.pop((mine, each), None)
-                if each != mine and any(upload.owner.project_id == each for upload in waiting):
-                    if not any(upload.owner.project_id == each for upload in running):
-                        pair = each, mine
-                        behind.setdefault(pair, max(0, lately[each] - lately[mine]))
-                        meanwhile[pair] = meanwhile.get(pair, 0) + (begun.size or 0)
-                        assert meanwhile[pair] <= behind[pair] + workers * largest
+        for upload in choose_next(waiting, running, workers, lately):
+            waiting.remove(upload)
+            running.append(upload)
+            mine, size = upload.owner.project_id, upload.size or 0
+            behind = {pair: lead for pair, lead in behind.items() if pair[1] != mine}
+            for each in {each.owner.project_id for each in waiting} - {each.owner.project_id for each in running}:
+                if (mine, each) not in behind:
+                    behind[mine, each], begun[mine, each] = max(0, lately[each] - lately[mine]), 0
+                begun[mine, each] += size
+                assert begun[mine, each] <= behind[mine, each] + workers * largest
         done = chance.choice(running)
         running.remove(done)
         lately[done.owner.project_id] += done.size or 0

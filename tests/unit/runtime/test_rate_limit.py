@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
-from resumable_glance.runtime.rate_limit import RateLimiter, network_of
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.runtime.rate_limit import RateLimiter, network_of
 
 
 def test_a_bucket_fills_with_time() -> None:

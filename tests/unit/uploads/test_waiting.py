@@ -1,4 +1,4 @@
-"""Uploads that wait for their owners: kept for a while, and then expired; their tokens are erased when they can't help."""
+"""Uploads that wait for their owners: kept for a while, then expired; and their tokens, erased when they can't help."""
 
 from __future__ import annotations
 
@@ -143,13 +143,14 @@ def test_what_is_being_delivered_does_not_expire(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with working(tmp_path) as here:
             upload_id = await sealed(here, AWAY)
-            moody(here).goes_on, moody(here).failure = asyncio.Event(), None
+            goes_on = moody(here).goes_on = asyncio.Event()
+            moody(here).failure = None
             await passes(here, WEEK - MINUTE)
             here.handoff.wake()
             await here.until(upload_id, lambda _: moody(here).delivering)
             await passes(here, DAY)
             assert (await here.inspect(upload_id)).upload.state is State.DELIVERING
-            moody(here).goes_on.set()
+            goes_on.set()
             await here.until(upload_id, lambda upload: upload.state is State.ACTIVE)
 
     asyncio.run(scenario())

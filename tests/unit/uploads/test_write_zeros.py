@@ -14,7 +14,7 @@ from resumable_glance.model.commands import Append, Appended, Chunk, Create, Cre
 from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Extent, FailureReason, Upload
+from resumable_glance.model.upload import Extent, Upload
 from resumable_glance.uploads import chunk_writer
 from resumable_glance.uploads.chunk_writer import Target, write_zeros
 from tests.fakes.memory_body import body_of
