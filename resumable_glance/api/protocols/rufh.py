@@ -75,7 +75,8 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
 
 def options(head: RequestHead, context: RequestContext) -> Reply:
     """Return the reply to OPTIONS."""
-    allow, limits = ", ".join(METHODS[head.upload_id is not None]), _limits(context, context.upload_expiry)
+    allow = ", ".join(METHODS[head.upload_id is not None])
+    limits = _limits(context, min(context.upload_expiry, context.first_byte_expiry))
     return Reply(204, {"Allow": allow, "Accept-Patch": CONTENT, "Upload-Limit": limits})
 
 

@@ -454,7 +454,7 @@ def test_each_waiting_project_gets_a_turn_first(
 def test_no_project_waits_for_more_than_an_image_of_each_other_one(
     images: list[tuple[str, int]], workers: int, chance: random.Random
 ) -> None:
-    """While a project waits without a turn, another one gets at most the bytes that it was behind, and an image each."""
+    """While a project waits without a turn, another one gets at most the bytes that it was behind, and images."""
     waiting = [dataclasses.replace(of(project, number), size=size) for number, (project, size) in enumerate(images)]
     largest = max(size for _, size in images)
     running: list[Upload] = []
