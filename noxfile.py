@@ -68,7 +68,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", *PURE)
     session.run("coverage", "report", f"--include={COVERED}", "--fail-under=100", "--skip-covered")
     others = [f"--ignore={each}" for each in PURE]
-    session.run("pytest", "--numprocesses=2", "--dist=loadgroup", *others, env={"PYTHONUNBUFFERED": "1"})
+    session.run("pytest", "--numprocesses=2", *others, env={"PYTHONUNBUFFERED": "1"})
 
 
 @nox.session

@@ -18,9 +18,12 @@ from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.auth.encryption import TokenCipher
+from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
+from resumable_glance.auth.noauth import NoAuthenticator
+from resumable_glance.auth.policy import Policy
 from resumable_glance.auth.signing import ReceiptSigner
 from resumable_glance.auth.tickets import TicketAuthenticator, Tickets
-from resumable_glance.auth.trusts import Trusts
+from resumable_glance.auth.trusts import KeystoneTrusts, Trusts
 from resumable_glance.catalog import Catalog
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.handoff.delivering import Delivering
@@ -32,10 +35,12 @@ from resumable_glance.handoff.replacement import Replacement
 from resumable_glance.handoff.walk import Walk
 from resumable_glance.handoff.worker import HandoffWorker
 from resumable_glance.images.base import ImageService
+from resumable_glance.images.directory import DirectoryImageService
 from resumable_glance.images.inspection import FormatRules
 from resumable_glance.model import commands
 from resumable_glance.runtime.clock import SteadyClock
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import RateLimiter
 from resumable_glance.runtime.threads import Threads
 from resumable_glance.storage.base import UploadStorage
 from resumable_glance.storage.local import LocalStorage
@@ -177,7 +182,8 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     handoff = HandoffWorker(uploads, walk, early, cleaner.clear, settings.handoff, clock)
 
     authorization = Authorization(uploads, locks, clock)
-    capacity = Capacity(uploads, storage, settings, clock)
+    attempts = RateLimiter(settings.limits.creations_per_minute, clock, "creations of your project")
+    capacity = Capacity(uploads, storage, settings, attempts)
     preparation = ImagePreparation(images, catalog.orphans, delegation, settings.image_format.enabled, clock)
     idempotency = Idempotency(catalog.idempotency_keys, authorization)
     new = NewUploads(uploads, storage, capacity, delegation, service, clock)
@@ -211,21 +217,13 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
     """Build the authenticator and the image service that the settings name."""
     service = settings.service
     if service.auth_strategy == "noauth":
-        from resumable_glance.auth.noauth import NoAuthenticator
-        from resumable_glance.images.directory import DirectoryImageService
-
         return NoAuthenticator(), DirectoryImageService(service.image_directory)
-    from resumable_glance.auth.keystone import KeystoneAuthenticator, service_session
-    from resumable_glance.auth.policy import Policy
-
     session = service_session(conf)
     cache_time = settings.keystone_authtoken.token_cache_time
     authenticator = KeystoneAuthenticator(session, cache_time, rights=Policy(conf).rights)
     if service.image_service == "directory":
-        from resumable_glance.images.directory import DirectoryImageService
-
         return authenticator, DirectoryImageService(service.image_directory)
-    from resumable_glance.images.glance.service import GlanceImageService
+    from resumable_glance.images.glance.service import GlanceImageService  # slow to import
 
     workers = settings.handoff.workers + settings.handoff.early_workers
     return authenticator, GlanceImageService(conf, session, workers, settings.handoff.glance_timeout)
@@ -234,9 +232,6 @@ def authenticator_and_images(settings: Settings, conf: cfg.ConfigOpts) -> tuple[
 def _trusts(settings: Settings, conf: cfg.ConfigOpts) -> Trusts | None:
     if not settings.trusts.enabled or settings.service.auth_strategy == "noauth":
         return None
-    from resumable_glance.auth.keystone import service_session
-    from resumable_glance.auth.trusts import KeystoneTrusts
-
     return KeystoneTrusts(conf, service_session(conf), settings.trusts.lifetime)
 
 

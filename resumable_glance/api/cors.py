@@ -6,7 +6,7 @@ like a broken network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,20 +14,13 @@ from resumable_glance.api.protocols import PROTOCOLS, problems
 
 Fields = list[tuple[bytes, bytes]]
 METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]
-
-
-def _names(*headers: Iterable[str]) -> list[str]:
-    return sorted({name for names in headers for name in names})
-
-
-REQUEST_HEADERS = _names(
-    ["Authorization", "X-Auth-Token", "X-Openstack-Request-Id", "X-Requested-With"],
-    *(each.REQUEST_HEADERS.split() for each in PROTOCOLS),
+REQUEST_HEADERS = sorted(
+    {"Authorization", "X-Auth-Token", "X-Openstack-Request-Id", "X-Requested-With"}
+    | {name for each in PROTOCOLS for name in each.REQUEST_HEADERS.split()}
 )
-RESPONSE_HEADERS = _names(
-    ["WWW-Authenticate", "X-Openstack-Request-Id"],
-    problems.HEADERS.values(),
-    *(each.RESPONSE_HEADERS.split() for each in PROTOCOLS),
+RESPONSE_HEADERS = sorted(
+    {"WWW-Authenticate", "X-Openstack-Request-Id", *problems.HEADERS.values()}
+    | {name for each in PROTOCOLS for name in each.RESPONSE_HEADERS.split()}
 )
 
 
@@ -49,9 +42,7 @@ class Cors:
             return
         request: Fields = scope["headers"]
         fields = headers(self._origins, request)
-        preflight = scope["method"] == "OPTIONS" and any(
-            name == b"access-control-request-method" for name, _ in request
-        )
+        preflight = scope["method"] == "OPTIONS" and b"access-control-request-method" in dict(request)
         if preflight and len(fields) > 1:
             # For any method and headers: the browser compares, and its console names what is not allowed.
             await send({"type": "http.response.start", "status": 204, "headers": [*fields, *self._preflight]})

@@ -1,6 +1,6 @@
 """The ASGI application, and the endpoint that all requests about uploads go through.
 
-request head -> protocol.parse -> authenticator.admit -> uploads.perform(command, body) -> protocol.render
+request head -> authenticator.admit -> protocol.parse -> uploads.perform(command, body) -> protocol.render
                             any refusal: Refused(reason) -> protocol.refuse
 """
 
@@ -23,7 +23,7 @@ from resumable_glance import __version__
 from resumable_glance.api.cors import Cors
 from resumable_glance.api.health import Health
 from resumable_glance.api.http11.body import RequestBody, receiver_of
-from resumable_glance.api.middleware import EarlyResponse, RequestId
+from resumable_glance.api.middleware import EarlyResponse, RequestId, StrangersWait
 from resumable_glance.api.page import WebPage
 from resumable_glance.api.protocols import PROTOCOLS, native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
@@ -34,10 +34,11 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Content, Watch
 from resumable_glance.runtime import log
 from resumable_glance.runtime.config import Settings
-from resumable_glance.runtime.rate_limit import RateLimiter, network_of
+from resumable_glance.runtime.rate_limit import Pacer, RateLimiter, network_of
 from resumable_glance.uploads.service import UploadService
 
 LOG = logging.getLogger(__name__)
+DEFECT = "The service failed. Acknowledged bytes are safe. Report the request id to the operator."
 
 
 class Endpoint:
@@ -73,7 +74,7 @@ class Endpoint:
             return _response(protocol.refuse(refusal, request.method, context))
         except Exception:
             LOG.exception("%s %s failed unexpectedly", request.method, request.url.path)
-            return _response(protocol.refuse(_defect(), request.method, context))
+            return _response(protocol.refuse(Refused(Reason.INTERNAL, DEFECT), request.method, context))
 
     async def root(self, request: Request) -> Response:
         """Describe the service and its protocols; a browser gets the page."""
@@ -113,24 +114,20 @@ class Endpoint:
         self, protocol: WireProtocol, request: Request, context: RequestContext, aspect: str | None
     ) -> Response:
         self._peers.take(network_of(request.client.host) if request.client else "")
+        if request.method == "OPTIONS":
+            return _response(protocol.options(_head(request, aspect), context))
+        # A stranger costs nothing: nothing of a request is parsed or read before its caller is known.
+        identity = await self._authenticator.admit(request.headers)
+        self._projects.take(identity.owner.project_id)
         head, settings = _head(request, aspect), self._settings.service
         receiver = receiver_of(request.scope, request.receive)
         body = RequestBody(receiver, settings.idle_timeout, settings.min_rate)
-        if head.method == "OPTIONS":
-            return _response(protocol.options(head, context))
         has_document = head.method == "POST" and protocol.MAX_DOCUMENT_SIZE
         document = await body.whole(protocol.MAX_DOCUMENT_SIZE, settings.idle_timeout) if has_document else b""
         command = protocol.parse(head, document, context)
-        identity = await self._authenticator.admit(request.headers)
-        self._projects.take(identity.owner.project_id)
         if isinstance(command, Watch):
-            return await self._streams.open(
-                command,
-                identity,
-                partial(self._authenticator.admit, request.headers),
-                partial(protocol.render, context=context),
-                partial(protocol.refuse, method=head.method, context=context),
-            )
+            admit = partial(self._authenticator.admit, request.headers)
+            return await self._streams.open(command, identity, admit, protocol, context)
         outcome = await self._uploads.perform(command, identity, body, context.request_id)
         return _response(protocol.render(outcome, context), outcome.stream if isinstance(outcome, Content) else None)
 
@@ -148,7 +145,7 @@ def application(
                 allowed = sorted((headers or {}).get("Allow", "").split(", "))
                 refusal = parsing.method_not_allowed(request.method, allowed)
             case _:
-                refusal = _defect()
+                refusal = Refused(Reason.INTERNAL, DEFECT)
         return _response(problems.refuse(refusal, endpoint.context(request)))
 
     starlette = Starlette(
@@ -158,7 +155,10 @@ def application(
         lifespan=lifespan,
     )
     starlette.router.redirect_slashes = False  # its Location would not know public_endpoint
-    return Cors(RequestId(starlette), settings.cors.allowed_origin, settings.cors.max_age)
+    cors = Cors(RequestId(starlette), settings.cors.allowed_origin, settings.cors.max_age)
+    # Without authentication, nobody is a stranger.
+    strangers = settings.limits.strangers_per_second if settings.service.auth_strategy == "keystone" else 0
+    return StrangersWait(cors, Pacer(strangers))
 
 
 def routes(endpoint: Endpoint, health: Health) -> list[BaseRoute]:
@@ -190,15 +190,12 @@ class _Resource:
         await response(scope, receive, send)
 
 
-def _defect() -> Refused:
-    sentence = "The service failed. Acknowledged bytes are safe. Report the request id to the operator."
-    return Refused(Reason.INTERNAL, sentence)
-
-
 def _head(request: Request, aspect: str | None) -> RequestHead:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in request.headers.items():
         headers[name] = (*headers.get(name, ()), value)
+    if len(request.scope["query_string"]) > parsing.MAX_QUERY_LENGTH:
+        parsing.malformed(f"The query has more than {parsing.MAX_QUERY_LENGTH} characters.")
     query = dict(request.query_params)
     if len(query) < len(request.query_params.multi_items()):
         raise Refused(Reason.MALFORMED, "A query parameter came twice. Send it once.")

@@ -10,29 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 LOG = logging.getLogger(__name__)
+HEALTH = "/healthcheck"
 CHECK_TIMEOUT = 5.0  # seconds
 REPORT_TTL = 5.0  # seconds
 NO_STORE = {"Cache-Control": "no-store"}
 Check = Callable[[], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The problem of each part, empty if it is well; without details that are for operators only."""
-
-    parts: Mapping[str, str]
-
-    @property
-    def ready(self) -> bool:
-        """Whether all parts are well."""
-        return not any(self.parts.values())
 
 
 class Health:
@@ -43,14 +31,14 @@ class Health:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._running: dict[str, asyncio.Future[object]] = {}
-        self._last: tuple[float, Report] | None = None
+        self._last: tuple[float, Mapping[str, str]] | None = None
 
-    async def report(self) -> Report:
-        """Return a report that is at most REPORT_TTL old."""
+    async def report(self) -> Mapping[str, str]:
+        """Return the problem of each part, empty if it is well. The report is at most REPORT_TTL old."""
         async with self._lock:
             if self._last is None or self._clock() >= self._last[0] + REPORT_TTL:
                 problems = await asyncio.gather(*(self._problem(name, check) for name, check in self._checks.items()))
-                self._last = self._clock(), Report(dict(zip(self._checks, problems, strict=True)))
+                self._last = self._clock(), dict(zip(self._checks, problems, strict=True))
             return self._last[1]
 
     async def _problem(self, name: str, check: Check) -> str:
@@ -71,14 +59,15 @@ class Health:
     def routes(self) -> list[Route]:
         """Return the routes of the two checks."""
         return [
-            Route("/healthcheck", _alive, methods=["GET"]),
-            Route("/healthcheck/ready", self._ready, methods=["GET"]),
+            Route(HEALTH, _alive, methods=["GET"]),
+            Route(f"{HEALTH}/ready", self._ready, methods=["GET"]),
         ]
 
     async def _ready(self, _: Request) -> Response:
         report = await self.report()
-        parts = {name: problem or "ok" for name, problem in report.parts.items()}
-        return JSONResponse({"ready": report.ready, "parts": parts}, 200 if report.ready else 503, NO_STORE)
+        ready = not any(report.values())
+        parts = {name: problem or "ok" for name, problem in report.items()}
+        return JSONResponse({"ready": ready, "parts": parts}, 200 if ready else 503, NO_STORE)
 
 
 async def _alive(_: Request) -> Response:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from resumable_glance.api.health import HEALTH
 from resumable_glance.api.http11.body import discard, receiver_of
 from resumable_glance.runtime import log
+from resumable_glance.runtime.rate_limit import Pacer
 
 DRAIN_LIMIT = 16 * 1024 * 1024  # bytes of a body that are received and discarded after the response
 DRAIN_TIMEOUT = 2  # seconds
+CREDENTIALS = frozenset({b"x-auth-token", b"authorization"})
 
 
 class RequestId:
@@ -35,6 +39,33 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class StrangersWait:
+    """Lets requests without credentials, and those whose credentials are refused, wait for their turns.
+
+    However many strangers ask, and however often, the time that they take from others is bounded. They wait without
+    a cost. Health checks have no credentials either, and never wait.
+    """
+
+    def __init__(self, app: ASGIApp, pacer: Pacer) -> None:
+        self._app = app
+        self._pacer = pacer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(HEALTH):
+            await self._app(scope, receive, send)
+            return
+        claims = any(name in CREDENTIALS for name, _ in scope["headers"])
+        if not claims:
+            await asyncio.sleep(self._pacer.delay())
+
+        async def send_in_turn(message: Message) -> None:
+            if claims and message["type"] == "http.response.start" and message["status"] == 401:
+                await asyncio.sleep(self._pacer.delay())
+            await send(message)
+
+        await self._app(scope, receive, send_in_turn)
 
 
 class EarlyResponse:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from resumable_glance.api.protocols.base import Reply
+from resumable_glance.api.protocols.base import Reply, RequestContext, WireProtocol
 from resumable_glance.auth.base import Identity
 from resumable_glance.catalog.notifications import ChangeNotifier
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.model.commands import Outcome, UploadFound, Watch
+from resumable_glance.model.commands import UploadFound, Watch
 from resumable_glance.model.states import ENDED, State
 from resumable_glance.uploads.body import EmptyBody
 from resumable_glance.uploads.service import UploadService
@@ -30,6 +29,7 @@ POLL_INTERVAL = 15  # seconds until a stream without notifications asks the cata
 PING_INTERVAL = 15  # seconds between two comments, which keep a proxy from closing the connection
 CLOSE_TIMEOUT = 5  # seconds for a stream to end by itself when the service stops
 SEND_TIMEOUT = 60  # seconds that a client may leave an event unread
+Admit = Callable[[], Awaitable[Identity]]
 LAST_STATES = ENDED | {State.FAILED, State.JOINED}  # nothing follows by itself
 
 
@@ -49,12 +49,7 @@ class EventStreams:
         self._open: collections.Counter[str] = collections.Counter()
 
     async def open(
-        self,
-        watch: Watch,
-        identity: Identity,
-        admit: Callable[[], Awaitable[Identity]],
-        render: Callable[[Outcome], Reply],
-        refuse: Callable[[Refused], Reply],
+        self, watch: Watch, identity: Identity, admit: Admit, protocol: WireProtocol, context: RequestContext
     ) -> EventSourceResponse:
         """Return the response to a request of this identity, which `admit` authenticates again.
 
@@ -63,39 +58,28 @@ class EventStreams:
         first = await self._find(watch, identity)
         project = identity.owner.project_id
         if 0 < self._per_project <= self._open[project]:
-            raise Refused(
-                Reason.OVER_LIMIT,
-                f"Your project has {self._open[project]} open streams, and may have no more. Poll, or close one.",
-                retry_after=60,
-            )
-        again = dataclasses.replace(watch, again=True)
-
-        async def find() -> UploadFound:
-            return await self._find(again, await admit())
-
-        return _CountedResponse(self._events(first, find, render, refuse), self._open, project)
+            sentence = f"Your project has {self._open[project]} open streams, and may have no more. Poll, or close one."
+            raise Refused(Reason.OVER_LIMIT, sentence, retry_after=60)
+        return _CountedResponse(self._events(first, admit, protocol, context), self._open, project)
 
     async def _events(
-        self,
-        shown: UploadFound,
-        find: Callable[[], Awaitable[UploadFound]],
-        render: Callable[[Outcome], Reply],
-        refuse: Callable[[Refused], Reply],
+        self, shown: UploadFound, admit: Admit, protocol: WireProtocol, context: RequestContext
     ) -> AsyncIterator[ServerSentEvent]:
-        yield _event("upload", render(shown))
+        yield _event("upload", protocol.render(shown, context))
+        again = Watch(shown.upload.id, again=True)
         with self._notifier.subscribe(shown.upload.id) as changed:
             while shown.upload.state not in LAST_STATES:
                 await asyncio.sleep(EVENT_INTERVAL)
                 await self._wait(changed, shown)
                 changed.clear()
                 try:
-                    found = await find()
+                    found = await self._find(again, await admit())
                 except Refused as refusal:
-                    yield _event("problem", refuse(refusal))
+                    yield _event("problem", protocol.refuse(refusal, "GET", context))
                     return
                 if found != shown:
                     shown = found
-                    yield _event("upload", render(shown))
+                    yield _event("upload", protocol.render(shown, context))
 
     async def _wait(self, changed: asyncio.Event, shown: UploadFound) -> None:
         """Wait for a notification, for delivered bytes (which the catalog does not record), or POLL_INTERVAL."""

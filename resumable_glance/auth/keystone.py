@@ -26,6 +26,7 @@ from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
+    from requests import Response
 
 LOG = logging.getLogger(__name__)
 GROUP = "keystone_authtoken"
@@ -78,16 +79,7 @@ class KeystoneAuthenticator:
         return self._cache.get(key) or await self._validated(key, token)
 
     async def check(self) -> None:
-        await self._threads.run(self._ping)
-
-    def _ping(self) -> None:
-        from keystoneauth1 import exceptions, plugin
-
-        version = {"interface": plugin.AUTH_INTERFACE, "version": (3, 0)}
-        try:
-            self._session.get("", endpoint_filter=version, authenticated=False)
-        except exceptions.ClientException as problem:
-            raise unavailable(problem) from problem
+        await self._threads.run(request, self._session, "GET", "", authenticated=False, raise_exc=True)
 
     async def _validated(self, key: bytes, token: str) -> Identity:
         # Parallel chunks with a new token share one request to Keystone, which continues if one of them is cancelled.
@@ -99,17 +91,7 @@ class KeystoneAuthenticator:
         return identity
 
     def _validate(self, token: str) -> Identity:
-        from keystoneauth1 import exceptions, plugin
-
-        try:
-            response = self._session.get(
-                "/auth/tokens?nocatalog",
-                endpoint_filter={"interface": plugin.AUTH_INTERFACE, "version": (3, 0)},
-                headers={"X-Subject-Token": token},
-                raise_exc=False,
-            )
-        except exceptions.ClientException as problem:
-            raise unavailable(problem) from problem
+        response = request(self._session, "GET", "/auth/tokens?nocatalog", headers={"X-Subject-Token": token})
         if response.status_code == 404:
             raise Refused(Reason.UNAUTHENTICATED, "The token is unknown, revoked or expired. Get a new one.")
         if response.status_code != 200:
@@ -119,6 +101,20 @@ class KeystoneAuthenticator:
         except (KeyError, TypeError, ValueError) as problem:
             raise unavailable(f"the response is not one of Keystone: {problem!r}") from problem
         return dataclasses.replace(identity, allowed=self._rights(identity))
+
+
+def request(session: Session, method: str, path: str, *, raise_exc: bool = False, **options: Any) -> Response:
+    """Return Keystone's response to a request; with `raise_exc` only one without an error status.
+
+    Raises Refused: IDENTITY_UNAVAILABLE if none comes.
+    """
+    from keystoneauth1 import exceptions, plugin
+
+    keystone = {"interface": plugin.AUTH_INTERFACE, "version": (3, 0)}
+    try:
+        return session.request(path, method, endpoint_filter=keystone, raise_exc=raise_exc, **options)
+    except exceptions.ClientException as problem:
+        raise unavailable(problem) from problem
 
 
 def unavailable(problem: object) -> Refused:

@@ -10,16 +10,18 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oslo_config import cfg
 
 from resumable_glance.auth.base import Identity
-from resumable_glance.auth.keystone import GROUP, unavailable
+from resumable_glance.auth.keystone import GROUP, request, unavailable
 from resumable_glance.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
+    from requests import Response
 
 LOG = logging.getLogger(__name__)
 MAX_THREADS = 4  # for requests to Keystone
@@ -40,17 +42,15 @@ class Trusts(Protocol):
         """End a trust, if it still exists."""
 
 
+@dataclass(frozen=True)
 class KeystoneTrusts:
     """Trusts for the service user of `session`, from `conf`. A trust expires after `lifetime` seconds."""
 
-    def __init__(
-        self, conf: cfg.ConfigOpts, session: Session, lifetime: int, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._conf = conf
-        self._session = session
-        self._lifetime = lifetime
-        self._clock = clock
-        self._threads = Threads(MAX_THREADS, "trusts")
+    conf: cfg.ConfigOpts
+    session: Session
+    lifetime: int
+    clock: Callable[[], float] = time.time
+    _threads: Threads = field(default_factory=lambda: Threads(MAX_THREADS, "trusts"), init=False)
 
     async def create(self, identity: Identity) -> str | None:
         return await self._threads.run(self._create, identity)
@@ -59,13 +59,18 @@ class KeystoneTrusts:
         return await self._threads.run(self._token, trust_id)
 
     async def end(self, trust_id: str) -> None:
-        await self._threads.run(self._end, trust_id)
+        token = await self.token(trust_id)  # only the owner may end it, so we act as the owner
+        if token is None:
+            return
+        response = await self._threads.run(self._request, "DELETE", f"/{trust_id}", token)
+        if response.status_code not in {204, 404}:
+            LOG.warning("trust %s can't be ended: Keystone responded %s", trust_id, response.status_code)
 
     def _create(self, identity: Identity) -> str | None:
-        end = datetime.datetime.fromtimestamp(self._clock() + self._lifetime, datetime.UTC)
+        end = datetime.datetime.fromtimestamp(self.clock() + self.lifetime, datetime.UTC)
         trust = {
             "trustor_user_id": identity.owner.user_id,
-            "trustee_user_id": self._session.get_user_id(),
+            "trustee_user_id": self.session.get_user_id(),
             "project_id": identity.owner.project_id,
             "impersonation": True,
             "roles": [{"name": each} for each in identity.roles],
@@ -82,37 +87,18 @@ class KeystoneTrusts:
 
         unscoped: dict[str, Any] = dict.fromkeys(_SCOPES)
         try:
-            auth = loading.load_auth_from_conf_options(self._conf, GROUP, trust_id=trust_id, **unscoped)
-            return None if auth is None else auth.get_token(self._session)
+            auth = loading.load_auth_from_conf_options(self.conf, GROUP, trust_id=trust_id, **unscoped)
+            return None if auth is None else auth.get_token(self.session)
         except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.NotFound) as problem:
             LOG.info("trust %s can't be used: %s", trust_id, problem)
             return None
         except exceptions.ClientException as problem:
             raise unavailable(problem) from problem
 
-    def _end(self, trust_id: str) -> None:
-        token = self._token(trust_id)  # only the owner may end it, so we act as the owner
-        if token is None:
-            return
-        response = self._request("DELETE", f"/{trust_id}", token)
-        if response.status_code not in {204, 404}:
-            LOG.warning("trust %s can't be ended: Keystone responded %s", trust_id, response.status_code)
-
-    def _request(self, method: str, path: str, token: str, **options: Any) -> Any:
-        from keystoneauth1 import exceptions, plugin
-
-        try:
-            response = self._session.request(
-                f"/OS-TRUST/trusts{path}",
-                method,
-                endpoint_filter={"interface": plugin.AUTH_INTERFACE, "version": (3, 0)},
-                authenticated=False,
-                headers={"X-Auth-Token": token},
-                raise_exc=False,
-                **options,
-            )
-        except exceptions.ClientException as problem:
-            raise unavailable(problem) from problem
+    def _request(self, method: str, path: str, token: str, **options: Any) -> Response:
+        headers = {"X-Auth-Token": token}
+        path = f"/OS-TRUST/trusts{path}"
+        response = request(self.session, method, path, authenticated=False, headers=headers, **options)
         if response.status_code >= 500:
             raise unavailable(f"status {response.status_code}")
         return response

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions, writes
+from resumable_glance.catalog.transactions import Records, writes
 
 _TABLES = (schema.uploads, schema.orphaned_images)
 
@@ -21,11 +21,8 @@ class Credential:
     expires_at: float
 
 
-class Credentials:
+class Credentials(Records):
     """The erasure of credentials, wherever they are kept."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     @writes
     def erase(self, db: sa.Connection, credential: Credential) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions, reads
+from resumable_glance.catalog.transactions import Records, reads
 from resumable_glance.model.upload import Owner, Upload
 
 table = schema.idempotency_keys
@@ -22,11 +22,8 @@ class IdempotencyKey:
     request_digest: str
 
 
-class IdempotencyKeys:
+class IdempotencyKeys(Records):
     """The keys of all creations."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     @reads
     def find(self, db: sa.Connection, key: IdempotencyKey) -> tuple[Upload, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions, writes
+from resumable_glance.catalog.transactions import Records, writes
 
 _TIMES = {
     schema.uploads: ("created_at", "updated_at", "expires_at"),
@@ -15,11 +15,8 @@ _TIMES = {
 }
 
 
-class Instances:
+class Instances(Records):
     """The times when instances were last running, in seconds since the epoch."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     @writes
     def resume(self, db: sa.Connection, instance: str, now: float) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
 from resumable_glance.catalog.credentials import Credential, columns, of_row
-from resumable_glance.catalog.transactions import Transactions, reads, writes
+from resumable_glance.catalog.transactions import Records, reads, writes
 from resumable_glance.model.upload import Image, Owner, Upload
 
 table = schema.orphaned_images
@@ -27,11 +27,8 @@ class ImageOrphaned(Exception):
     """The image of a new upload became an orphan before its record."""
 
 
-class OrphanedImages:
+class OrphanedImages(Records):
     """Images that wait to be deleted. Times in seconds since the epoch."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     @writes
     def expect(self, db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
@@ -58,10 +55,8 @@ class OrphanedImages:
     def postpone(self, db: sa.Connection, image_id: str, due_at: float, forget_before: float) -> None:
         """Postpone a deletion, or give up one recorded before `forget_before`."""
         mine = table.c.image_id == image_id
-        (
-            db.execute(table.delete().where(mine, table.c.since < forget_before)),
-            db.execute(table.update().where(mine).values(due_at=due_at)),
-        )
+        db.execute(table.delete().where(mine, table.c.since < forget_before))
+        db.execute(table.update().where(mine).values(due_at=due_at))
 
 
 # Parts of transactions

@@ -46,11 +46,7 @@ uploads = sa.Table(
     sa.Column("received", sa.BigInteger, nullable=False),
     sa.Column("reserved", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("parts", sa.Text, nullable=False, server_default=""),
-    sa.Column(
-        "joined_into",
-        sa.String(64),
-        sa.ForeignKey("uploads.id", name="joined_into_upload", ondelete="CASCADE"),
-    ),
+    sa.Column("joined_into", sa.String(64), sa.ForeignKey("uploads.id", name="joined_into_upload", ondelete="CASCADE")),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("updated_at", sa.Float(53), nullable=False),
     sa.Column("expires_at", sa.Float(53), nullable=False),
@@ -129,86 +125,59 @@ trusts = sa.Table(
 )
 
 
+# Columns of the same name and value as a field
+_OF_UPLOAD = ("id", "size", "metadata", "received", "reserved", "joined_into", "created_at", "updated_at", "expires_at",
+              "generation", "request_id")  # fmt: skip
+_OF_DELIVERY = ("attempts", "next_attempt_at", "suspicion", "stuck_at", "successor")
+
+
 def upload_row(upload: Upload) -> dict[str, object]:
     """Return the columns of an upload, all but its credential."""
-    image, delivery = upload.image, upload.delivery
+    image, delivery, error = upload.image, upload.delivery, upload.delivery.last_error
     return {
-        "id": upload.id,
+        **{name: getattr(upload, name) for name in _OF_UPLOAD},
+        **{name: getattr(delivery, name) for name in _OF_DELIVERY},
         "project_id": upload.owner.project_id,
         "user_id": upload.owner.user_id,
-        "size": upload.size,
         "state": upload.state.value,
         "image_id": image and image.id,
         "image_name": image and image.name,
         "image_adopted": image is not None and image.adopted,
         "store": image and image.store,
+        "stores": None if image is None or image.stores is None else json.dumps(image.stores),
+        "replaced": " ".join(image.replaced) if image else "",
         "declared": " ".join(map(str, upload.declared)),
-        "metadata": upload.metadata,
         "received_offset": upload.offset,
-        "received": upload.received,
-        "reserved": upload.reserved,
         "parts": " ".join(upload.parts),
-        "joined_into": upload.joined_into,
-        "created_at": upload.created_at,
-        "updated_at": upload.updated_at,
-        "expires_at": upload.expires_at,
+        "request": _request_text(upload.request),
+        "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
         "md5": delivery.proof and delivery.proof.md5,
         "sha512": delivery.proof and delivery.proof.sha512,
-        "last_error_reason": delivery.last_error and delivery.last_error.reason.value,
-        "last_error_detail": delivery.last_error and delivery.last_error.detail,
-        "attempts": delivery.attempts,
-        "next_attempt_at": delivery.next_attempt_at,
-        "generation": upload.generation,
-        "request": _request_text(upload.request),
-        "replaced": " ".join(image.replaced) if image else "",
-        "successor": delivery.successor,
-        "suspicion": delivery.suspicion,
-        "stuck_at": delivery.stuck_at,
-        "format": None if upload.format is None else json.dumps(dataclasses.asdict(upload.format)),
-        "request_id": upload.request_id,
+        "last_error_reason": error and error.reason.value,
+        "last_error_detail": error and error.detail,
         "verified": None if delivery.verified is None else json.dumps(dataclasses.asdict(delivery.verified)),
-        "stores": None if image is None or image.stores is None else json.dumps(image.stores),
     }
 
 
 def upload_of(row: sa.Row[Any]) -> Upload:
     """Return the upload in a row."""
+    error = LastError(FailureReason(row.last_error_reason), row.last_error_detail) if row.last_error_reason else None
     return Upload(
-        id=row.id,
+        **{name: getattr(row, name) for name in _OF_UPLOAD},
         owner=Owner(row.project_id, row.user_id),
-        size=row.size,
         state=State(row.state),
         image=_image_of(row) if row.image_id else None,
         declared=tuple(Digest.parse(each) for each in row.declared.split()),
-        metadata=row.metadata,
         offset=row.received_offset,
-        received=row.received,
-        reserved=row.reserved,
         parts=tuple(row.parts.split()),
-        joined_into=row.joined_into,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        expires_at=row.expires_at,
-        generation=row.generation,
         request=None if row.request is None else ImageRequest(**json.loads(row.request)),
-        request_id=row.request_id,
         format=_format_of(row.format),
-        delivery=_delivery_of(row),
-    )
-
-
-def _delivery_of(row: sa.Row[Any]) -> Delivery:
-    return Delivery(
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at,
-        last_error=LastError(FailureReason(row.last_error_reason), row.last_error_detail)
-        if row.last_error_reason
-        else None,
-        proof=Proof(row.md5, row.sha512) if row.md5 else None,
-        verified=None if row.verified is None else Verified(**json.loads(row.verified)),
-        suspicion=row.suspicion,
-        stuck_at=row.stuck_at,
-        successor=row.successor,
+        delivery=Delivery(
+            **{name: getattr(row, name) for name in _OF_DELIVERY},
+            last_error=error,
+            proof=Proof(row.md5, row.sha512) if row.md5 else None,
+            verified=None if row.verified is None else Verified(**json.loads(row.verified)),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from resumable_glance.catalog import engine
 from resumable_glance.catalog.notifications import ChangeNotifier
 
 P = ParamSpec("P")
-S = TypeVar("S", bound="Transactional")
+S = TypeVar("S", bound="Records")
 T = TypeVar("T")
 _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 
@@ -98,12 +98,11 @@ def _disk_failure(problem: sa.exc.OperationalError) -> Exception:
     return problem if number is None else OSError(number, f"{os.strerror(number)} (the catalog)")
 
 
-class Transactional(Protocol):
-    """An object whose methods are transactions."""
+class Records:
+    """Records of one kind; the methods are transactions."""
 
-    @property
-    def transactions(self) -> Transactions:
-        """The transactions that they run in."""
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
 
 
 def reads(method: Callable[Concatenate[S, sa.Connection, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:

@@ -7,18 +7,15 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
-from resumable_glance.catalog.transactions import Transactions, reads, writes
+from resumable_glance.catalog.transactions import Records, reads, writes
 from resumable_glance.model.states import ENDED
 from resumable_glance.model.upload import Owner, Upload
 
 table = schema.trusts
 
 
-class TrustRecords:
+class TrustRecords(Records):
     """The ids of trusts; the trusts themselves are in Keystone."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     @writes
     def add(self, db: sa.Connection, trust_id: str, upload: Upload, now: float) -> None:

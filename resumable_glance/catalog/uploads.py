@@ -14,7 +14,7 @@ from resumable_glance.catalog import schema
 from resumable_glance.catalog.credentials import Credential, columns, of_row
 from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
 from resumable_glance.catalog.orphans import claim_image, orphan_image
-from resumable_glance.catalog.transactions import Transactions, reads, writes
+from resumable_glance.catalog.transactions import Records, reads, writes
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.preconditions import check_parts, check_writable, declare
 from resumable_glance.model.ranges import Range, joined
@@ -33,11 +33,8 @@ class Usage:
     size: int
 
 
-class UploadRecords:
+class UploadRecords(Records):
     """The records of all uploads. Methods that change an upload raise LookupError if there is none of its id."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self.transactions = transactions
 
     # Reads
 

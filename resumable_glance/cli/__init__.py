@@ -40,8 +40,21 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"resumable-glance {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for each in (upload, uploads, serve, check):
-        each.add_parser(commands)
+    for name, module, summary in (
+        ("upload", upload, "upload an image file, or resume its upload"),
+        ("uploads", uploads, "list, show, retry and cancel uploads; get signed receipts"),
+        ("serve", serve, "run the service"),
+        ("check", check, "test a configuration, or a running service"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(func=module.run)
+        module.add_options(command)
     return whole
 
 

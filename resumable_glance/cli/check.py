@@ -6,7 +6,7 @@ import argparse
 
 from resumable_glance.cli.serve import add_config_options, server_libraries
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Test whether the service can run with a configuration, or whether clients can use the service at its public address.
 
 Without --url: configuration, scratch, catalog, key file, Keystone and the image service. Missing directories and a
@@ -15,7 +15,7 @@ missing key file are created, as 'serve' would; nothing else changes. A service 
 With --url: the certificate, proxies that buffer, limit or cut off requests, lost headers, wrong upload addresses, and
 CORS. It needs no token, creates nothing, and takes as long as idle_timeout (one minute by default).
 """
-_EPILOG = """\
+EPILOG = """\
 Exit status: 0 if all parts are ok, 1 if not. A next step stands below each failure.
 
 examples:
@@ -25,14 +25,7 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "check",
-        help="test a configuration, or a running service",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
     add_config_options(command)
     command.add_argument(
         "--url", nargs="?", const="", help="test the service at this address (without a value: public_endpoint)"
@@ -45,7 +38,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--ca-file", metavar="FILE", help="with --url: PEM file of further certificate authorities to trust"
     )
-    command.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

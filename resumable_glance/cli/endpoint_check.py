@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from resumable_glance.api.cors import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS
-from resumable_glance.cli.report import CheckFailed, print_line, run_part
+from resumable_glance.cli.report import Arguments, CheckFailed, print_line, run_part
 from resumable_glance.client.plan import problem_reason
 from resumable_glance.runtime.config import is_loopback
 
@@ -30,7 +30,6 @@ LONGEST_STALL = 150.0  # seconds after which a stalled request should have been 
 EXPIRES_SOON = datetime.timedelta(days=14)
 LARGE_HEAD = 64 * 1024  # bytes
 UNKNOWN_ID = "a-" + "0" * 32
-_EXPIRED, _UNKNOWN_AUTHORITY, _OTHER_HOST = 10, {2, 18, 19, 20, 21}, {62, 64}  # OpenSSL's verify results
 
 # The headers of a chunk in each protocol.
 _CHUNK_HEADERS: Mapping[str, Mapping[str, str]] = {
@@ -53,20 +52,12 @@ _PASS_ALL = "Let the proxy pass all headers, methods and responses unchanged."
 
 @dataclass(frozen=True, slots=True)
 class EndpointResponse:
-    """A response at the public address; `seconds` is the time it took."""
+    """A response at the public address: `document` is the JSON object of its body, `seconds` the time it took."""
 
     status: int
     headers: email.message.Message
-    content: bytes
+    document: Mapping[str, Any]
     seconds: float
-
-    @property
-    def document(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.content)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
 
     @property
     def reason(self) -> str | None:
@@ -99,28 +90,27 @@ class Endpoint:
             return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=self._context)
         return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT)
 
-    def request(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> EndpointResponse:
-        length: dict[str, str] = {}
-        if body is not None or method in {"POST", "PATCH"}:
-            length = {"Content-Length": str(len(body or b""))}
-        return self.begin(method, path, {**(headers or {}), **length}, body or b"", TIMEOUT)
+    @functools.cached_property
+    def description(self) -> EndpointResponse:
+        """The first response, with the capabilities of the service. Raise OSError as request() does."""
+        return self.request("GET", "/", {"Accept": "application/json"})
 
-    def begin(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, timeout: float
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str] = {}, body: bytes = b"", timeout: float = TIMEOUT
     ) -> EndpointResponse:
-        """Send only `body` of a request that may announce more. Raise OSError if no response comes."""
+        """Send `body`, even if the headers announce more. Raise OSError if no response comes in `timeout` seconds."""
+        length = {"Content-Length": str(len(body))} if body else {}
         connection = self.connection()
         try:
             start = time.monotonic()
             connection.putrequest(method, self._path + path, skip_accept_encoding=True)
-            for name, value in headers.items():
+            for name, value in {**length, **headers}.items():
                 connection.putheader(name, value)
             connection.endheaders(body)
             connection.sock.settimeout(timeout)
             response = connection.getresponse()
-            return EndpointResponse(response.status, response.headers, response.read(), time.monotonic() - start)
+            document = _json_object(response.read())
+            return EndpointResponse(response.status, response.headers, document, time.monotonic() - start)
         except http.client.HTTPException as problem:
             raise ConnectionError(f"the connection ended without a response ({type(problem).__name__})") from problem
         finally:
@@ -135,32 +125,33 @@ def run(url: str, origins: Sequence[str], ca_file: str | None) -> int:
         step = getattr(problem, "next_step", "Name a PEM file of certificates with --ca-file.")
         print_line("address", "FAIL", str(problem), step)
         return 1
-    if run_part("address", lambda: _address(endpoint)):
+    if run_part("address", _address, endpoint) or run_part("service", _service, endpoint):
         return 1
-    first: list[EndpointResponse] = []
-    if run_part("service", lambda: _service(endpoint, first)):
-        return 1
-    failed = run_part("links", lambda: _links(endpoint, first[0]))
-    if run_part("headers", _connected(lambda: _headers(endpoint))):
+    failed = run_part("links", _links, endpoint)
+    if run_part("headers", _connected, _headers, endpoint):
         return 1  # the remaining parts depend on the headers, and their failures would mislead
     for origin in origins:
-        failed |= run_part("pages", _connected(functools.partial(_pages, endpoint, origin)))
-    failed |= run_part("heads", _connected(lambda: _heads(endpoint)))
-    if run_part("bodies", _connected(lambda: _bodies(endpoint, first[0]))):
+        failed |= run_part("pages", _connected, _pages, endpoint, origin)
+    failed |= run_part("heads", _connected, _heads, endpoint)
+    if run_part("bodies", _connected, _bodies, endpoint):
         return 1  # a stalled body would not reach the service
-    return failed | run_part("stalls", lambda: _stalls(endpoint))
+    return failed | run_part("stalls", _stalls, endpoint)
 
 
-def _connected(part: Callable[[], str]) -> Callable[[], str]:
-    def checked() -> str:
-        try:
-            return part()
-        except OSError as problem:
-            raise CheckFailed(
-                f"no response: {problem}", "Earlier requests succeeded: check whether network and proxy are stable."
-            ) from None
+def _connected(part: Callable[[*Arguments], str], *arguments: *Arguments) -> str:
+    try:
+        return part(*arguments)
+    except OSError as problem:
+        step = "Earlier requests succeeded: check whether network and proxy are stable."
+        raise CheckFailed(f"no response: {problem}", step) from problem
 
-    return checked
+
+def _json_object(content: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _address(endpoint: Endpoint) -> str:
@@ -171,36 +162,30 @@ def _address(endpoint: Endpoint) -> str:
         connection.connect()
         certificate = connection.sock.getpeercert() if isinstance(connection.sock, ssl.SSLSocket) else None
         connection.close()
-    except ssl.SSLCertVerificationError as problem:
-        raise _untrusted(endpoint, problem) from problem
-    except ssl.SSLError as problem:
-        raise CheckFailed(
-            f"no TLS: {problem.reason}", "Check that the proxy speaks TLS 1.2 or newer at this port."
-        ) from problem
-    except socket.gaierror as problem:
-        raise CheckFailed(
-            f"{endpoint.host} cannot be resolved: {problem.strerror}", "Check the name, and DNS."
-        ) from problem
     except OSError as problem:
-        raise CheckFailed(
-            f"{endpoint.url} cannot be reached: {problem}", "Check that the proxy is running, and firewalls."
-        ) from problem
+        raise CheckFailed(*_unreachable(endpoint, problem)) from problem
     return endpoint.url + (f", certificate {_expiry(certificate)}" if certificate else "")
 
 
-def _untrusted(endpoint: Endpoint, problem: ssl.SSLCertVerificationError) -> CheckFailed:
-    if problem.verify_code == _EXPIRED:
-        return CheckFailed("the certificate has expired", "Renew it, and reload the proxy.")
-    if problem.verify_code in _OTHER_HOST:
-        return CheckFailed(
-            f"the certificate is not for {endpoint.host}", "Get one that has this name as a subject alternative name."
-        )
-    if problem.verify_code in _UNKNOWN_AUTHORITY:
-        return CheckFailed(
-            f"the certificate authority is not trusted: {problem.verify_message}",
-            "Let the proxy send the intermediate certificates; for an authority of your own use --ca-file.",
-        )
-    return CheckFailed(f"the certificate is not valid: {problem.verify_message}", "Get a new one.")
+def _unreachable(endpoint: Endpoint, problem: OSError) -> tuple[str, str]:
+    """Return why there is no connection, and the next step. The codes of certificates are OpenSSL's verify results."""
+    match problem:
+        case ssl.SSLCertVerificationError(verify_code=10):
+            return "the certificate has expired", "Renew it, and reload the proxy."
+        case ssl.SSLCertVerificationError(verify_code=62 | 64):
+            step = "Get one that has this name as a subject alternative name."
+            return f"the certificate is not for {endpoint.host}", step
+        case ssl.SSLCertVerificationError(verify_code=2 | 18 | 19 | 20 | 21):
+            step = "Let the proxy send the intermediate certificates; for an authority of your own use --ca-file."
+            return f"the certificate authority is not trusted: {problem.verify_message}", step
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not valid: {problem.verify_message}", "Get a new one."
+        case ssl.SSLError():
+            return f"no TLS: {problem.reason}", "Check that the proxy speaks TLS 1.2 or newer at this port."
+        case socket.gaierror():
+            return f"{endpoint.host} cannot be resolved: {problem.strerror}", "Check the name, and DNS."
+        case _:
+            return f"{endpoint.url} cannot be reached: {problem}", "Check that the proxy is running, and firewalls."
 
 
 def _expiry(certificate: Mapping[str, Any]) -> str:
@@ -209,35 +194,30 @@ def _expiry(certificate: Mapping[str, Any]) -> str:
     return f"until {ends:%Y-%m-%d}" + (", which is soon" if soon else "")
 
 
-def _service(endpoint: Endpoint, first: list[EndpointResponse]) -> str:
+def _service(endpoint: Endpoint) -> str:
     try:
-        response = endpoint.request("GET", "/", {"Accept": "application/json"})
+        response = endpoint.description
     except OSError as problem:
-        raise CheckFailed(
-            f"no response: {problem}", "Check the address of the service in the proxy's configuration."
-        ) from problem
+        step = "Check the address of the service in the proxy's configuration."
+        raise CheckFailed(f"no response: {problem}", step) from problem
     if response.document.get("name") != "resumable-glance":
-        step = "Check that the service is running, and that the proxy reaches it." if response.status >= 500 else (
-            "Check that this is the address of resumable-glance, and which path the proxy passes on.")  # fmt: skip
+        step = "Check that this is the address of resumable-glance, and which path the proxy passes on."
+        if response.status >= 500:
+            step = "Check that the service is running, and that the proxy reaches it."
         raise CheckFailed(f"the response is not from resumable-glance: {response}", step)
-    first.append(response)
     return f"resumable-glance {response.document.get('version')}, in {response.seconds * 1000:.0f} ms"
 
 
-def _links(endpoint: Endpoint, first: EndpointResponse) -> str:
-    href = str(first.document["protocols"]["tus"]["href"])
+def _links(endpoint: Endpoint) -> str:
+    href = str(endpoint.description.document["protocols"]["tus"]["href"])
     if href.startswith(f"{endpoint.url}/"):
         return f"new uploads get addresses below {endpoint.url}"
-    found, expected = urlsplit(href), urlsplit(endpoint.url)
-    if found.scheme != expected.scheme:
-        raise CheckFailed(
-            f"new uploads get {found.scheme}:// addresses",
-            "Set public_endpoint; or let the proxy send X-Forwarded-Proto, and name it in trusted_proxies.",
-        )
-    raise CheckFailed(
-        f"new uploads get addresses below {href.removesuffix('/v1/tus')}",
-        "Set public_endpoint; or let the proxy pass the Host header unchanged, with its port.",
-    )
+    scheme = urlsplit(href).scheme
+    if scheme != urlsplit(endpoint.url).scheme:
+        step = "Set public_endpoint; or let the proxy send X-Forwarded-Proto, and name it in trusted_proxies."
+        raise CheckFailed(f"new uploads get {scheme}:// addresses", step)
+    step = "Set public_endpoint; or let the proxy pass the Host header unchanged, with its port."
+    raise CheckFailed(f"new uploads get addresses below {href.removesuffix('/v1/tus')}", step)
 
 
 def _headers(endpoint: Endpoint) -> str:
@@ -292,15 +272,11 @@ def _pages(endpoint: Endpoint, origin: str) -> str:
     for response in (preflight, refused):
         allowed = response.headers.get_all("Access-Control-Allow-Origin") or []
         if not allowed:
-            raise CheckFailed(
-                f"pages of {origin} may not upload",
-                f"Add {origin} to [cors] allowed_origin, exactly like this; or the proxy removes CORS headers.",
-            )
+            step = f"Add {origin} to [cors] allowed_origin, exactly like this; or the proxy removes CORS headers."
+            raise CheckFailed(f"pages of {origin} may not upload", step)
         if allowed != [origin]:
-            raise CheckFailed(
-                f"Access-Control-Allow-Origin is {' and '.join(allowed)}, not {origin}",
-                "Let the proxy add no CORS headers: the service sends its own for each origin.",
-            )
+            step = "Let the proxy add no CORS headers: the service sends its own for each origin."
+            raise CheckFailed(f"Access-Control-Allow-Origin is {' and '.join(allowed)}, not {origin}", step)
     if preflight.status != 204:
         raise CheckFailed(f"the proxy responds to the CORS preflight: {preflight}", "Let the proxy pass OPTIONS.")
     _contains("Access-Control-Allow-Methods", METHODS, preflight)
@@ -313,32 +289,27 @@ def _contains(name: str, expected: Sequence[str], response: EndpointResponse) ->
     found = {each.strip().lower() for each in response.headers.get(name, "").split(",")}
     missing = [each for each in expected if each.lower() not in found]
     if missing:
-        raise CheckFailed(
-            f"{name} lacks {', '.join(missing)}",
-            "Let the proxy add no CORS headers; check that the service has the version of this command.",
-        )
+        step = "Let the proxy add no CORS headers; check that the service has the version of this command."
+        raise CheckFailed(f"{name} lacks {', '.join(missing)}", step)
 
 
-def _bodies(endpoint: Endpoint, first: EndpointResponse) -> str:
+def _bodies(endpoint: Endpoint) -> str:
     """The service refuses the largest chunk before it reads the body; a proxy that buffers waits for the body."""
+    first = endpoint.description
     largest = int(first.document["protocols"]["native"]["chunks"]["max_size"])
     headers = {**_CHUNK_HEADERS["/v1/uploads"], "Content-Range": f"bytes 0-{largest - 1}/{largest}",
                "Content-Length": str(largest)}  # fmt: skip
+    timeout = PROMPT + 3 * first.seconds
     try:
-        response = endpoint.begin(
-            "PATCH", f"/v1/uploads/{UNKNOWN_ID}", headers, b"", timeout=PROMPT + 3 * first.seconds
-        )
+        response = endpoint.request("PATCH", f"/v1/uploads/{UNKNOWN_ID}", headers, timeout=timeout)
     except TimeoutError:
-        raise CheckFailed(
-            "a proxy buffers request bodies", "nginx: proxy_request_buffering off; others: stream request bodies."
-        ) from None
+        step = "nginx: proxy_request_buffering off; others: stream request bodies."
+        raise CheckFailed("a proxy buffers request bodies", step) from None
     if response.reason in _EXPECTED:
         return f"chunks of up to {largest} bytes are passed on as they arrive"
     if response.status == 413:
-        raise CheckFailed(
-            f"a proxy limits request bodies, and refuses a chunk of {largest} bytes: {response}",
-            "nginx: client_max_body_size 0; or lower max_chunk_size to the limit of the proxy.",
-        )
+        step = "nginx: client_max_body_size 0; or lower max_chunk_size to the limit of the proxy."
+        raise CheckFailed(f"a proxy limits request bodies, and refuses a chunk of {largest} bytes: {response}", step)
     raise CheckFailed(f"a proxy refuses a large chunk: {response}", _PASS_ALL)
 
 
@@ -346,10 +317,8 @@ def _heads(endpoint: Endpoint) -> str:
     response = endpoint.request("GET", f"/v1/uploads/{UNKNOWN_ID}", {"X-Padding": "x" * LARGE_HEAD})
     if response.reason in _EXPECTED:
         return f"request heads of {LARGE_HEAD // 1024} KiB pass, enough to join hundreds of parts (tus)"
-    raise CheckFailed(
-        f"a proxy refuses request heads of {LARGE_HEAD // 1024} KiB: {response}",
-        "nginx: large_client_header_buffers 4 128k; HAProxy: tune.bufsize 131072.",
-    )
+    step = "nginx: large_client_header_buffers 4 128k; HAProxy: tune.bufsize 131072."
+    raise CheckFailed(f"a proxy refuses request heads of {LARGE_HEAD // 1024} KiB: {response}", step)
 
 
 def _stalls(endpoint: Endpoint) -> str:
@@ -357,18 +326,15 @@ def _stalls(endpoint: Endpoint) -> str:
     headers = {"Content-Type": "application/json", "Content-Length": "100"}
     start = time.monotonic()
     try:
-        response = endpoint.begin("POST", "/v1/uploads", headers, b'{"size": ', LONGEST_STALL)
+        response = endpoint.request("POST", "/v1/uploads", headers, b'{"size": ', LONGEST_STALL)
+        ended_by_service, ending = response.reason == "stalled", str(response)
     except TimeoutError:
-        raise CheckFailed(
-            f"a stalled request was still open after {LONGEST_STALL:.0f} s",
-            "Lower idle_timeout, and check that the proxy does not buffer request bodies.",
-        ) from None
+        step = "Lower idle_timeout, and check that the proxy does not buffer request bodies."
+        raise CheckFailed(f"a stalled request was still open after {LONGEST_STALL:.0f} s", step) from None
     except OSError as problem:
-        response, ending = None, str(problem)
-    else:
-        ending = str(response)
+        ended_by_service, ending = False, str(problem)
     seconds = time.monotonic() - start
-    if response is not None and response.reason == "stalled":
+    if ended_by_service:
         return f"the service ends stalled requests after {seconds:.0f} s, before any proxy does"
     raise CheckFailed(
         f"a proxy ended a stalled request after {seconds:.0f} s: {ending}",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -31,11 +29,10 @@ def run(files: list[str] | None) -> int:
     if (loaded := _load(files)) is None:
         return 1
     settings, conf = loaded
-    parts: list[tuple[str, Callable[[Settings, cfg.ConfigOpts], str]]] = [
-        ("scratch", _scratch), ("catalog", _catalog), ("credentials", _credentials),
-        ("keystone", _keystone), ("images", _images),
-    ]  # fmt: skip
-    return max([run_part(name, functools.partial(part, settings, conf)) for name, part in parts])
+    parts = {
+        "scratch": _scratch, "catalog": _catalog, "credentials": _credentials, "keystone": _keystone, "images": _images,
+    }  # fmt: skip
+    return max([run_part(name, part, settings, conf) for name, part in parts.items()])
 
 
 def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file: str | None) -> int:
@@ -45,9 +42,8 @@ def run_endpoint(files: list[str] | None, url: str, origins: list[str], ca_file:
             return 1
         settings, _ = loaded
         if settings.service.public_endpoint is None:
-            print_line(
-                "address", "FAIL", "public_endpoint is not set", "Set it, or name the address: check --url https://..."
-            )
+            step = "Set it, or name the address: check --url https://..."
+            print_line("address", "FAIL", "public_endpoint is not set", step)
             return 1
         url, origins = settings.service.public_endpoint, origins or list(settings.cors.allowed_origin)
     return endpoint_check.run(url, origins, ca_file)
@@ -57,9 +53,8 @@ def _load(files: list[str] | None) -> tuple[Settings, cfg.ConfigOpts] | None:
     try:
         settings, conf = config.load(files)
     except config.BadConfiguration as problem:
-        print_line(
-            "configuration", "FAIL", str(problem), "Correct the option; docs/configuration.md describes all of them."
-        )
+        step = "Correct the option; docs/configuration.md describes all of them."
+        print_line("configuration", "FAIL", str(problem), step)
         return None
     print_line("configuration", "ok", ", ".join(conf.config_file or []) or "no file, defaults only")
     return settings, conf
@@ -76,16 +71,14 @@ def _scratch(settings: Settings, _: cfg.ConfigOpts) -> str:
         raise CheckFailed(problem, f"Create {directory}, owned by the user that runs the service.") from problem
     kind = _file_system(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
-        raise CheckFailed(
-            f"{directory} is on {kind}", "Use a local disk: network file systems do not keep the guarantees of fsync."
-        )
+        step = "Use a local disk: network file systems do not keep the guarantees of fsync."
+        raise CheckFailed(f"{directory} is on {kind}", step)
     status = os.statvfs(directory)
     free, reserved = status.f_bavail * status.f_frsize, settings.scratch.reserved_space
     if free <= reserved:
-        raise CheckFailed(
-            f"{directory} has {format_size(free)} free, and reserved_space is {format_size(reserved)}",
-            "Free space, or lower [scratch] reserved_space: otherwise every creation is refused with 507.",
-        )
+        step = "Free space, or lower [scratch] reserved_space: otherwise every creation is refused with 507."
+        shortage = f"{directory} has {format_size(free)} free, and reserved_space is {format_size(reserved)}"
+        raise CheckFailed(shortage, step)
     return f"{directory} on {kind}: {format_size(free - reserved)} for uploads{note}"
 
 
@@ -153,6 +146,5 @@ def _images(settings: Settings, conf: cfg.ConfigOpts) -> str:
         _, images = app.authenticator_and_images(settings, conf)
         return asyncio.run(images.check())
     except (DeliveryFailed, exceptions.ClientException, CannotStart, cfg.Error, OSError) as problem:
-        raise CheckFailed(
-            problem, "Check that Glance is up and in Keystone's catalog, or set endpoint_override in [glance]."
-        ) from problem
+        step = "Check that Glance is up and in Keystone's catalog, or set endpoint_override in [glance]."
+        raise CheckFailed(problem, step) from problem

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVarTuple
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class CheckFailed(Exception):
@@ -13,10 +16,10 @@ class CheckFailed(Exception):
         self.next_step = next_step
 
 
-def run_part(name: str, part: Callable[[], str]) -> int:
+def run_part(name: str, part: Callable[[*Arguments], str], *arguments: *Arguments) -> int:
     """Run one part and print its line. Return 0 for success, 1 for failure."""
     try:
-        print_line(name, "ok", part())
+        print_line(name, "ok", part(*arguments))
     except CheckFailed as failed:
         print_line(name, "FAIL", str(failed), failed.next_step)
         return 1

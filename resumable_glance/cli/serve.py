@@ -16,13 +16,13 @@ from resumable_glance.errors import CannotStart
 if TYPE_CHECKING:
     from resumable_glance.runtime.config import Settings
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Run the service.
 
 SIGTERM and Ctrl-C stop it: it accepts no new chunks, keeps every byte that has arrived, and tells clients to retry.
 The next start continues with all uploads.
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   resumable-glance serve --config-file /etc/resumable-glance/resumable-glance.conf
   resumable-glance serve --dev
@@ -30,14 +30,7 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "serve",
-        help="run the service",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
     add_config_options(command)
     command.add_argument(
         "--listen", metavar="HOST:PORT", help="address to listen on (default: bind_host and bind_port, 127.0.0.1:8970)"
@@ -51,7 +44,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--state-dir", type=Path, metavar="DIR", help="directory of the development mode (default: %(default)s)",
         default=Path(os.environ.get("XDG_STATE_HOME", "~/.local/state")).expanduser() / "resumable-glance" / "dev",
     )  # fmt: skip
-    command.set_defaults(func=run)
 
 
 def add_config_options(command: argparse.ArgumentParser) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from resumable_glance.client import Cloud, connect
 from resumable_glance.client.api import DEVELOPMENT_URL, SERVICE_TYPE, URL_VARIABLE
+
+T = TypeVar("T")
 
 _OPENSTACK = {
     "cloud": "name of the cloud in clouds.yaml",
@@ -28,6 +33,17 @@ _OPENSTACK = {
     "interface": "public (default), internal or admin",
     "cacert": "file of certificates to trust",
 }
+
+
+def matching(pattern: str, meaning: str, convert: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a type of arguments: text that is `meaning` if it matches `pattern` as a whole."""
+
+    def parse(text: str) -> T:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {meaning}")
+        return convert(text)
+
+    return parse
 
 
 def add_service_options(command: argparse.ArgumentParser) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from resumable_glance.cli.service_options import add_service_options, connect_as
+from resumable_glance.cli.service_options import add_service_options, connect_as, matching
 from resumable_glance.client import ClientError, ImageFile, Uploader, UploadOptions, VerifiedImage, find_service
+from resumable_glance.client.api import UploadView
 from resumable_glance.client.plan import DEFAULT_CHUNK
 from resumable_glance.client.progress import Bar, Lines, Messages, Progress
 from resumable_glance.client.retry import RetryPolicy
@@ -18,14 +20,16 @@ LEAST_CHUNK = 64 * 1024  # bytes; each chunk costs the service two flushes to di
 MOST_PARALLEL = 32
 INTERRUPTED = 130  # the exit status of shells after SIGINT
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DESCRIPTION = """\
+_count = matching("[0-9]{1,9}", "a whole number", int)
+_seconds = matching(r"[0-9]{1,9}(\.[0-9]{1,3})?", "a number of seconds", float)
+_image_id = matching("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "an image ID", str)
+DESCRIPTION = """\
 Upload an image file into Glance, or resume its upload.
 
 Ctrl-C pauses. The same command resumes: after Ctrl-C, after a reboot, after an outage of the network or the service.
 If the file has changed in between, a new upload begins. Long runs of zeros are declared instead of sent.
 """
-_EPILOG = """\
+EPILOG = """\
 The last line on stdout describes the verified image: its ID, and its size and digests, which are those of the file.
 Exit status: 0 for a verified image, 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C.
 
@@ -38,15 +42,8 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "upload",
-        usage="%(prog)s [OPTIONS] FILE",
-        help="upload an image file, or resume its upload",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.usage = "%(prog)s [OPTIONS] FILE"
     command.add_argument("file", type=Path, metavar="FILE", help="the image file")
     _add_image_options(command)
     transfer = command.add_argument_group("transfer")
@@ -64,25 +61,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="fail after this many seconds without any success (default: never)")  # fmt: skip
     transfer.add_argument("--no-progress", action="store_true", help="show messages only")
     add_service_options(command)
-    command.set_defaults(func=run, usage=command.error)
+    command.set_defaults(usage=command.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Upload, and return the exit status."""
     _check(arguments)
-    progress = _display(arguments.no_progress)
     try:
-        return _upload(arguments, progress)
+        with contextlib.closing(_display(arguments.no_progress)) as progress:
+            result = _upload(arguments, progress)
     except ClientError as problem:
-        progress.close()
         print(f"resumable-glance: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        progress.close()
         print("resumable-glance: paused; the same command resumes", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        progress.close()
+    if isinstance(result, VerifiedImage):
+        print(f"verified: image={result.image_id} size={result.size} md5={result.md5} sha512={result.sha512}")
+    else:
+        print(f"{result.state}: image={result.image_id} size={result.size} upload={result.id}")
+    return 0
 
 
 def parse_size(text: str) -> int:
@@ -123,7 +121,7 @@ def _stores(arguments: argparse.Namespace) -> dict[str, object]:
     return stores if arguments.method is None else {**stores, "method": arguments.method}
 
 
-def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
+def _upload(arguments: argparse.Namespace, progress: Progress) -> UploadView | VerifiedImage:
     with ImageFile(arguments.file) as file:
         options = UploadOptions(
             request=creation_request(arguments, file),
@@ -135,13 +133,7 @@ def _upload(arguments: argparse.Namespace, progress: Progress) -> int:
         )
         with connect_as(arguments, arguments.parallel) as cloud:
             api = find_service(cloud, arguments.service_url, RetryPolicy(progress.say, arguments.give_up_after))
-            result = Uploader(api, file, options, progress).run()
-    progress.close()
-    if isinstance(result, VerifiedImage):
-        print(f"verified: image={result.image_id} size={result.size} md5={result.md5} sha512={result.sha512}")
-    else:
-        print(f"{result.state}: image={result.image_id} size={result.size} upload={result.id}")
-    return 0
+            return Uploader(api, file, options, progress).run()
 
 
 def _display(no_progress: bool) -> Progress:
@@ -206,25 +198,7 @@ def _property(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _image_id(text: str) -> str:
-    if not _IMAGE_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an image ID")
-    return text
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
 def _parallel(text: str) -> int:
     if not 1 <= _count(text) <= MOST_PARALLEL:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_PARALLEL}")
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return float(text)

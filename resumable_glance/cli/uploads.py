@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resumable_glance.cli.service_options import add_service_options, connect_as
+from resumable_glance.cli.service_options import add_service_options, connect_as, matching
 from resumable_glance.client import ApiClient, ClientError, find_service, resume_state
 from resumable_glance.client.plan import Action, ApiResponse, decide, explain
 from resumable_glance.client.progress import format_size
 from resumable_glance.client.retry import RetryPolicy
 
-_UPLOAD_ID = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32}")
 _ENDED = frozenset({"active", "cancelled", "expired", "joined"})  # states without scratch of their own
-_EPILOG = """\
+DESCRIPTION = "List, show, retry and cancel your uploads, and get signed receipts of verified images."
+EPILOG = """\
 Exit status: 0 for success, 1 for a failure, 2 for a wrong command line.
 
 examples:
@@ -32,14 +31,8 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "uploads",
-        help="list, show, retry and cancel uploads; get signed receipts",
-        description="List, show, retry and cancel your uploads, and get signed receipts of verified images.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    upload_id = matching("[a-z0-9]{1,16}-[0-9a-f]{32}", "an upload ID", str)
     actions = command.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list uploads", description="List your uploads, newest first.")
     listing.add_argument("--long", action="store_true", help="show more columns")
@@ -70,21 +63,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     for action in (showing, receipt, retrying):
         action.usage = "%(prog)s [OPTIONS] ID"
-        action.add_argument("id", type=_upload_id, metavar="ID", help="ID of the upload, as 'uploads list' shows it")
+        action.add_argument("id", type=upload_id, metavar="ID", help="ID of the upload, as 'uploads list' shows it")
     listing.usage = "%(prog)s [OPTIONS]"
     cancelling.usage = "%(prog)s [OPTIONS] ID [ID ...]"
-    cancelling.add_argument("ids", type=_upload_id, nargs="+", metavar="ID", help="IDs of uploads")
-    for action, function in (
-        (listing, _list),
-        (showing, _show),
-        (receipt, _receipt),
-        (retrying, _retry),
-        (cancelling, _cancel),
-    ):
+    cancelling.add_argument("ids", type=upload_id, nargs="+", metavar="ID", help="IDs of uploads")
+    functions = {listing: _list, showing: _show, receipt: _receipt, retrying: _retry, cancelling: _cancel}
+    for action, function in functions.items():
         if action in (listing, showing, receipt):
             action.add_argument("--json", action="store_true", help="print the JSON of the service")
         add_service_options(action)
-        action.set_defaults(func=run, action=function)
+        action.set_defaults(action=function)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -123,18 +111,14 @@ def _list(api: ApiClient, arguments: argparse.Namespace) -> int:
 
 
 def _show(api: ApiClient, arguments: argparse.Namespace) -> int:
-    document = _accepted(api.get(arguments.id)).document
-    if arguments.json:
-        print(json.dumps(document, indent=1))
-        return 0
-    _print_table([[name, value] for name, value in _flat("", dict(document))])
+    _print_document(_accepted(api.get(arguments.id)).document, arguments.json)
     return 0
 
 
 def _receipt(api: ApiClient, arguments: argparse.Namespace) -> int:
     from resumable_glance.client.receipts import verify  # 50 ms to import, for this action only
 
-    receipt = dict(_accepted(api.receipt(arguments.id)).document)
+    receipt = _accepted(api.receipt(arguments.id)).document
     statement = {name: value for name, value in receipt.items() if name != "jws"}
     try:
         signed = verify(str(receipt["jws"]), _accepted(api.keys()).document)
@@ -142,16 +126,12 @@ def _receipt(api: ApiClient, arguments: argparse.Namespace) -> int:
         raise ClientError(f"The receipt is not signed by this service: {problem}.") from None
     if signed != statement or statement["upload_id"] != arguments.id or statement["ours"] != statement["glance"]:
         raise ClientError("The receipt differs from what is signed, or does not show that the image is the file.")
-    if arguments.json:
-        print(json.dumps(receipt, indent=1))
-    else:
-        _print_table([[name, value] for name, value in _flat("", statement)])
+    _print_document(receipt if arguments.json else statement, arguments.json)
     return 0
 
 
 def _retry(api: ApiClient, arguments: argparse.Namespace) -> int:
-    document = _accepted(api.retry(arguments.id)).document
-    print(f"{arguments.id} is {document['state']}")
+    print(f"{arguments.id} is {_accepted(api.retry(arguments.id)).document['state']}")
     return 0
 
 
@@ -159,7 +139,7 @@ def _cancel(api: ApiClient, arguments: argparse.Namespace) -> int:
     status = 0
     for upload_id in arguments.ids:
         response = api.cancel(upload_id)
-        action = decide(response).action
+        action = decide(response)
         if action in {Action.DONE, Action.GONE}:
             resume_state.forget(upload_id)
         if action is Action.DONE:
@@ -171,12 +151,8 @@ def _cancel(api: ApiClient, arguments: argparse.Namespace) -> int:
 
 
 def _all(api: ApiClient, all_projects: bool) -> Iterator[dict[str, Any]]:
-    marker: str | None = None
-    while True:
-        document: Any = _accepted(api.list_uploads(marker, all_projects)).document
-        page = document["uploads"]
-        if not page:
-            return
+    marker = None
+    while page := _accepted(api.list_uploads(marker, all_projects)).document["uploads"]:
         yield from page
         marker = page[-1]["id"]
 
@@ -185,7 +161,7 @@ def _accepted(response: ApiResponse) -> ApiResponse:
     """Return a successful response. Raise ClientError for any other."""
     if response.status is None:
         raise ClientError(f"The service does not respond: {response.detail}.")
-    if decide(response).action is not Action.DONE:
+    if decide(response) is not Action.DONE:
         raise ClientError(explain(response))
     return response
 
@@ -235,15 +211,16 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, "-" if value is None else str(value)
 
 
+def _print_document(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document, indent=1))
+    else:
+        _print_table([[name, value] for name, value in _flat("", document)])
+
+
 def _print_table(rows: list[list[str]]) -> None:
     """Print aligned columns of plain text, without control characters from names."""
     clean = [["".join(c if c.isprintable() else "?" for c in cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     for row in clean:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _upload_id(text: str) -> str:
-    if not _UPLOAD_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an upload ID")
-    return text

@@ -6,6 +6,7 @@ There are no retries here: client.plan and client.retry decide about them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
 import http.client
 import os
@@ -53,7 +54,7 @@ class UploadView:
     @classmethod
     def parse(cls, response: ApiResponse) -> UploadView:
         """Return the upload in a response. Raise ClientError if there is none."""
-        document: Any = response.document
+        document = response.document
         try:
             handoff = document["handoff"]
             return cls(
@@ -124,8 +125,8 @@ class ApiClient:
 
     def list_uploads(self, marker: str | None = None, all_projects: bool = False) -> ApiResponse:
         """Get a page of the user's uploads, or of all projects' uploads, newest first, after the id `marker`."""
-        query = {} if marker is None else {"marker": marker}
-        return self._request("GET", _MOUNT, params=query | ({"all_projects": "1"} if all_projects else {}))
+        query = {"marker": marker, "all_projects": "1" if all_projects else None}  # requests leaves out None
+        return self._request("GET", _MOUNT, params=query)
 
     def send(self, upload_id: str, file: ImageFile, chunk: Range) -> ApiResponse:
         """Send one chunk with its digest. Raise ClientError or image_file.Paused if the file cannot be read."""
@@ -173,28 +174,20 @@ def find_service(cloud: Cloud, url: str | None = None, retries: RetryPolicy | No
 
     Raise ClientError if the catalog has none. `retries` applies to Keystone.
     """
-    url = url or os.environ.get(URL_VARIABLE)
-    if not url and not cloud.authenticated:
-        url = DEVELOPMENT_URL
+
+    def ask() -> ApiResponse:
+        return ApiResponse(200, document={"url": _endpoint(cloud, SERVICE_TYPE)})
+
+    url = url or os.environ.get(URL_VARIABLE) or (None if cloud.authenticated else DEVELOPMENT_URL)
     if not url:
-        url = _from_catalog(cloud, retries or RetryPolicy(lambda _: None))
+        retries = retries or RetryPolicy(lambda _: None)
+        url = retries.call(lambda: _caught(ask)).document["url"]
     if not url:
         raise ClientError(
             f"The catalog has no service of type {SERVICE_TYPE}. Ask the operator for its URL, and set it with "
             f"--service-url or {URL_VARIABLE}."
         )
     return ApiClient(cloud, url)
-
-
-def _from_catalog(cloud: Cloud, retries: RetryPolicy) -> str | None:
-    found: list[str | None] = []
-
-    def ask() -> ApiResponse:
-        found.append(_endpoint(cloud, SERVICE_TYPE))
-        return ApiResponse(200)
-
-    retries.call(lambda: _caught(ask))
-    return found[-1]
 
 
 def _endpoint(cloud: Cloud, service_type: str) -> str | None:
@@ -216,16 +209,14 @@ def _caught(request: Callable[[], ApiResponse]) -> ApiResponse:
         return request()
     except exceptions.HttpError as problem:  # Keystone's only: raise_exc=False everywhere else
         response = ApiResponse(problem.http_status, f"Keystone: {problem.message}", request_id=problem.request_id)
-        if decide(response).action is Action.RETRY:
+        if decide(response) is Action.RETRY:
             return response
         raise ClientError(f"Keystone refuses the credentials (--os-cloud, OS_* variables): {problem}") from None
-    except exceptions.SSLError as problem:
+    except (exceptions.ConnectionError, exceptions.DiscoveryFailure) as problem:
         if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(problem)):
             raise ClientError(
                 f"The certificate of the service is not trusted; --os-cacert names a file of trusted ones. {problem}"
             ) from None
-        return ApiResponse(None, _cause(problem))
-    except (exceptions.ConnectionError, exceptions.DiscoveryFailure) as problem:
         return ApiResponse(None, _cause(problem))
     except (exceptions.ClientException, exceptions.AuthPluginException) as problem:
         raise ClientError(f"Authentication failed: {problem}") from None
@@ -234,10 +225,8 @@ def _caught(request: Callable[[], ApiResponse]) -> ApiResponse:
 def _parsed(response: requests.Response) -> ApiResponse:
     document: object = None
     if "json" in response.headers.get("Content-Type", ""):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             document = response.json()
-        except (ValueError, RecursionError):
-            document = None
     known: Mapping[str, Any] = document if isinstance(document, dict) else {}
     request_id = known.get("request_id") or response.headers.get("X-Openstack-Request-Id")
     return ApiResponse(

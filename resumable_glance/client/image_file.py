@@ -133,18 +133,17 @@ class ImageFile:
         """Return Glance's disk_format by signature and extension. Raise ClientError if they do not tell."""
         beginning = b"".join(self.read(Range(0, min(self.size, 8))))
         named = _EXTENSIONS.get(self.path.suffix.lower())
-        for signature, found in _SIGNATURES.items():
-            if beginning.startswith(signature):
-                if named not in {None, "raw", found}:
-                    raise ClientError(
-                        f"{self.path} has the signature of {found} and the extension of {named}: set --disk-format."
-                    )
-                return found
-        if named is None:
+        found = next((each for signature, each in _SIGNATURES.items() if beginning.startswith(signature)), None)
+        if found and named not in {None, "raw", found}:
+            raise ClientError(
+                f"{self.path} has the signature of {found} and the extension of {named}: set --disk-format."
+            )
+        disk_format = found or named
+        if disk_format is None:
             raise ClientError(
                 f"The format of {self.path.name} is not known: set --disk-format (raw, qcow2, iso ... or auto)."
             )
-        return named
+        return disk_format
 
 
 def _only_zeros(data: bytes) -> bool:

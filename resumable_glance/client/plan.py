@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from resumable_glance.errors import Reason
 from resumable_glance.model.ranges import Range, merge, missing, segments
@@ -45,7 +46,7 @@ class ApiResponse:
 
     status: int | None
     detail: str = ""
-    document: Mapping[str, object] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
     request_id: str | None = None
     retry_after: float | None = None
 
@@ -70,31 +71,20 @@ class Action(enum.Enum):
     GIVE_UP = "give up"  # a retry would not help
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The action that follows a response. `detail` is for people; `retry_after` is in seconds."""
-
-    action: Action
-    detail: str = ""
-    retry_after: float | None = None
-
-
-def decide(response: ApiResponse) -> Decision:
+def decide(response: ApiResponse) -> Action:
     """Return the action for a response to any request."""
     status, reason = response.status, response.reason
     if status is not None and 200 <= status < 300:
-        return Decision(Action.DONE)
+        return Action.DONE
     if reason == Reason.SEALED:
-        return Decision(Action.REFRESH, response.detail, response.retry_after)
+        return Action.REFRESH
     if reason in _GONE:
-        return Decision(Action.GONE, response.detail)
-    if status is None or reason in _RETRIABLE or status in _RETRIABLE_STATUS:
-        return Decision(Action.RETRY, response.detail, response.retry_after)
-    if status >= 500 and status != 501:
-        return Decision(Action.RETRY, response.detail, response.retry_after)
+        return Action.GONE
+    if status is None or reason in _RETRIABLE or status in _RETRIABLE_STATUS or (status >= 500 and status != 501):
+        return Action.RETRY
     if reason == Reason.CHUNK_TOO_LARGE or (status == 413 and reason is None):  # without a reason: a proxy's limit
-        return Decision(Action.SHRINK, response.detail)
-    return Decision(Action.GIVE_UP, explain(response))
+        return Action.SHRINK
+    return Action.GIVE_UP
 
 
 def explain(response: ApiResponse) -> str:
@@ -203,34 +193,29 @@ class ChunkScheduler:
         elif self._successes >= SUCCESSES:
             self._resize(self.chunk_size * 2)
 
-    def failed(self, chunk: Range, response: ApiResponse) -> Decision:
+    def failed(self, chunk: Range, response: ApiResponse) -> Action:
         """Return the action after a chunk that is not known to be durable."""
         self.in_flight.discard(chunk)
-        decision = decide(response)
+        action = decide(response)
         if self.is_zeros(chunk):  # its length does not matter
-            return Decision(Action.GIVE_UP, explain(response)) if decision.action is Action.SHRINK else decision
+            return Action.GIVE_UP if action is Action.SHRINK else action
         if response.status is None:
             self._resize(chunk.length // 2)
-        elif decision.action is Action.SHRINK:
-            return self._shrink(chunk, response)
+        elif action is Action.SHRINK:
+            if chunk.length <= self._smallest:
+                return Action.GIVE_UP
+            self._largest = max(self._smallest, min(response.limit or chunk.length, chunk.length // 2, self._largest))
+            self._resize(self._largest)
         elif response.reason == Reason.CHUNK_DIGEST_MISMATCH:
             count = self._mismatches[chunk.start] = self._mismatches.get(chunk.start, 0) + 1
             if count >= MOST_MISMATCHES:
-                return Decision(Action.GIVE_UP, explain(response))
-        return decision
+                return Action.GIVE_UP
+        return action
 
     def learn(self, durable: Iterable[Range]) -> None:
         """Add the durable ranges that the service has reported; earlier reports stay true."""
         self._durable = list(merge([*self._durable, *durable]))
 
-    def _shrink(self, chunk: Range, response: ApiResponse) -> Decision:
-        if chunk.length <= self._smallest:
-            return Decision(Action.GIVE_UP, explain(response))
-        room = max(self._smallest, min(response.limit or chunk.length, chunk.length // 2))
-        self._largest = min(self._largest, room)
-        self._resize(room)
-        return Decision(Action.SHRINK, response.detail)
-
     def _resize(self, size: int) -> None:
         self._successes = 0
-        self.chunk_size = max(min(size, self._largest), min(self._smallest, self._largest))
+        self.chunk_size = max(min(size, self._largest), self._smallest)

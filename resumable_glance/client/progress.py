@@ -9,10 +9,7 @@ import enum
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from typing import Protocol
 
 LINE_INTERVAL = 2.0  # seconds between two lines at least
 LINE_STEP = 0.05  # of the total: the progress that is worth a line
@@ -58,23 +55,14 @@ class Silent:
         pass
 
 
-class Messages:
+class Messages(Silent):
     """Messages only."""
-
-    def begin(self, phase: Phase, total: int, done: int) -> None:
-        pass
-
-    def update(self, done: int) -> None:
-        pass
 
     def say(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        pass
 
-
-class Lines:
+class Lines(Messages):
     """Occasional lines, for logs."""
 
     def __init__(self) -> None:
@@ -95,19 +83,13 @@ class Lines:
         if finished or silence >= LINE_SILENCE or (step and silence >= LINE_INTERVAL):
             self._line()
 
-    def say(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        pass
-
     def _line(self) -> None:
         now = time.monotonic()
         self._shown, self._last = self._done, now
         percent = 100 * self._done // self._total if self._total else 100
         line = f"{self._phase}: {format_size(self._done)} of {format_size(self._total)} ({percent} %)"
         rate = (self._done - self._first) / (now - self._begun) if now > self._begun else 0.0
-        if rate and self._done > self._first:
+        if rate:
             line += f", {format_size(rate)}/s"
             if self._done < self._total:
                 line += f", {(self._total - self._done) / rate:.0f} s left"
@@ -129,21 +111,18 @@ class Bar:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task: TaskID | None = None
-        self._done = 0
 
     def begin(self, phase: Phase, total: int, done: int) -> None:
         self._display.start()
-        self._done = done
-        self._task = self._display.add_task(phase.value, total=total, completed=done, sizes="")
+        self._display.add_task(phase.value, total=total, completed=done, sizes="")
 
     def update(self, done: int) -> None:
-        self._done = max(self._done, done)
-        if self._task is not None:
+        if self._display.tasks:  # none before begin()
             task = self._display.tasks[-1]
-            sizes = f"{format_size(self._done)} of {format_size(task.total or 0)}"
+            completed = max(task.completed, done)
+            sizes = f"{format_size(completed)} of {format_size(task.total or 0)}"
             rate = f", {format_size(task.speed)}/s" if task.speed else ""
-            self._display.update(self._task, completed=self._done, sizes=sizes + rate)
+            self._display.update(task.id, completed=completed, sizes=sizes + rate)
 
     def say(self, message: str) -> None:
         self._display.console.print(message, markup=False, highlight=False, soft_wrap=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
 
 from resumable_glance.client.errors import ClientError, UploadGone
-from resumable_glance.client.plan import Action, ApiResponse, Decision, decide, delay, explain
+from resumable_glance.client.plan import Action, ApiResponse, decide, delay, explain
 
 ATTEMPTS_BEFORE_MESSAGE = 3  # shorter outages end before a person has read about them
 
@@ -20,10 +21,9 @@ class RetryPolicy:
 
     def __init__(self, say: Callable[[str], None], give_up_after: float | None = None) -> None:
         self._say = say
-        self._give_up_after = give_up_after
+        self._give_up_after = math.inf if give_up_after is None else give_up_after
         self._attempts = 0
         self._since = 0.0  # the time of the first failure in a row
-        self._said = False
 
     def call(self, request: Callable[[], ApiResponse], resets: bool = True) -> ApiResponse:
         """Return the first successful response. Raise UploadGone, or ClientError for a final refusal.
@@ -32,40 +32,36 @@ class RetryPolicy:
         """
         while True:
             response = request()
-            decision = decide(response)
-            match decision.action:
+            match decide(response):
                 case Action.DONE:
                     if resets:
                         self.reset()
                     return response
                 case Action.RETRY:
-                    self.wait(decision)
+                    self.wait(response)
                 case Action.GONE:
-                    raise UploadGone(decision.detail)
+                    raise UploadGone(response.detail)
                 case _:
                     raise ClientError(explain(response))
 
-    def wait(self, decision: Decision) -> None:
-        """Sleep before the next attempt. Raise ClientError after `give_up_after`."""
+    def wait(self, response: ApiResponse) -> None:
+        """Sleep after a failure, before the next attempt. Raise ClientError after `give_up_after`."""
         now = time.monotonic()
         if self._attempts == 0:
             self._since = now
         self._attempts += 1
-        reason = decision.detail.rstrip(".")
-        if self._give_up_after is not None and now - self._since >= self._give_up_after:
+        reason = response.detail.rstrip(".")
+        left = self._since + self._give_up_after - now
+        if left <= 0:
             raise ClientError(
                 f"Given up after {now - self._since:.0f} s ({reason}). Run the same command later to resume."
             )
-        if self._attempts >= ATTEMPTS_BEFORE_MESSAGE and not self._said:
-            self._said = True
+        if self._attempts == ATTEMPTS_BEFORE_MESSAGE:
             self._say(f"waiting for the service ({reason}); Ctrl-C pauses, the same command resumes")
-        pause = delay(self._attempts, random.random(), decision.retry_after)
-        if self._give_up_after is not None:
-            pause = min(pause, max(0.1, self._since + self._give_up_after - now))
-        time.sleep(pause)
+        time.sleep(min(delay(self._attempts, random.random(), response.retry_after), max(0.1, left)))
 
     def reset(self) -> None:
         """Record a success."""
-        if self._said:
+        if self._attempts >= ATTEMPTS_BEFORE_MESSAGE:
             self._say("the service is back")
-        self._attempts, self._said = 0, False
+        self._attempts = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from resumable_glance.client.api import ApiClient, UploadView
 from resumable_glance.client.errors import ClientError
 from resumable_glance.client.image_file import ImageFile, Paused
-from resumable_glance.client.plan import Action, ApiResponse, ChunkScheduler, decide
+from resumable_glance.client.plan import Action, ApiResponse, ChunkScheduler, decide, explain
 from resumable_glance.client.progress import Progress
 from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.model.ranges import Range
@@ -97,7 +97,7 @@ class Sender:
             result = self._results.get()
             if isinstance(result.response, BaseException):
                 raise result.response
-            if decide(result.response).action is Action.DONE:
+            if decide(result.response) is Action.DONE:
                 self._succeeded(result, scheduler)
                 self._retries.reset()
             elif not self._recover(upload_id, result.task, result.response, scheduler):
@@ -114,13 +114,13 @@ class Sender:
 
     def _recover(self, upload_id: str, task: _Task, response: ApiResponse, scheduler: ChunkScheduler) -> bool:
         """Wait after a failure and get the durable ranges. Return False if the service accepts no more bytes."""
-        decision = scheduler.failed(task.chunk, response)
-        if decision.action is Action.GIVE_UP:
-            raise ClientError(decision.detail)
+        action = scheduler.failed(task.chunk, response)
+        if action is Action.GIVE_UP:
+            raise ClientError(explain(response))
         # Chunks in flight at the same time fail together: that is one outage, waited for once.
-        if decision.action is Action.RETRY and task.outage == self._outages:
+        if action is Action.RETRY and task.outage == self._outages:
             self._outages += 1
-            self._retries.wait(decision)
+            self._retries.wait(response)
         view = UploadView.parse(self._retries.call(lambda: self._api.get(upload_id), resets=False))
         scheduler.learn(view.durable)
         self._progress.update(scheduler.acknowledged)
@@ -131,7 +131,7 @@ class Sender:
         try:
             while scheduler.in_flight and (left := end - time.monotonic()) > 0:
                 result = self._results.get(timeout=left)
-                if isinstance(result.response, ApiResponse) and decide(result.response).action is Action.DONE:
+                if isinstance(result.response, ApiResponse) and decide(result.response) is Action.DONE:
                     self._succeeded(result, scheduler)
                 scheduler.in_flight.discard(result.task.chunk)
         except queue.Empty:

@@ -68,10 +68,10 @@ class Uploader:
 
     def run(self) -> UploadView | VerifiedImage:
         """Return the verified image; without `wait`, the upload once the service has all bytes."""
-        service: Any = self._retries.call(self._api.describe).document
+        service = self._retries.call(self._api.describe).document
         if service.get("name") != "resumable-glance":
             raise ClientError(f"{self._api.url} is not a resumable-glance service: check the service URL.")
-        identity = str(self._retries.call(self._api.identity).document["identity"])
+        identity = self._retries.call(self._api.identity).document["identity"]
         native = service["protocols"]["native"]
         chunk_size = min(self._options.chunk_size, int(native["chunks"]["max_size"]))
         declares = native.get("zeros", {}).get("content_type") == ZEROS

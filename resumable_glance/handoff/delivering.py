@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from resumable_glance.catalog.uploads import UploadRecords
-from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.plan import differences
 from resumable_glance.handoff.reader import HandoffStopped, Readers
 from resumable_glance.handoff.replacement import Replacement
+from resumable_glance.handoff.walk import Attempt
 from resumable_glance.images.base import CERTAIN, UNUSABLE, DeliveryFailed, ImageService, Presence, set_detected_format
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, LastError, Upload, Verified, require
@@ -62,13 +62,8 @@ class Delivering:
         wrong = differences(require(upload.size), proof, status)
         if not wrong:
             LOG.info("upload %s is active: image %s, sha512 %s", upload.id, attempt.image.id, proof.sha512)
-            shown = Verified(
-                self.clock(),
-                require(status.size),
-                require(status.md5),
-                require(status.sha512),
-                attempt.actor.request_id,
-            )
+            size, md5, sha512 = require(status.size), require(status.md5), require(status.sha512)
+            shown = Verified(self.clock(), size, md5, sha512, attempt.actor.request_id)
             return await self._transition(upload, Event.VERIFIED, last_error=None, verified=shown)
         error = LastError(FailureReason.IMAGE_DIFFERS, f"Glance has other bytes: {'; '.join(wrong)}.")
         LOG.error("upload %s has failed: %s", upload.id, error.detail)

@@ -43,10 +43,10 @@ class GrowingUpload:
     """The extents of a receiving upload, added in the event loop, read in a thread."""
 
     def __init__(self, upload: Upload, stop: threading.Event) -> None:
+        self.stop = stop
         self.durable = 0  # bytes, up to the end of the last extent
         self._upload = upload
         self._size = require(upload.size)
-        self._stop = stop
         self._extents: deque[Extent] = deque()
         self._grown_at = time.monotonic()
         self._changed = threading.Condition()
@@ -71,9 +71,9 @@ class GrowingUpload:
     def allow(self, position: int) -> int:
         """Wait until bytes from `position` on may be read; return their number. Raises Abandoned."""
         with self._changed:
-            if self._changed.wait_for(lambda: self._stop.is_set() or self._lead(position) >= LEAD, TRICKLE_INTERVAL):
+            if self._changed.wait_for(lambda: self.stop.is_set() or self._lead(position) >= LEAD, TRICKLE_INTERVAL):
                 return self._lead(position) - LEAD + TRICKLE
-            some = self._changed.wait_for(lambda: self._stop.is_set() or self._lead(position) > 0, STARVING_TIMEOUT)
+            some = self._changed.wait_for(lambda: self.stop.is_set() or self._lead(position) > 0, STARVING_TIMEOUT)
             if not some or time.monotonic() > self._grown_at + GROWTH_TIMEOUT:
                 raise Abandoned(f"it made no progress after {self.durable} bytes")
             return min(TRICKLE, self._lead(position))
@@ -105,26 +105,18 @@ class _Running:
         self.woken.set()  # so that a reader that waits for more looks at `stop`
 
 
+@dataclass(frozen=True)
 class EarlyDeliveries:
     """Runs early deliveries, a limited number at a time. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        images: ImageService,
-        readers: Readers,
-        delegation: Delegation,
-        settings: HandoffSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._images = images
-        self._readers = readers
-        self._delegation = delegation
-        self._settings = settings
-        self._clock = clock
-        self._running: dict[str, _Running] = {}
-        self._tried: LRUCache[str, bool] = LRUCache(TRIED_SIZE)
+    uploads: UploadRecords
+    images: ImageService
+    readers: Readers
+    delegation: Delegation
+    settings: HandoffSettings
+    clock: Callable[[], float]
+    _running: dict[str, _Running] = field(default_factory=dict, init=False)
+    _tried: LRUCache[str, bool] = field(default_factory=lambda: LRUCache(TRIED_SIZE), init=False)
 
     def on_progress(self, upload: Upload) -> None:
         """Start or continue the delivery of an upload that has progressed."""
@@ -151,7 +143,7 @@ class EarlyDeliveries:
             running.end()
             await asyncio.wait([running.task])
             self._running.pop(upload_id, None)
-            self._readers.progress.pop(upload_id, None)  # one that had ended before left it
+            self.readers.progress.pop(upload_id, None)  # one that had ended before left it
 
     async def close(self) -> None:
         """End all deliveries, and wait until they have ended."""
@@ -161,10 +153,10 @@ class EarlyDeliveries:
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
 
     def _is_wanted(self, upload: Upload) -> bool:
-        workers = self._settings.early_workers
+        workers = self.settings.early_workers
         of_project = sum(each.project_id == upload.owner.project_id for each in self._running.values())
         free = len(self._running) < workers and of_project < most_of_one(workers) and upload.id not in self._tried
-        return free and suits_early_delivery(upload, self._clock(), self._settings.early_minimum_size)
+        return free and suits_early_delivery(upload, self.clock(), self.settings.early_minimum_size)
 
     async def _delivery(self, upload: Upload, running: _Running) -> Proof | None:
         LOG.info("upload %s: its early delivery starts", upload.id)
@@ -175,17 +167,17 @@ class EarlyDeliveries:
         except Exception as problem:  # the usual handoff will meet it again and report it
             LOG.warning("upload %s: its early delivery was abandoned: %r", upload.id, problem)
         self._running.pop(upload.id, None)
-        self._readers.progress.pop(upload.id, None)
+        self.readers.progress.pop(upload.id, None)
         return None
 
     async def _deliver(self, upload: Upload, running: _Running) -> Proof:
-        actor = Actor(upload.owner, await self._delegation.token(upload))
+        actor = Actor(upload.owner, await self.delegation.token(upload))
         growing = GrowingUpload(upload, running.stop)
-        async with self._readers.open_growing(upload, growing, running.stop) as reader:
-            await set_detected_format(self._images, upload, actor)
+        async with self.readers.open_growing(upload, growing) as reader:
+            await set_detected_format(self.images, upload, actor)
             feeding = asyncio.create_task(self._extend(growing, upload.id, running))
             try:
-                await self._images.deliver(require(upload.image), require(upload.size), reader, actor)
+                await self.images.deliver(require(upload.image), require(upload.size), reader, actor)
             finally:
                 feeding.cancel()
                 await asyncio.wait([feeding])
@@ -195,12 +187,12 @@ class EarlyDeliveries:
         """Extend a growing upload by what becomes durable, until all is."""
         while True:
             running.woken.clear()
-            upload = await self._uploads.get(upload_id)
+            upload = await self.uploads.get(upload_id)
             if upload is None or upload.state not in {State.RECEIVING, *WITH_HANDOFF}:
                 running.stop.set()
                 return
             more = Range(growing.durable, upload.offset)
-            growing.extend(upload, await self._uploads.extents(upload_id, more) if more.length else [])
+            growing.extend(upload, await self.uploads.extents(upload_id, more) if more.length else [])
             if upload.state is not State.RECEIVING:
                 return
             await running.woken.wait()

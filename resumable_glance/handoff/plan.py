@@ -86,12 +86,9 @@ def stuck(upload: Upload, now: float) -> bool:
 
 def differences(size: int, proof: Proof, status: ImageStatus) -> list[str]:
     """Return in words how an image differs from the upload; empty if it does not."""
-    pairs = [
-        ("size", str(size), str(status.size)),
-        ("md5", proof.md5, str(status.md5)),
-        ("sha512", proof.sha512, str(status.sha512)),
-    ]
-    return [f"{name} is {theirs} there and {ours} here" for name, ours, theirs in pairs if ours != theirs]
+    ours = {"size": size, "md5": proof.md5, "sha512": proof.sha512}
+    theirs = {"size": status.size, "md5": status.md5, "sha512": status.sha512}
+    return [f"{name} is {theirs[name]} there and {ours[name]} here" for name in ours if ours[name] != theirs[name]]
 
 
 def time_until_due(upload: Upload, now: float) -> float:
@@ -154,11 +151,9 @@ def can_be_retried(upload: Upload) -> bool:
 
 def needs_another_image(upload: Upload) -> bool:
     """Return whether another try of a failed upload needs a new image."""
-    gone = upload.delivery.last_error is not None and upload.delivery.last_error.reason in {
-        FailureReason.IMAGE_GONE,
-        FailureReason.IMAGE_DIFFERS,
-    }
-    return gone and upload.image is not None and not upload.image.adopted
+    error, image = upload.delivery.last_error, upload.image
+    gone = error is not None and error.reason in {FailureReason.IMAGE_GONE, FailureReason.IMAGE_DIFFERS}
+    return gone and image is not None and not image.adopted
 
 
 _BYTES_ARE_WRONG = FORMAT_FAILURES | {FailureReason.DIGEST_MISMATCH, FailureReason.SCRATCH_LOST}

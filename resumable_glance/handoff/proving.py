@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from resumable_glance.catalog.uploads import UploadRecords
-from resumable_glance.handoff.attempt import Attempt
 from resumable_glance.handoff.reader import Readers, VerifyingReader
+from resumable_glance.handoff.walk import Attempt
 from resumable_glance.images.base import PIECE, DeliveryFailed
 from resumable_glance.images.inspection import FormatRules, ImageRejected, Inspection, head_length, inspect_head
 from resumable_glance.model.upload import FailureReason, Format, InspectionState, Upload, require

@@ -11,8 +11,9 @@ import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
@@ -22,6 +23,9 @@ from resumable_glance.model.digests import ZEROS, Digest, MultiHasher, hasher
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, Proof, Upload, require
 from resumable_glance.storage.base import UploadStorage
+
+if TYPE_CHECKING:
+    from resumable_glance.handoff.early import GrowingUpload
 
 LOG = logging.getLogger(__name__)
 _NOTHING = bytes(PIECE)
@@ -39,16 +43,6 @@ class StorageUnreadable(StorageDiffers):
     """Storage can't be read right now, though the bytes may be there."""
 
 
-class Growth(Iterator[Extent], Protocol):
-    """The extents of a receiving upload, and how far they may be given."""
-
-    def allow(self, position: int) -> int:
-        """Wait until bytes from `position` on may be read; return their number."""
-
-    def check(self, reader: VerifyingReader, position: int) -> None:
-        """Raise if the bytes before `position` must not be given."""
-
-
 class VerifyingReader:
     """A stream of the bytes of an upload, as an image service reads it.
 
@@ -63,7 +57,7 @@ class VerifyingReader:
         declared: tuple[Digest, ...],
         stop: threading.Event,
         on_read: Callable[[int], None],
-        growth: Growth | None = None,
+        growth: GrowingUpload | None = None,
     ) -> None:
         self._file = file
         self._extents = extents
@@ -164,31 +158,27 @@ class ConcatReader:
         self._left -= offset
 
 
+@dataclass(frozen=True)
 class Readers:
     """Opens uploads for reading.
 
     `progress` has the bytes read by running handoffs, by upload; `lately` those that handoffs have read, by project.
     """
 
-    def __init__(self, uploads: UploadRecords, storage: UploadStorage) -> None:
-        self.progress: dict[str, int] = {}
-        self.lately = RecentBytes()
-        self._uploads = uploads
-        self._storage = storage
+    uploads: UploadRecords
+    storage: UploadStorage
+    progress: dict[str, int] = field(default_factory=dict, init=False)
+    lately: RecentBytes = field(default_factory=RecentBytes, init=False)
 
-    @contextlib.asynccontextmanager
-    async def open(self, upload: Upload, stop: threading.Event) -> AsyncIterator[VerifyingReader]:
+    def open(self, upload: Upload, stop: threading.Event) -> AbstractAsyncContextManager[VerifyingReader]:
         """Open a complete upload for its handoff. Raises StorageDiffers if its files can't be opened."""
-        async with self._opened(upload, stop, self._on_read(upload)) as reader:
-            yield reader
+        return self._opened(upload, stop, self._on_read(upload))
 
     @contextlib.asynccontextmanager
-    async def open_growing(
-        self, upload: Upload, growth: Growth, stop: threading.Event
-    ) -> AsyncIterator[VerifyingReader]:
+    async def open_growing(self, upload: Upload, growth: GrowingUpload) -> AsyncIterator[VerifyingReader]:
         """Open an upload that is still receiving, for its early delivery."""
-        with await asyncio.to_thread(self._storage.reader, upload.id) as file:
-            yield VerifyingReader(file, growth, upload.declared, stop, self._on_read(upload), growth)
+        with await asyncio.to_thread(self.storage.reader, upload.id) as file:
+            yield VerifyingReader(file, growth, upload.declared, growth.stop, self._on_read(upload), growth)
 
     async def stream(self, upload: Upload) -> AsyncGenerator[bytes]:
         """Yield the bytes of a complete upload."""
@@ -211,12 +201,12 @@ class Readers:
     async def _opened(
         self, upload: Upload, stop: threading.Event, on_read: Callable[[int], None]
     ) -> AsyncIterator[VerifyingReader]:
-        extents = await self._uploads.extents(upload.id)
-        sizes = [part.size or 0 for each in upload.parts if (part := await self._uploads.get(each)) is not None]
+        extents = await self.uploads.extents(upload.id)
+        sizes = [part.size or 0 for each in upload.parts if (part := await self.uploads.get(each)) is not None]
         with contextlib.ExitStack() as stack:
 
             def opening() -> BinaryIO | ConcatReader:
-                files = [stack.enter_context(self._storage.reader(each)) for each in upload.files]
+                files = [stack.enter_context(self.storage.reader(each)) for each in upload.files]
                 return ConcatReader(zip(files, sizes, strict=True)) if upload.parts else files[0]
 
             try:
@@ -239,8 +229,7 @@ class ContentReader:
     async def open(self, upload: Upload, actor: Actor) -> AsyncIterator[bytes]:
         """Return the bytes of an upload, after a first read.
 
-        Raises:
-            Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE.
+        Raises Refused: SCRATCH_FAILED, IMAGE_SERVICE_UNAVAILABLE.
         """
         if upload.state is not State.ACTIVE:
             try:

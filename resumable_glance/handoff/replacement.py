@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from resumable_glance.catalog.orphans import OrphanedImages
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.handoff.attempt import Attempt
+from resumable_glance.handoff.walk import Attempt
 from resumable_glance.images.base import Actor, DeliveryFailed, ImageService, Presence
 from resumable_glance.model.upload import FailureReason, Image, ImageRequest, Upload, require
 

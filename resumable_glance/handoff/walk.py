@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from resumable_glance.auth.delegation import Delegation
-from resumable_glance.handoff.attempt import Attempt, StepFunction
 from resumable_glance.handoff.plan import Step, next_step
 from resumable_glance.handoff.reader import Readers
-from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
+from resumable_glance.images.base import Actor, DeliveryFailed, ImageService, ImageStatus
 from resumable_glance.model.states import WITH_HANDOFF
-from resumable_glance.model.upload import FailureReason, Upload, require
+from resumable_glance.model.upload import FailureReason, Image, Upload, require
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a handoff, as its steps see it: the upload, the state of its image, and the owner to act for.
+
+    A step raises HandoffStopped once `stop` is set.
+    """
+
+    upload: Upload
+    status: ImageStatus
+    actor: Actor
+    stop: threading.Event
+
+    @property
+    def image(self) -> Image:
+        """The image to deliver to."""
+        return require(self.upload.image)
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class Walk:
     images: ImageService
     delegation: Delegation
     readers: Readers
-    steps: Mapping[Step, StepFunction]
+    steps: Mapping[Step, Callable[[Attempt], Awaitable[Upload]]]
     clock: Callable[[], float]
 
     async def run(self, upload: Upload, stop: threading.Event) -> Upload:

@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from resumable_glance.catalog.uploads import UploadRecords
@@ -34,30 +34,22 @@ class _Running:
     stop: threading.Event
 
 
+@dataclass(frozen=True)
 class HandoffWorker:
     """Runs handoffs, a limited number at a time.
 
     `free` frees what an upload that has become active holds. `clock` gives seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        uploads: UploadRecords,
-        walk: Walk,
-        early: EarlyDeliveries,
-        free: Callable[[Upload], Awaitable[None]],
-        settings: HandoffSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._uploads = uploads
-        self._walk = walk
-        self._early = early
-        self._free = free
-        self._settings = settings
-        self._clock = clock
-        self._woken = asyncio.Event()
-        self._running: dict[str, _Running] = {}
-        self._paused: set[str] = set()
+    uploads: UploadRecords
+    walk: Walk
+    early: EarlyDeliveries
+    free: Callable[[Upload], Awaitable[None]]
+    settings: HandoffSettings
+    clock: Callable[[], float]
+    _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _running: dict[str, _Running] = field(default_factory=dict, init=False)
+    _paused: set[str] = field(default_factory=set, init=False)
 
     def wake(self) -> None:
         """Look for due handoffs now."""
@@ -65,7 +57,7 @@ class HandoffWorker:
 
     def on_progress(self, upload: Upload) -> None:
         """Start or continue the early delivery of an upload that has more durable bytes."""
-        self._early.on_progress(upload)
+        self.early.on_progress(upload)
 
     async def run(self) -> None:
         """Run handoffs until cancelled, then stop them; the next start goes on with them."""
@@ -79,14 +71,14 @@ class HandoffWorker:
             running = list(self._running.values())
             for each in running:
                 each.stop.set()
-            await asyncio.gather(self._early.close(), *(each.task for each in running), return_exceptions=True)
+            await asyncio.gather(self.early.close(), *(each.task for each in running), return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def paused(self, upload_id: str) -> AsyncIterator[None]:
         """Stop the handoff of an upload, and start none inside."""
         self._paused.add(upload_id)
         try:
-            await self._early.abandon(upload_id)
+            await self.early.abandon(upload_id)
             if running := self._running.get(upload_id):
                 running.stop.set()
                 await asyncio.wait([running.task])
@@ -104,7 +96,7 @@ class HandoffWorker:
 
     async def _start_due(self) -> float | None:
         """Start due handoffs; return the seconds until another one is due."""
-        uploads, now = await self._uploads.with_handoff(), self._clock()
+        uploads, now = await self.uploads.with_handoff(), self.clock()
         waiting = [
             each
             for each in uploads
@@ -112,7 +104,7 @@ class HandoffWorker:
         ]
         due = [each for each in waiting if time_until_due(each, now) == 0]
         running = [each.upload for each in self._running.values()]
-        for upload in choose_next(due, running, self._settings.workers, self._walk.lately()):
+        for upload in choose_next(due, running, self.settings.workers, self.walk.lately()):
             stop = threading.Event()
             task = asyncio.create_task(self._attempt(upload, stop))
             self._running[upload.id] = _Running(upload, task, stop)
@@ -130,9 +122,9 @@ class HandoffWorker:
     async def _attempt(self, upload: Upload, stop: threading.Event) -> None:
         try:
             started = await self._start(upload)
-            ended = await self._walk.run(started, stop)
+            ended = await self.walk.run(started, stop)
             if ended.state is State.ACTIVE:
-                await self._free(ended)
+                await self.free(ended)
         except HandoffStopped:
             LOG.info("the handoff of upload %s was stopped", upload.id)
         except IllegalTransition:
@@ -151,23 +143,23 @@ class HandoffWorker:
     async def _start(self, upload: Upload) -> Upload:
         attempts = upload.delivery.attempts + 1
         started = await self._transition(upload, Event.STARTED, attempts=attempts, last_error=None)
-        if proof := await self._early.finish(upload.id):
+        if proof := await self.early.finish(upload.id):
             return await self._transition(started, Event.DELIVERED, proof=proof, suspicion=0)
         return started
 
     async def _postpone(self, upload: Upload, error: LastError) -> None:
         attempts = upload.delivery.attempts + 1
-        if exhausted(attempts, self._settings.attempts, error.reason):
+        if exhausted(attempts, self.settings.attempts, error.reason):
             detail = f"All {attempts} attempts failed. The last one: {error.detail} You can retry the upload."
             await self._fail(upload, LastError(error.reason, detail))
             return
         seconds = delay(attempts, random.random())
         LOG.warning("upload %s is tried again in %.0f s: %s", upload.id, seconds, error.detail)
-        await self._transition(upload, Event.POSTPONED, last_error=error, next_attempt_at=self._clock() + seconds)
+        await self._transition(upload, Event.POSTPONED, last_error=error, next_attempt_at=self.clock() + seconds)
 
     async def _fail(self, upload: Upload, error: LastError) -> None:
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
         await self._transition(upload, Event.FAILED, last_error=error)
 
     async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
-        return await self._uploads.transition(upload.id, event, self._clock(), **delivery)
+        return await self.uploads.transition(upload.id, event, self.clock(), **delivery)

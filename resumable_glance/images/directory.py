@@ -6,14 +6,15 @@ The file `<id>` has the bytes, `<id>.json` the document that Glance would show.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.images.base import PIECE, Actor, DeliveryFailed, ImageStatus, Presence, Source
@@ -112,20 +113,14 @@ class DirectoryImageService:
     def _write(self, image_id: str, size: int, source: Source) -> None:
         described = self._existing(image_id)
         md5, sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
-        partial = self._bytes(image_id).with_suffix(".partial")
-        with partial.open("wb") as file:
+        with self._new(self._bytes(image_id)) as file:  # the bytes have their name before the image is active
             while piece := source.read(PIECE):
                 md5.update(piece)
                 sha512.update(piece)
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-            written = file.tell()
-        if written != size:
-            sentence = f"{size} bytes were announced, and {written} came."
-            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
-        partial.replace(self._bytes(image_id))
-        sync_directory(self._directory)  # the bytes have their name before the image is active
+            if file.tell() != size:
+                sentence = f"{size} bytes were announced, and {file.tell()} came."
+                raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
         result = {"size": size, "checksum": md5.hexdigest(), "os_hash_value": sha512.hexdigest()}
         self._describe(image_id, {**described, **result, "status": "active"})
 
@@ -135,10 +130,15 @@ class DirectoryImageService:
         return described
 
     def _describe(self, image_id: str, described: dict[str, Any]) -> None:
-        path = self._description(image_id)
+        with self._new(self._description(image_id)) as file:
+            file.write(json.dumps(described, indent=1).encode())
+
+    @contextlib.contextmanager
+    def _new(self, path: Path) -> Iterator[BinaryIO]:
+        """Yield a file that durably gets its name at the end, unless an exception is raised."""
         partial = path.with_suffix(".partial")
-        with partial.open("w") as file:
-            json.dump(described, file, indent=1)
+        with partial.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

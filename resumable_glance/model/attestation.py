@@ -18,10 +18,8 @@ def statement(upload: Upload) -> Mapping[str, object]:
     Sizes in bytes, digests in hexadecimal, times as in RFC 3339. Raises Refused: UNFINISHED before it is active.
     """
     if upload.state is not State.ACTIVE:
-        raise Refused(
-            Reason.UNFINISHED,
-            f"A receipt exists once the image is proven equal to the file. This upload is {upload.state}.",
-        )
+        sentence = f"A receipt exists once the image is proven equal to the file. This upload is {upload.state}."
+        raise Refused(Reason.UNFINISHED, sentence)
     image, proof, verified = require(upload.image), require(upload.delivery.proof), require(upload.delivery.verified)
     ours = {"size": require(upload.size), "md5": proof.md5, "sha512": proof.sha512}
     return {

@@ -73,6 +73,13 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class OfUpload:
+    """A command that needs no more than the id of its upload."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Get:
     """Show an upload.
 
@@ -93,18 +100,12 @@ class Watch:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(OfUpload):
     """Read the bytes of a complete upload."""
 
-    upload_id: str
 
-
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(OfUpload):
     """Try a failed or waiting handoff again now, with the caller's token."""
-
-    upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +113,12 @@ class ListStores:
     """List the stores and import methods of the cloud."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetReceipt:
+class GetReceipt(OfUpload):
     """Get the signed receipt of an active upload."""
 
-    upload_id: str
 
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(OfUpload):
     """Cancel an upload."""
-
-    upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +130,12 @@ class List:
     all_projects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IssueTicket:
+class IssueTicket(OfUpload):
     """Issue a ticket for an upload. Its handoff continues with the token of this request."""
 
-    upload_id: str
 
-
-@dataclass(frozen=True, slots=True)
-class RevokeTickets:
+class RevokeTickets(OfUpload):
     """Revoke all tickets of an upload."""
-
-    upload_id: str
 
 
 Command = (

@@ -8,6 +8,7 @@ cost, and `zeros` has no value, since it holds as long as every byte is zero (do
 from __future__ import annotations
 
 import binascii
+import functools
 import hashlib
 import hmac
 import re
@@ -30,8 +31,7 @@ class Hasher(Protocol):
 class _Zeros:
     """A hasher whose digest is empty as long as all bytes are zero."""
 
-    def __init__(self) -> None:
-        self._value = b""
+    _value = b""
 
     def update(self, data: bytes | memoryview, /) -> None:
         if not only_zeros(bytes(data)):
@@ -46,19 +46,10 @@ def only_zeros(data: bytes) -> bool:
     return data == bytes(len(data))  # a memcmp, much faster than a loop over the bytes
 
 
-def _md5() -> Hasher:
-    # Glance's `checksum` is an md5. It detects accidents, and is not trusted against an adversary.
-    return hashlib.md5(usedforsecurity=False)
-
-
-def _sha1() -> Hasher:
-    # Required by the tus protocol. Like md5, against accidents only.
-    return hashlib.sha1(usedforsecurity=False)
-
-
+# Glance's `checksum` is an md5, and tus requires sha1. Both detect accidents, and are not trusted against an adversary.
 _HASHERS: Mapping[str, Callable[[], Hasher]] = {
-    "md5": _md5,
-    "sha1": _sha1,
+    "md5": functools.partial(hashlib.md5, usedforsecurity=False),
+    "sha1": functools.partial(hashlib.sha1, usedforsecurity=False),
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
     "xxh3": xxh3_64,
@@ -104,10 +95,8 @@ def declared(algorithm: str, value: bytes) -> Digest:
     """
     if algorithm not in LENGTHS:
         raise Refused(Reason.UNSUPPORTED_DIGEST, f"Unknown digest algorithm. Use one of: {', '.join(LENGTHS)}.")
-    if len(value) != LENGTHS[algorithm]:
-        raise Refused(
-            Reason.MALFORMED, f"An {algorithm} digest has {LENGTHS[algorithm]} bytes, but this one has {len(value)}."
-        )
+    if len(value) != (length := LENGTHS[algorithm]):
+        raise Refused(Reason.MALFORMED, f"An {algorithm} digest has {length} bytes, but this one has {len(value)}.")
     return Digest(algorithm, value)
 
 
@@ -123,9 +112,6 @@ class MultiHasher:
 
     def __init__(self, *algorithms: str) -> None:
         self._hashers = {name: hasher(name) for name in dict.fromkeys(algorithms)}
-
-    def __bool__(self) -> bool:
-        return bool(self._hashers)
 
     def __contains__(self, algorithm: str) -> bool:
         return algorithm in self._hashers

@@ -43,31 +43,20 @@ def declare(upload: Upload, size: int | None, digests: Sequence[Digest]) -> Uplo
 
     Raises Refused: WRONG_TOTAL, WRONG_DIGEST where other values were declared before, or more bytes have come.
     """
-    if size is not None and upload.size is not None and size != upload.size:
-        raise Refused(
-            Reason.WRONG_TOTAL,
-            f"This upload has {upload.size} bytes, not {size}. Is it the same file?",
-            size=upload.size,
-        )
-    if size is not None and size < upload.received:
-        raise Refused(
-            Reason.WRONG_TOTAL,
-            f"This upload already has {upload.received} bytes, more than {size}. Is it the same file?",
-            offset=upload.offset,
-        )
+    if size is not None:
+        if upload.size is not None and size != upload.size:
+            sentence = f"This upload has {upload.size} bytes, not {size}. Is it the same file?"
+            raise Refused(Reason.WRONG_TOTAL, sentence, size=upload.size)
+        if size < upload.received:
+            sentence = f"This upload already has {upload.received} bytes, more than {size}. Is it the same file?"
+            raise Refused(Reason.WRONG_TOTAL, sentence, offset=upload.offset)
+        upload = dataclasses.replace(upload, size=size, reserved=size)
     for each in digests:
         if any(each.algorithm == old.algorithm and each != old for old in upload.declared):
-            raise Refused(
-                Reason.WRONG_DIGEST,
-                f"A different {each.algorithm} digest was declared for this upload before. Is it the same file?",
-            )
+            sentence = f"A different {each.algorithm} digest was declared for this upload before. Is it the same file?"
+            raise Refused(Reason.WRONG_DIGEST, sentence)
     added = tuple(each for each in digests if each not in upload.declared)
-    return dataclasses.replace(
-        upload,
-        size=upload.size if size is None else size,
-        reserved=upload.reserved if size is None else size,
-        declared=upload.declared + added,
-    )
+    return dataclasses.replace(upload, declared=upload.declared + added)
 
 
 def total_of(append: Append) -> int | None:
@@ -78,9 +67,8 @@ def total_of(append: Append) -> int | None:
     chunk = append.chunk
     end = None if chunk.length is None or not chunk.last else chunk.start + chunk.length
     if end is not None and append.total not in {None, end}:
-        raise Refused(
-            Reason.WRONG_TOTAL, f"This last chunk ends after {end} bytes, but the declared size is {append.total}."
-        )
+        sentence = f"This last chunk ends after {end} bytes, but the declared size is {append.total}."
+        raise Refused(Reason.WRONG_TOTAL, sentence)
     return append.total if end is None else end
 
 
@@ -97,24 +85,16 @@ def target_of(upload: Upload, append: Append, longest: int) -> Range:
     else:
         stop = chunk.start + longest if upload.size is None else upload.size
     if upload.size is not None and stop > upload.size:
-        raise Refused(
-            Reason.BODY_TOO_LONG,
-            f"The body ends {stop - upload.size} bytes beyond the end of the upload.",
-            offset=upload.offset,
-            size=upload.size,
-        )
+        sentence = f"The body ends {stop - upload.size} bytes beyond the end of the upload."
+        raise Refused(Reason.BODY_TOO_LONG, sentence, offset=upload.offset, size=upload.size)
     return Range(min(chunk.start, stop), stop)
 
 
 def check_offset(upload: Upload, chunk: Chunk) -> None:
     """Check that a chunk of a protocol with ordered chunks begins at the offset. Raises Refused: WRONG_OFFSET."""
     if chunk.in_order and chunk.start != upload.offset:
-        raise Refused(
-            Reason.WRONG_OFFSET,
-            f"The offset is {upload.offset}, not {chunk.start}. Continue at {upload.offset}.",
-            offset=upload.offset,
-            provided=chunk.start,
-        )
+        sentence = f"The offset is {upload.offset}, not {chunk.start}. Continue at {upload.offset}."
+        raise Refused(Reason.WRONG_OFFSET, sentence, offset=upload.offset, provided=chunk.start)
 
 
 def repeats(chunk: Chunk, target: Range, extents: Sequence[Extent]) -> bool:

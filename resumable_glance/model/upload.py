@@ -239,9 +239,8 @@ class Upload:
     @property
     def images(self) -> tuple[str, ...]:
         """The ids of all images that may exist for it: its own, and the one that is to replace it."""
-        return tuple(
-            each for each in (self.image.id if self.image else None, self.delivery.successor) if each is not None
-        )
+        own = None if self.image is None else self.image.id
+        return tuple(each for each in (own, self.delivery.successor) if each is not None)
 
     @property
     def files(self) -> tuple[str, ...]:

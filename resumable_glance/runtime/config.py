@@ -138,6 +138,10 @@ class LimitSettings:
         "Number of requests that an address (of IPv6: a /64) may make within a minute, authenticated or not. Set it "
         "only if clients connect directly or trusted_proxies names all proxies: otherwise all clients share the "
         "address of a proxy, and so the limit. 0: no limit."))
+    strangers_per_second: int = _option(cfg.IntOpt, default=200, min=0, help=(
+        "Number of requests a second that are answered of all those without credentials, or with wrong ones; others "
+        "wait for their turn. It bounds the time that strangers take from users, whatever they do. Upload pages and "
+        "their preflight requests have no credentials, too; health checks never wait. 0: no limit."))
     connections: int = _option(cfg.IntOpt, default=0, min=0, help=(
         "Number of open connections; further ones get the status 503 and are closed. Clients retry. 0: half of the "
         "files that the process may open, since each chunk has a file open, too."))

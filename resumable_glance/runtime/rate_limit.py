@@ -1,4 +1,4 @@
-"""Limits on how often clients may ask: token buckets, which refill with time."""
+"""Limits on how often clients may ask: token buckets, which refill with time, and turns."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ class RateLimiter:
             sentence = f"More than {self._per_minute} {self._what} came within a minute. Continue in {wait} s."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=wait)
         self._buckets[key] = tokens - 1, now
+
+
+class Pacer:
+    """Gives `per_second` turns a second, and the turns of a second at once after a pause. 0: all turns are at once.
+
+    `clock` gives seconds.
+    """
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._next = float("-inf")
+
+    def delay(self) -> float:
+        """Take the next turn; return the seconds until it comes."""
+        if not self._per_second:
+            return 0.0
+        now = self._clock()
+        self._next = max(self._next, now - 1) + 1 / self._per_second
+        return max(0.0, self._next - now)
 
 
 def network_of(address: str) -> str:

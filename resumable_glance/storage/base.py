@@ -58,6 +58,9 @@ class UploadStorage(Protocol):
     async def free(self) -> int:
         """Return the number of bytes that can still be written."""
 
+    def close(self) -> None:
+        """Let other processes have the storage."""
+
     async def check(self) -> None:
         """Write a few bytes durably, and remove them. Raises OSError if that fails."""
 

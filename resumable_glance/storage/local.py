@@ -74,7 +74,6 @@ class LocalStorage:
         make_directory(self._uploads)
 
     def close(self) -> None:
-        """Release the lock."""
         os.close(self._lock)
 
     async def create(self, upload_id: str, size: int) -> None:

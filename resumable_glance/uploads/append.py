@@ -42,10 +42,7 @@ class ChunkReceiver:
     clock: Callable[[], float]
 
     async def receive(self, upload: Upload, append: Append, target: Target, call: Call) -> Upload | None:
-        """Receive a chunk.
-
-        Returns:
-            The upload with the chunk; None if all of its bytes were durable before.
+        """Receive a chunk; return the upload with it, None if all of its bytes were durable before.
 
         Raises:
             Refused: the body was interrupted, or its bytes are not acceptable.
@@ -149,9 +146,5 @@ class AppendUseCase:
             raise Refused(Reason.LOST, error.detail)
         if same:
             return upload
-        raise Refused(
-            Reason.SEALED,
-            f"This upload has all of its bytes and is {upload.state}. There is nothing left to send.",
-            offset=upload.offset,
-            state=upload.state,
-        )
+        sentence = f"This upload has all of its bytes and is {upload.state}. There is nothing left to send."
+        raise Refused(Reason.SEALED, sentence, offset=upload.offset, state=upload.state)

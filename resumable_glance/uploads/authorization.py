@@ -13,14 +13,13 @@ from resumable_glance.auth.tickets import ticket_expired
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model import commands
-from resumable_glance.model.commands import Append, Cancel, Command, Get, GetReceipt, Watch
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Upload, expired
 from resumable_glance.uploads.write_locks import WriteLocks
 
-TICKET_COMMANDS = (Append, Get, Watch, GetReceipt, Cancel)
+TICKET_COMMANDS = (commands.Append, commands.Get, commands.Watch, commands.GetReceipt, commands.Cancel)
 # The rights that allow each command. Where there are two, the second one extends to uploads of other owners.
-RIGHTS: Mapping[type[Command], tuple[Right, ...]] = {
+RIGHTS: Mapping[type[commands.Command], tuple[Right, ...]] = {
     commands.Create: (Right.CREATE,),
     commands.Join: (Right.CREATE,),
     commands.Append: (Right.UPDATE,),
@@ -45,7 +44,7 @@ class Authorization:
     locks: WriteLocks
     clock: Callable[[], float]
 
-    def check(self, command: Command, identity: Identity) -> None:
+    def check(self, command: commands.Command, identity: Identity) -> None:
         """Raise Refused(FORBIDDEN) if a command is not allowed."""
         if identity.scope is not None and not isinstance(command, TICKET_COMMANDS):
             sentence = "A ticket only allows to send, show and cancel its upload. Use a Keystone token for this."
@@ -61,8 +60,7 @@ class Authorization:
     async def get(self, upload_id: str, identity: Identity, of_others: Right | None = None) -> Upload:
         """Return an upload; one of another owner only with the right `of_others`.
 
-        Raises:
-            Refused: UNKNOWN_UPLOAD, TICKET_EXPIRED.
+        Raises Refused: UNKNOWN_UPLOAD, TICKET_EXPIRED.
         """
         upload = await self.uploads.get(upload_id)
         if upload is not None and self.is_expired(upload):  # read again, in case the clock was set in between

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
@@ -21,24 +22,19 @@ from resumable_glance.runtime.rate_limit import RateLimiter
 from resumable_glance.storage.base import UploadStorage
 
 
+@dataclass(frozen=True)
 class Capacity:
-    """Limits and free storage. `clock` gives seconds since the epoch."""
+    """Limits and free storage. `attempts` counts those to create uploads, by project."""
 
-    def __init__(
-        self, uploads: UploadRecords, storage: UploadStorage, settings: Settings, clock: Callable[[], float]
-    ) -> None:
-        self._uploads = uploads
-        self._storage = storage
-        self._limits = settings.limits
-        self._max_upload_size = settings.service.max_upload_size
-        self._max_chunk_size = settings.service.max_chunk_size
-        self._reserved_space = settings.scratch.reserved_space
-        self._attempts = RateLimiter(self._limits.creations_per_minute, clock, "creations of your project")
-        self._promising = asyncio.Lock()  # so that no space is promised twice
+    uploads: UploadRecords
+    storage: UploadStorage
+    settings: Settings
+    attempts: RateLimiter
+    _promising: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # so that no space is promised twice
 
     def count_attempt(self, owner: Owner) -> None:
         """Count an attempt to create an upload, whatever becomes of it. Raises Refused: OVER_LIMIT."""
-        self._attempts.take(owner.project_id)
+        self.attempts.take(owner.project_id)
 
     async def check_creation(self, owner: Owner, size: int) -> None:
         """Raise Refused (UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE) if an upload of this size can't be created."""
@@ -48,11 +44,7 @@ class Capacity:
 
     @contextlib.asynccontextmanager
     async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
-        """Check that an owner may be promised `size` more bytes, exclusively inside.
-
-        Raises:
-            Refused: as check_creation().
-        """
+        """Check that an owner may be promised `size` more bytes, exclusively inside. Raises as check_creation()."""
         async with self._promising:
             await self._check_storage(owner, size)
             if creates:
@@ -61,13 +53,12 @@ class Capacity:
 
     def target_of(self, upload: Upload, append: Append) -> Range:
         """Return the range that a chunk may fill. Raises Refused as preconditions.target_of()."""
-        return target_of(upload, append, self._max_chunk_size)
+        return target_of(upload, append, self.settings.service.max_chunk_size)
 
     async def reserve(self, upload: Upload, append: Append, target: Range) -> Upload:
         """Record what a chunk declares of the whole, and promise its storage.
 
-        Raises:
-            Refused: as preconditions.declare(), SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.
+        Raises Refused: as preconditions.declare(), SEALED, UPLOAD_TOO_LARGE, NO_SPACE, OVER_LIMIT.
         """
         declared = declare(upload, total_of(append), append.declared)
         if declared == upload and upload.size is not None:
@@ -78,34 +69,31 @@ class Capacity:
         self.check_size(needed)
         async with self.promised(upload.owner, needed - upload.reserved):
             if declared != upload:
-                return await self._uploads.declare(upload.id, declared.size, append.declared)
-            await self._uploads.reserve(upload.id, needed)
+                return await self.uploads.declare(upload.id, declared.size, append.declared)
+            await self.uploads.reserve(upload.id, needed)
         return upload
 
     def check_size(self, size: int) -> None:
         """Raise Refused(UPLOAD_TOO_LARGE) if an upload may not have `size` bytes."""
-        if size > self._max_upload_size:
-            raise Refused(
-                Reason.UPLOAD_TOO_LARGE,
-                f"An upload may have at most {self._max_upload_size} bytes; this one has {size}.",
-                limit=self._max_upload_size,
-            )
+        if size > (most := self.settings.service.max_upload_size):
+            sentence = f"An upload may have at most {most} bytes; this one has {size}."
+            raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=most)
 
     async def check_space(self, size: int) -> int:
         """Return the bytes that are promised to nobody. Raises Refused(NO_SPACE) if these are less than `size`."""
-        free = max(0, await self._storage.free() - self._reserved_space - await self._uploads.promised())
+        promised = await self.uploads.promised() + self.settings.scratch.reserved_space
+        free = max(0, await self.storage.free() - promised)
         if size > free:
-            raise Refused(
-                Reason.NO_SPACE, f"There is no space for {size} bytes right now. Try again later.", retry_after=300
-            )
+            sentence = f"There is no space for {size} bytes right now. Try again later."
+            raise Refused(Reason.NO_SPACE, sentence, retry_after=300)
         return free
 
     async def _check_storage(self, owner: Owner, size: int) -> None:
         """Raise Refused (NO_SPACE, OVER_LIMIT) if an owner can't be promised `size` more bytes."""
-        free, share = await self.check_space(size), self._limits.share_per_project
+        free, share = await self.check_space(size), self.settings.limits.share_per_project
         if not size or share == 100:
             return
-        has = (await self._uploads.usage(owner.project_id)).size
+        has = (await self.uploads.usage(owner.project_id)).size
         most = (has + free) * share // 100
         if has + size > most:
             raise Refused(
@@ -118,13 +106,10 @@ class Capacity:
             )
 
     async def _check_limits(self, owner: Owner) -> None:
-        most = self._limits.uploads_per_project
+        most = self.settings.limits.uploads_per_project
         if not most:
             return
-        usage = await self._uploads.usage(owner.project_id)
+        usage = await self.uploads.usage(owner.project_id)
         if most <= usage.uploads:
-            raise Refused(
-                Reason.OVER_LIMIT,
-                f"Your project has {usage.uploads} unfinished uploads, which is the limit. Finish or cancel one.",
-                retry_after=60,
-            )
+            sentence = f"Your project has {usage.uploads} unfinished uploads, which is the limit. Finish or cancel one."
+            raise Refused(Reason.OVER_LIMIT, sentence, retry_after=60)

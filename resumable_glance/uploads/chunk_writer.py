@@ -89,7 +89,8 @@ class ChunkWriter:
             # A chunk with a digest is kept as a whole or not at all; of others, all bytes that came are kept.
             if refusal.reason in _INTERRUPTIONS and not self._chunk.declared:
                 await self._commit()
-            if refusal.reason is not Reason.SUPERSEDED or not self._has_all:
+            only_the_end_is_missing = self._chunk.length is not None and self._position == self._target.stop
+            if refusal.reason is not Reason.SUPERSEDED or not only_the_end_is_missing:
                 raise
         check_digests(self._declared, self._chunk.declared)
         if self._differs:
@@ -104,15 +105,8 @@ class ChunkWriter:
             if self._uncommitted >= self._commit_size and self._may_commit():
                 await self._commit()
         if self._chunk.length is not None and self._position < self._target.stop:
-            raise Refused(
-                Reason.BODY_TOO_SHORT,
-                f"The body ended {self._target.stop - self._position} bytes before the end of its range.",
-            )
-
-    @property
-    def _has_all(self) -> bool:
-        """Return whether only the end of the body is missing."""
-        return self._chunk.length is not None and self._position == self._target.stop
+            lacking = self._target.stop - self._position
+            raise Refused(Reason.BODY_TOO_SHORT, f"The body ended {lacking} bytes before the end of its range.")
 
     def _may_commit(self) -> bool:
         # Not while bytes are left to check: an upload must not become a mixture of two files.
@@ -223,23 +217,15 @@ def check_digests(hashed: MultiHasher, declared: Sequence[Digest]) -> None:
 
 
 def _different_bytes() -> Refused:
-    return Refused(
-        Reason.DIFFERENT_BYTES,
-        "This range has other bytes already, which stay as they are. Is it the same file?",
-    )
+    sentence = "This range has other bytes already, which stay as they are. Is it the same file?"
+    return Refused(Reason.DIFFERENT_BYTES, sentence)
 
 
 def storage_failure(problem: OSError | EOFError) -> Refused:
     """Return the refusal for a failure of storage or of the catalog."""
     LOG.error("storage failed: %s", problem)
     if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Refused(
-            Reason.NO_SPACE,
-            "There is no space for these bytes right now. All acknowledged bytes are safe; try again later.",
-            retry_after=60,
-        )
-    return Refused(
-        Reason.SCRATCH_FAILED,
-        "These bytes could not be stored. All acknowledged bytes are safe; send these again.",
-        retry_after=5,
-    )
+        sentence = "There is no space for these bytes right now. All acknowledged bytes are safe; try again later."
+        return Refused(Reason.NO_SPACE, sentence, retry_after=60)
+    sentence = "These bytes could not be stored. All acknowledged bytes are safe; send these again."
+    return Refused(Reason.SCRATCH_FAILED, sentence, retry_after=5)

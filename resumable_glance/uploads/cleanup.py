@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.catalog import Catalog
-from resumable_glance.catalog.credentials import Credential
 from resumable_glance.catalog.orphans import OrphanedImage, OrphanedImages
 from resumable_glance.images.base import Actor, DeliveryFailed, ImageService
 from resumable_glance.model.states import Event
@@ -40,10 +39,6 @@ class OrphanRemover:
     delegation: Delegation
     retention: float
     clock: Callable[[], float]
-
-    def credential(self, identity: Identity, upload: Upload) -> Credential | None:
-        """Return the caller's encrypted token, None for another owner's upload."""
-        return self.delegation.encrypt(identity.token if identity.owner == upload.owner else None, identity.expires_at)
 
     async def remove_due(self) -> None:
         """Delete all images that are due, as long as the image service answers."""
@@ -110,7 +105,8 @@ class Cleaner:
 
     async def cancel(self, upload: Upload, identity: Identity) -> None:
         """Cancel an upload and free what it holds. Raises as UploadRecords.end()."""
-        credential = self.orphans.credential(identity, upload)
+        token = identity.token if identity.owner == upload.owner else None
+        credential = self.orphans.delegation.encrypt(token, identity.expires_at)
         await self.catalog.uploads.end(upload.id, Event.CANCELLED, self.clock(), credential)
         await self.clear(upload)
 

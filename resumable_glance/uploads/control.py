@@ -13,17 +13,7 @@ from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff.plan import can_be_retried, needs_another_image
 from resumable_glance.handoff.worker import HandoffWorker
-from resumable_glance.model.commands import (
-    Cancel,
-    Cancelled,
-    Get,
-    IssueTicket,
-    Retry,
-    RevokeTickets,
-    TicketIssued,
-    TicketsRevoked,
-    UploadFound,
-)
+from resumable_glance.model import commands
 from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import check_alive, require
 from resumable_glance.uploads.authorization import Authorization
@@ -45,7 +35,7 @@ class CancelUseCase:
     handoff: HandoffWorker
     cleaner: Cleaner
 
-    async def cancel(self, cancel: Cancel, call: Call) -> Cancelled:
+    async def cancel(self, cancel: commands.Cancel, call: Call) -> commands.Cancelled:
         """Cancel an upload, and delete its bytes and image. Raises Refused(SEALED) once it is active."""
         upload = await self.authorization.get(cancel.upload_id, call.identity, Right.CANCEL_ANY)
         await self.locks.evict(Reason.CANCELLED, upload.id)
@@ -58,7 +48,7 @@ class CancelUseCase:
                 check_alive(upload)
             await self.cleaner.cancel(upload, call.identity)
         LOG.info("upload %s was cancelled", upload.id)
-        return Cancelled(upload.id)
+        return commands.Cancelled(upload.id)
 
 
 @dataclass(frozen=True)
@@ -71,17 +61,15 @@ class RetryUseCase:
     inspect: InspectUseCases
     clock: Callable[[], float]
 
-    async def retry(self, retry: Retry, call: Call) -> UploadFound:
+    async def retry(self, retry: commands.Retry, call: Call) -> commands.UploadFound:
         """Retry a failed or waiting handoff now, with the caller's token.
 
-        Raises:
-            Refused: UNFINISHED, JOINED, or USELESS if the upload would fail again.
+        Raises Refused: UNFINISHED, JOINED, or USELESS if the upload would fail again.
         """
         upload = await self.authorization.get(retry.upload_id, call.identity)
         check_alive(upload)
         if upload.state is State.RECEIVING:
-            sentence = "This upload is not complete. Send the missing bytes first."
-            raise Refused(Reason.UNFINISHED, sentence)
+            raise Refused(Reason.UNFINISHED, "This upload is not complete. Send the missing bytes first.")
         if upload.state is State.JOINED:
             raise Refused(Reason.JOINED, "This upload was joined into another one. Retry that one.")
         if upload.state is State.FAILED:
@@ -94,7 +82,7 @@ class RetryUseCase:
             )
             LOG.info("upload %s is tried again", upload.id)
         await self.completion.renew_token(upload, call.identity)
-        return await self.inspect.get(Get(upload.id), call)
+        return await self.inspect.get(commands.Get(upload.id), call)
 
 
 @dataclass(frozen=True)
@@ -107,17 +95,17 @@ class TicketUseCases:
     tickets: Tickets
     locks: WriteLocks
 
-    async def issue(self, issue: IssueTicket, call: Call) -> TicketIssued:
+    async def issue(self, issue: commands.IssueTicket, call: Call) -> commands.TicketIssued:
         """Return a new ticket, and keep the caller's token for the handoff."""
         upload = await self.authorization.get(issue.upload_id, call.identity)
         check_alive(upload)
         await self.completion.renew_token(upload, call.identity)
-        return TicketIssued(self.tickets.issue(upload))
+        return commands.TicketIssued(self.tickets.issue(upload))
 
-    async def revoke(self, revoke: RevokeTickets, call: Call) -> TicketsRevoked:
+    async def revoke(self, revoke: commands.RevokeTickets, call: Call) -> commands.TicketsRevoked:
         """Revoke all tickets of an upload, and interrupt the requests that write to it."""
         upload = await self.authorization.get(revoke.upload_id, call.identity)
         await self.uploads.revoke_tickets(upload.id)
         await self.locks.evict(Reason.SUPERSEDED, upload.id)
         LOG.info("the tickets of upload %s were revoked", upload.id)
-        return TicketsRevoked(upload.id)
+        return commands.TicketsRevoked(upload.id)

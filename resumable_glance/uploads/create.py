@@ -42,12 +42,12 @@ class NewUploads:
     settings: ServiceSettings
     clock: Callable[[], float]
 
-    def record(self, identity: Identity, size: int | None, prepared: PreparedImage, call: Call) -> Upload:
-        """Return a new upload of a caller, which is not recorded yet."""
+    def record(self, size: int | None, prepared: PreparedImage, call: Call) -> Upload:
+        """Return a new upload of the caller, which is not recorded yet."""
         now = self.clock()
         return Upload(
             id=f"{self.settings.instance}-{secrets.token_hex(16)}",
-            owner=identity.owner,
+            owner=call.identity.owner,
             size=size,
             state=State.RECEIVING,
             image=prepared.image,
@@ -103,8 +103,7 @@ class CreateUseCase:
     async def create(self, create: Create, call: Call) -> Created:
         """Create an upload, or return the one created with the same key.
 
-        Raises:
-            Refused: KEY_REUSED, or as Capacity.count_attempt() and check_creation(), and ImagePreparation.prepared().
+        Raises Refused: KEY_REUSED, or as count_attempt() and check_creation() of Capacity, and as prepared().
         """
         self.capacity.count_attempt(call.identity.owner)
         key = key_of(create, call.identity.owner)
@@ -122,7 +121,7 @@ class CreateUseCase:
         async with self.preparation.prepared(create.image, create.size, call.actor) as prepared:
             empty = create.size == 0 and create.first is None and prepared.image is not None
             upload = dataclasses.replace(
-                self.new.record(identity, create.size, prepared, call),
+                self.new.record(create.size, prepared, call),
                 state=State.SEALED if empty else State.RECEIVING,
                 declared=create.declared,
                 metadata=create.metadata,
@@ -144,8 +143,7 @@ class JoinUseCase:
     async def join(self, join: Join, call: Call) -> Created:
         """Join parts into a sealed upload, or return the earlier result.
 
-        Raises:
-            Refused: as Capacity.count_attempt(), check_parts() and ImagePreparation.prepared(); UPLOAD_TOO_LARGE.
+        Raises Refused: as Capacity.count_attempt(), check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
         """
         self.capacity.count_attempt(call.identity.owner)
         parts = [await self.authorization.get(each, call.identity) for each in join.parts]
@@ -162,7 +160,7 @@ class JoinUseCase:
             self.capacity.check_size(size)
             async with self.preparation.prepared(join.image, size, call.actor) as prepared:
                 upload = dataclasses.replace(
-                    self.new.record(call.identity, size, prepared, call),
+                    self.new.record(size, prepared, call),
                     state=State.SEALED,
                     metadata=join.metadata,
                     offset=size,

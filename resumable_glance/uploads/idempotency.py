@@ -47,8 +47,7 @@ class Idempotency:
     async def held(self, key: IdempotencyKey | None) -> AsyncIterator[Upload | None]:
         """Hold a key exclusively, and yield the upload created with it before.
 
-        Raises:
-            Refused: KEY_REUSED if the earlier request was a different one.
+        Raises Refused: KEY_REUSED if the earlier request was a different one.
         """
         if key is None:
             yield None

@@ -44,8 +44,7 @@ class ImagePreparation:
     ) -> AsyncIterator[PreparedImage]:
         """Yield the image for a request (None: a part has none). After an exception or a crash it is deleted.
 
-        Raises:
-            Refused: as ImageService.prepare(), and IMAGE_SERVICE_UNAVAILABLE after CREATION_TIMEOUT.
+        Raises Refused: as ImageService.prepare(), and IMAGE_SERVICE_UNAVAILABLE after CREATION_TIMEOUT.
         """
         if request is None:
             yield PreparedImage()
@@ -78,13 +77,11 @@ class ImagePreparation:
         """Return the request without the disk_format AUTO, which image services don't know."""
         if request.properties.get("disk_format") != AUTO:
             return request
-        if not self.inspects or request.properties.get("container_format") != BARE:
-            raise Refused(
-                Reason.IMAGE_REFUSED,
-                f"Name the disk_format: {AUTO} works only with the container_format {BARE}."
-                if self.inspects
-                else "Name the disk_format: this service does not inspect images.",
-            )
+        if not self.inspects:
+            raise Refused(Reason.IMAGE_REFUSED, "Name the disk_format: this service does not inspect images.")
+        if request.properties.get("container_format") != BARE:
+            sentence = f"Name the disk_format: {AUTO} works only with the container_format {BARE}."
+            raise Refused(Reason.IMAGE_REFUSED, sentence)
         properties = {name: value for name, value in request.properties.items() if name != "disk_format"}
         return dataclasses.replace(request, properties=properties)
 

@@ -11,21 +11,8 @@ from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.handoff.reader import ContentReader
 from resumable_glance.images.base import DeliveryFailed, ImageService
+from resumable_glance.model import commands
 from resumable_glance.model.attestation import statement
-from resumable_glance.model.commands import (
-    MAX_RANGES,
-    Content,
-    Get,
-    GetReceipt,
-    List,
-    Listed,
-    ListStores,
-    Read,
-    ReceiptSigned,
-    StoresListed,
-    UploadFound,
-    Watch,
-)
 from resumable_glance.model.states import WITH_HANDOFF, State
 from resumable_glance.model.upload import FailureReason, Upload, check_alive
 from resumable_glance.uploads.authorization import Authorization
@@ -44,12 +31,12 @@ class InspectUseCases:
     completion: Completion
     progress: Mapping[str, int]
 
-    async def get(self, get: Get, call: Call) -> UploadFound:
+    async def get(self, get: commands.Get, call: Call) -> commands.UploadFound:
         """Return the state and durable ranges of an upload."""
         identity = call.identity
         upload = await self.authorization.get(get.upload_id, identity, Right.GET_ANY)
         if upload.owner != identity.owner:  # an upload of another owner is not changed
-            return await self.watch(Watch(upload.id), call)
+            return await self.watch(commands.Watch(upload.id), call)
         check_alive(upload)
         if get.taking_over and self.locks.held(upload.id):
             await self.locks.evict(Reason.SUPERSEDED, upload.id)
@@ -57,27 +44,28 @@ class InspectUseCases:
         waits = error is not None and error.reason is FailureReason.TOKEN_EXPIRED
         if waits and upload.state in WITH_HANDOFF and identity.scope is None:
             await self.completion.renew_token(upload, identity)  # the caller's token is valid
-        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
+        upload, durable = await self.uploads.get_with_ranges(upload.id, commands.MAX_RANGES)
         check_alive(upload)
         if get.full_is_complete:  # checked last, since its last byte or its size may have come just now
             upload = await self.completion.complete(upload, identity)
-        return UploadFound(upload, tuple(durable), self.progress.get(upload.id, 0))
+        return commands.UploadFound(upload, tuple(durable), self.progress.get(upload.id, 0))
 
-    async def watch(self, watch: Watch, call: Call) -> UploadFound:
+    async def watch(self, watch: commands.Watch, call: Call) -> commands.UploadFound:
         """Return the same without any change of the upload."""
         upload = await self.authorization.get(watch.upload_id, call.identity, Right.GET_ANY)
         if not watch.again:  # a subscriber is told how the upload ended
             check_alive(upload)
-        upload, durable = await self.uploads.get_with_ranges(upload.id, MAX_RANGES)
-        return UploadFound(self.authorization.effective(upload), tuple(durable), self.progress.get(upload.id, 0))
+        upload, durable = await self.uploads.get_with_ranges(upload.id, commands.MAX_RANGES)
+        upload = self.authorization.effective(upload)
+        return commands.UploadFound(upload, tuple(durable), self.progress.get(upload.id, 0))
 
-    async def list(self, command: List, call: Call) -> Listed:
+    async def list(self, command: commands.List, call: Call) -> commands.Listed:
         """Return a page of the caller's uploads, or of all."""
         owner = None if command.all_projects else call.identity.owner
         page = await self.uploads.page(owner, command.limit, command.marker)
         if any(map(self.authorization.is_expired, page)):  # read again, in case the clock was set in between
             page = await self.uploads.page(owner, command.limit, command.marker)
-        return Listed(tuple(map(self.authorization.effective, page)), command.all_projects)
+        return commands.Listed(tuple(map(self.authorization.effective, page)), command.all_projects)
 
 
 @dataclass(frozen=True)
@@ -89,22 +77,22 @@ class ReadUseCases:
     signer: ReceiptSigner
     images: ImageService
 
-    async def read(self, read: Read, call: Call) -> Content:
+    async def read(self, read: commands.Read, call: Call) -> commands.Content:
         """Return the bytes of a complete upload. Raises Refused(UNFINISHED)."""
         upload = await self._alive(read.upload_id, call)
         if upload.state in {State.RECEIVING, State.JOINED} or upload.image is None:
             raise Refused(Reason.UNFINISHED, "This upload is not complete. Read it once it is.")
-        return Content(upload, await self.content.open(upload, call.actor))
+        return commands.Content(upload, await self.content.open(upload, call.actor))
 
-    async def get_receipt(self, command: GetReceipt, call: Call) -> ReceiptSigned:
+    async def get_receipt(self, command: commands.GetReceipt, call: Call) -> commands.ReceiptSigned:
         """Return the receipt of an active upload. Raises Refused(UNFINISHED)."""
         receipt = statement(await self._alive(command.upload_id, call))
-        return ReceiptSigned(receipt, self.signer.sign(receipt))
+        return commands.ReceiptSigned(receipt, self.signer.sign(receipt))
 
-    async def list_stores(self, _: ListStores, call: Call) -> StoresListed:
+    async def list_stores(self, _: commands.ListStores, call: Call) -> commands.StoresListed:
         """Return the stores and import methods of the cloud."""
         try:
-            return StoresListed(await self.images.stores(call.actor))
+            return commands.StoresListed(await self.images.stores(call.actor))
         except DeliveryFailed as failed:
             raise Refused(Reason.IMAGE_SERVICE_UNAVAILABLE, f"{failed}", retry_after=5) from failed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import hashlib
 import json
@@ -24,8 +23,8 @@ from typing import Any
 import pytest
 
 from resumable_glance.api.protocols import PROTOCOLS
-from resumable_glance.cli import main
-from resumable_glance.cli import upload as command_line
+from resumable_glance.cli import main, parser
+from resumable_glance.cli.upload import creation_request
 from resumable_glance.client import ApiClient, ImageFile, resume_state
 from resumable_glance.client.plan import ApiResponse
 from tests.support.chaos import BadLink
@@ -362,11 +361,9 @@ def test_a_wrong_command_line_is_told_before_anything_is_sent(wrong: list[str], 
     ],
 )
 def test_the_stores_are_asked_for_as_they_are_said(said: list[str], asked: dict[str, object], disk: Path) -> None:
-    parser = argparse.ArgumentParser()
-    command_line.add_parser(parser.add_subparsers())
-    arguments = parser.parse_args(["upload", str(disk), *said])
+    arguments = parser().parse_args(["upload", str(disk), *said])
     with ImageFile(disk) as file:
-        request = command_line.creation_request(arguments, file)
+        request = creation_request(arguments, file)
     assert {name: value for name, value in request.items() if name != "image"} == asked
 
 

@@ -50,7 +50,8 @@ class Keystone:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def get(self, url: str, *, headers: Mapping[str, str], raise_exc: bool, **_: object) -> Answer:
+    def request(self, url: str, method: str, *, headers: Mapping[str, str], raise_exc: bool, **_: object) -> Answer:
+        assert method == "GET"
         assert url.startswith("/auth/tokens")
         assert not raise_exc
         token = headers["X-Subject-Token"]

@@ -144,6 +144,9 @@ class MemoryStorage:
     async def free(self) -> int:
         return max(0, self.capacity - self.used)
 
+    def close(self) -> None:
+        """Do nothing: memory has no other users."""
+
     async def check(self) -> None:
         self.fail("check")
         if not await self.free():

@@ -18,6 +18,7 @@ from tests.reliability import (
     power,
     restarts,
     slow,
+    slow_inputs,
     startup,
     takeovers,
 )
@@ -42,6 +43,7 @@ TRIALS: tuple[Trial, ...] = tuple(
         clock_jumps,
         flips,
         slow,
+        slow_inputs,
         startup,
         takeovers,
     )

@@ -66,12 +66,12 @@ CRASH_STATES = (
     ),
     instead(
         "scratch is freed before the image is verified", "handoff/worker.py",
-        "            ended = await self._walk.run(",
-        "            await self._free(started)\n            ended = await self._walk.run(", 10_000,
+        "            ended = await self.walk.run(",
+        "            await self.free(started)\n            ended = await self.walk.run(", 10_000,
     ),
     instead(
         "scratch is never freed after a handoff", "handoff/worker.py",
-        "await self._free(ended)", "pass", 10_000,
+        "await self.free(ended)", "pass", 10_000,
     ),
     instead(
         "a declared digest of the whole is not compared", "handoff/proving.py",

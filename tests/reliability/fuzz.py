@@ -98,11 +98,11 @@ TRIAL = Trial(
             5,
         ),
         Sabotage(
-            "JSON may nest until the stack is full",
-            "api/protocols/parsing.py",
-            "    except (UnicodeError, json.JSONDecodeError, RecursionError):",
-            "    except (UnicodeError, json.JSONDecodeError):",
-            5,
+            "a body that is no JSON is a defect of ours",
+            "api/protocols/native_json.py",
+            "    except msgspec.DecodeError as problem:",
+            "    except msgspec.ValidationError as problem:",
+            3,
         ),
         Sabotage(
             "a name goes into a header unquoted",

@@ -248,11 +248,9 @@ def image(data: bytes) -> None:
     """Parse the request of an image: a JSON object, or a query such as `name=disk.raw&min_disk=1`."""
     try:
         if data.startswith(b"{"):
-            described = parsing.json_object(data)
-            assert json.loads(json.dumps(described)) == described
             head = RequestHead("POST", None, {"content-type": ("application/json",)})
             check_command(native.parse(head, data, PLACE), "")
-        else:
+        elif len(data) <= parsing.MAX_QUERY_LENGTH:
             said = urllib.parse.parse_qsl(data.decode("latin-1"), keep_blank_values=True)
             check_upload(
                 UPLOAD, image_metadata.requested({key: value for key, value in said if image_metadata.is_key(key)})
@@ -290,7 +288,8 @@ def answer(data: bytes) -> None:
     cloud = cast(Cloud, types.SimpleNamespace(session=session, authenticated=True))
     parsed = ApiClient(cloud, "http://glance.example").get(UPLOAD.id)
     assert parsed.retry_after is None or parsed.retry_after >= 0
-    assert delay(1, 0.5, decide(parsed).retry_after) >= 0
+    decide(parsed)
+    assert delay(1, 0.5, parsed.retry_after) >= 0
     with contextlib.suppress(ClientError):
         UploadView.parse(parsed)
 

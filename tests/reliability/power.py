@@ -93,20 +93,15 @@ TRIAL = Trial(
         Sabotage(
             "an image becomes active before it is durable",
             "images/directory.py",
-            """            file.flush()
-            os.fsync(file.fileno())
-            written""",
-            """            file.flush()
-            written""",
+            "            os.fsync(file.fileno())",
+            "            if path.suffix:\n                os.fsync(file.fileno())",
             count=15,
         ),
         Sabotage(
             "the description of an image is not flushed before it is renamed",
             "images/directory.py",
-            """            json.dump(described, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())""",
-            "            json.dump(described, file, indent=1)",
+            "            os.fsync(file.fileno())",
+            "            if not path.suffix:\n                os.fsync(file.fileno())",
             count=6,
         ),
         Sabotage(

@@ -34,11 +34,13 @@ LINGER = 2  # seconds in which a refused client can read the answer before its c
 class ConnectionLimits:
     """The limits of all connections. Times in seconds; 0 is no limit for `connections` in all and `per_peer`.
 
+    `head_size` is in bytes, of the request line and the fields; `head_fields` is their number.
     Connections from `trusted` addresses are not counted by peer: all clients behind a proxy have its address.
     `origins` are those that CORS allows to read refusals.
     """
 
-    head: request_head.HeadLimits
+    head_size: int
+    head_fields: int
     head_timeout: float
     send_timeout: float
     connections: int
@@ -46,6 +48,14 @@ class ConnectionLimits:
     trusted: Sequence[str]
     origins: Sequence[str]
     peers: Counter[str] = field(default_factory=Counter)
+
+    def check_head(self, size: int, fields: int) -> None:
+        """Raise Refused(HEAD_TOO_LARGE) for a head of more bytes or fields."""
+        if size > self.head_size:
+            sentence = f"The head of the request has more than {self.head_size} bytes. Send fewer or shorter headers."
+            raise Refused(Reason.HEAD_TOO_LARGE, sentence, limit=self.head_size)
+        if fields > self.head_fields:
+            raise Refused(Reason.HEAD_TOO_LARGE, f"The request has more than {self.head_fields} headers. Send fewer.")
 
     def add(self, peer: str, connections: int) -> None:
         """Count one more connection of `peer`, one of `connections` in all. Raises Refused: BUSY, OVER_LIMIT."""
@@ -129,7 +139,7 @@ class Connection(HttpProtocol):
             return
         self._pending = self._pending + len(data) if was_in_head and not self._completed else 0
         try:
-            self.limits.head.check(self._pending, 0)
+            self.limits.check_head(self._pending, 0)
         except Refused as refusal:
             self._refuse(refusal)
         else:
@@ -207,7 +217,7 @@ class Connection(HttpProtocol):
     def _count(self, size: int, fields: int) -> None:
         self._size += size
         self._fields += fields
-        self._guarded(self.limits.head.check, self._size, self._fields)
+        self._guarded(self.limits.check_head, self._size, self._fields)
 
     def _guarded(self, check: Callable[..., None], *args: object) -> None:
         """Keep the refusal of a check: the parser reports only that a callback has failed."""

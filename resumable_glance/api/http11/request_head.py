@@ -9,47 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from resumable_glance.errors import Reason, Refused
+from resumable_glance.api.protocols.parsing import malformed
 
 _HOST = re.compile(rb"([A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-_VERSIONS = {"1.0", "1.1"}
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """The largest head: bytes of its request line and fields, and number of fields."""
-
-    size: int
-    fields: int
-
-    def check(self, size: int, fields: int) -> None:
-        """Raise Refused(HEAD_TOO_LARGE) beyond these limits."""
-        if size > self.size:
-            sentence = f"The head of the request has more than {self.size} bytes. Send fewer or shorter headers."
-            raise Refused(Reason.HEAD_TOO_LARGE, sentence, limit=self.size)
-        if fields > self.fields:
-            raise Refused(Reason.HEAD_TOO_LARGE, f"The request has more than {self.fields} headers. Send fewer.")
 
 
 def check(version: str, method: str, target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> None:
     """Refuse (MALFORMED) a head that can be read in two ways. Field names are in lower case."""
-    if version not in _VERSIONS:
-        raise _malformed("Use HTTP/1.1.")
+    if version not in {"1.0", "1.1"}:
+        malformed("Use HTTP/1.1.")
     if method == "CONNECT":
-        raise _malformed("This server is not a proxy.")
+        malformed("This server is not a proxy.")
     names = [name for name, _ in fields]
     if version == "1.0" and b"transfer-encoding" in names:  # RFC 9112, section 6.1
-        raise _malformed("HTTP/1.0 has no Transfer-Encoding. Use HTTP/1.1.")
+        malformed("HTTP/1.0 has no Transfer-Encoding. Use HTTP/1.1.")
     hosts = [value for name, value in fields if name == b"host"]
     if len(hosts) > 1 or (version == "1.1" and not hosts):  # RFC 9112, section 3.2
-        raise _malformed("Send one Host header.")
+        malformed("Send one Host header.")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise _malformed("The Host header is not a host with an optional port.")
+        malformed("The Host header is not a host with an optional port.")
     if not target.startswith(b"/") and target != b"*" and hosts != [_authority(target)]:
-        raise _malformed("The request target and the Host header name different hosts.")
+        malformed("The request target and the Host header name different hosts.")
 
 
 def _authority(target: bytes) -> bytes | None:
@@ -57,7 +39,3 @@ def _authority(target: bytes) -> bytes | None:
         return urlsplit(target).netloc
     except ValueError:
         return None
-
-
-def _malformed(sentence: str) -> Refused:
-    return Refused(Reason.MALFORMED, sentence)

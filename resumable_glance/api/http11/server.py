@@ -12,7 +12,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from resumable_glance.api.http11 import connection
-from resumable_glance.api.http11.request_head import HeadLimits
 from resumable_glance.runtime import config
 from resumable_glance.uploads.service import UploadService
 
@@ -56,7 +55,8 @@ class GracefulServer(uvicorn.Server):
 def _limits(settings: config.Settings) -> connection.ConnectionLimits:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return connection.ConnectionLimits(
-        head=HeadLimits(settings.limits.head_size, settings.limits.head_fields),
+        head_size=settings.limits.head_size,
+        head_fields=settings.limits.head_fields,
         head_timeout=settings.service.head_timeout,
         send_timeout=settings.service.idle_timeout,
         connections=settings.limits.connections or files // 2,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httptools
 from starlette.requests import ClientDisconnect
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -136,7 +136,7 @@ class TransportReceiver(asyncio.BufferedProtocol):
             self._turn_over()
         else:
             taken = self._slow_down()
-        if not self._paused and (self._full is None or self._has_room()):
+        if not self._paused and (self._full is None or (self._filling is not None and self._filled < BUFFER)):
             self._http.flow.resume_reading()
         return taken
 
@@ -160,9 +160,6 @@ class TransportReceiver(asyncio.BufferedProtocol):
             self._speed_up()
         elif len(self._cycle.body) >= (BATCH if self._waiting else HIGH_WATER_LIMIT):
             self._http.flow.pause_reading()
-
-    def _has_room(self) -> bool:
-        return self._filling is not None and self._filled < BUFFER
 
     def _take_back(self) -> None:
         if self._taken is not None:
@@ -202,6 +199,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     buffers = Buffers()
     common = bytearray(READ_SIZE)
+    app: Any  # uvicorn has types of its own for ASGI
     _rest = 0  # bytes of the body that the parser still waits for
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -248,12 +246,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _releasing(app: ASGI3Application) -> ASGI3Application:
-    async def released(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+def _releasing(app: ASGIApp) -> ASGIApp:
+    async def released(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await app(scope, receive, send)
         finally:
-            receiver = cast(dict[str, Any], scope).get("extensions", {}).get(RECEIVER)
+            receiver = scope.get("extensions", {}).get(RECEIVER)
             if isinstance(receiver, TransportReceiver):
                 receiver.release()
 

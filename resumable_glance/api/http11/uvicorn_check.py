@@ -13,7 +13,6 @@ from importlib.metadata import version
 from resumable_glance.errors import CannotStart
 
 MODULES: Mapping[str, str] = {  # modules, and the names that are imported from them
-    "uvicorn._types": "ASGI3Application ASGIReceiveCallable ASGISendCallable Scope",
     "uvicorn.protocols.http.flow_control": "HIGH_WATER_LIMIT FlowControl",
     "uvicorn.protocols.http.httptools_impl": "STATUS_LINE HttpToolsProtocol RequestResponseCycle",
     "uvicorn.server": "Server",

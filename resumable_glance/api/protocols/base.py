@@ -54,25 +54,11 @@ class RequestContext:
 class WireProtocol(Protocol):
     """The interface of a protocol module. One more protocol is one more module with these members."""
 
-    @property
-    def MOUNT(self) -> str:
-        """The path of the protocol; uploads are one level below."""
-
-    @property
-    def ASPECTS(self) -> Mapping[str, tuple[str, ...]]:
-        """The resources one level below an upload, with their methods."""
-
-    @property
-    def MAX_DOCUMENT_SIZE(self) -> int:
-        """The most bytes of a POST's body that is a document, read before parse(); 0 if the body is a chunk."""
-
-    @property
-    def REQUEST_HEADERS(self) -> str:
-        """The request headers that the protocol reads, for CORS."""
-
-    @property
-    def RESPONSE_HEADERS(self) -> str:
-        """The response headers that the protocol sends, for CORS."""
+    MOUNT: str  # the path of the protocol; uploads are one level below
+    ASPECTS: tuple[str, ...]  # the resources one level below an upload
+    MAX_DOCUMENT_SIZE: int  # bytes of a POST's body that is a document, read before parse(); 0 if the body is a chunk
+    REQUEST_HEADERS: str  # that the protocol reads, for CORS
+    RESPONSE_HEADERS: str  # that the protocol sends, for CORS
 
     def parse(self, head: RequestHead, document: bytes, context: RequestContext) -> Command:
         """Return the command of a request. Refused if it has none."""

@@ -31,6 +31,8 @@ def requested(metadata: Mapping[str, str]) -> ImageRequest:
             parsing.malformed(f"The image's {key} has control characters, or more than 255 characters.")
     properties: dict[str, object] = {key: metadata[key] for key in TEXTS if metadata.get(key)}
     properties |= {key: parsing.integer(metadata[key], f"The image's {key}") for key in NUMBERS if key in metadata}
+    if sum(key.startswith(_PROPERTY) for key in metadata) > parsing.MAX_PROPERTIES:
+        parsing.malformed(f"An image may have at most {parsing.MAX_PROPERTIES} additional properties.")
     for key, value in metadata.items():
         if key.startswith(_PROPERTY):
             properties[parsing.custom_property(key.removeprefix(_PROPERTY))] = value

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from resumable_glance.api.protocols import native_json, parsing, problems
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model import commands
 from resumable_glance.model.digests import IMAGE_ALGORITHMS
-from resumable_glance.model.ranges import Range
 from resumable_glance.model.upload import Upload
 
 MOUNT = "/v1/uploads"
@@ -31,14 +30,15 @@ ACCEPT_PATCH = f"{ACCEPTED}, {ZEROS}"
 REQUEST_HEADERS = "Content-Digest Content-MD5 Content-Range Content-Type Idempotency-Key Repr-Digest"
 RESPONSE_HEADERS = "Accept-Patch Allow Location Upload-Expires Upload-Length Upload-Offset Upload-Ranges Upload-State"
 METHODS = {True: ("GET", "HEAD", "PATCH", "DELETE", "OPTIONS"), False: ("GET", "HEAD", "POST", "OPTIONS")}
-ASPECTS: Mapping[str, tuple[str, ...]] = {
-    "ticket": ("POST", "DELETE", "OPTIONS"),
-    "retry": ("POST", "OPTIONS"),
-    "receipt": ("GET", "HEAD", "OPTIONS"),
-    "events": ("GET", "OPTIONS"),
-}
 STORES = "stores"  # an aspect of the cloud, not of an upload
-STORES_METHODS = ("GET", "HEAD", "OPTIONS")
+_OF_ASPECTS: Mapping[str, Mapping[str, Callable[[str], commands.Command]]] = {  # commands, by method
+    "ticket": {"POST": commands.IssueTicket, "DELETE": commands.RevokeTickets},
+    "retry": {"POST": commands.Retry},
+    "receipt": dict.fromkeys(("GET", "HEAD"), commands.GetReceipt),
+    "events": {"GET": commands.Watch},
+    STORES: dict.fromkeys(("GET", "HEAD"), lambda _: commands.ListStores()),
+}
+ASPECTS = tuple(each for each in _OF_ASPECTS if each != STORES)
 MAX_DOCUMENT_SIZE = 64 * 1024  # bytes of JSON
 MAX_RANGES_IN_HEADER = 100  # the document has more; proxies limit headers
 MAX_LISTED = 1000
@@ -53,7 +53,7 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
     """
     parsing.check_encoding(head)
     if head.aspect is not None:
-        return _of_aspect(head, document)
+        return _of_aspect(head, head.aspect, document)
     match head.method, head.upload_id:
         case "POST", None:
             return _create(head, document)
@@ -75,15 +75,15 @@ def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
         case commands.Created(upload, ticket):
             href = _href(upload, context)
             document = native_json.upload_document(commands.UploadFound(upload, (), 0), href)
-            return Reply(
-                201, {**_headers(upload), "Location": href}, {**document, "ticket": native_json.ticket_document(ticket)}
-            )
+            document["ticket"] = native_json.ticket_document(ticket)
+            return Reply(201, {**_upload_headers(upload), "Location": href}, document)
         case commands.Appended(upload):
-            return Reply(204, _headers(upload))
+            return Reply(204, _upload_headers(upload))
         case commands.UploadFound(upload, durable):
-            headers = {**_headers(upload), **_NO_STORE}
+            headers = {**_upload_headers(upload), **_NO_STORE}
             if durable:
-                headers["Upload-Ranges"] = _range_set(durable[:MAX_RANGES_IN_HEADER])
+                ranges = (f"{each.start}-{each.stop - 1}" for each in durable[:MAX_RANGES_IN_HEADER])
+                headers["Upload-Ranges"] = f"bytes={','.join(ranges)}"  # as in Range: RFC 9110, section 14.1.2
             return Reply(200, headers, native_json.upload_document(outcome, _href(upload, context)))
         case commands.Listed(uploads, all_projects):
             listed = [native_json.summary(each, _href(each, context), with_owner=all_projects) for each in uploads]
@@ -131,37 +131,22 @@ def capabilities(context: RequestContext) -> Mapping[str, object]:
 
 
 def _methods(head: RequestHead) -> Sequence[str]:
-    if head.aspect is None:
-        return METHODS[head.upload_id is not None]
-    return STORES_METHODS if head.aspect == STORES else ASPECTS[head.aspect]
+    return METHODS[head.upload_id is not None] if head.aspect is None else (*_OF_ASPECTS[head.aspect], "OPTIONS")
 
 
-def _of_aspect(head: RequestHead, document: bytes) -> commands.Command:
-    if document and head.method in _methods(head):
+def _of_aspect(head: RequestHead, aspect: str, document: bytes) -> commands.Command:
+    command = _OF_ASPECTS[aspect].get(head.method)
+    if command is None:
+        raise parsing.method_not_allowed(head.method, _methods(head))
+    if document:
         parsing.malformed("This request takes no body. Send it without one.")
-    upload_id = str(head.upload_id)
-    match head.method, head.aspect:
-        case "POST", "ticket":
-            return commands.IssueTicket(upload_id)
-        case "DELETE", "ticket":
-            return commands.RevokeTickets(upload_id)
-        case "POST", "retry":
-            return commands.Retry(upload_id)
-        case "GET" | "HEAD", "receipt":
-            return commands.GetReceipt(upload_id)
-        case "GET" | "HEAD", "stores":
-            return commands.ListStores()
-        case "GET", "events":
-            return commands.Watch(upload_id)
-        case _:
-            raise parsing.method_not_allowed(head.method, _methods(head))
+    return command(str(head.upload_id))
 
 
 def _create(head: RequestHead, document: bytes) -> commands.Create:
     if parsing.media_type(head) != "application/json":
-        raise Refused(
-            Reason.UNSUPPORTED_MEDIA_TYPE, "Describe the upload in JSON, with Content-Type: application/json."
-        )
+        sentence = "Describe the upload in JSON, with Content-Type: application/json."
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE, sentence)
     return dataclasses.replace(native_json.creation(document), key=parsing.idempotency_key(head))
 
 
@@ -176,9 +161,8 @@ def _append(head: RequestHead, upload_id: str, max_size: int) -> commands.Append
     range_, total = parsing.content_range(text)
     zeros = media_type == ZEROS
     if range_.length > max_size and not zeros:
-        raise Refused(
-            Reason.CHUNK_TOO_LARGE, f"A chunk may have at most {max_size} bytes. Send smaller ones.", limit=max_size
-        )
+        sentence = f"A chunk may have at most {max_size} bytes. Send smaller ones."
+        raise Refused(Reason.CHUNK_TOO_LARGE, sentence, limit=max_size)
     length, expected = parsing.number(head, "Content-Length"), 0 if zeros else range_.length
     if length is not None and length > expected:
         raise Refused(Reason.BODY_TOO_LONG, f"The body has {length} bytes, but should have {expected}.")
@@ -198,15 +182,10 @@ def _href(upload: Upload, context: RequestContext) -> str:
     return f"{context.base}{MOUNT}/{upload.id}"
 
 
-def _headers(upload: Upload) -> dict[str, str]:
+def _upload_headers(upload: Upload) -> dict[str, str]:
     headers = {"Upload-Offset": str(upload.offset), "Upload-State": upload.state.value}
     if upload.size is not None:
         headers["Upload-Length"] = str(upload.size)
     if upload.expiry is not None:
         headers["Upload-Expires"] = email.utils.formatdate(upload.expiry, usegmt=True)
     return headers
-
-
-def _range_set(ranges: Sequence[Range]) -> str:
-    """Return ranges as in a Range field (RFC 9110, section 14.1.2): bytes=0-1048575,4194304-5242879."""
-    return "bytes=" + ",".join(f"{each.start}-{each.stop - 1}" for each in ranges)

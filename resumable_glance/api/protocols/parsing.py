@@ -7,10 +7,11 @@ as it is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 import http_sf
@@ -30,7 +31,12 @@ _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
 _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_TOKEN})=({_TOKEN}|{_QUOTED})", re.ASCII)
 _DISPOSITION = re.compile(rf"{_TOKEN}(?:{_PARAMETER.pattern})*", re.ASCII)
 _EXTENDED = re.compile(r"utf-8'[A-Za-z0-9-]*'((?:%[0-9A-F]{2}|[!#$&+.^_`|~0-9A-Z-])*)", re.ASCII | re.IGNORECASE)
+MAX_VALUE_LENGTH = 8192  # characters of a header, unless it may be longer
+MAX_QUERY_LENGTH = 16 * 1024  # characters: an image with all properties that it may have
 MAX_KEY_LENGTH = 255  # characters of an idempotency key
+# As in Glance, by default: image_property_quota and image_tag_quota
+MAX_PROPERTIES = 128
+MAX_TAGS = 128
 SAFE_INTEGER = 2**53 - 1  # the largest that JavaScript represents exactly
 # The algorithms of RFC 9530, section 5, by our names
 RFC9530 = {"md5": "md5", "sha-256": "sha256", "sha-512": "sha512"}
@@ -50,11 +56,13 @@ def malformed(detail: str) -> NoReturn:
     raise Refused(Reason.MALFORMED, detail)
 
 
-def single(head: RequestHead, name: str) -> str | None:
-    """Return the value of a header that may come once. Raises Refused: MALFORMED if it came twice."""
+def single(head: RequestHead, name: str, longest: int = MAX_VALUE_LENGTH) -> str | None:
+    """Return the value of a header that may come once, with up to `longest` characters. Raises Refused: MALFORMED."""
     values = head.headers.get(name.lower(), ())
     if len(values) > 1:
         malformed(f"The header {name} came {len(values)} times. Send it once.")
+    if values and len(values[0]) > longest:
+        malformed(f"The header {name} has more than {longest} characters.")
     return values[0] if values else None
 
 
@@ -177,10 +185,7 @@ def structured_digests(text: str, name: str) -> list[Digest]:
         if not isinstance(value, bytes):
             malformed(f"{name} must have base64 between colons: {algorithm}=:...:")
         if algorithm not in RFC9530:
-            raise Refused(
-                Reason.UNSUPPORTED_DIGEST,
-                f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.",
-            )
+            raise Refused(Reason.UNSUPPORTED_DIGEST, f"{name} names an unknown algorithm. Use: {', '.join(RFC9530)}.")
         found.append(declared(RFC9530[algorithm], value))
     return found
 
@@ -214,12 +219,9 @@ def filename(head: RequestHead) -> str | None:
 
 
 def _extended(text: str) -> str:
-    match = _EXTENDED.fullmatch(text)
-    try:
-        if match:
+    if match := _EXTENDED.fullmatch(text):
+        with contextlib.suppress(UnicodeDecodeError):
             return urllib.parse.unquote(match[1], errors="strict")
-    except UnicodeDecodeError:
-        pass
     malformed("filename* in Content-Disposition must be as in RFC 8187: filename*=UTF-8''disk%20image.raw")
 
 
@@ -236,25 +238,16 @@ def downloaded(upload: Upload) -> dict[str, str]:
     }
 
 
-def json_object(body: bytes) -> Mapping[str, object]:
-    """Return a JSON object.
+def check_spelling(document: bytes) -> None:
+    """Check that a JSON document has no number like -0, and no two members of the same name. Raises Refused: MALFORMED.
 
-    Raises Refused: MALFORMED for duplicate names, fractions, NaN and integers over 2^53-1, too.
+    Decoders read such documents in different ways.
     """
-    try:
-        document = json.loads(
-            body.decode(),
-            parse_int=lambda text: integer(text, f"The number {text[:20]}"),
-            parse_float=lambda text: malformed(f"The number {text[:20]} is not an integer."),
-            parse_constant=lambda text: malformed(f"{text} is not JSON."),
-            object_pairs_hook=_without_duplicates,
-        )
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair can be written as \\ud800
-    except (UnicodeError, json.JSONDecodeError, RecursionError):
-        malformed("The body must be JSON in UTF-8.")
-    if not isinstance(document, dict):
-        malformed("The body must be a JSON object.")
-    return document
+    json.loads(
+        document,
+        parse_int=lambda text: integer(text, f"The number {text[:20]}"),
+        object_pairs_hook=_without_duplicates,
+    )
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

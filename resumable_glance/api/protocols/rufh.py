@@ -24,7 +24,7 @@ from resumable_glance.model.states import State
 from resumable_glance.model.upload import FailureReason, Upload
 
 MOUNT = "/v1/rufh"
-ASPECTS: Mapping[str, tuple[str, ...]] = {}
+ASPECTS: tuple[str, ...] = ()
 MAX_DOCUMENT_SIZE = 0  # a POST's body is the first chunk
 CONTENT = "application/partial-upload"
 REQUEST_HEADERS = (
@@ -83,12 +83,10 @@ def options(head: RequestHead, context: RequestContext) -> Reply:
 def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
     """Return the reply to a command that was carried out."""
     match outcome:
-        case commands.Created(upload):
-            return Reply(201, _headers(upload, context) | _location(upload, context))
-        case commands.Appended(upload) if is_complete(upload):  # as if the creation had all bytes
-            return Reply(201, _headers(upload, context) | _location(upload, context))
-        case commands.Appended(upload):
+        case commands.Appended(upload) if not is_complete(upload):
             return Reply(204, _headers(upload, context))
+        case commands.Created(upload) | commands.Appended(upload):  # the last append: as if the creation had all bytes
+            return Reply(201, {**_headers(upload, context), "Location": f"{context.base}{MOUNT}/{upload.id}"})
         case commands.UploadFound(upload):
             error = upload.delivery.last_error
             if error is not None and error.reason is FailureReason.SCRATCH_LOST:
@@ -207,10 +205,6 @@ def _headers(upload: Upload, context: RequestContext) -> dict[str, str]:
         hashes = {"md5": proof.md5, "sha-512": proof.sha512}
         headers["Repr-Digest"] = http_sf.ser({name: binascii.unhexlify(text) for name, text in hashes.items()})
     return headers
-
-
-def _location(upload: Upload, context: RequestContext) -> dict[str, str]:
-    return {"Location": f"{context.base}{MOUNT}/{upload.id}"}
 
 
 def _completeness(complete: bool) -> dict[str, str]:

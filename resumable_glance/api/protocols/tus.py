@@ -20,7 +20,7 @@ from resumable_glance.model.digests import LENGTHS, Digest, declared
 from resumable_glance.model.upload import ImageRequest, Upload
 
 MOUNT = "/v1/tus"
-ASPECTS: Mapping[str, tuple[str, ...]] = {}
+ASPECTS: tuple[str, ...] = ()
 MAX_DOCUMENT_SIZE = 0  # a POST's body is the first chunk
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
@@ -38,6 +38,7 @@ RESPONSE_HEADERS = (
 METHODS = {True: ("HEAD", "PATCH", "GET", "DELETE", "OPTIONS"), False: ("POST", "OPTIONS")}
 MAX_METADATA_SIZE = 4096  # bytes of the header
 MAX_PARTS = 1000
+MAX_CONCAT_LENGTH = 128 * 1024  # characters: the addresses of all parts
 _PART = re.compile(rf"(?:https?://[^/?# ]+(?:/[^?# ]*)?)?{MOUNT}/([^/?# ]+)", re.ASCII)
 _KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # printable, without space and comma
 
@@ -69,17 +70,15 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
 
 def options(head: RequestHead, context: RequestContext) -> Reply:
     """Return the reply to OPTIONS."""
-    return Reply(
-        204,
-        {
-            "Tus-Resumable": VERSION,
-            "Tus-Version": VERSION,
-            "Tus-Extension": ",".join(EXTENSIONS),
-            "Tus-Max-Size": str(context.max_upload_size),
-            "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
-            "Allow": ", ".join(METHODS[head.upload_id is not None]),
-        },
-    )
+    headers = {
+        "Tus-Resumable": VERSION,
+        "Tus-Version": VERSION,
+        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Max-Size": str(context.max_upload_size),
+        "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
+        "Allow": ", ".join(METHODS[head.upload_id is not None]),
+    }
+    return Reply(204, headers)
 
 
 def render(outcome: commands.Outcome, context: RequestContext) -> Reply:
@@ -126,7 +125,7 @@ def refuse(refusal: Refused, method: str, context: RequestContext) -> Reply:
 def _create(head: RequestHead) -> commands.Create | commands.Join:
     metadata = parsing.single(head, "Upload-Metadata") or ""
     image = _image(_metadata(metadata))
-    concat = parsing.single(head, "Upload-Concat")
+    concat = parsing.single(head, "Upload-Concat", MAX_CONCAT_LENGTH)
     if concat is not None and concat.startswith("final;"):
         return commands.Join(_parts(head, concat.removeprefix("final;")), image, metadata or None)
     if concat not in {None, "partial"}:
@@ -188,9 +187,8 @@ def _checksum(text: str | None) -> tuple[Digest, ...]:
         return ()
     algorithm, _, value = text.partition(" ")
     if algorithm not in ALGORITHMS:
-        raise Refused(
-            Reason.UNSUPPORTED_DIGEST, f"Upload-Checksum names an unknown algorithm. Use: {', '.join(ALGORITHMS)}."
-        )
+        sentence = f"Upload-Checksum names an unknown algorithm. Use: {', '.join(ALGORITHMS)}."
+        raise Refused(Reason.UNSUPPORTED_DIGEST, sentence)
     return (declared(algorithm, parsing.strict_base64(value, "Upload-Checksum")),)
 
 

@@ -6,11 +6,12 @@ glanceclient takes long to import, so this module is imported with the first req
 from __future__ import annotations
 
 import threading
+import types
 from typing import Any
 
 import glanceclient
 import requests
-from cachetools import TTLCache, cachedmethod
+from cachetools import TTLCache, cached
 from glanceclient import exc
 from keystoneauth1 import plugin, service_token, session, token_endpoint
 
@@ -39,21 +40,9 @@ class GlanceClients:
         own = SingleSendSession(auth=auth, verify=shared.verify, cert=shared.cert, timeout=shared.timeout)
         own.glance_timeout = self._glance_timeout
         client = glanceclient.Client("2", session=own, global_request_id=request_id)
-        client.images.schema_client = _Schemas(client.schemas, self._schemas, self._lock)
+        get_schema = cached(self._schemas, lock=self._lock)(client.schemas.get)
+        client.images.schema_client = types.SimpleNamespace(get=get_schema)
         return client
-
-
-class _Schemas:
-    """A stand-in for glanceclient's controller of schemas."""
-
-    def __init__(self, controller: Any, cache: TTLCache[Any, Any], lock: threading.Lock) -> None:
-        self._controller = controller
-        self._cache = cache
-        self._lock = lock
-
-    @cachedmethod(lambda self: self._cache, lock=lambda self: self._lock)
-    def get(self, schema_name: str) -> Any:
-        return self._controller.get(schema_name)
 
 
 class SingleSendSession(session.Session):

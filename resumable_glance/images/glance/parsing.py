@@ -23,7 +23,9 @@ def image_status(image: Mapping[str, Any] | None) -> ImageStatus:
     if image is None:
         return ImageStatus(Presence.DELETED)
     sha512 = image.get("os_hash_value") if image.get("os_hash_algo") == "sha512" else None
-    return ImageStatus(_presence(image), image.get("size"), image.get("checksum"), sha512, _import_failure(image))
+    stores = image.get("os_glance_failed_import")
+    detail = f"Glance could not import the image into {stores}." if stores else None
+    return ImageStatus(_presence(image), image.get("size"), image.get("checksum"), sha512, detail)
 
 
 def _presence(image: Mapping[str, Any]) -> Presence:
@@ -39,11 +41,6 @@ def _presence(image: Mapping[str, Any]) -> Presence:
         if image["status"] == "importing":
             return Presence.IMPORT_FAILED
     return presence
-
-
-def _import_failure(image: Mapping[str, Any]) -> str | None:
-    stores = image.get("os_glance_failed_import")
-    return f"Glance could not import the image into {stores}." if stores else None
 
 
 def store_list(stores: Mapping[str, Any], imports: Mapping[str, Any]) -> StoreList:

@@ -10,7 +10,7 @@ import functools
 import html
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oslo_config import cfg
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from resumable_glance.images.glance.clients import GlanceClients
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 GROUP = "glance"
 MAX_REQUESTS = 16  # at a time, besides deliveries
@@ -103,55 +104,41 @@ class GlanceImageService:
         return await self._requests.run(self._prepare, request, size, actor)
 
     async def deliver(self, image: Image, size: int, source: Source, actor: Actor) -> None:
-        def work() -> None:
-            with _delivery_failures():
-                images = self._client(actor).images
-                # Always with the size, or Glance would turn an empty body into an active image of no bytes.
-                if image.imports:
-                    images.stage(image.id, _Pieces(source), image_size=size)
-                    _import(images, image)
-                else:
-                    images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
+        def work(client: Any) -> None:
+            # Always with the size, or Glance would turn an empty body into an active image of no bytes.
+            if image.imports:
+                client.images.stage(image.id, _Pieces(source), image_size=size)
+                _import(client, image)
+            else:
+                client.images.upload(image.id, _Pieces(source), image_size=size, backend=image.store)
 
-        await self._deliveries.run(work)
+        await self._deliveries.run(self._as_owner, actor, work)
 
     async def import_staged(self, image: Image, actor: Actor) -> None:
-        def work() -> None:
-            with _delivery_failures():
-                _import(self._client(actor).images, image)
-
-        await self._requests.run(work)
+        await self._requests.run(self._as_owner, actor, lambda client: _import(client, image))
 
     async def stores(self, actor: Actor) -> StoreList:
-        def work() -> StoreList:
-            with _delivery_failures():
-                return _stores(self._client(actor))
-
-        return await self._requests.run(work)
+        return await self._requests.run(self._as_owner, actor, _stores)
 
     async def status(self, image: Image, actor: Actor) -> ImageStatus:
-        return await self._requests.run(self._status, image.id, actor)
+        return parsing.image_status(await self._found(image, actor))
 
     async def properties(self, image: Image, actor: Actor) -> Mapping[str, object] | None:
-        found = await self._requests.run(self._get, image.id, actor)
+        found = await self._found(image, actor)
         return found and {name: value for name, value in found.items() if _is_settable(name) and value is not None}
 
     async def set_format(self, image: Image, disk_format: str, min_disk: int | None, actor: Actor) -> None:
-        def work() -> None:
-            with _delivery_failures():
-                client = self._client(actor)
-                smallest = client.images.get(image.id).get("min_disk") or min_disk or 0
-                client.images.update(image.id, disk_format=disk_format, min_disk=smallest)
+        def work(client: Any) -> None:
+            smallest = client.images.get(image.id).get("min_disk") or min_disk or 0
+            client.images.update(image.id, disk_format=disk_format, min_disk=smallest)
 
-        await self._requests.run(work)
+        await self._requests.run(self._as_owner, actor, work)
 
     async def content(self, image: Image, actor: Actor) -> AsyncGenerator[bytes]:
-        def work() -> Iterator[bytes]:
-            with _delivery_failures():
-                # glanceclient verifies Glance's hash at the end
-                return iter(self._client(actor).images.data(image.id).iterable)
+        def work(client: Any) -> Iterator[bytes]:
+            return iter(client.images.data(image.id).iterable)  # glanceclient verifies Glance's hash at the end
 
-        data = await self._requests.run(work)
+        data = await self._requests.run(self._as_owner, actor, work)
 
         async def pieces() -> AsyncGenerator[bytes]:
             while piece := await self._requests.run(next, data, b""):
@@ -160,7 +147,12 @@ class GlanceImageService:
         return pieces()
 
     async def delete(self, image: Image, actor: Actor) -> None:
-        await self._requests.run(self._delete, image.id, actor)
+        def work(client: Any) -> None:
+            if client.images.get(image.id).get("protected"):
+                client.images.update(image.id, protected=False)
+            client.images.delete(image.id)
+
+        await self._requests.run(self._as_owner, actor, lambda client: _unless_missing(work, client))
 
     async def check(self) -> str:
         def work() -> str:
@@ -169,9 +161,8 @@ class GlanceImageService:
                 self._service.get_token()
                 answer = self._plain.get(endpoint + "/v2/schemas/image", raise_exc=False)
             if answer.status_code != 200:
-                raise DeliveryFailed(
-                    FailureReason.IMAGE_SERVICE_UNAVAILABLE, f"Glance at {endpoint} answered {answer.status_code}."
-                )
+                sentence = f"Glance at {endpoint} answered {answer.status_code}."
+                raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
             return f"images go into Glance at {endpoint}"
 
         return await self._requests.run(work)
@@ -184,7 +175,8 @@ class GlanceImageService:
             stores = choose(request, _stores(client)) if chooses else None
             if request.image_id is not None:
                 return self._adopt(client, request, stores, actor)
-            created = client.images.create(**request.properties)
+            # Not by images.create(), whose model validates all properties again with each one.
+            _, created = client.http_client.post("/v2/images", data=dict(request.properties))
         return Image(created["id"], created.get("name"), request.store, stores=stores)
 
     def _adopt(self, client: Any, request: ImageRequest, stores: tuple[str, ...] | None, actor: Actor) -> Image:
@@ -194,39 +186,22 @@ class GlanceImageService:
         if found["status"] != "queued":
             raise Refused(Reason.IMAGE_NOT_QUEUED, f"The image is {found['status']}; it must be queued.")
         if not found.get("disk_format") or not found.get("container_format"):
-            raise Refused(
-                Reason.IMAGE_REFUSED,
-                "Set the image's disk_format and container_format first: Glance takes no data before.",
-            )
+            sentence = "Set the image's disk_format and container_format first: Glance takes no data before."
+            raise Refused(Reason.IMAGE_REFUSED, sentence)
         return Image(found["id"], found.get("name"), request.store, adopted=True, stores=stores)
 
-    def _get(self, image_id: str, actor: Actor) -> Any:
+    async def _found(self, image: Image, actor: Actor) -> Any:
         """Return the image's document; None if there is no such image."""
-        from glanceclient import exc
 
-        try:
-            with _delivery_failures():
-                return self._client(actor).images.get(image_id)
-        except DeliveryFailed as failed:
-            if isinstance(failed.__cause__, exc.HTTPNotFound):
-                return None
-            raise
+        def work(client: Any) -> Any:
+            return _unless_missing(client.images.get, image.id)
 
-    def _status(self, image_id: str, actor: Actor) -> ImageStatus:
-        return parsing.image_status(self._get(image_id, actor))
+        return await self._requests.run(self._as_owner, actor, work)
 
-    def _delete(self, image_id: str, actor: Actor) -> None:
-        from glanceclient import exc
-
-        try:
-            with _delivery_failures():
-                client = self._client(actor)
-                if client.images.get(image_id).get("protected"):
-                    client.images.update(image_id, protected=False)
-                client.images.delete(image_id)
-        except DeliveryFailed as failed:
-            if not isinstance(failed.__cause__, exc.HTTPNotFound):
-                raise
+    def _as_owner(self, actor: Actor, work: Callable[[Any], T]) -> T:
+        """Return the result of `work` with a client of Glance. Raises DeliveryFailed."""
+        with _delivery_failures():
+            return work(self._client(actor))
 
     @functools.cached_property
     def _clients(self) -> GlanceClients:
@@ -241,28 +216,30 @@ class GlanceImageService:
     def _endpoint(self) -> str:
         endpoint = self._adapter.get_endpoint()
         if endpoint is None:
-            raise DeliveryFailed(
-                FailureReason.IMAGE_SERVICE_UNAVAILABLE,
-                "Keystone's catalog has no image service as [glance] describes it.",
-            )
+            sentence = "Keystone's catalog has no image service as [glance] describes it."
+            raise DeliveryFailed(FailureReason.IMAGE_SERVICE_UNAVAILABLE, sentence)
         return str(endpoint).rstrip("/").removesuffix("/v2")
 
 
-def _import(images: Any, image: Image) -> None:
+def _import(client: Any, image: Image) -> None:
     """Start the import into all stores or none."""
-    images.image_import(image.id, method=DIRECT, stores=list(image.stores or ()) or None, allow_failure=False)
+    client.images.image_import(image.id, method=DIRECT, stores=list(image.stores or ()) or None, allow_failure=False)
 
 
 def _stores(client: Any) -> StoreList:
+    stores = _unless_missing(client.images.get_stores_info)  # None: a Glance with a single store
+    imports = _unless_missing(client.images.get_import_info)  # None: a Glance too old for imports
+    return parsing.store_list(stores or {}, imports or {})
+
+
+def _unless_missing(request: Callable[..., T], *args: object) -> T | None:
+    """Return the result of requests to Glance; None if it answers one with 404."""
     from glanceclient import exc
 
-    def get(request: Callable[[], Any]) -> Any:
-        try:
-            return request()
-        except exc.HTTPNotFound:  # a Glance with a single store, or too old for imports
-            return {}
-
-    return parsing.store_list(get(client.images.get_stores_info), get(client.images.get_import_info))
+    try:
+        return request(*args)
+    except exc.HTTPNotFound:
+        return None
 
 
 def _is_settable(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -11,7 +11,9 @@ import pytest
 
 from resumable_glance.api.endpoint import application
 from resumable_glance.api.health import Health
+from resumable_glance.api.protocols import PROTOCOLS, parsing
 from resumable_glance.auth.base import Identity
+from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.upload import Owner
 from tests.support.rig import SIZE, Rig, rig
 
@@ -26,8 +28,16 @@ class TwoPeople:
         pass
 
 
-def transport_to(here: Rig) -> httpx.ASGITransport:
-    return httpx.ASGITransport(application(here.settings, here.endpoint(TwoPeople()), Health({}), None))
+class Nobody(TwoPeople):
+    """An authenticator that knows no one."""
+
+    async def admit(self, headers: Mapping[str, str]) -> Identity:
+        raise Refused(Reason.UNAUTHENTICATED, "Send a token.")
+
+
+def transport_to(here: Rig, authenticator: TwoPeople | None = None) -> httpx.ASGITransport:
+    endpoint = here.endpoint(authenticator or TwoPeople())
+    return httpx.ASGITransport(application(here.settings, endpoint, Health({}), None))
 
 
 @pytest.mark.parametrize("protocol", ["native", "tus"])
@@ -81,5 +91,41 @@ def test_a_location_is_at_the_public_endpoint(tmp_path: Path) -> None:
                 answer = await client.post("/v1/uploads", json=described)
                 assert answer.headers["Location"] == answer.json()["href"]
                 assert answer.json()["href"].startswith("https://uploads.example/images/v1/uploads/a-")
+
+    asyncio.run(scenario())
+
+
+class Unreadable(httpx.AsyncByteStream):
+    """A body of which nobody may want a byte."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("a body was read")
+
+
+@pytest.mark.parametrize("mount", [each.MOUNT for each in PROTOCOLS])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Content-Type": "application/json", "Upload-Offset": "x", "Upload-Length": "-"}]
+)
+def test_nothing_of_a_stranger_is_read_or_parsed(
+    tmp_path: Path, mount: str, method: str, headers: dict[str, str]
+) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here, httpx.AsyncClient(transport=transport_to(here, Nobody())) as client:
+            for path in (mount, f"{mount}/nothing"):
+                url = f"http://uploads.example{path}?limit=x&limit=y"
+                length = {"Content-Length": "5"}
+                answer = await client.request(method, url, headers=headers | length, content=Unreadable())
+                assert answer.status_code == 401
+
+    asyncio.run(scenario())
+
+
+def test_a_long_query_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here, httpx.AsyncClient(transport=transport_to(here)) as client:
+            url = "http://uploads.example/v1/uploads?x=" + "y" * parsing.MAX_QUERY_LENGTH
+            answer = await client.get(url, headers={"X-Auth-Token": "user"})
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (400, "malformed-request")
 
     asyncio.run(scenario())

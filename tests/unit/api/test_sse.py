@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from resumable_glance.api import sse
-from resumable_glance.api.protocols.base import Reply
+from resumable_glance.api.protocols import native
+from resumable_glance.api.protocols.base import RequestContext
 from resumable_glance.auth.base import Identity
 from resumable_glance.model.commands import Watch
 from tests.support.rig import ME, Pieces, rig
@@ -42,7 +43,7 @@ def test_while_nothing_happens_the_catalog_is_left_alone(tmp_path: Path, monkeyp
             progress = Progress()
             streams = sse.EventStreams(here.uploads, here.catalog.notifier, progress, 0)
             watch = Watch(upload_id)
-            response = await streams.open(watch, ME, admit, lambda _: Reply(200), lambda _: Reply(400))
+            response = await streams.open(watch, ME, admit, native, RequestContext("", "", 0, 0))
             events = aiter(response.body_iterator)
             await anext(events)
             waiting = asyncio.ensure_future(anext(events))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import ssl
 import threading
 import types
 from collections.abc import Mapping
@@ -13,16 +14,18 @@ from typing import ClassVar, cast
 
 import pytest
 import requests
+from keystoneauth1.exceptions import DiscoveryFailure
 from keystoneauth1.plugin import FixedEndpointPlugin
 from keystoneauth1.session import Session
 
-from resumable_glance.client import ClientError
+from resumable_glance.client import ClientError, find_service
 from resumable_glance.client.api import ApiClient
 from resumable_glance.client.cloud import Cloud
 from resumable_glance.client.image_file import ImageFile
 from resumable_glance.client.plan import (
     ApiResponse,
 )
+from resumable_glance.client.retry import RetryPolicy
 from resumable_glance.model.ranges import Range
 
 
@@ -91,6 +94,18 @@ def test_an_invalid_retry_after_is_ignored(wish: str) -> None:
 
 def test_deeply_nested_json_is_no_document() -> None:
     assert answered(b"[" * 1_000_000, {"Content-Type": "application/json"}).document == {}
+
+
+def test_an_untrusted_certificate_of_keystone_is_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESUMABLE_GLANCE_URL", raising=False)
+
+    def get_endpoint(**_: object) -> str:
+        raise DiscoveryFailure from ssl.SSLCertVerificationError("self-signed certificate")
+
+    session = types.SimpleNamespace(get_endpoint=get_endpoint)
+    cloud = Cloud(cast(Session, session), authenticated=True)
+    with pytest.raises(ClientError, match="--os-cacert"):
+        find_service(cloud, retries=RetryPolicy(lambda sentence: None, give_up_after=0))
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8970", "ftp://host", "http://", "file:///etc/passwd"])

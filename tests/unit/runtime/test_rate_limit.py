@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from resumable_glance.errors import Reason, Refused
-from resumable_glance.runtime.rate_limit import RateLimiter, network_of
+from resumable_glance.runtime.rate_limit import Pacer, RateLimiter, network_of
 
 
 def test_a_bucket_fills_with_time() -> None:
@@ -50,3 +50,18 @@ def test_an_ipv6_network_counts_once() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
     assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("192.0.2.2")
     assert network_of("unknown") == "unknown"
+
+
+def test_turns_come_at_their_rate_after_a_burst_of_a_second() -> None:
+    now = 100.0
+    pacer = Pacer(10, lambda: now)
+    assert [round(pacer.delay(), 3) for _ in range(13)] == [0.0] * 10 + [0.1, 0.2, 0.3]
+    now = 100.3
+    assert round(pacer.delay(), 3) == 0.1
+    now = 1000.0
+    assert [round(pacer.delay(), 3) for _ in range(11)] == [0.0] * 10 + [0.1]
+
+
+def test_without_a_limit_all_turns_are_at_once() -> None:
+    pacer = Pacer(0)
+    assert {pacer.delay() for _ in range(10_000)} == {0.0}

@@ -212,8 +212,8 @@ def test_a_body_below_the_minimum_rate_keeps_its_bytes() -> None:
 
 
 def test_a_fast_body_is_not_abandoned_while_it_is_gathered() -> None:
-    found, reason = run(collected(RequestBody(Slow([b"x" * 1000] * 20), 0.1, min_rate=1000), 20_000))
-    assert (len(b"".join(found)), reason) == (20_000, None)
+    found, reason = run(collected(RequestBody(Slow([b"x" * 1000] * 50), 0.5, min_rate=1000), 50_000))
+    assert (len(b"".join(found)), reason) == (50_000, None)
 
 
 def test_only_time_spent_waiting_counts_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:

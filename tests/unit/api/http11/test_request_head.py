@@ -1,4 +1,4 @@
-"""Limits and syntax of a request's head."""
+"""The syntax of a request's head."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_glance.api.protocols import native, native_json, problems
+from resumable_glance.api.protocols import native, problems
 from resumable_glance.api.protocols.base import RequestHead
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Chunk, UploadFound
@@ -148,11 +148,6 @@ def test_capabilities_come_with_their_limits() -> None:
         "digests": {"Content-Digest": ["md5", "sha-256", "sha-512"], "Content-MD5": ["md5"]},
     }
     assert told["zeros"] == {"content_type": "application/vnd.resumable-glance.zeros"}
-
-
-def test_a_gap_in_the_schema_is_an_internal_error() -> None:
-    with pytest.raises(TypeError):
-        native_json._typed("1", int)
 
 
 @many
