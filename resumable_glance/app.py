@@ -41,6 +41,7 @@ from resumable_glance.images.inspection import FormatRules
 from resumable_glance.model import commands
 from resumable_glance.runtime.clock import SteadyClock
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import RateLimiter
 from resumable_glance.runtime.threads import Threads
 from resumable_glance.storage.base import UploadStorage
 from resumable_glance.storage.local import LocalStorage
@@ -155,7 +156,7 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     uploads, service = catalog.uploads, settings.service
     rules = FormatRules.of(settings.image_format)
     tickets, signer = Tickets(parts.cipher, settings.tickets.lifetime, clock), ReceiptSigner(parts.cipher)
-    delegation = Delegation(catalog, parts.cipher, parts.trusts, clock)
+    delegation = Delegation(catalog, parts.cipher, parts.trusts, settings.credentials.expired_window, clock)
 
     locks = WriteLocks()
     orphans = OrphanRemover(catalog.orphans, images, delegation, service.record_retention, clock)
@@ -182,13 +183,14 @@ def build_core(settings: Settings, parts: Parts) -> Core:
     handoff = HandoffWorker(uploads, walk, early, cleaner.clear, settings.handoff, clock)
 
     authorization = Authorization(uploads, locks, clock)
-    capacity = Capacity(uploads, storage, settings, clock)
+    attempts = RateLimiter(settings.limits.creations_per_minute, clock, "creations of your project")
+    capacity = Capacity(uploads, storage, settings, attempts)
     preparation = ImagePreparation(images, catalog.orphans, delegation, settings.image_format.enabled, clock)
     idempotency = Idempotency(catalog.idempotency_keys, authorization)
     new = NewUploads(uploads, storage, capacity, delegation, service, clock)
     starter = UploadStarter(delegation, handoff, tickets)
-    completion = Completion(uploads, authorization, delegation, handoff, clock)
-    format_check = FormatCheck(uploads, locks, cleaner, rules, clock)
+    completion = Completion(uploads, authorization, delegation, handoff, service.waiting_retention, clock)
+    format_check = FormatCheck(uploads, locks, cleaner, rules, service.waiting_retention, clock)
     receiver = ChunkReceiver(uploads, storage, format_check, completion, settings, clock)
     inspect = InspectUseCases(uploads, authorization, locks, completion, readers.progress)
     content = ReadUseCases(

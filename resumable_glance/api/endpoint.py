@@ -27,7 +27,6 @@ from resumable_glance.api.middleware import EarlyResponse, RequestId, StrangersW
 from resumable_glance.api.page import WebPage
 from resumable_glance.api.protocols import PROTOCOLS, native, parsing, problems, rufh, tus
 from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHead, WireProtocol
-from resumable_glance.api.rate_limit import Pacer, RateLimiter, network_of
 from resumable_glance.api.sse import EventStreams
 from resumable_glance.auth.base import Authenticator
 from resumable_glance.auth.signing import ReceiptSigner
@@ -35,6 +34,7 @@ from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Content, Watch
 from resumable_glance.runtime import log
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import Pacer, RateLimiter, network_of
 from resumable_glance.uploads.service import UploadService
 
 LOG = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ class Endpoint:
             max_chunk_size=service.max_chunk_size,
             record_retention=service.record_retention,
             upload_expiry=service.upload_expiry,
+            first_byte_expiry=service.first_byte_expiry,
+            waiting_retention=service.waiting_retention,
             now=self._clock(),
         )
 

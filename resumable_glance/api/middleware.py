@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from resumable_glance.api.health import HEALTH
 from resumable_glance.api.http11.body import discard, receiver_of
-from resumable_glance.api.rate_limit import Pacer
 from resumable_glance.runtime import log
+from resumable_glance.runtime.rate_limit import Pacer
 
 DRAIN_LIMIT = 16 * 1024 * 1024  # bytes of a body that are received and discarded after the response
 DRAIN_TIMEOUT = 2  # seconds

@@ -6,6 +6,7 @@ recorded.
 
 from __future__ import annotations
 
+from resumable_glance.catalog.credentials import Credentials
 from resumable_glance.catalog.idempotency_keys import IdempotencyKeys
 from resumable_glance.catalog.instances import Instances
 from resumable_glance.catalog.orphans import OrphanedImages
@@ -22,6 +23,7 @@ class Catalog:
         self.notifier = transactions.notifier
         self.uploads = UploadRecords(transactions)
         self.orphans = OrphanedImages(transactions)
+        self.credentials = Credentials(transactions)
         self.idempotency_keys = IdempotencyKeys(transactions)
         self.instances = Instances(transactions)
         self.trusts = TrustRecords(transactions)

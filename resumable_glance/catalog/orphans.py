@@ -7,6 +7,7 @@ import dataclasses
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
+from resumable_glance.catalog.credentials import Credential, columns, of_row
 from resumable_glance.catalog.transactions import Records, reads, writes
 from resumable_glance.model.upload import Image, Owner, Upload
 
@@ -15,11 +16,11 @@ table = schema.orphaned_images
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OrphanedImage:
-    """An image to be deleted; `credential` is the encrypted token of its owner."""
+    """An image to be deleted, with the credential of its owner."""
 
     image: Image
     owner: Owner
-    credential: bytes | None
+    credential: Credential | None
 
 
 class ImageOrphaned(Exception):
@@ -41,7 +42,7 @@ class OrphanedImages(Records):
         if image_id is not None:
             query = query.where(table.c.image_id == image_id)
         return [
-            OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), row.credential)
+            OrphanedImage(Image(row.image_id), Owner(row.project_id, row.user_id), of_row(row))
             for row in db.execute(query)
         ]
 
@@ -63,18 +64,19 @@ class OrphanedImages(Records):
 
 def record_orphan(db: sa.Connection, orphan: OrphanedImage, now: float, due_at: float) -> None:
     """Record an image that is due to be deleted at `due_at`."""
-    row = {"image_id": orphan.image.id, "credential": orphan.credential, "since": now, "due_at": due_at}
+    row = {"image_id": orphan.image.id, **columns(orphan.credential), "since": now, "due_at": due_at}
     db.execute(table.delete().where(table.c.image_id == orphan.image.id))
     db.execute(table.insert().values(row | dataclasses.asdict(orphan.owner)))
 
 
-def orphan_image(db: sa.Connection, upload: Upload, image_id: str, now: float, credential: bytes | None = None) -> None:
+def orphan_image(
+    db: sa.Connection, upload: Upload, image_id: str, now: float, credential: Credential | None = None
+) -> None:
     """Record an image of an upload as an orphan, unless it was adopted."""
     if upload.image is not None and upload.image.adopted and image_id == upload.image.id:
         return
     if credential is None:
-        stored = sa.select(schema.uploads.c.credential).where(schema.uploads.c.id == upload.id)
-        credential = db.execute(stored).scalar_one()
+        credential = of_row(db.execute(schema.uploads.select().where(schema.uploads.c.id == upload.id)).one())
     record_orphan(db, OrphanedImage(Image(image_id), upload.owner, credential), now, now)
 
 

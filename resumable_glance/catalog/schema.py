@@ -57,6 +57,7 @@ uploads = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", sa.Float(53), nullable=False),
     sa.Column("credential", sa.LargeBinary),
+    sa.Column("credential_expires_at", sa.Float(53)),
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.Column("request", sa.Text),
     sa.Column("replaced", sa.Text, nullable=False, server_default=""),
@@ -70,7 +71,6 @@ uploads = sa.Table(
     sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
     sa.Index("uploads_by_state", "state", "reserved", "received"),
     sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
-    sa.Index("uploads_by_creation", "project_id", "created_at"),
     sa.Index("uploads_by_whole", "joined_into"),
 )
 
@@ -97,6 +97,7 @@ orphaned_images = sa.Table(
     sa.Column("project_id", sa.String(64), nullable=False),
     sa.Column("user_id", sa.String(64), nullable=False),
     sa.Column("credential", sa.LargeBinary),
+    sa.Column("credential_expires_at", sa.Float(53)),
     sa.Column("since", sa.Float(53), nullable=False),
     sa.Column("due_at", sa.Float(53), nullable=False),
 )

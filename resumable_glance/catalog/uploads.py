@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from resumable_glance.catalog import schema
+from resumable_glance.catalog.credentials import Credential, columns, of_row
 from resumable_glance.catalog.idempotency_keys import IdempotencyKey, bind_key
 from resumable_glance.catalog.orphans import claim_image, orphan_image
 from resumable_glance.catalog.transactions import Records, reads, writes
@@ -26,11 +27,10 @@ _UPDATE = uploads.update().where(uploads.c.id == sa.bindparam("which"))  # sets 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """A project's uploads in storage, their bytes, and its recent creations."""
+    """A project's uploads in storage, and their bytes."""
 
     uploads: int
     size: int
-    recent: int
 
 
 class UploadRecords(Records):
@@ -81,7 +81,8 @@ class UploadRecords(Records):
     @reads
     def expired(self, db: sa.Connection, now: float) -> list[Upload]:
         """Return the uploads that are due to expire."""
-        return _all(db, uploads.select().where(uploads.c.state == State.RECEIVING, uploads.c.expires_at <= now))
+        late = uploads.select().where(uploads.c.state.in_(HOLDING_STORAGE), uploads.c.expires_at <= now)
+        return [each for each in _all(db, late) if expired(each, now)]
 
     @reads
     def in_storage(self, db: sa.Connection) -> set[str]:
@@ -95,10 +96,10 @@ class UploadRecords(Records):
         return set(db.execute(query).scalars())
 
     @reads
-    def credential(self, db: sa.Connection, upload_id: str) -> bytes | None:
+    def credential(self, db: sa.Connection, upload_id: str) -> Credential | None:
         """Return the encrypted token of an upload's owner."""
-        query = sa.select(uploads.c.credential).where(uploads.c.id == upload_id)
-        return db.execute(query).scalar_one_or_none()
+        row = db.execute(uploads.select().where(uploads.c.id == upload_id)).one_or_none()
+        return None if row is None else of_row(row)
 
     @reads
     def promised(self, db: sa.Connection) -> int:
@@ -109,23 +110,19 @@ class UploadRecords(Records):
         return int(db.execute(query).scalar_one())
 
     @reads
-    def usage(self, db: sa.Connection, project_id: str, since: float) -> Usage:
-        """Return what a project has in storage, and created since a time."""
-        ours = uploads.c.project_id == project_id
+    def usage(self, db: sa.Connection, project_id: str) -> Usage:
+        """Return what a project has in storage."""
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
-            ours, uploads.c.state.in_(HOLDING_STORAGE)
+            uploads.c.project_id == project_id, uploads.c.state.in_(HOLDING_STORAGE)
         )
-        # a query of its own: each has an index
-        recent = sa.select(sa.func.count()).where(ours, uploads.c.created_at > since)
-        count, size = db.execute(holding).one()
-        return Usage(count, size, db.execute(recent).scalar_one())
+        return Usage(*db.execute(holding).one())
 
     # Changes
 
     @writes
     def add(
-        self, db: sa.Connection, upload: Upload, credential: bytes | None, key: IdempotencyKey | None = None
+        self, db: sa.Connection, upload: Upload, credential: Credential | None, key: IdempotencyKey | None = None
     ) -> None:
         """Record a new upload, and give it the image that was expected for it.
 
@@ -137,7 +134,7 @@ class UploadRecords(Records):
             bind_key(db, key, upload.id)
 
     @writes
-    def join(self, db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
+    def join(self, db: sa.Connection, upload: Upload, credential: Credential | None) -> None:
         """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
         parts = [_existing(db, each) for each in upload.parts]
         check_parts(parts)
@@ -159,23 +156,25 @@ class UploadRecords(Records):
         expires_at: float,
         *,
         seals: bool = True,
+        waits_until: float | None = None,
         format: Format | None = None,
     ) -> Upload:
         """Record new durable extents, and the format that was detected with them.
 
-        With `seals`, an upload that has all of its bytes then is sealed.
+        With `seals`, an upload that has all of its bytes then is sealed, and expires at `waits_until`.
         """
         upload = _existing(db, upload_id)
         sealed = follow(upload.state, Event.FILLED)  # in any case: no other state may grow
         db.execute(extents.insert(), [schema.extent_row(upload_id, each) for each in new])
         received = upload.received + sum(each.range.length for each in new)
+        full = seals and received == upload.size
         grown = dataclasses.replace(
             upload,
             received=received,
             offset=_advanced(db, upload_id, upload.offset),
-            state=sealed if seals and received == upload.size else upload.state,
+            state=sealed if full else upload.state,
             updated_at=now,
-            expires_at=expires_at,
+            expires_at=expires_at if waits_until is None or not full else waits_until,
             format=format or upload.format,
         )
         return _save(db, upload, grown)
@@ -201,14 +200,24 @@ class UploadRecords(Records):
         db.execute(change)
 
     @writes
-    def transition(self, db: sa.Connection, /, upload_id: str, event: Event, now: float, **delivery: Any) -> Upload:
-        """Record an event of an upload, and new values for fields of its `delivery`.
+    def transition(
+        self,
+        db: sa.Connection,
+        /,
+        upload_id: str,
+        event: Event,
+        now: float,
+        *,
+        expires_at: float | None = None,
+        **delivery: Any,
+    ) -> Upload:
+        """Record an event of an upload, a new time of expiry, if given, and new values for fields of its `delivery`.
 
         Raises:
             IllegalTransition: the event can't happen in the upload's state; nothing is changed.
         """
         upload = _existing(db, upload_id)
-        return _save(db, upload, _followed(upload, event, now).with_delivery(**delivery))
+        return _save(db, upload, _followed(upload, event, now, expires_at).with_delivery(**delivery))
 
     @writes
     def update(self, db: sa.Connection, /, upload_id: str, *, format: Format | None = None, **delivery: Any) -> Upload:
@@ -217,16 +226,20 @@ class UploadRecords(Records):
         return _save(db, upload, dataclasses.replace(upload, format=format or upload.format).with_delivery(**delivery))
 
     @writes
-    def reject(self, db: sa.Connection, upload_id: str, now: float, error: LastError) -> Upload:
+    def reject(
+        self, db: sa.Connection, upload_id: str, now: float, error: LastError, expires_at: float | None = None
+    ) -> Upload:
         """Fail an upload as transition() does, and orphan its image."""
         upload = _existing(db, upload_id)
-        failed = _followed(upload, Event.FAILED, now).with_delivery(last_error=error)
+        failed = _followed(upload, Event.FAILED, now, expires_at).with_delivery(last_error=error)
         if upload.image is not None:
             orphan_image(db, upload, upload.image.id, now)
         return _save(db, upload, failed)
 
     @writes
-    def end(self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: bytes | None = None) -> bool:
+    def end(
+        self, db: sa.Connection, upload_id: str, event: Event, now: float, credential: Credential | None = None
+    ) -> bool:
         """End an upload and its parts by CANCELLED or EXPIRED; orphan its images.
 
         Returns:
@@ -269,12 +282,18 @@ class UploadRecords(Records):
             _save(db, upload, upload.with_delivery(successor=None))
 
     @writes
-    def set_credential(self, db: sa.Connection, upload_id: str, credential: bytes | None, due: float) -> None:
-        """Replace the owner's encrypted token, if given, and set the next attempt."""
+    def set_credential(
+        self, db: sa.Connection, upload_id: str, credential: Credential | None, due: float, waits_until: float
+    ) -> None:
+        """Replace the owner's encrypted token, if given, and set the next attempt.
+
+        An upload that does not wait for bytes expires at `waits_until`.
+        """
         open_ = sa.and_(uploads.c.id == upload_id, uploads.c.state.not_in(ENDED))  # a small image may be active by now
-        change = uploads.update().where(open_).values(next_attempt_at=due)
+        expires_at = sa.case((uploads.c.state == State.RECEIVING, uploads.c.expires_at), else_=waits_until)
+        change = uploads.update().where(open_).values(next_attempt_at=due, expires_at=expires_at)
         _notify(db, upload_id)
-        db.execute(change if credential is None else change.values(credential=credential))
+        db.execute(change if credential is None else change.values(columns(credential)))
 
     @writes
     def revoke_tickets(self, db: sa.Connection, upload_id: str) -> None:
@@ -313,12 +332,13 @@ def _existing(db: sa.Connection, upload_id: str) -> Upload:
     return upload
 
 
-def _followed(upload: Upload, event: Event, now: float) -> Upload:
-    return dataclasses.replace(upload, state=follow(upload.state, event), updated_at=now)
+def _followed(upload: Upload, event: Event, now: float, expires_at: float | None = None) -> Upload:
+    expires_at = upload.expires_at if expires_at is None else expires_at
+    return dataclasses.replace(upload, state=follow(upload.state, event), updated_at=now, expires_at=expires_at)
 
 
-def _add(db: sa.Connection, upload: Upload, credential: bytes | None) -> None:
-    db.execute(uploads.insert().values(schema.upload_row(upload) | {"credential": credential}))
+def _add(db: sa.Connection, upload: Upload, credential: Credential | None) -> None:
+    db.execute(uploads.insert().values(schema.upload_row(upload) | columns(credential)))
     claim_image(db, upload)
 
 
@@ -327,8 +347,8 @@ def _save(db: sa.Connection, before: Upload, upload: Upload) -> Upload:
     _notify(db, upload.id)
     old = schema.upload_row(before)
     values = {name: value for name, value in schema.upload_row(upload).items() if value != old[name]}
-    if upload.state in ENDED:  # nothing more is done on the owner's behalf
-        values["credential"] = None
+    if upload.state in {*ENDED, State.JOINED}:  # nothing more is done on the owner's behalf
+        values |= columns(None)
     if values:
         db.execute(_UPDATE, values | {"which": upload.id})
     return upload

@@ -15,6 +15,7 @@ from resumable_glance.client.plan import Action, ApiResponse, decide, explain
 from resumable_glance.client.progress import format_size
 from resumable_glance.client.retry import RetryPolicy
 
+_ENDED = frozenset({"active", "cancelled", "expired", "joined"})  # states without scratch of their own
 DESCRIPTION = "List, show, retry and cancel your uploads, and get signed receipts of verified images."
 EPILOG = """\
 Exit status: 0 for success, 1 for a failure, 2 for a wrong command line.
@@ -22,6 +23,7 @@ Exit status: 0 for success, 1 for a failure, 2 for a wrong command line.
 examples:
   resumable-glance uploads list --long
   resumable-glance uploads list --all-projects
+  resumable-glance uploads list --by-project
   resumable-glance uploads show a-0123456789abcdef0123456789abcdef
   resumable-glance uploads receipt a-0123456789abcdef0123456789abcdef --json > image.receipt
   resumable-glance uploads retry a-0123456789abcdef0123456789abcdef
@@ -36,6 +38,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     listing.add_argument("--long", action="store_true", help="show more columns")
     listing.add_argument(
         "--all-projects", action="store_true", help="list the uploads of all projects (roles admin and service)"
+    )
+    listing.add_argument(
+        "--by-project",
+        action="store_true",
+        help="show what the unfinished uploads of each project hold of scratch, the most first (as --all-projects)",
     )
     showing = actions.add_parser("show", help="show an upload", description="Show all properties of an upload.")
     receipt = actions.add_parser(
@@ -85,9 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(api: ApiClient, arguments: argparse.Namespace) -> int:
-    found = list(_all(api, arguments.all_projects))
+    found = list(_all(api, arguments.all_projects or arguments.by_project))
+    if arguments.by_project:
+        found = _by_project(found)
     if arguments.json:
         print(json.dumps(found, indent=1))
+        return 0
+    if arguments.by_project:
+        _print_table([["PROJECT", "UPLOADS", "RESERVED", "RECEIVED"], *map(_project_row, found)])
         return 0
     columns = ["ID", "STATE", "RECEIVED", "SIZE", "IMAGE", "NAME"]
     if arguments.all_projects:
@@ -152,6 +164,25 @@ def _accepted(response: ApiResponse) -> ApiResponse:
     if decide(response) is not Action.DONE:
         raise ClientError(explain(response))
     return response
+
+
+def _by_project(uploads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the unfinished uploads of each project hold of scratch, in bytes, the most first."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in uploads:
+        if each["state"] in _ENDED:
+            continue
+        project_id = each["owner"]["project_id"]
+        project = found.setdefault(project_id, {"project_id": project_id, "uploads": 0, "reserved": 0, "received": 0})
+        project["uploads"] += 1
+        project["reserved"] += each["reserved"]
+        project["received"] += each["received"]
+    return sorted(found.values(), key=lambda project: (-project["reserved"], project["project_id"]))
+
+
+def _project_row(project: dict[str, Any]) -> list[str]:
+    sizes = [format_size(project["reserved"]), format_size(project["received"])]
+    return [project["project_id"], str(project["uploads"]), *sizes]
 
 
 def _print_error(message: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.plan import differences
@@ -121,5 +122,5 @@ class Delivering:
         suspicion += upload.delivery.suspicion
         await self.uploads.update(upload.id, stuck_at=self.clock() + timeout, suspicion=suspicion)
 
-    async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
+    async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
         return await self.uploads.transition(upload.id, event, self.clock(), **delivery)

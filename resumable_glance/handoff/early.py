@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.catalog.uploads import UploadRecords
-from resumable_glance.handoff.plan import suits_early_delivery
+from resumable_glance.handoff.plan import most_of_one, suits_early_delivery
 from resumable_glance.handoff.reader import HandoffStopped, Readers, VerifyingReader
 from resumable_glance.images.base import Actor, ImageService, set_detected_format
 from resumable_glance.model.ranges import Range
@@ -92,8 +92,9 @@ class GrowingUpload:
 
 @dataclass(eq=False)
 class _Running:
-    """An early delivery. `woken` is set when there is more to give, or `stop` is set."""
+    """An early delivery of a project. `woken` is set when there is more to give, or `stop` is set."""
 
+    project_id: str
     task: asyncio.Task[Proof | None] = field(init=False)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -123,7 +124,7 @@ class EarlyDeliveries:
             running.woken.set()
         elif self._is_wanted(upload):
             self._tried[upload.id] = True
-            running = self._running[upload.id] = _Running()
+            running = self._running[upload.id] = _Running(upload.owner.project_id)
             running.task = asyncio.create_task(self._delivery(upload, running))
 
     async def finish(self, upload_id: str) -> Proof | None:
@@ -152,7 +153,9 @@ class EarlyDeliveries:
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
 
     def _is_wanted(self, upload: Upload) -> bool:
-        free = len(self._running) < self.settings.early_workers and upload.id not in self._tried
+        workers = self.settings.early_workers
+        of_project = sum(each.project_id == upload.owner.project_id for each in self._running.values())
+        free = len(self._running) < workers and of_project < most_of_one(workers) and upload.id not in self._tried
         return free and suits_early_delivery(upload, self.clock(), self.settings.early_minimum_size)
 
     async def _delivery(self, upload: Upload, running: _Running) -> Proof | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from resumable_glance.images.base import UNUSABLE, ImageStatus, Presence
 from resumable_glance.model.states import State
@@ -100,20 +100,34 @@ def time_until_due(upload: Upload, now: float) -> float:
     return left if 0 < left < LONGEST_DELAY + 1 else 0.0  # a second more, since floats of this size are rounded
 
 
-def choose_next(waiting: Sequence[Upload], running: Iterable[Upload], workers: int) -> list[Upload]:
-    """Return the handoffs to start, so that at most `workers` run.
+def choose_next(
+    waiting: Sequence[Upload], running: Iterable[Upload], workers: int, lately: Mapping[str, float]
+) -> list[Upload]:
+    """Return the handoffs to start, so that at most `workers` run, and no project has all of them.
 
-    The project with the fewest running handoffs comes first, so that none has to wait for all images of another one;
-    among equals the first upload in `waiting`.
+    The project with the fewest running handoffs comes first, then the one for which the fewest bytes were read lately
+    (`lately`, by project). So none has to wait for all images of another one. Among equals the first in `waiting`.
     """
     busy = Counter(each.owner.project_id for each in running)
     left, chosen = list(waiting), []
-    for _ in range(min(len(left), workers - busy.total())):
-        upload = min(left, key=lambda each: busy[each.owner.project_id])
+    while busy.total() < workers:
+        left = [each for each in left if busy[each.owner.project_id] < most_of_one(workers)]
+        if not left:
+            break
+        upload = min(left, key=lambda each: _turn(each.owner.project_id, busy, lately))
         left.remove(upload)
         busy[upload.owner.project_id] += 1
         chosen.append(upload)
     return chosen
+
+
+def _turn(project_id: str, busy: Counter[str], lately: Mapping[str, float]) -> tuple[int, float]:
+    return busy[project_id], lately.get(project_id, 0.0)
+
+
+def most_of_one(workers: int) -> int:
+    """Return the number of workers that one project may have: all but one, so that another never waits for it."""
+    return max(1, workers - 1)
 
 
 def delay(attempts: int, chance: float) -> float:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.handoff.recent_bytes import RecentBytes
 from resumable_glance.images.base import PIECE, Actor, DeliveryFailed, ImageService
-from resumable_glance.model.digests import Digest, MultiHasher, hasher
+from resumable_glance.model.digests import ZEROS, Digest, MultiHasher, hasher
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Extent, Proof, Upload, require
 from resumable_glance.storage.base import UploadStorage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from resumable_glance.handoff.early import GrowingUpload
 
 LOG = logging.getLogger(__name__)
+_NOTHING = bytes(PIECE)
 
 
 class HandoffStopped(Exception):
@@ -65,6 +67,7 @@ class VerifyingReader:
         self._on_read = on_read
         self._growth = growth
         self._position = 0
+        self._skipped = 0  # bytes of zeros that were given since the last read
         self._digests = MultiHasher("md5", "sha512", *(each.algorithm for each in declared))
 
     def read(self, size: int = PIECE, /) -> bytes:
@@ -82,14 +85,18 @@ class VerifyingReader:
         extent = self._extent = self._extent or next(self._extents, None)
         if extent is None:
             return b""
-        if self._position == extent.range.start:
+        if self._position == extent.range.start and extent.check != ZEROS:
             self._hasher = hasher(extent.check.algorithm)
-        piece = self._piece(min(size, extent.range.stop - self._position))
-        self._hasher.update(piece)
+        size = min(size, extent.range.stop - self._position)
+        if extent.check == ZEROS:
+            piece = self._zeros(size)
+        else:
+            piece = self._piece(size)
+            self._hasher.update(piece)
         self._digests.update(piece)
         self._position += len(piece)
         if self._position == extent.range.stop:
-            if self._hasher.digest() != extent.check.value:
+            if extent.check != ZEROS and self._hasher.digest() != extent.check.value:
                 raise StorageDiffers(f"bytes {extent.range.start}-{extent.range.stop - 1} have changed on scratch")
             self._extent = None
         if self._growth is not None:
@@ -109,8 +116,16 @@ class VerifyingReader:
         """Return whether a digest is known to match, once all bytes were read."""
         return digest.algorithm in self._digests and self._digests.digest(digest.algorithm).matches(digest)
 
+    def _zeros(self, size: int) -> bytes:
+        """Return declared zeros, which need no reading: reading a hole costs half as much as hashing it."""
+        self._skipped += size
+        return _NOTHING[:size]
+
     def _piece(self, size: int) -> bytes:
         try:
+            if self._skipped:
+                self._file.seek(self._skipped, os.SEEK_CUR)
+                self._skipped = 0
             piece = self._file.read(size)
         except OSError as problem:
             raise _unreadable(problem) from problem
@@ -120,7 +135,7 @@ class VerifyingReader:
 
 
 class ConcatReader:
-    """Several files as one, each up to its number of bytes."""
+    """Several files as one, each up to its number of bytes. It can be read and sought forward, as files can."""
 
     def __init__(self, files: Iterator[tuple[BinaryIO, int]]) -> None:
         self._files = files
@@ -134,14 +149,26 @@ class ConcatReader:
         self._left -= len(piece)
         return piece
 
+    def seek(self, offset: int, whence: int = os.SEEK_CUR) -> None:
+        """Skip `offset` bytes."""
+        while offset > self._left:
+            offset -= self._left
+            self._file, self._left = next(self._files)
+        self._file.seek(offset, whence)
+        self._left -= offset
+
 
 @dataclass(frozen=True)
 class Readers:
-    """Opens uploads for reading. `progress` has the bytes read by running handoffs, by upload."""
+    """Opens uploads for reading.
+
+    `progress` has the bytes read by running handoffs, by upload; `lately` those that handoffs have read, by project.
+    """
 
     uploads: UploadRecords
     storage: UploadStorage
     progress: dict[str, int] = field(default_factory=dict, init=False)
+    lately: RecentBytes = field(default_factory=RecentBytes, init=False)
 
     def open(self, upload: Upload, stop: threading.Event) -> AbstractAsyncContextManager[VerifyingReader]:
         """Open a complete upload for its handoff. Raises StorageDiffers if its files can't be opened."""
@@ -160,7 +187,15 @@ class Readers:
                 yield piece
 
     def _on_read(self, upload: Upload) -> Callable[[int], None]:
-        return functools.partial(self.progress.__setitem__, upload.id)
+        before = 0
+
+        def on_read(position: int) -> None:
+            nonlocal before
+            self.progress[upload.id] = position
+            self.lately.add(upload.owner.project_id, position - before)
+            before = position
+
+        return on_read
 
     @contextlib.asynccontextmanager
     async def _opened(

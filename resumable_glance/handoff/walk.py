@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from resumable_glance.auth.delegation import Delegation
 from resumable_glance.handoff.plan import Step, next_step
 from resumable_glance.handoff.reader import Readers
-from resumable_glance.images.base import Actor, ImageService, ImageStatus
+from resumable_glance.images.base import Actor, DeliveryFailed, ImageService, ImageStatus
 from resumable_glance.model.states import WITH_HANDOFF
-from resumable_glance.model.upload import Image, Upload, require
+from resumable_glance.model.upload import FailureReason, Image, Upload, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,21 @@ class Walk:
         request_id = f"req-{uuid.uuid4()}"  # for Glance's log
         actor = Actor(upload.owner, await self.delegation.token(upload), request_id)
         try:
-            while upload.state in WITH_HANDOFF:
-                status = await self.images.status(require(upload.image), actor)
-                step = next_step(upload, status, self.clock())
-                upload = await self.steps[step](Attempt(upload, status, actor, stop))
+            return await self._run(upload, actor, stop)
+        except DeliveryFailed as failed:
+            if failed.error.reason is FailureReason.TOKEN_EXPIRED:
+                await self.delegation.refused(upload, actor.token)
+            raise
         finally:
             self.readers.progress.pop(upload.id, None)
+
+    def lately(self) -> Mapping[str, float]:
+        """Return the bytes that were read for handoffs lately, by project."""
+        return self.readers.lately.amounts()
+
+    async def _run(self, upload: Upload, actor: Actor, stop: threading.Event) -> Upload:
+        while upload.state in WITH_HANDOFF:
+            status = await self.images.status(require(upload.image), actor)
+            step = next_step(upload, status, self.clock())
+            upload = await self.steps[step](Attempt(upload, status, actor, stop))
         return upload

@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from resumable_glance.catalog.uploads import UploadRecords
 from resumable_glance.handoff.early import EarlyDeliveries
@@ -18,10 +19,19 @@ from resumable_glance.handoff.reader import HandoffStopped, StorageDiffers, Stor
 from resumable_glance.handoff.walk import Walk
 from resumable_glance.images.base import DeliveryFailed
 from resumable_glance.model.states import Event, IllegalTransition, State
-from resumable_glance.model.upload import FailureReason, LastError, Upload
+from resumable_glance.model.upload import FailureReason, LastError, Upload, expired
 from resumable_glance.runtime.config import HandoffSettings
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A running attempt for an upload, as it was when it began. `stop` ends it."""
+
+    upload: Upload
+    task: asyncio.Task[None]
+    stop: threading.Event
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,7 @@ class HandoffWorker:
     settings: HandoffSettings
     clock: Callable[[], float]
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
-    _stops: dict[str, threading.Event] = field(default_factory=dict, init=False)
+    _running: dict[str, _Running] = field(default_factory=dict, init=False)
     _paused: set[str] = field(default_factory=set, init=False)
 
     def wake(self) -> None:
@@ -60,9 +69,9 @@ class HandoffWorker:
                         await self._woken.wait()
         finally:
             running = list(self._running.values())
-            for stop in self._stops.values():
-                stop.set()
-            await asyncio.gather(self.early.close(), *running, return_exceptions=True)
+            for each in running:
+                each.stop.set()
+            await asyncio.gather(self.early.close(), *(each.task for each in running), return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def paused(self, upload_id: str) -> AsyncIterator[None]:
@@ -70,9 +79,9 @@ class HandoffWorker:
         self._paused.add(upload_id)
         try:
             await self.early.abandon(upload_id)
-            if upload_id in self._running:
-                self._stops[upload_id].set()
-                await asyncio.wait([self._running[upload_id]])
+            if running := self._running.get(upload_id):
+                running.stop.set()
+                await asyncio.wait([running.task])
             yield
         finally:
             self._paused.discard(upload_id)
@@ -88,17 +97,22 @@ class HandoffWorker:
     async def _start_due(self) -> float | None:
         """Start due handoffs; return the seconds until another one is due."""
         uploads, now = await self.uploads.with_handoff(), self.clock()
-        waiting = [each for each in uploads if each.id not in self._running and each.id not in self._paused]
+        waiting = [
+            each
+            for each in uploads
+            if each.id not in self._running and each.id not in self._paused and not expired(each, now)
+        ]
         due = [each for each in waiting if time_until_due(each, now) == 0]
-        running = [each for each in uploads if each.id in self._running]
-        for upload in choose_next(due, running, self.settings.workers - len(self._running) + len(running)):
-            stop = self._stops[upload.id] = threading.Event()
-            task = self._running[upload.id] = asyncio.create_task(self._attempt(upload, stop))
+        running = [each.upload for each in self._running.values()]
+        for upload in choose_next(due, running, self.settings.workers, self.walk.lately()):
+            stop = threading.Event()
+            task = asyncio.create_task(self._attempt(upload, stop))
+            self._running[upload.id] = _Running(upload, task, stop)
             task.add_done_callback(functools.partial(self._ended, upload.id))
         return min((time_until_due(each, now) for each in waiting if each not in due), default=None)
 
     def _ended(self, upload_id: str, task: asyncio.Task[None]) -> None:
-        del self._running[upload_id], self._stops[upload_id]
+        del self._running[upload_id]
         if task.exception() is None:
             self.wake()
         else:  # its last error could not be recorded either
@@ -147,5 +161,5 @@ class HandoffWorker:
         LOG.error("upload %s has failed: %s", upload.id, error.detail)
         await self._transition(upload, Event.FAILED, last_error=error)
 
-    async def _transition(self, upload: Upload, event: Event, **delivery: object) -> Upload:
+    async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
         return await self.uploads.transition(upload.id, event, self.clock(), **delivery)

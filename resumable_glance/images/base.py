@@ -69,11 +69,12 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The owner to act for, with a token and a request id."""
+    """The owner to act for, with a token and a request id. `expires_at`, of the token, in seconds since the epoch."""
 
     owner: Owner
     token: str | None = field(default=None, repr=False)
     request_id: str | None = None
+    expires_at: float = float("inf")
 
 
 class ImageService(Protocol):

@@ -8,8 +8,9 @@ A transition that is not in the table can't happen:
                             |                +--replaced-------------------+           |
                             +---------------------retried------------------------------+
 
-An upload can be cancelled until it is active, and expires only while it is receiving. A part is never sealed: with all
-of its bytes it stays receiving until it is joined with others into one upload.
+An upload can be cancelled until it is active. It expires while it waits for someone: for a client that sends bytes, or
+for an owner who lets a complete upload go on; never while it is delivered. A part is never sealed: with all of its
+bytes it stays receiving until it is joined with others into one upload.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RECEIVING, Event.FAILED): State.FAILED,  # storage has lost received bytes
     (State.SEALED, Event.STARTED): State.DELIVERING,
     (State.SEALED, Event.CANCELLED): State.CANCELLED,
+    (State.SEALED, Event.EXPIRED): State.EXPIRED,  # between two attempts, after waiting for too long
     (State.DELIVERING, Event.STARTED): State.DELIVERING,  # after a crash in the middle
     (State.DELIVERING, Event.POSTPONED): State.SEALED,
     (State.DELIVERING, Event.DELIVERED): State.VERIFYING,
@@ -68,9 +70,12 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.VERIFYING, Event.REPLACED): State.DELIVERING,
     (State.VERIFYING, Event.FAILED): State.FAILED,
     (State.VERIFYING, Event.CANCELLED): State.CANCELLED,
+    (State.VERIFYING, Event.EXPIRED): State.EXPIRED,  # between two attempts, too
     (State.FAILED, Event.RETRIED): State.SEALED,  # at its owner's request
     (State.FAILED, Event.CANCELLED): State.CANCELLED,
+    (State.FAILED, Event.EXPIRED): State.EXPIRED,
     (State.JOINED, Event.CANCELLED): State.CANCELLED,  # with the upload that it was joined into
+    (State.JOINED, Event.EXPIRED): State.EXPIRED,  # with it, too
     (State.CANCELLED, Event.CANCELLED): State.CANCELLED,
 }
 WITH_HANDOFF = frozenset({State.SEALED, State.DELIVERING, State.VERIFYING})

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
-from resumable_glance.model.states import State
+from resumable_glance.model.states import HOLDING_STORAGE, WITH_HANDOFF, State
 
 T = TypeVar("T")
 
@@ -220,6 +220,23 @@ class Upload:
         return self.received == self.size
 
     @property
+    def expiry(self) -> float | None:
+        """The time of its removal, if nothing happens before; None if it goes on by itself, or has ended.
+
+        The handoff has a last error only between two attempts. So no upload expires while it is delivered, nor while it
+        waits for its first turn.
+        """
+        waits = self.state in WITH_HANDOFF and self.delivery.last_error is not None
+        return self.expires_at if waits or self.state in {State.RECEIVING, State.FAILED} else None
+
+    @property
+    def held(self) -> int:
+        """The bytes of storage that it holds, or that are promised to it; declared zeros count."""
+        if self.state is State.RECEIVING:
+            return self.reserved
+        return self.received if self.state in HOLDING_STORAGE else 0
+
+    @property
     def images(self) -> tuple[str, ...]:
         """The ids of all images that may exist for it: its own, and the one that is to replace it."""
         own = None if self.image is None else self.image.id
@@ -247,5 +264,5 @@ def check_alive(upload: Upload) -> None:
 
 
 def expired(upload: Upload, now: float) -> bool:
-    """Return whether an upload has received nothing for so long that its bytes may be removed."""
-    return upload.state is State.RECEIVING and upload.expires_at <= now
+    """Return whether an upload has waited for so long that its bytes may be removed."""
+    return upload.expiry is not None and upload.expiry <= now

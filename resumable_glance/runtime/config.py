@@ -69,6 +69,13 @@ class ServiceSettings:
         "as a whole."))
     upload_expiry: int = _option(cfg.IntOpt, default=7 * DAY, min=60, help=(
         "Seconds without a new byte after which an unfinished upload is removed. A week outlasts most interruptions."))
+    first_byte_expiry: int = _option(cfg.IntOpt, default=HOUR, min=60, help=(
+        "Seconds without any byte after which a new upload is removed, since it reserves scratch for nothing. With its "
+        "first durable byte, upload_expiry applies."))
+    waiting_retention: int = _option(cfg.IntOpt, default=7 * DAY, min=60, help=(
+        "Seconds for which the bytes of a complete upload are kept that has failed, or waits for another attempt, such "
+        "as for a token of its owner. Counted from its last byte, or from the last time that its owner retried it or "
+        "renewed its token or ticket. Should outlast every outage of Glance and Keystone."))
     record_retention: int = _option(cfg.IntOpt, default=30 * DAY, min=60, help=(
         "Seconds for which the record of an active, cancelled or expired upload is kept. It holds no image data."))
     idle_timeout: int = _option(cfg.IntOpt, default=60, min=1, help=(
@@ -88,9 +95,10 @@ class ServiceSettings:
 class HandoffSettings:
     """[handoff]"""
 
-    workers: int = _option(cfg.IntOpt, default=2, min=1, max=64, help=(
+    workers: int = _option(cfg.IntOpt, default=3, min=1, max=64, help=(
         "Number of uploads that are handed over to Glance at a time. Each occupies a thread here, for hashing, and a "
-        "worker of Glance."))
+        "worker of Glance. If it is more than 1, one project uses at most all but one of them, so that another project "
+        "need not wait for it."))
     attempts: int = _option(cfg.IntOpt, default=3000, min=0, help=(
         "Number of consecutive attempts after which the handoff of an upload fails. Its bytes are kept, and its owner "
         "can retry it. Attempts are at most a minute apart: the default takes about two days, more than most outages. "
@@ -104,7 +112,8 @@ class HandoffSettings:
     early_workers: int = _option(cfg.IntOpt, default=2, min=0, max=64, help=(
         "Number of uploads that are delivered to Glance while they are still being received, in addition to workers. "
         "Their images are active a moment after the last chunk. Each occupies a thread here and a worker of Glance for "
-        "as long as the upload takes, at most an hour; slower ones are handed over afterwards. 0: none."))
+        "as long as the upload takes, at most an hour; slower ones are handed over afterwards. As with workers, one is "
+        "left to other projects. 0: none."))
     early_minimum_size: int = _option(cfg.IntOpt, default=64 * MiB, min=0, help=(
         "Smallest upload that is delivered while it is being received, in bytes. Smaller ones gain too little."))
 
@@ -115,10 +124,13 @@ class LimitSettings:
 
     uploads_per_project: int = _option(cfg.IntOpt, default=200, min=0, help=(
         "Number of unfinished uploads that a project may have, including parts (tus concatenation). 0: no limit."))
-    bytes_per_project: int = _option(cfg.IntOpt, default=0, min=0, help=(
-        "Bytes of scratch space that the unfinished uploads of a project may use together. 0: no limit."))
+    share_per_project: int = _option(cfg.IntOpt, default=50, min=1, max=100, help=(
+        "Share of scratch that the unfinished uploads of a project may use together, in percent of what other projects "
+        "leave: its own and the free space. Below 100 no project can take the last space, so that others can always "
+        "create uploads. 100: all of it, for a cloud with one project."))
     creations_per_minute: int = _option(cfg.IntOpt, default=600, min=0, help=(
-        "Number of uploads that a project may create within a minute; each costs requests to Glance. 0: no limit."))
+        "Number of attempts to create an upload that a project may make within a minute, refused ones included; most "
+        "of them cost requests to Glance. Counted by each instance for itself. 0: no limit."))
     requests_per_project: int = _option(cfg.IntOpt, default=12_000, min=0, help=(
         "Number of requests that a project may make within a minute. It protects others from a client in a loop: the "
         "default, 200 a second, is enough for 1 GiB/s in chunks of 5 MiB. Requests for progress and for parts count, "
@@ -179,6 +191,9 @@ class CredentialSettings:
         "File with the keys that encrypt tokens of owners in the catalog while their images wait for Glance: one key "
         "a line; the first encrypts, all decrypt. Created with mode 0600 if missing. Keep it apart from backups of the "
         "catalog."))
+    expired_window: int = _option(cfg.IntOpt, default=2 * DAY, min=0, help=(
+        "Seconds after its expiry for which an owner's token is kept, since Keystone still accepts it if our service "
+        "user vouches for it. Use the value of allow_expired_window in [token] of Keystone."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,16 +48,18 @@ class ChunkReceiver:
             Refused: the body was interrupted, or its bytes are not acceptable.
             FileNotFoundError: the upload's storage was freed.
         """
-        chunk, head, newest = append.chunk, None, None
+        chunk, head, newest, service = append.chunk, None, None, self.settings.service
         # If the client marks its last chunk, all of that must come first: see AppendUseCase._conclude.
         seals = chunk.last is None and upload.image is not None
 
         async def commit(new: list[Extent]) -> None:
             nonlocal newest
             now = self.clock()
-            expires_at = now + self.settings.service.upload_expiry
+            expires_at, waits_until = now + service.upload_expiry, now + service.waiting_retention
             format = None if head is None else head.format
-            newest = await self.uploads.commit(upload.id, new, now, expires_at, seals=seals, format=format)
+            newest = await self.uploads.commit(
+                upload.id, new, now, expires_at, seals=seals, waits_until=waits_until, format=format
+            )
             await self.completion.on_progress(newest, call.identity)
 
         try:

@@ -20,4 +20,4 @@ class Call:
     @property
     def actor(self) -> Actor:
         """The caller, for calls of the image service."""
-        return Actor(self.identity.owner, self.identity.token, self.request_id)
+        return Actor(self.identity.owner, self.identity.token, self.request_id, self.identity.expires_at)

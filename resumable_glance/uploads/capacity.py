@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from resumable_glance.catalog.uploads import UploadRecords
@@ -18,32 +18,35 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import Owner, Upload
 from resumable_glance.runtime.config import Settings
+from resumable_glance.runtime.rate_limit import RateLimiter
 from resumable_glance.storage.base import UploadStorage
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """Limits and free storage. `clock` gives seconds since the epoch."""
+    """Limits and free storage. `attempts` counts those to create uploads, by project."""
 
     uploads: UploadRecords
     storage: UploadStorage
     settings: Settings
-    clock: Callable[[], float]
+    attempts: RateLimiter
     _promising: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # so that no space is promised twice
+
+    def count_attempt(self, owner: Owner) -> None:
+        """Count an attempt to create an upload, whatever becomes of it. Raises Refused: OVER_LIMIT."""
+        self.attempts.take(owner.project_id)
 
     async def check_creation(self, owner: Owner, size: int) -> None:
         """Raise Refused (UPLOAD_TOO_LARGE, OVER_LIMIT, NO_SPACE) if an upload of this size can't be created."""
         self.check_size(size)
         await self._check_limits(owner)
-        await self._check_share(owner, size)
-        await self.check_space(size)
+        await self._check_storage(owner, size)
 
     @contextlib.asynccontextmanager
     async def promised(self, owner: Owner, size: int, *, creates: bool = False) -> AsyncIterator[None]:
         """Check that an owner may be promised `size` more bytes, exclusively inside. Raises as check_creation()."""
         async with self._promising:
-            await self._check_share(owner, size)
-            await self.check_space(size)
+            await self._check_storage(owner, size)
             if creates:
                 await self._check_limits(owner)
             yield
@@ -76,41 +79,37 @@ class Capacity:
             sentence = f"An upload may have at most {most} bytes; this one has {size}."
             raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=most)
 
-    async def check_space(self, size: int) -> None:
-        """Raise Refused(NO_SPACE) if `size` more bytes can't be promised."""
-        free = await self.storage.free() - self.settings.scratch.reserved_space - await self.uploads.promised()
-        if size > max(0, free):
+    async def check_space(self, size: int) -> int:
+        """Return the bytes that are promised to nobody. Raises Refused(NO_SPACE) if these are less than `size`."""
+        promised = await self.uploads.promised() + self.settings.scratch.reserved_space
+        free = max(0, await self.storage.free() - promised)
+        if size > free:
             sentence = f"There is no space for {size} bytes right now. Try again later."
             raise Refused(Reason.NO_SPACE, sentence, retry_after=300)
+        return free
 
-    async def _check_share(self, owner: Owner, size: int) -> None:
-        share = self.settings.limits.bytes_per_project
-        if not share or not size:
+    async def _check_storage(self, owner: Owner, size: int) -> None:
+        """Raise Refused (NO_SPACE, OVER_LIMIT) if an owner can't be promised `size` more bytes."""
+        free, share = await self.check_space(size), self.settings.limits.share_per_project
+        if not size or share == 100:
             return
-        if size > share:
-            sentence = f"The unfinished uploads of a project may have {share} bytes together."
-            raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=share)
-        usage = await self.uploads.usage(owner.project_id, self.clock())
-        if usage.size + size > share:
+        has = (await self.uploads.usage(owner.project_id)).size
+        most = (has + free) * share // 100
+        if has + size > most:
             raise Refused(
                 Reason.OVER_LIMIT,
-                f"The unfinished uploads of your project have {usage.size} bytes, and may have {share} together. Wait "
-                "until one is active, or cancel one.",
+                f"Your project has {has} bytes in unfinished uploads, and {free} are free. It may have {most} of them "
+                f"({share} %), and {size} more are too many. Wait until an image is active, cancel an upload, or "
+                "upload a smaller image.",
+                limit=most,
                 retry_after=60,
             )
 
     async def _check_limits(self, owner: Owner) -> None:
-        limits = self.settings.limits
-        most, per_minute = limits.uploads_per_project, limits.creations_per_minute
-        if not most and not per_minute:
+        most = self.settings.limits.uploads_per_project
+        if not most:
             return
-        usage = await self.uploads.usage(owner.project_id, self.clock() - 60)
-        if 0 < most <= usage.uploads:
+        usage = await self.uploads.usage(owner.project_id)
+        if most <= usage.uploads:
             sentence = f"Your project has {usage.uploads} unfinished uploads, which is the limit. Finish or cancel one."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=60)
-        if 0 < per_minute <= usage.recent:
-            raise Refused(
-                Reason.OVER_LIMIT,
-                f"Your project has created {usage.recent} uploads within a minute, which is the limit. Wait a moment.",
-                retry_after=10,
-            )

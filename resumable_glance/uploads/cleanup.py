@@ -52,16 +52,18 @@ class OrphanRemover:
         for image_id in upload.images:
             for orphan in await self.orphans.due(self.clock(), image_id):
                 await self._remove(orphan)
-        await self.delegation.tidy()
+        await self.delegation.end_trusts()
 
     async def _remove(self, orphan: OrphanedImage) -> bool:
         """Delete an image, or postpone that; return whether the image service answered."""
-        image_id = orphan.image.id
+        image_id, token = orphan.image.id, await self.delegation.token_for(orphan)
         try:
-            actor = Actor(orphan.owner, await self.delegation.token_for(orphan))
+            actor = Actor(orphan.owner, token)
             await self.images.delete(orphan.image, actor)
         except DeliveryFailed as failed:
             LOG.warning("image %s can't be deleted yet: %s", image_id, failed)
+            if failed.error.reason is FailureReason.TOKEN_EXPIRED:
+                await self.delegation.refused_for(orphan, token)
             now = self.clock()
             await self.orphans.postpone(image_id, now + RETRY_INTERVAL, now - self.retention)
             return failed.error.reason is not FailureReason.IMAGE_SERVICE_UNAVAILABLE
@@ -95,7 +97,7 @@ class Cleaner:
         now = self.clock()
         for upload in await self.catalog.uploads.expired(now):
             if not self.locks.held(upload.id) and await self.catalog.uploads.end(upload.id, Event.EXPIRED, now):
-                LOG.info("upload %s expired after %d bytes", upload.id, upload.received)
+                LOG.info("upload %s expired while it was %s, with %d bytes", upload.id, upload.state, upload.received)
                 await self.clear(upload)
         await self.orphans.remove_due()
         await self.catalog.uploads.purge(now - self.settings.record_retention)
@@ -103,7 +105,8 @@ class Cleaner:
 
     async def cancel(self, upload: Upload, identity: Identity) -> None:
         """Cancel an upload and free what it holds. Raises as UploadRecords.end()."""
-        credential = self.orphans.delegation.encrypt(identity.token if identity.owner == upload.owner else None)
+        token = identity.token if identity.owner == upload.owner else None
+        credential = self.orphans.delegation.encrypt(token, identity.expires_at)
         await self.catalog.uploads.end(upload.id, Event.CANCELLED, self.clock(), credential)
         await self.clear(upload)
 

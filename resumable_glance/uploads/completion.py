@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.auth.delegation import Delegation
@@ -19,12 +20,16 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Completion:
-    """Seals uploads and wakes their handoffs. `clock` gives seconds since the epoch."""
+    """Seals uploads and wakes their handoffs.
+
+    An upload that waits is kept for `waiting_retention` seconds. `clock` gives seconds since the epoch.
+    """
 
     uploads: UploadRecords
     authorization: Authorization
     delegation: Delegation
     handoff: HandoffWorker
+    waiting_retention: float
     clock: Callable[[], float]
 
     async def on_progress(self, upload: Upload, identity: Identity) -> None:
@@ -38,7 +43,7 @@ class Completion:
         if upload.state is not State.RECEIVING or upload.image is None or not upload.filled:
             return upload
         try:
-            upload = await self.uploads.transition(upload.id, Event.FILLED, self.clock())
+            upload = await self._transition(upload, Event.FILLED)
         except IllegalTransition:  # another request was faster
             return await self.authorization.get(upload.id, identity)
         await self._sealed(upload, identity)
@@ -49,18 +54,24 @@ class Completion:
         LOG.error("the scratch file of upload %s is gone: was the disk replaced, or cleaned by hand?", upload.id)
         sentence = "The service has lost the bytes of this upload. Create a new one."
         error = LastError(FailureReason.SCRATCH_LOST, sentence)
-        return await self.uploads.transition(upload.id, Event.FAILED, self.clock(), last_error=error)
+        return await self._transition(upload, Event.FAILED, last_error=error)
 
     async def renew_token(self, upload: Upload, identity: Identity) -> None:
-        """Keep the caller's token for the handoff, and make its next attempt due now.
+        """Keep the caller's token for the handoff, make its next attempt due now, and let the upload wait anew.
 
         A caller with a ticket has no token; then the earlier one stays.
         """
+        now = self.clock()
+        credential = self.delegation.encrypt(identity.token, identity.expires_at)
         try:
-            await self.uploads.set_credential(upload.id, self.delegation.encrypt(identity.token), due=self.clock())
+            await self.uploads.set_credential(upload.id, credential, now, now + self.waiting_retention)
         finally:
             self.handoff.wake()  # even if the token could not be recorded
 
     async def _sealed(self, upload: Upload, identity: Identity) -> None:
         LOG.info("upload %s is sealed: %d bytes", upload.id, upload.size)
         await self.renew_token(upload, identity)
+
+    async def _transition(self, upload: Upload, event: Event, **delivery: Any) -> Upload:
+        now = self.clock()
+        return await self.uploads.transition(upload.id, event, now, expires_at=now + self.waiting_retention, **delivery)

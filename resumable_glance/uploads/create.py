@@ -54,7 +54,7 @@ class NewUploads:
             reserved=size or 0,
             created_at=now,
             updated_at=now,
-            expires_at=now + self.settings.upload_expiry,
+            expires_at=now,  # set when it is recorded
             request=prepared.request,
             request_id=call.request_id,
             format=prepared.format,
@@ -64,12 +64,13 @@ class NewUploads:
         """Create the file of a new upload, and record the upload. Raises Refused as Capacity.promised()."""
         async with self.capacity.promised(upload.owner, upload.reserved, creates=True):
             token = None if upload.image is None else identity.token
+            credential = self.delegation.encrypt(token, identity.expires_at)
             try:
                 await self.storage.create(upload.id, upload.size or 0)
                 now = self.clock()  # again: if the clock was set, recorded times were moved along
-                expires_at = now + self.settings.upload_expiry
+                expires_at = now + self._lifetime(upload)
                 upload = dataclasses.replace(upload, created_at=now, updated_at=now, expires_at=expires_at)
-                await self.uploads.add(upload, self.delegation.encrypt(token), key)
+                await self.uploads.add(upload, credential, key)
             except (OSError, ImageOrphaned):
                 with contextlib.suppress(OSError):  # after a failure the next start does it
                     await self.storage.remove(upload.id)
@@ -78,7 +79,15 @@ class NewUploads:
 
     async def join(self, upload: Upload, identity: Identity) -> None:
         """Record a new upload that takes over the bytes of its parts. Raises Refused as check_parts()."""
-        await self.uploads.join(upload, self.delegation.encrypt(identity.token))
+        upload = dataclasses.replace(upload, expires_at=upload.created_at + self._lifetime(upload))
+        await self.uploads.join(upload, self.delegation.encrypt(identity.token, identity.expires_at))
+
+    def _lifetime(self, upload: Upload) -> float:
+        """Return the seconds until a new upload expires: soon, unless it has all of its bytes."""
+        expiry = self.settings.upload_expiry
+        if upload.state is State.SEALED:
+            return self.settings.waiting_retention
+        return expiry if upload.filled else min(expiry, self.settings.first_byte_expiry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +103,9 @@ class CreateUseCase:
     async def create(self, create: Create, call: Call) -> Created:
         """Create an upload, or return the one created with the same key.
 
-        Raises Refused: KEY_REUSED, or as Capacity.check_creation() and ImagePreparation.prepared().
+        Raises Refused: KEY_REUSED, or as count_attempt() and check_creation() of Capacity, and as prepared().
         """
+        self.capacity.count_attempt(call.identity.owner)
         key = key_of(create, call.identity.owner)
         async with self.idempotency.held(key) as earlier:
             if earlier is not None:
@@ -133,8 +143,9 @@ class JoinUseCase:
     async def join(self, join: Join, call: Call) -> Created:
         """Join parts into a sealed upload, or return the earlier result.
 
-        Raises Refused: as check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
+        Raises Refused: as Capacity.count_attempt(), check_parts() and ImagePreparation.prepared(), UPLOAD_TOO_LARGE.
         """
+        self.capacity.count_attempt(call.identity.owner)
         parts = [await self.authorization.get(each, call.identity) for each in join.parts]
         if len({each.id for each in parts}) < len(parts):
             raise Refused(Reason.MALFORMED, "A part can be in an upload only once.")

@@ -26,12 +26,16 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FormatCheck:
-    """Checks formats against `rules`. `clock` gives seconds since the epoch."""
+    """Checks formats against `rules`.
+
+    An upload that fails is kept for `waiting_retention` seconds. `clock` gives seconds since the epoch.
+    """
 
     uploads: UploadRecords
     locks: WriteLocks
     cleaner: Cleaner
     rules: FormatRules
+    waiting_retention: float
     clock: Callable[[], float]
 
     def head(self, upload: Upload, target: Range) -> ImageHead | None:
@@ -60,7 +64,8 @@ class FormatCheck:
         LOG.warning("upload %s is refused: %s", upload.id, rejected.detail)
         error, reason = LastError(rejected.reason, rejected.detail), Reason(rejected.reason.value)
         with contextlib.suppress(IllegalTransition):  # it has ended meanwhile
-            failed = await self.uploads.reject(upload.id, self.clock(), error)
+            now = self.clock()
+            failed = await self.uploads.reject(upload.id, now, error, now + self.waiting_retention)
             self.locks.evict_nowait(reason, upload.id)
             with contextlib.suppress(OSError):  # freed when it is cancelled
                 await self.cleaner.clear(failed)

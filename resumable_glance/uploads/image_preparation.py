@@ -59,7 +59,7 @@ class ImagePreparation:
             yield await self.images.prepare(request, size, actor)
             return
         image_id, now = str(uuid.uuid4()), self.clock()
-        expected = OrphanedImage(Image(image_id), actor.owner, self.delegation.encrypt(actor.token))
+        expected = OrphanedImage(Image(image_id), actor.owner, self.delegation.encrypt(actor.token, actor.expires_at))
         await self.orphans.expect(expected, now, due_at=now + CREATION_TIMEOUT)
         try:
             properties = {**request.properties, "id": image_id}

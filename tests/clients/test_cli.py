@@ -479,6 +479,10 @@ def test_uploads_are_listed_shown_and_cancelled(server: DevelopmentServer, disk:
     everybodys = command("uploads", "list", "--all-projects", "--service-url", server.url).stdout.splitlines()
     assert everybodys[0].split()[-2:] == ["PROJECT", "USER"]
     assert everybodys[1].split()[-2:] == ["development", "anyone"]
+    projects = command("uploads", "list", "--by-project", "--service-url", server.url).stdout.splitlines()
+    assert [each.split()[:2] for each in projects] == [["PROJECT", "UPLOADS"], ["development", "1"]]
+    (project,) = json.loads(command("uploads", "list", "--by-project", "--json", "--service-url", server.url).stdout)
+    assert (project["reserved"], project["received"]) == (begun["size"], begun["received"])
     shown = command("uploads", "show", begun["id"], "--service-url", server.url).stdout
     assert re.search(r"^handoff\.attempts +0$", shown, re.MULTILINE)
     as_json = json.loads(command("uploads", "show", begun["id"], "--json", "--service-url", server.url).stdout)

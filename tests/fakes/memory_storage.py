@@ -75,6 +75,11 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seek(self, offset: int, whence: int = os.SEEK_CUR, /) -> int:
+        assert whence == os.SEEK_CUR
+        self._position += offset
+        return self._position
+
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer)
         piece = self._stored.current[self._position : self._position + len(view)]
@@ -88,7 +93,7 @@ class MemoryStorage:
 
     file: type[MemoryStorageFile] = MemoryStorageFile
 
-    def __init__(self, capacity: int = 1 << 30) -> None:
+    def __init__(self, capacity: int = 1 << 32) -> None:
         self.capacity = capacity
         self.faults: dict[str, int] = {}
         self._stored: dict[str, _Stored] = {}

@@ -202,7 +202,7 @@ def test_no_interim_response_but_100_is_sent(shared: Service) -> None:
 def test_options_announce_the_limits(client: Client) -> None:
     answer = client.request("OPTIONS", f"{client.url}/v1/rufh")
     assert (answer.status_code, answer.headers["Accept-Patch"]) == (204, "application/partial-upload")
-    assert limits(answer) == {"max-size": 100 * MIB, "min-size": 0, "max-age": 7 * 24 * 3600}
+    assert limits(answer) == {"max-size": 100 * MIB, "min-size": 0, "max-age": 3600}
 
 
 def test_limits_are_shown_and_the_age_counts_down(client: Client) -> None:

@@ -128,7 +128,13 @@ class Clocks:
 def run(count: int, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as directory:
         # Records of uploads that have ended are purged by the wall clock if it is set while the service is down.
-        service = development(Path(directory), UNLIMITED, upload_expiry=EXPIRY, record_retention=int(3 * FARTHEST))
+        service = development(
+            Path(directory),
+            UNLIMITED,
+            upload_expiry=EXPIRY,
+            first_byte_expiry=EXPIRY,
+            record_retention=int(3 * FARTHEST),
+        )
         service.module = "tests.support.launcher"
         with service:
             clocks = Clocks(service, random.Random(seed))

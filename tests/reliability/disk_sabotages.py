@@ -55,7 +55,7 @@ CRASH_STATES = (
     instead(
         "an upload is recorded before it has a file", "uploads/create.py",
         "                await self.storage.create(upload.id",
-        "                await self.uploads.add(upload, self.delegation.encrypt(token), key)\n"
+        "                await self.uploads.add(upload, credential, key)\n"
         "                await self.storage.create(upload.id, upload.size or 0)\n"
         "                return upload\n"
         "                await self.storage.create(upload.id", 10_000,
@@ -147,7 +147,7 @@ IO_FAULTS = (
 FLIPS = (
     instead(
         "an extent's digest is not compared", "handoff/reader.py",
-        "if self._hasher.digest() != extent.check.value:", "if self._hasher.digest() == b\"\":", 40,
+        "self._hasher.digest() != extent.check.value:", "self._hasher.digest() == b\"\":", 40,
     ),
     instead(
         "repeated bytes are not compared with the durable ones", "uploads/chunk_writer.py",

@@ -182,7 +182,7 @@ class _BadDays:
 
 
 def _hurried(cloud: Cloud, directory: Path) -> Service:
-    handoff = {"workers": AT_ONCE, "early_workers": AT_ONCE, "early_minimum_size": EARLY}
+    handoff = {"workers": AT_ONCE + 1, "early_workers": AT_ONCE + 1, "early_minimum_size": EARLY}
     handoff |= {"attempts": 0, "glance_timeout": 4, "abort_grace": 1}
     service = beside(cloud, directory, {"handoff": handoff})
     service.module = "tests.reliability.short_intervals"

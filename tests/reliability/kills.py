@@ -110,9 +110,9 @@ TRIAL = Trial(
         Sabotage(
             "a new upload is answered before it is recorded",
             "uploads/create.py",
-            "                await self.uploads.add(upload, self.delegation.encrypt(token), key)\n",
+            "                await self.uploads.add(upload, credential, key)\n",
             "                import asyncio\n\n"
-            "                asyncio.ensure_future(self.uploads.add(upload, self.delegation.encrypt(token), key))\n",
+            "                asyncio.ensure_future(self.uploads.add(upload, credential, key))\n",
             count=60,
         ),
         Sabotage(

@@ -14,6 +14,8 @@ from tests.reliability.protocols import Chunk
 EXPIRY = 10_000  # seconds
 TICK = 4_000  # seconds: the third tick without a new byte exceeds EXPIRY, however long the test itself takes
 LIFE = 3  # ticks
+FIRST_BYTE_EXPIRY = 6_000  # seconds
+FIRST_LIFE = 2  # ticks: of an upload that never had a byte
 ENDLESS = 10**9  # bytes: more than a body of unknown length has here
 PATH_TO_ACTIVE = ("sealed", "delivering", "verifying", "active")
 PATH_TO_FAILED = ("sealed", "delivering", "failed")
@@ -61,6 +63,7 @@ class Modelled:
     _seen: str = "sealed"  # the last state seen
 
     def __post_init__(self) -> None:
+        self._empty = self.size == 0  # it had all of its bytes when it was created
         self._become(self.size)
 
     @property
@@ -98,9 +101,14 @@ class Modelled:
     def expired(self) -> bool:
         return self.state == "expired"
 
+    @property
+    def expiry(self) -> int:
+        """The seconds after its last new byte, or its creation, after which it expires."""
+        return FIRST_BYTE_EXPIRY if self.received == 0 and not self._empty else EXPIRY
+
     def tick(self) -> None:
         self.age += 1
-        if self.state == "receiving" and self.age >= LIFE:
+        if self.state == "receiving" and self.age >= (LIFE if self.expiry == EXPIRY else FIRST_LIFE):
             self.state = "expired"
 
     def right_state(self, state: str) -> bool:

@@ -68,8 +68,11 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "An upload that is sealed, being handed over or failed never expires.",
-        ("test_sealed_and_failed_uploads_never_expire",),
+        "An upload that is being handed over never expires, nor one that waits for its first turn.",
+        (
+            "test_what_is_being_delivered_does_not_expire",
+            "test_an_upload_that_waits_for_its_first_turn_never_expires",
+        ),
     ),
     (
         "An image that was made for an upload goes with it, even after a crash or without Glance; an adopted one "

@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 from tests.reliability import interruptions, joining
 from tests.reliability.fixture import Fixture
 from tests.reliability.harness import Harness
-from tests.reliability.model import EXPIRY, Modelled
+from tests.reliability.model import EXPIRY, FIRST_BYTE_EXPIRY, Modelled
 from tests.reliability.nonsense import bad_numbers, nonsense
 from tests.reliability.protocols import NATIVE, RUFH, TUS, Chunk, WireProtocol
 from tests.reliability.strategies import (
@@ -313,7 +313,13 @@ def run(steps: int, seed: int, *, smaller: bool = True) -> int:
     print(f"state machine: {steps} steps, seed {seed}", flush=True)
     memory = Path("/dev/shm")  # in memory fsync is cheap, and a kill loses nothing that was written
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        options = {"upload_expiry": EXPIRY, "record_retention": FOREVER, "max_chunk_size": LONGEST}
+        options = {
+            "upload_expiry": EXPIRY,
+            "first_byte_expiry": FIRST_BYTE_EXPIRY,
+            "waiting_retention": FOREVER,  # nothing waits for an owner here: what fails does so for good
+            "record_retention": FOREVER,
+            "max_chunk_size": LONGEST,
+        }
         service = development(Path(directory) / "service", **options)
         service.module = "tests.support.launcher"
         with service:

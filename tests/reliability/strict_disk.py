@@ -236,6 +236,11 @@ class StrictDisk:
         opened.position += len(piece)
         return piece
 
+    def skip(self, descriptor: int, length: int) -> int:
+        opened = self._found(descriptor, "seek")
+        opened.position += length
+        return opened.position
+
     # Helpers
 
     def _is_directory(self, path: Path) -> bool:
@@ -281,6 +286,9 @@ class _Reader(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         return self._disk.read(self._descriptor, size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_CUR) -> int:
+        return self._disk.skip(self._descriptor, offset)
 
     def close(self) -> None:
         if not self.closed:

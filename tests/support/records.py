@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from resumable_glance.catalog.credentials import Credential
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import State
@@ -33,6 +34,11 @@ def upload(**changes: object) -> Upload:
     )
     changed = dataclasses.replace(made, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(changed, reserved=changed.size or 0)
+
+
+def credential(token: str, expires_at: float = 9000.0) -> Credential:
+    """What stands for an encrypted token."""
+    return Credential(token.encode(), expires_at)
 
 
 def extent(start: int, stop: int) -> Extent:

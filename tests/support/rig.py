@@ -109,6 +109,7 @@ class Rig:
             "image_service": "directory",
             "scratch.reserved_space": 0,
             "upload_expiry": int(7 * DAY),
+            "first_byte_expiry": int(7 * DAY),
             "record_retention": int(30 * DAY),
             **options,
         }
@@ -119,7 +120,9 @@ class Rig:
         self.catalog = catalog_in(directory)
         self.image_service = image_service(self.images)
         self.cipher = TokenCipher(directory / "key")
-        self.delegation = Delegation(self.catalog, self.cipher, trusts, self.clock)
+        self.delegation = Delegation(
+            self.catalog, self.cipher, trusts, self.settings.credentials.expired_window, self.clock
+        )
         self.parts = Parts(self.catalog, storage, self.image_service, self.cipher, trusts, self.clock)
         self.use(self.core_with(self.clock))
 

@@ -17,7 +17,12 @@ from tests.support.cloud import SERVICE, Cloud
 
 START_DEADLINE = 30  # seconds
 UNLIMITED: Mapping[str, Mapping[str, object]] = {  # for who does as one client what many do
-    "limits": {"uploads_per_project": 0, "creations_per_minute": 0, "requests_per_project": 0}
+    "limits": {
+        "uploads_per_project": 0,
+        "share_per_project": 100,
+        "creations_per_minute": 0,
+        "requests_per_project": 0,
+    }
 }
 
 

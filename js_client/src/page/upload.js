@@ -369,7 +369,8 @@ export class Upload extends TypedEventTarget {
       handle: this.#source && 'getFile' in this.#source ? this.#source : undefined,
       options: { endpoint, image, store },
       received: durable,
-      expires: Date.parse(document?.expires_at) || Date.now() + WEEK,
+      // At least a week: the service's time is that of an upload without a byte at first, and moves with each chunk.
+      expires: Math.max(Date.parse(document?.expires_at) || 0, Date.now() + WEEK),
     })
   }
 

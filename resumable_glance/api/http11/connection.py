@@ -23,8 +23,8 @@ from resumable_glance.api.http11 import request_head
 from resumable_glance.api.http11.transport import HttpProtocol
 from resumable_glance.api.protocols import problems
 from resumable_glance.api.protocols.base import RequestContext
-from resumable_glance.api.rate_limit import is_one_of, network_of
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.runtime.rate_limit import is_one_of, network_of
 
 LOG = logging.getLogger(__name__)
 LINGER = 2  # seconds in which a refused client can read the answer before its connection is closed

@@ -46,6 +46,8 @@ class RequestContext:
     max_chunk_size: int  # bytes
     record_retention: int = 0  # seconds
     upload_expiry: int = 0  # seconds
+    first_byte_expiry: int = 0  # seconds
+    waiting_retention: int = 0  # seconds
     now: float = 0.0  # seconds since the epoch
 
 

@@ -21,7 +21,6 @@ from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHe
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model import commands
 from resumable_glance.model.digests import IMAGE_ALGORITHMS
-from resumable_glance.model.states import State
 from resumable_glance.model.upload import Upload
 
 MOUNT = "/v1/uploads"
@@ -129,6 +128,8 @@ def capabilities(context: RequestContext) -> Mapping[str, object]:
         "max_size": context.max_upload_size,
         "whole_image_digests": list(IMAGE_ALGORITHMS),
         "expiry": context.upload_expiry,
+        "first_byte_expiry": context.first_byte_expiry,
+        "waiting_retention": context.waiting_retention,
         "record_retention": context.record_retention,
     }
 
@@ -189,6 +190,6 @@ def _upload_headers(upload: Upload) -> dict[str, str]:
     headers = {"Upload-Offset": str(upload.offset), "Upload-State": upload.state.value}
     if upload.size is not None:
         headers["Upload-Length"] = str(upload.size)
-    if upload.state is State.RECEIVING:
-        headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
+    if upload.expiry is not None:
+        headers["Upload-Expires"] = email.utils.formatdate(upload.expiry, usegmt=True)
     return headers

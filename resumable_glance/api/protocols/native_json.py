@@ -152,8 +152,8 @@ def summary(upload: Upload, href: str, *, with_owner: bool = False) -> dict[str,
               "replaced": list(upload.image.replaced)},
         "created_at": rfc3339(upload.created_at),
         "updated_at": rfc3339(upload.updated_at),
-        "expires_at": rfc3339(upload.expires_at) if upload.state is State.RECEIVING else None,
-        **({"owner": dataclasses.asdict(upload.owner)} if with_owner else {}),
+        "expires_at": None if upload.expiry is None else rfc3339(upload.expiry),
+        **({"owner": dataclasses.asdict(upload.owner), "reserved": upload.held} if with_owner else {}),
     }  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def parse(head: RequestHead, document: bytes, context: RequestContext) -> comman
 
 def options(head: RequestHead, context: RequestContext) -> Reply:
     """Return the reply to OPTIONS."""
-    allow, limits = ", ".join(METHODS[head.upload_id is not None]), _limits(context, context.upload_expiry)
+    allow = ", ".join(METHODS[head.upload_id is not None])
+    limits = _limits(context, min(context.upload_expiry, context.first_byte_expiry))
     return Reply(204, {"Allow": allow, "Accept-Patch": CONTENT, "Upload-Limit": limits})
 
 
@@ -194,7 +195,7 @@ def _length(head: RequestHead) -> int | None:
 
 def _headers(upload: Upload, context: RequestContext) -> dict[str, str]:
     """Return the headers of every reply about an upload. Interop versions before 7 expect the offset in each."""
-    left = max(0, int(upload.expires_at - context.now)) if upload.state is State.RECEIVING else None
+    left = None if upload.expiry is None else max(0, int(upload.expiry - context.now))
     headers = _completeness(is_complete(upload)) | {
         "Upload-Offset": str(upload.offset),
         "Upload-State": upload.state.value,

@@ -17,7 +17,6 @@ from resumable_glance.api.protocols.base import Reply, RequestContext, RequestHe
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model import commands
 from resumable_glance.model.digests import LENGTHS, Digest, declared
-from resumable_glance.model.states import State
 from resumable_glance.model.upload import ImageRequest, Upload
 
 MOUNT = "/v1/tus"
@@ -222,8 +221,8 @@ def _text(key: str, value: bytes) -> str:
 
 def _headers(upload: Upload) -> dict[str, str]:
     headers = {"Tus-Resumable": VERSION, "Upload-Offset": str(upload.offset)}
-    if upload.state is State.RECEIVING:
-        headers["Upload-Expires"] = email.utils.formatdate(upload.expires_at, usegmt=True)
+    if upload.expiry is not None:
+        headers["Upload-Expires"] = email.utils.formatdate(upload.expiry, usegmt=True)
     return headers
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from resumable_glance.api.middleware import StrangersWait
-from resumable_glance.api.rate_limit import Pacer
+from resumable_glance.runtime.rate_limit import Pacer
 
 
 class Turns(Pacer):

@@ -30,7 +30,7 @@ from resumable_glance.model.states import Event, State
 from resumable_glance.model.upload import FailureReason, Image, LastError, Owner
 from resumable_glance.runtime import config
 from resumable_glance.uploads.authorization import RIGHTS
-from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
+from tests.support.rig import CONTENT, DAY, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 EVERYBODYS = {Right.LIST_ALL, Right.GET_ANY, Right.CANCEL_ANY}
 LOOKING = {Right.LIST, Right.GET}
@@ -158,11 +158,12 @@ def test_looking_at_a_foreign_upload_changes_nothing(tmp_path: Path) -> None:
             await here.send(upload_id, 0, SIZE)
             await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
             trouble = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.")
-            await here.catalog.uploads.set_credential(upload_id, here.cipher.encrypt("own"), here.now)
+            credential = here.delegation.encrypt("own", here.now + 60)
+            await here.catalog.uploads.set_credential(upload_id, credential, here.now, here.now + DAY)
             before = await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, last_error=trouble)
             await here.uploads.perform(Get(upload_id, taking_over=True), ADMIN, Pieces())
             assert await here.catalog.uploads.get(upload_id) == before
-            assert here.cipher.decrypt(await here.catalog.uploads.credential(upload_id)) == "own"
+            assert await here.catalog.uploads.credential(upload_id) == credential
 
     asyncio.run(scenario())
 

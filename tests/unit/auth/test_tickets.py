@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -177,7 +178,8 @@ def chunk(upload_id: str, start: int = 0, stop: int = SIZE) -> tuple[Append, Pie
 
 async def kept(here: Rig, upload_id: str) -> str | None:
     """The token that is kept for an upload."""
-    return here.cipher.decrypt(await here.catalog.uploads.credential(upload_id))
+    credential = await here.catalog.uploads.credential(upload_id)
+    return None if credential is None else here.cipher.decrypt(credential.ciphertext)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ def test_only_the_owner_ends_a_handoffs_wait_for_a_token(
             await here.uploads.perform(append, holder, body)
             trouble, later = LastError(FailureReason.TOKEN_EXPIRED, "A sentence."), here.now + 30
             await here.catalog.uploads.transition(upload_id, Event.STARTED, here.now, attempts=1)
-            changes = {"last_error": trouble, "next_attempt_at": later}
+            changes: dict[str, Any] = {"last_error": trouble, "next_attempt_at": later}
             await here.catalog.uploads.transition(upload_id, Event.POSTPONED, here.now, **changes)
             await here.uploads.perform(Get(upload_id), holder, Pieces())
             waiting = await here.catalog.uploads.get(upload_id)

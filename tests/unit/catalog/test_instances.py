@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 
 from resumable_glance.catalog import Catalog
+from resumable_glance.catalog.credentials import Credential
 from resumable_glance.catalog.orphans import OrphanedImage
 from resumable_glance.model.states import State
 from resumable_glance.model.upload import (
@@ -14,7 +15,7 @@ from resumable_glance.model.upload import (
     Upload,
 )
 
-ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
+ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), Credential(b"closed", 9000.0))
 
 
 def test_a_set_clock_shifts_all_times_that_are_there(catalog: Catalog) -> None:

@@ -56,7 +56,7 @@ def test_nothing_is_kept_of_ended_subscriptions() -> None:
     [
         lambda catalog, upload_id: catalog.uploads.commit(upload_id, [extent(0, 10)], 1001.0, 2001.0),
         lambda catalog, upload_id: catalog.uploads.transition(upload_id, Event.CANCELLED, 1001.0),
-        lambda catalog, upload_id: catalog.uploads.set_credential(upload_id, None, due=1500.0),
+        lambda catalog, upload_id: catalog.uploads.set_credential(upload_id, None, due=1500.0, waits_until=5000.0),
         lambda catalog, upload_id: catalog.uploads.revoke_tickets(upload_id),
     ],
     ids=["commit", "happen", "bind", "revoke"],

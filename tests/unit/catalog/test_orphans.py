@@ -19,9 +19,9 @@ from resumable_glance.model.upload import (
     Owner,
     require,
 )
-from tests.support.records import ALICE, upload, wait
+from tests.support.records import ALICE, credential, upload, wait
 
-ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), b"closed")
+ONE = OrphanedImage(Image("image-1"), Owner("project", "alice"), credential("closed"))
 OTHER = OrphanedImage(Image("image-2"), Owner("another", "bob"), None)
 
 
@@ -106,15 +106,15 @@ def test_an_abandoned_successor_is_orphaned(catalog: Catalog) -> None:
 
 def test_an_expired_uploads_image_is_orphaned_with_its_credential(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
-    wait(catalog.uploads.add(made, b"stored"))
+    wait(catalog.uploads.add(made, credential("stored")))
     assert wait(catalog.uploads.end(made.id, Event.EXPIRED, 2000.0))
     (orphan,) = wait(catalog.orphans.due(2000.0))
-    assert orphan.credential == b"stored"
+    assert orphan.credential == credential("stored")
 
 
 def test_a_cancelled_uploads_image_keeps_the_given_credential(catalog: Catalog) -> None:
     made = upload()
-    wait(catalog.uploads.add(made, b"stored"))
-    assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, b"fresh"))
+    wait(catalog.uploads.add(made, credential("stored")))
+    assert wait(catalog.uploads.end(made.id, Event.CANCELLED, 1500.0, credential("fresh")))
     (orphan,) = wait(catalog.orphans.due(1500.0))
-    assert orphan.credential == b"fresh"
+    assert orphan.credential == credential("fresh")

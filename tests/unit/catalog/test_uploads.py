@@ -15,10 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_glance.catalog import Catalog
+from resumable_glance.catalog.orphans import OrphanedImage
 from resumable_glance.catalog.transactions import Transactions
 from resumable_glance.model.digests import LENGTHS, Digest
 from resumable_glance.model.ranges import Range, merge
-from resumable_glance.model.states import ENDED, TRANSITIONS, WITH_HANDOFF, Event, IllegalTransition, State
+from resumable_glance.model.states import (
+    ENDED,
+    HOLDING_STORAGE,
+    TRANSITIONS,
+    WITH_HANDOFF,
+    Event,
+    IllegalTransition,
+    State,
+)
 from resumable_glance.model.upload import (
     Delivery,
     Extent,
@@ -33,7 +42,7 @@ from resumable_glance.model.upload import (
     Verified,
     require,
 )
-from tests.support.records import ALICE, BOB, extent, upload, wait
+from tests.support.records import ALICE, BOB, credential, extent, upload, wait
 
 
 def address(directory: Path) -> str:
@@ -43,11 +52,11 @@ def address(directory: Path) -> str:
 def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
     made = upload()
     with contextlib.closing(Catalog(Transactions(address(tmp_path)))) as catalog:
-        wait(catalog.uploads.add(made, b"closed"))
+        wait(catalog.uploads.add(made, credential("closed")))
         grown = wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0))
     with contextlib.closing(Catalog(Transactions(address(tmp_path)))) as catalog:
         assert wait(catalog.uploads.get(made.id)) == grown
-        assert wait(catalog.uploads.credential(made.id)) == b"closed"
+        assert wait(catalog.uploads.credential(made.id)) == credential("closed")
         assert wait(catalog.uploads.extents(made.id)) == [extent(0, 10)]
 
 
@@ -220,7 +229,7 @@ def test_extents_within_a_range_share_a_byte_with_it(
 
 @pytest.mark.parametrize(
     "ask",
-    [lambda catalog: catalog.uploads.usage(ALICE.project_id, 1000.0), lambda catalog: catalog.uploads.promised()],
+    [lambda catalog: catalog.uploads.usage(ALICE.project_id), lambda catalog: catalog.uploads.promised()],
     ids=["usage", "promised"],
 )
 def test_the_queries_of_a_creation_use_indices(catalog: Catalog, ask: Callable[[Catalog], Awaitable[object]]) -> None:
@@ -282,7 +291,7 @@ def test_extents_belong_to_one_upload(catalog: Catalog) -> None:
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
 def test_transitions_follow_the_table(catalog: Catalog, state: State, event: Event) -> None:
     made = upload(state=state)
-    wait(catalog.uploads.add(made, b"closed"))
+    wait(catalog.uploads.add(made, credential("closed")))
     if (state, event) in TRANSITIONS:
         after = wait(
             catalog.uploads.transition(
@@ -301,8 +310,11 @@ def test_transitions_follow_the_table(catalog: Catalog, state: State, event: Eve
             wait(catalog.uploads.transition(made.id, event, 1234.0, attempts=7))
         after = made
         assert wait(catalog.uploads.get(made.id)) == made
-    kept = after is made or after.state not in ENDED  # once it has ended, nobody acts on the owner's behalf any more
-    assert wait(catalog.uploads.credential(made.id)) == (b"closed" if kept else None)
+    kept = after is made or after.state not in {
+        *ENDED,
+        State.JOINED,
+    }  # once it has ended, nobody acts on the owner's behalf any more
+    assert wait(catalog.uploads.credential(made.id)) == (credential("closed") if kept else None)
 
 
 def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
@@ -315,9 +327,9 @@ def test_an_upload_that_ends_tells_when_it_did(catalog: Catalog) -> None:
 def test_a_joined_upload_keeps_its_own_credential(catalog: Catalog) -> None:
     part = upload(image=None, size=0)
     whole = upload(size=0, state=State.SEALED, parts=(part.id,))
-    wait(catalog.uploads.add(part, b"of the part"))
-    wait(catalog.uploads.join(whole, b"of the whole"))
-    assert wait(catalog.uploads.credential(whole.id)) == b"of the whole"
+    wait(catalog.uploads.add(part, credential("of the part")))
+    wait(catalog.uploads.join(whole, credential("of the whole")))
+    assert wait(catalog.uploads.credential(whole.id)) == credential("of the whole")
 
 
 def left(catalog: Catalog) -> list[str]:
@@ -371,19 +383,19 @@ def test_a_proof_is_kept_and_moves_nothing(catalog: Catalog) -> None:
 
 def test_a_fresher_credential_replaces_the_old_one(catalog: Catalog) -> None:
     made, other = upload(), upload()
-    wait(catalog.uploads.add(made, b"old"))
-    wait(catalog.uploads.add(other, b"other"))
-    wait(catalog.uploads.set_credential(made.id, b"new", due=1500.0))
-    assert wait(catalog.uploads.credential(made.id)) == b"new"
-    assert wait(catalog.uploads.credential(other.id)) == b"other"
+    wait(catalog.uploads.add(made, credential("old")))
+    wait(catalog.uploads.add(other, credential("other")))
+    wait(catalog.uploads.set_credential(made.id, credential("new"), due=1500.0, waits_until=5000.0))
+    assert wait(catalog.uploads.credential(made.id)) == credential("new")
+    assert wait(catalog.uploads.credential(other.id)) == credential("other")
     assert wait(catalog.uploads.get(made.id)) == made.with_delivery(next_attempt_at=1500.0)
 
 
 def test_without_a_fresher_credential_the_old_one_stays(catalog: Catalog) -> None:
     made = upload()
-    wait(catalog.uploads.add(made, b"old"))
-    wait(catalog.uploads.set_credential(made.id, None, due=1500.0))
-    assert wait(catalog.uploads.credential(made.id)) == b"old"
+    wait(catalog.uploads.add(made, credential("old")))
+    wait(catalog.uploads.set_credential(made.id, None, due=1500.0, waits_until=5000.0))
+    assert wait(catalog.uploads.credential(made.id)) == credential("old")
     assert wait(catalog.uploads.get(made.id)) == made.with_delivery(next_attempt_at=1500.0)
 
 
@@ -401,8 +413,8 @@ def test_each_revocation_is_a_generation_of_that_upload(catalog: Catalog) -> Non
 def test_an_ended_upload_keeps_no_credential(catalog: Catalog, state: State) -> None:
     made = upload(state=state)
     wait(catalog.uploads.add(made, None))
-    wait(catalog.uploads.set_credential(made.id, b"new", due=1500.0))
-    assert wait(catalog.uploads.credential(made.id)) == (None if state in ENDED else b"new")
+    wait(catalog.uploads.set_credential(made.id, credential("new"), due=1500.0, waits_until=5000.0))
+    assert wait(catalog.uploads.credential(made.id)) == (None if state in ENDED else credential("new"))
 
 
 # Questions
@@ -460,10 +472,49 @@ def test_reserved_space_is_that_of_receiving_uploads(catalog: Catalog) -> None:
 def test_a_receiving_upload_expires_at_its_time(catalog: Catalog) -> None:
     made = upload(expires_at=2000.0)
     wait(catalog.uploads.add(made, None))
-    for state in set(State) - {State.RECEIVING}:
+    for state in set(State) - {State.RECEIVING, State.FAILED}:
         wait(catalog.uploads.add(upload(state=state, expires_at=2000.0), None))
     assert wait(catalog.uploads.expired(1999.9)) == []
     assert wait(catalog.uploads.expired(2000.0)) == [made]
+
+
+def test_what_waits_for_its_owner_expires_at_its_time(catalog: Catalog) -> None:
+    waits = Delivery(last_error=LastError(FailureReason.TOKEN_EXPIRED, "A sentence."))
+    made = {state: upload(state=state, expires_at=2000.0, delivery=waits) for state in State}
+    for each in made.values():
+        wait(catalog.uploads.add(each, None))
+    late = wait(catalog.uploads.expired(2000.0))
+    assert {each.state for each in late} == HOLDING_STORAGE
+    assert wait(catalog.uploads.expired(1999.9)) == []
+    wait(catalog.uploads.transition(made[State.SEALED].id, Event.STARTED, 1999.0, last_error=None))
+    assert not wait(catalog.uploads.end(made[State.SEALED].id, Event.EXPIRED, 2000.0)), "it is being delivered"
+    assert wait(catalog.uploads.end(made[State.FAILED].id, Event.EXPIRED, 2000.0))
+
+
+def test_the_last_byte_begins_the_time_of_waiting(catalog: Catalog) -> None:
+    made = upload()
+    wait(catalog.uploads.add(made, None))
+    grown = wait(catalog.uploads.commit(made.id, [extent(0, 10)], 1001.0, 2001.0, waits_until=3000.0))
+    assert grown.expires_at == 2001.0
+    grown = wait(catalog.uploads.commit(made.id, [extent(10, 100)], 1002.0, 2002.0, waits_until=3000.0))
+    assert (grown.state, grown.expires_at) == (State.SEALED, 3000.0)
+
+
+def test_credentials_are_erased_wherever_they_are(catalog: Catalog) -> None:
+    made, fresh = upload(), upload()
+    wait(catalog.uploads.add(made, credential("old", 1000.0)))
+    wait(catalog.uploads.add(fresh, credential("new", 1001.0)))
+    orphan = OrphanedImage(Image("image-1"), ALICE, credential("old", 1000.0))
+    wait(catalog.orphans.expect(orphan, 1.0, 1.0))
+    wait(catalog.credentials.erase_expired(1000.0))
+    assert wait(catalog.uploads.credential(made.id)) == credential("old", 1000.0)
+    wait(catalog.credentials.erase_expired(1000.5))
+    assert wait(catalog.uploads.credential(made.id)) is None
+    assert [each.credential for each in wait(catalog.orphans.due(2.0))] == [None]
+    wait(catalog.credentials.erase(credential("another")))
+    assert wait(catalog.uploads.credential(fresh.id)) == credential("new", 1001.0)
+    wait(catalog.credentials.erase(credential("new")))
+    assert wait(catalog.uploads.credential(fresh.id)) is None
 
 
 def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
@@ -476,7 +527,7 @@ def test_a_chunk_that_comes_in_time_puts_the_end_off(catalog: Catalog) -> None:
 def test_only_ended_uploads_are_forgotten_and_in_time(catalog: Catalog) -> None:
     made = {state: upload(state=state, updated_at=1000.0) for state in State}
     for each in made.values():
-        wait(catalog.uploads.add(each, b"closed"))
+        wait(catalog.uploads.add(each, credential("closed")))
     assert wait(catalog.uploads.purge(1000.0)) == 0
     assert wait(catalog.uploads.purge(1000.1)) == 3
     left = {state for state, each in made.items() if wait(catalog.uploads.get(each.id)) is not None}
@@ -490,12 +541,6 @@ def test_a_reservation_without_a_size_never_shrinks(catalog: Catalog) -> None:
     for stop, promised in ((70, 70), (30, 70), (71, 71)):
         wait(catalog.uploads.reserve(made.id, stop))
         assert wait(catalog.uploads.promised()) == promised
-
-
-def test_a_creation_is_recent_only_if_it_came_after_the_time(catalog: Catalog) -> None:
-    wait(catalog.uploads.add(upload(created_at=1000.0), None))
-    assert wait(catalog.uploads.usage(ALICE.project_id, 999.9)).recent == 1
-    assert wait(catalog.uploads.usage(ALICE.project_id, 1000.0)).recent == 0
 
 
 def test_a_forgotten_uploads_extents_are_forgotten_too(catalog: Catalog) -> None:

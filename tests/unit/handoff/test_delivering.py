@@ -21,8 +21,8 @@ def test_the_owners_credential_is_erased_after_the_handoff(tmp_path: Path) -> No
             assert isinstance(outcome, Created)
             kept = await here.catalog.uploads.credential(outcome.upload.id)
             assert kept is not None
-            assert b"secret" not in kept
-            assert here.cipher.decrypt(kept) == "secret"
+            assert b"secret" not in kept.ciphertext
+            assert here.cipher.decrypt(kept.ciphertext) == "secret"
             await here.reaches(outcome.upload.id, State.ACTIVE)
             assert await here.catalog.uploads.credential(outcome.upload.id) is None
 

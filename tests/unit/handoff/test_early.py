@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from resumable_glance.auth.base import Identity, Right
 from resumable_glance.handoff import early
 from resumable_glance.images.base import Actor, DeliveryFailed, Source
 from resumable_glance.images.directory import DirectoryImageService
 from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created
 from resumable_glance.model.digests import Digest
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import FailureReason, Image, Upload
+from resumable_glance.model.upload import FailureReason, Image, Owner, Upload
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, rig
 
 MD5 = Digest("md5", hashlib.md5(CONTENT).digest())
@@ -278,15 +279,18 @@ def test_an_early_delivery_is_finished_after_a_restart(tmp_path: Path, monkeypat
 def test_early_deliveries_are_limited_to_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with delivering_early(tmp_path, monkeypatch) as here:
-            ids = [await here.create() for _ in range(4)]
-            for each in ids:
-                await here.send(each, 0, 50_000)
+            people = [ME, ME, Identity(Owner("other", "user"), allowed=frozenset(Right))]
+            ids = [(await here.created(Create(SIZE, IMAGE), who=who)).id for who in people]
+            for who, each in zip(people, ids, strict=True):
+                append = Append(each, Chunk(0, 50_000), SIZE)
+                await here.uploads.perform(append, who, Pieces(CONTENT[:50_000]))
             await until(here, lambda taken: len(taken) >= 2)
-            await asyncio.sleep(0.05)
-            assert len(watched(here).taken) == here.settings.handoff.early_workers == 2
+            assert set(here.core.progress) <= {ids[0], ids[2]}, "one project has all workers"
+            assert here.settings.handoff.early_workers == 2
+            for who, each in zip(people, ids, strict=True):
+                append = Append(each, Chunk(50_000, SIZE - 50_000), SIZE)
+                await here.uploads.perform(append, who, Pieces(CONTENT[50_000:]))
             for each in ids:
-                await here.send(each, 50_000, SIZE)
-            for each in ids:
-                await ends(here, each, State.ACTIVE)
+                await here.until(each, lambda upload: upload.state is State.ACTIVE)
 
     asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import random
 from collections import Counter
 from collections.abc import Iterator
 
@@ -390,24 +391,87 @@ def of(project: str, number: int) -> Upload:
 
 def test_the_project_with_the_fewest_running_goes_first() -> None:
     waiting = [of("big", number) for number in range(5)] + [of("small", 0), of("tiny", 0)]
-    assert [each.id for each in choose_next(waiting, [], 4)] == ["big-0", "small-0", "tiny-0", "big-1"]
-    assert [each.id for each in choose_next(waiting, [of("big", 9)], 3)] == ["small-0", "tiny-0"]
-    assert choose_next(waiting, [of("big", 8), of("big", 9)], 2) == []
-    assert [each.id for each in choose_next([*waiting[:2], of("small", 0)], [of("small", 9)], 3)] == ["big-0", "big-1"]
-    assert choose_next([], [], 2) == []
+    assert ids(choose_next(waiting, [], 4, {})) == ["big-0", "small-0", "tiny-0", "big-1"]
+    assert ids(choose_next(waiting, [of("big", 9)], 3, {})) == ["small-0", "tiny-0"]
+    assert choose_next(waiting, [of("big", 8), of("big", 9)], 2, {}) == []
+    assert ids(choose_next([*waiting[:2], of("small", 0)], [of("small", 9)], 3, {})) == ["big-0", "big-1"]
+    assert choose_next([], [], 2, {}) == []
+
+
+def test_among_equals_the_project_with_the_fewest_bytes_goes_first() -> None:
+    waiting = [of("a", 0), of("b", 0), of("c", 0)]
+    assert ids(choose_next(waiting, [], 3, {"a": 2.0, "b": 1.0})) == ["c-0", "b-0", "a-0"]
+    assert ids(choose_next(waiting, [of("c", 9)], 3, {"a": 2.0, "b": 1.0})) == ["b-0", "a-0"]
+    assert ids(choose_next(waiting, [], 1, {"c": 1.0})) == ["a-0"]
+
+
+def test_a_project_never_has_all_workers() -> None:
+    waiting = [of("a", number) for number in range(5)]
+    assert [len(choose_next(waiting, [], workers, {})) for workers in (1, 2, 3, 4)] == [1, 1, 2, 3]
+    assert choose_next(waiting, [of("a", 9)], 2, {}) == []
+    assert ids(choose_next([*waiting, of("b", 0)], [of("a", 9)], 2, {})) == ["b-0"]
+
+
+def ids(uploads: list[Upload]) -> list[str]:
+    return [each.id for each in uploads]
+
+
+projects = st.sampled_from("abc")
 
 
 @many
-@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=4), st.integers(1, 6))
-def test_each_waiting_project_gets_a_turn_first(waiting: list[str], running: list[str], workers: int) -> None:
+@given(
+    st.lists(projects, max_size=12),
+    st.lists(projects, max_size=4),
+    st.integers(1, 6),
+    st.dictionaries(projects, st.floats(0, 9)),
+)
+def test_each_waiting_project_gets_a_turn_first(
+    waiting: list[str], running: list[str], workers: int, lately: dict[str, float]
+) -> None:
     due = [of(project, number) for number, project in enumerate(waiting)]
-    chosen = choose_next(due, [of(project, 100 + number) for number, project in enumerate(running)], workers)
-    assert len(chosen) == max(0, min(len(due), workers - len(running)))
-    assert len({each.id for each in chosen}) == len(chosen)
+    chosen = choose_next(due, [of(project, 100 + number) for number, project in enumerate(running)], workers, lately)
+    assert len(set(ids(chosen))) == len(chosen) <= max(0, workers - len(running))
     shares = Counter(running) + Counter(each.owner.project_id for each in chosen)
-    for project in {each.owner.project_id for each in due if each not in chosen}:
-        for other in {each.owner.project_id for each in chosen}:
+    left = {each.owner.project_id for each in due if each not in chosen}
+    for other in {each.owner.project_id for each in chosen}:
+        assert shares[other] <= max(1, workers - 1)
+        for project in left:
             assert shares[other] <= shares[project] + 1
+    if shares.total() < workers:  # a worker is free: what waits is of projects that have their share
+        assert all(shares[project] >= max(1, workers - 1) for project in left)
     for project in "abc":
         mine = [each for each in chosen if each.owner.project_id == project]
         assert mine == [each for each in due if each.owner.project_id == project][: len(mine)]
+
+
+@many
+@given(
+    st.lists(st.tuples(projects, st.integers(1, 100)), min_size=1, max_size=30),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_no_project_waits_for_more_than_an_image_of_each_other_one(
+    images: list[tuple[str, int]], workers: int, chance: random.Random
+) -> None:
+    """While a project waits without a turn, another one gets at most the bytes that it was behind, and images."""
+    waiting = [dataclasses.replace(of(project, number), size=size) for number, (project, size) in enumerate(images)]
+    largest = max(size for _, size in images)
+    running: list[Upload] = []
+    lately: Counter[str] = Counter()
+    behind: dict[tuple[str, str], int] = {}  # bytes, of another project and of one that waits without a turn
+    begun: Counter[tuple[str, str]] = Counter()  # bytes of the other project since then
+    while waiting or running:
+        for upload in choose_next(waiting, running, workers, lately):
+            waiting.remove(upload)
+            running.append(upload)
+            mine, size = upload.owner.project_id, upload.size or 0
+            behind = {pair: lead for pair, lead in behind.items() if pair[1] != mine}
+            for each in {each.owner.project_id for each in waiting} - {each.owner.project_id for each in running}:
+                if (mine, each) not in behind:
+                    behind[mine, each], begun[mine, each] = max(0, lately[each] - lately[mine]), 0
+                begun[mine, each] += size
+                assert begun[mine, each] <= behind[mine, each] + workers * largest
+        done = chance.choice(running)
+        running.remove(done)
+        lately[done.owner.project_id] += done.size or 0

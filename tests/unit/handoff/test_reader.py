@@ -10,7 +10,7 @@ import pytest
 
 from resumable_glance.handoff.reader import ConcatReader, HandoffStopped, StorageDiffers, VerifyingReader
 from resumable_glance.images.base import PIECE
-from resumable_glance.model.digests import Digest
+from resumable_glance.model.digests import ZEROS, Digest
 from resumable_glance.model.ranges import Range
 from resumable_glance.model.upload import Extent
 
@@ -67,6 +67,40 @@ def test_a_stop_ends_the_reading() -> None:
     stop.set()
     with pytest.raises(HandoffStopped):
         read.read(10)
+
+
+class Unread(io.BytesIO):
+    """A file whose zeros nobody may read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self.taken += len(piece)
+        assert any(piece), "zeros were read"
+        return piece
+
+
+def test_declared_zeros_are_given_without_being_read() -> None:
+    content = b"ab" + bytes(1000) + b"cd" + bytes(500)
+    borders = [(0, 2), (2, 600), (600, 1002), (1002, 1004), (1004, 1504)]
+    extents = [
+        Extent(Range(start, end), sha256(content[start:end]) if any(content[start:end]) else ZEROS)
+        for start, end in borders
+    ]
+    file = Unread(content)
+    read = VerifyingReader(file, iter(extents), (), threading.Event(), lambda _: None)
+    assert b"".join(iter(lambda: read.read(100), b"")) == content
+    assert read.proof().sha512 == hashlib.sha512(content).hexdigest()
+    assert file.taken == 4
+
+
+def test_parts_are_skipped_as_one_file() -> None:
+    files = [(io.BytesIO(b"abcd"), 3), (io.BytesIO(b""), 0), (io.BytesIO(b"efgh"), 4)]
+    read = ConcatReader(iter(files))
+    assert read.read(1) == b"a"
+    read.seek(3)
+    assert b"".join(iter(lambda: read.read(2), b"")) == b"fgh"
 
 
 def test_parts_are_read_as_one_file() -> None:

@@ -570,7 +570,7 @@ class Fuse:
         moody(here).called = self._burn
 
     def _burn(self) -> None:
-        if asyncio.current_task() in self._handoff._running.values():
+        if asyncio.current_task() in [each.task for each in self._handoff._running.values()]:
             self.left -= 1
             if self.left == 0:
                 raise Crash

@@ -16,7 +16,7 @@ from resumable_glance.model.states import (
     State,
     follow,
 )
-from resumable_glance.model.upload import Image, Owner, Upload, check_alive
+from resumable_glance.model.upload import FailureReason, Image, LastError, Owner, Upload, check_alive, expired
 
 ENDS = {State.ACTIVE, State.CANCELLED, State.EXPIRED}
 UPLOAD = Upload(
@@ -90,8 +90,9 @@ def test_a_cancelled_upload_stays_cancelled() -> None:
     assert reachable(State.CANCELLED) == {State.CANCELLED}
 
 
-def test_a_failed_upload_is_tried_again_or_cancelled() -> None:
-    assert {event for (state, event) in TRANSITIONS if state is State.FAILED} == {Event.RETRIED, Event.CANCELLED}
+def test_a_failed_upload_is_tried_again_or_ends() -> None:
+    events = {event for (state, event) in TRANSITIONS if state is State.FAILED}
+    assert events == {Event.RETRIED, Event.CANCELLED, Event.EXPIRED}
 
 
 def test_every_state_can_be_reached() -> None:
@@ -102,8 +103,27 @@ def test_active_cancelled_and_expired_are_the_ends() -> None:
     assert ENDED == ENDS
 
 
-def test_the_expiry_event_needs_a_receiving_upload() -> None:
-    assert [pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED] == [(State.RECEIVING, Event.EXPIRED)]
+def test_only_what_waits_expires_and_nothing_that_is_delivered() -> None:
+    waiting = {State.RECEIVING, State.SEALED, State.VERIFYING, State.FAILED, State.JOINED}
+    assert {pair for pair, to in TRANSITIONS.items() if to is State.EXPIRED} == {
+        (state, Event.EXPIRED) for state in waiting
+    }
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("state", State)
+def test_an_upload_has_an_expiry_while_it_waits_for_someone(state: State, waits: bool) -> None:
+    error = LastError(FailureReason.TOKEN_EXPIRED, "A sentence.") if waits else None
+    upload = dataclasses.replace(UPLOAD, state=state).with_delivery(last_error=error)
+    has_one = state in {State.RECEIVING, State.FAILED} or (waits and state in WITH_HANDOFF)
+    assert upload.expiry == (2000.0 if has_one else None)
+    assert [expired(upload, now) for now in (1999.9, 2000.0)] == [False, has_one]
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_upload_holds_what_is_promised_to_it_or_what_came(state: State) -> None:
+    upload = dataclasses.replace(UPLOAD, state=state, reserved=100, received=70)
+    assert upload.held == (100 if state is State.RECEIVING else 70 if state in HOLDING_STORAGE else 0)
 
 
 def test_unended_uploads_hold_storage() -> None:

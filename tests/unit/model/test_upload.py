@@ -9,7 +9,7 @@ from resumable_glance.model.ranges import Range
 from resumable_glance.model.states import (
     State,
 )
-from resumable_glance.model.upload import Extent, Image, Owner, Upload, expired, require
+from resumable_glance.model.upload import Extent, Image, Owner, Upload, require
 
 UPLOAD = Upload(
     id="a-" + "0" * 32,
@@ -21,13 +21,6 @@ UPLOAD = Upload(
     updated_at=1000.0,
     expires_at=2000.0,
 )
-
-
-@pytest.mark.parametrize("state", State)
-def test_the_expiry_event_needs_a_receiving_upload(state: State) -> None:
-    upload = dataclasses.replace(UPLOAD, state=state)
-    assert not expired(upload, 1999.9)
-    assert expired(upload, 2000.0) == expired(upload, 9999.0) == (state is State.RECEIVING)
 
 
 def test_an_upload_is_filled_at_its_known_size() -> None:

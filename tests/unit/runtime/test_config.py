@@ -46,7 +46,7 @@ def test_each_option_has_a_help_text(option: cfg.Opt) -> None:
 def test_every_number_has_a_smallest_value_and_its_unit(option: cfg.Opt) -> None:
     assert getattr(option.type, "min", None) is not None
     assert option.help is not None
-    assert any(unit in option.help for unit in ("bytes", "Bytes", "Seconds", "Number of"))
+    assert any(unit in option.help for unit in ("bytes", "Bytes", "Seconds", "Number of", "percent"))
 
 
 def test_the_defaults_are_good_values() -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
 from resumable_glance.model.commands import Append, Cancel, Chunk, Create, Created, Join
 from resumable_glance.model.states import State
-from resumable_glance.model.upload import Owner
+from resumable_glance.model.upload import ImageRequest, Owner
 from tests.fakes.memory_storage import MemoryStorage
 from tests.support.rig import CONTENT, IMAGE, ME, SIZE, Pieces, Rig, refusal, rig
 
 COLLEAGUE = Identity(Owner("project", "else"))
 STRANGER = Identity(Owner("other", "user"))
+ALL = {"limits.share_per_project": 100}
 
 
 async def created(here: Rig, size: int | None = 10, who: Identity = ME) -> str:
@@ -78,12 +82,34 @@ def test_creations_of_a_project_are_rate_limited(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_unfinished_bytes_of_a_project_are_limited(tmp_path: Path) -> None:
+def test_refused_creations_count_as_attempts(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
-            assert await refusal(created(here, 101)) is Reason.UPLOAD_TOO_LARGE
+        async with rig(tmp_path, options={"limits.creations_per_minute": 3}) as here:
+            nothing = ImageRequest(image_id="11111111-2222-3333-4444-555555555555")
+            for _ in range(2):
+                create = Create(10, nothing)
+                assert await refusal(here.uploads.perform(create, ME, Pieces())) is Reason.IMAGE_UNKNOWN
+            join = Join(("a-" + "0" * 32,), IMAGE)
+            assert await refusal(here.uploads.perform(join, ME, Pieces())) is Reason.UNKNOWN_UPLOAD
+            assert await refusal(created(here)) is Reason.OVER_LIMIT
+            assert await refusal(here.uploads.perform(join, ME, Pieces())) is Reason.OVER_LIMIT
+            await created(here, who=STRANGER)
+
+    asyncio.run(scenario())
+
+
+def test_a_project_has_a_share_of_what_others_leave(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, MemoryStorage(capacity=200)) as here:
+            with pytest.raises(Refused) as refused:
+                await created(here, 101)
+            assert (refused.value.reason, refused.value.facts) == (
+                Reason.OVER_LIMIT,
+                {"limit": 100, "retry_after": 60},
+            )
             await created(here, 60)
             assert await refusal(created(here, 41)) is Reason.OVER_LIMIT
+            assert await refusal(created(here, 41, COLLEAGUE)) is Reason.OVER_LIMIT
             later = await created(here, None)  # its size is told later
             append = Append(later, Chunk(0, 41, in_order=True))
             assert await refusal(here.uploads.perform(append, ME, Pieces(CONTENT[:41]))) is Reason.OVER_LIMIT
@@ -91,16 +117,46 @@ def test_unfinished_bytes_of_a_project_are_limited(tmp_path: Path) -> None:
             await here.uploads.perform(append, ME, Pieces(CONTENT[:40]))
             assert await refusal(created(here, 1)) is Reason.OVER_LIMIT
             await created(here, 0)
-            await created(here, 100, STRANGER)
+            assert await refusal(created(here, 51, STRANGER)) is Reason.OVER_LIMIT, "half of what is left"
+            await created(here, 50, STRANGER)
+            assert await refusal(created(here, 51, STRANGER)) is Reason.NO_SPACE
             await here.reaches(later, State.ACTIVE)
-            await created(here, 40)
+            await created(here, 15)  # of the 60 that it has, and the 90 that are free
 
     asyncio.run(scenario())
 
 
+def test_declared_zeros_count_for_the_share(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path, MemoryStorage(capacity=200)) as here:
+            append = Append(await created(here, 60), Chunk(0, 60, zeros=True), 60)
+            await here.uploads.perform(append, ME, Pieces())
+            assert await refusal(created(here, 71)) is Reason.OVER_LIMIT
+            await created(here, 70)
+
+    asyncio.run(scenario())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 1000)), max_size=8), st.integers(10, 80))
+def test_another_project_can_always_create(wishes: list[tuple[str, int]], share: int) -> None:
+    async def scenario(directory: Path) -> None:
+        options = {"limits.share_per_project": share}
+        async with rig(directory, MemoryStorage(capacity=1_000_000), options=options) as here:
+            for project, permille in wishes:  # each takes so much of all that it can get
+                free = 1_000_000 - await here.catalog.uploads.promised()
+                has = (await here.catalog.uploads.usage(project)).size
+                size = ((has + free) * share // 100 - has) * permille // 1000
+                await here.created(Create(max(0, size), None), who=Identity(Owner(project, "user")))
+            await here.created(Create(1, None), who=Identity(Owner("newcomer", "user")))
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(scenario(Path(directory)))
+
+
 def test_parts_that_are_joined_are_not_counted_twice(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, options={"limits.bytes_per_project": 100}) as here:
+        async with rig(tmp_path, MemoryStorage(capacity=200)) as here:
             part = await here.uploads.perform(Create(60, None, first=Chunk(0, 60)), ME, Pieces(CONTENT[:60]))
             assert isinstance(part, Created)
             await here.uploads.perform(Join((part.upload.id,), IMAGE), ME, Pieces())
@@ -111,7 +167,7 @@ def test_parts_that_are_joined_are_not_counted_twice(tmp_path: Path) -> None:
 
 
 def test_zero_means_no_limit(tmp_path: Path) -> None:
-    none = dict.fromkeys(("limits.uploads_per_project", "limits.bytes_per_project", "limits.creations_per_minute"), 0)
+    none = {"limits.uploads_per_project": 0, "limits.creations_per_minute": 0}
 
     async def scenario() -> None:
         async with rig(tmp_path, options=none) as here:
@@ -123,7 +179,7 @@ def test_zero_means_no_limit(tmp_path: Path) -> None:
 
 def test_parallel_creations_do_not_share_reserved_space(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE)) as here:
+        async with rig(tmp_path, MemoryStorage(capacity=2 * SIZE), options=ALL) as here:
             made = await asyncio.gather(*(here.create() for _ in range(8)), return_exceptions=True)
             refused = [each.reason for each in made if isinstance(each, Refused)]
             assert refused == [Reason.NO_SPACE] * 6
@@ -135,7 +191,7 @@ def test_parallel_creations_do_not_share_reserved_space(tmp_path: Path) -> None:
 
 def test_an_upload_of_unknown_size_takes_only_free_space(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with rig(tmp_path, MemoryStorage(capacity=100_000)) as here:
+        async with rig(tmp_path, MemoryStorage(capacity=100_000), options=ALL) as here:
             upload = await here.created(Create(None, IMAGE))
             await here.created(Create(60_000, IMAGE))
             assert await refusal(here.appended(upload.id, Chunk(0, 40_001, in_order=True))) is Reason.NO_SPACE

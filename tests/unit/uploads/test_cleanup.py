@@ -459,7 +459,7 @@ def test_downtime_does_not_count_for_the_expiry(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_sealed_and_failed_uploads_never_expire(tmp_path: Path) -> None:
+def test_an_upload_that_waits_for_its_first_turn_never_expires(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as here:
             sealed = await here.create()

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("image_id", IMAGE_ID, primary_key=True),
         *_required(ID, "project_id", "user_id"),
         *_optional(sa.LargeBinary(), "credential"),
+        *_optional(TIME, "credential_expires_at"),
         *_required(TIME, "since", "due_at"),
     )
     op.create_table(
@@ -52,11 +53,11 @@ def upgrade() -> None:
         *_optional(sa.String(64), "last_error_reason", "request_id"),
         *_optional(sa.String(255), "image_name", "store"),
         *_optional(sa.LargeBinary(), "credential"),
+        *_optional(TIME, "credential_expires_at"),
         *_optional(sa.Text(), "metadata", "last_error_detail", "request", "format", "verified", "stores"),
         sa.Index("uploads_by_owner", "project_id", "user_id", "created_at"),
         sa.Index("uploads_by_state", "state", "reserved", "received"),
         sa.Index("uploads_by_project", "project_id", "state", "reserved", "received"),
-        sa.Index("uploads_by_creation", "project_id", "created_at"),
         sa.Index("uploads_by_whole", "joined_into"),
     )
     op.create_table(

@@ -136,6 +136,8 @@ def test_capabilities_come_with_their_limits() -> None:
     assert told["href"] == "https://glance.example/v1/uploads"
     assert told["max_size"] == PLACE.max_upload_size
     assert told["expiry"] == PLACE.upload_expiry
+    assert told["first_byte_expiry"] == PLACE.first_byte_expiry
+    assert told["waiting_retention"] == PLACE.waiting_retention
     assert told["record_retention"] == PLACE.record_retention
     assert told["whole_image_digests"] == ["md5", "sha256", "sha512"]
     assert told["chunks"] == {

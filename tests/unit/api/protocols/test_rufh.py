@@ -50,7 +50,7 @@ def test_options_announce_the_limits(upload_id: str | None, allowed: str) -> Non
     assert reply.headers == {
         "Allow": allowed,
         "Accept-Patch": "application/partial-upload",
-        "Upload-Limit": "max-size=1099511627776, min-size=0, max-age=604800",
+        "Upload-Limit": "max-size=1099511627776, min-size=0, max-age=3600",
     }
 
 

@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
-from resumable_glance.api.rate_limit import Pacer, RateLimiter, network_of
 from resumable_glance.errors import Reason, Refused
+from resumable_glance.runtime.rate_limit import Pacer, RateLimiter, network_of
 
 
 def test_a_bucket_fills_with_time() -> None:
@@ -34,6 +34,16 @@ def test_a_bucket_fills_with_time() -> None:
     assert taken() == 60
     for _ in range(1000):
         RateLimiter(0).take("a")
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out() -> None:
+    now = 1e9
+    rate = RateLimiter(60, lambda: now)
+    rate.take("a")
+    now = 0.0
+    rate.take("a")
+    now += 1.0
+    rate.take("a")
 
 
 def test_an_ipv6_network_counts_once() -> None:

@@ -14,14 +14,15 @@ MAX_KEYS = 100_000  # buckets; the least recently used one is forgotten first, a
 
 
 class RateLimiter:
-    """A token bucket for each key: `per_minute` requests, even all at once. 0: no limit.
+    """A token bucket for each key: `per_minute` of `what`, even all at once. 0: no limit.
 
-    `clock` gives seconds. Costs about a microsecond a request, and about 200 bytes a key.
+    `clock` gives seconds. Costs about a microsecond a request, and about 200 bytes a key. It counts in this process.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, what: str = "requests") -> None:
         self._per_minute = per_minute
         self._clock = clock
+        self._what = what
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_KEYS)  # tokens, and when they were counted
 
     def take(self, key: str) -> None:
@@ -30,11 +31,11 @@ class RateLimiter:
             return
         now = self._clock()
         tokens, then = self._buckets.get(key, (float(self._per_minute), now))
-        tokens = min(self._per_minute, tokens + (now - then) * self._per_minute / 60)
+        tokens = min(self._per_minute, tokens + max(0.0, now - then) * self._per_minute / 60)  # a clock may be set back
         if tokens < 1:
             self._buckets[key] = tokens, now
             wait = max(1, round((1 - tokens) * 60 / self._per_minute))
-            sentence = f"More than {self._per_minute} requests came within a minute. Continue in {wait} s."
+            sentence = f"More than {self._per_minute} {self._what} came within a minute. Continue in {wait} s."
             raise Refused(Reason.OVER_LIMIT, sentence, retry_after=wait)
         self._buckets[key] = tokens - 1, now
 
