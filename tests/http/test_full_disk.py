@@ -22,7 +22,7 @@ def test_a_full_disk_loses_nothing_and_uploads_continue_after_it(tmp_path: Path)
     if lack := small_disk.refused():
         pytest.skip(lack)
     scratch = tmp_path / "scratch"
-    service = development(tmp_path)
+    service = development(tmp_path, {"limits": {"share_per_project": 100}})
     small_disk.put(service, scratch, 4 * MIB)
     with service:
         client = Client(service.url)

@@ -121,7 +121,9 @@ def test_reserved_space_is_not_given_to_another_upload(client: Client, shared: S
     free = int(subprocess.check_output(["stat", "-f", "-c", "%a %S", str(tmp_path)]).split()[0]) * 4096
     service = development(tmp_path / "service")
     plain = {"auth_strategy": "noauth", "image_service": "directory", "image_directory": tmp_path / "images"}
-    service.configure({"DEFAULT": plain, "scratch": {"reserved_space": free // 2}})
+    service.configure(
+        {"DEFAULT": plain, "scratch": {"reserved_space": free // 2}, "limits": {"share_per_project": 100}}
+    )
     with service:
         promised = Client(service.url)
         assert promised.create(free // 3).status_code == 201
