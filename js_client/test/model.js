@@ -143,6 +143,7 @@ export class Model {
       id: upload.id,
       href: this._url(upload.id),
       state: upload.state,
+      expires_at: upload.durable.length ? null : new Date(Date.now() + 3600e3).toISOString(), // before its first byte
       size: upload.size,
       received: total(upload.durable),
       image: { id: 'image', name: upload.image?.name ?? null },

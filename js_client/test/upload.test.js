@@ -229,6 +229,16 @@ test('an upload whose bytes are safe needs no file', async () => {
   assert.equal(result.hashes.md5, md5(CONTENT, 'hex'))
 })
 
+test('a record outlives the hour that an upload without a byte has', async () => {
+  const page = new Page(new Model())
+  page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
+  const closed = page.upload(fileOf(CONTENT)).start()
+  await new Promise((resolve) => closed.addEventListener('phase', () => closed.phase === 'uploading' && resolve()))
+  page.close()
+  const [record] = await page.storage.all()
+  assert.ok(record.expires > Date.now() + 6 * 24 * 3600e3)
+})
+
 test('an upload whose bytes are not safe needs its file', async () => {
   const page = new Page(new Model())
   page.between = async (request, carry) => (request.method === 'PATCH' ? new Promise(() => {}) : carry())
