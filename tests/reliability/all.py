@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.reliability import (
+    abuse,
     any_order,
     clock_jumps,
     crash_states,
@@ -28,6 +29,7 @@ from tests.reliability.trial import Trial
 TRIALS: tuple[Trial, ...] = tuple(
     each.TRIAL
     for each in (
+        abuse,
         any_order,
         mutants,
         fuzz,
