@@ -393,7 +393,7 @@ test('zeros are not sent', async () => {
   assert.ok(page.model.wire <= 4 * MIB, `${page.model.wire} bytes`)
 })
 
-// Whose upload it is
+// The owner of an upload
 
 const ADA = { identity: 'ada' }
 const BOB = { identity: 'bob' }

@@ -118,6 +118,7 @@ class Endpoint:
             return _response(protocol.options(_head(request, aspect), context))
         # A stranger costs nothing: nothing of a request is parsed or read before its caller is known.
         identity = await self._authenticator.admit(request.headers)
+        request.state.admitted = True  # for StrangersWait
         self._projects.take(identity.owner.project_id)
         head, settings = _head(request, aspect), self._settings.service
         receiver = receiver_of(request.scope, request.receive)
@@ -156,8 +157,9 @@ def application(
     )
     starlette.router.redirect_slashes = False  # its Location would not know public_endpoint
     cors = Cors(RequestId(starlette), settings.cors.allowed_origin, settings.cors.max_age)
-    # Without authentication, nobody is a stranger.
-    strangers = settings.limits.strangers_per_second if settings.service.auth_strategy == "keystone" else 0
+    strangers = settings.limits.strangers_per_second
+    if not strangers or settings.service.auth_strategy == "noauth":  # without authentication, nobody is a stranger
+        return cors
     return StrangersWait(cors, Pacer(strangers))
 
 

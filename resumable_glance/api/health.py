@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 LOG = logging.getLogger(__name__)
-HEALTH = "/healthcheck"
+ALIVE = "/healthcheck"
+READY = f"{ALIVE}/ready"
 CHECK_TIMEOUT = 5.0  # seconds
 REPORT_TTL = 5.0  # seconds
 NO_STORE = {"Cache-Control": "no-store"}
@@ -59,8 +60,8 @@ class Health:
     def routes(self) -> list[Route]:
         """Return the routes of the two checks."""
         return [
-            Route(HEALTH, _alive, methods=["GET"]),
-            Route(f"{HEALTH}/ready", self._ready, methods=["GET"]),
+            Route(ALIVE, _alive, methods=["GET"]),
+            Route(READY, self._ready, methods=["GET"]),
         ]
 
     async def _ready(self, _: Request) -> Response:

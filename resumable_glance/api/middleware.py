@@ -7,7 +7,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from resumable_glance.api.health import HEALTH
+from resumable_glance.api.health import ALIVE, READY
 from resumable_glance.api.http11.body import discard, receiver_of
 from resumable_glance.runtime import log
 from resumable_glance.runtime.rate_limit import Pacer
@@ -42,10 +42,11 @@ class RequestId:
 
 
 class StrangersWait:
-    """Lets requests without credentials, and those whose credentials are refused, wait for their turns.
+    """Lets requests of callers that the service does not know wait for their turns.
 
-    However many strangers ask, and however often, the time that they take from others is bounded. They wait without
-    a cost. Health checks have no credentials either, and never wait.
+    However many strangers ask, and however often, the time that they take from others is bounded. A request without
+    credentials waits before anything is done for it; one with credentials waits before its response, unless the
+    endpoint has admitted it. Health checks have no credentials, and never wait.
     """
 
     def __init__(self, app: ASGIApp, pacer: Pacer) -> None:
@@ -53,7 +54,7 @@ class StrangersWait:
         self._pacer = pacer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(HEALTH):
+        if scope["type"] != "http" or scope["path"] in {ALIVE, READY}:
             await self._app(scope, receive, send)
             return
         claims = any(name in CREDENTIALS for name, _ in scope["headers"])
@@ -61,8 +62,10 @@ class StrangersWait:
             await asyncio.sleep(self._pacer.delay())
 
         async def send_in_turn(message: Message) -> None:
-            if claims and message["type"] == "http.response.start" and message["status"] == 401:
-                await asyncio.sleep(self._pacer.delay())
+            if claims and message["type"] == "http.response.start":
+                admitted = scope.get("state", {}).get("admitted", False)
+                if not admitted or message["status"] == 401:  # 401: a ticket that was revoked, for example
+                    await asyncio.sleep(self._pacer.delay())
             await send(message)
 
         await self._app(scope, receive, send_in_turn)

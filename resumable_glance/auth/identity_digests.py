@@ -1,7 +1,7 @@
-"""Identity digests: what clients get to know of an owner, to keep apart what they remember of uploads.
+"""Identity digests: keyed hashes of owners, by which clients keep their records of uploads apart.
 
 A browser remembers uploads, and several people may use it, one after the other. A keyed hash names each of them without
-telling their ids to those who look into the browser's storage.
+revealing their ids to readers of the browser's storage.
 """
 
 from __future__ import annotations

@@ -110,13 +110,14 @@ class UploadRecords(Records):
         return int(db.execute(query).scalar_one())
 
     @reads
-    def usage(self, db: sa.Connection, project_id: str) -> Usage:
-        """Return what a project has in storage."""
+    def usage(self, db: sa.Connection, project_id: str | None) -> Usage:
+        """Return what a project (None: all projects together) has in storage."""
         taken = sa.case((uploads.c.state == State.RECEIVING, uploads.c.reserved), else_=uploads.c.received)
         holding = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(taken), 0)).where(
-            uploads.c.project_id == project_id, uploads.c.state.in_(HOLDING_STORAGE)
+            uploads.c.state.in_(HOLDING_STORAGE)
         )
-        return Usage(*db.execute(holding).one())
+        ours = holding if project_id is None else holding.where(uploads.c.project_id == project_id)
+        return Usage(*db.execute(ours).one())
 
     # Changes
 

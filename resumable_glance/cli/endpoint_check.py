@@ -102,7 +102,7 @@ class Endpoint:
 
     @functools.cached_property
     def admits(self) -> bool:
-        """Whether the service reads our requests: nothing of a stranger's is parsed."""
+        """Whether the service admits our requests; it parses nothing of other ones."""
         return self.request("GET", f"/v1/uploads/{UNKNOWN_ID}", self._credentials).reason == "unknown-upload"
 
     def admitted(

@@ -85,7 +85,7 @@ class VerifyingReader:
         extent = self._extent = self._extent or next(self._extents, None)
         if extent is None:
             return b""
-        if self._position == extent.range.start and extent.check != ZEROS:
+        if self._position == extent.range.start:
             self._hasher = hasher(extent.check.algorithm)
         size = min(size, extent.range.stop - self._position)
         if extent.check == ZEROS:
@@ -96,7 +96,7 @@ class VerifyingReader:
         self._digests.update(piece)
         self._position += len(piece)
         if self._position == extent.range.stop:
-            if extent.check != ZEROS and self._hasher.digest() != extent.check.value:
+            if self._hasher.digest() != extent.check.value:
                 raise StorageDiffers(f"bytes {extent.range.start}-{extent.range.stop - 1} have changed on scratch")
             self._extent = None
         if self._growth is not None:

@@ -41,10 +41,7 @@ class RateLimiter:
 
 
 class Pacer:
-    """Gives `per_second` turns a second, and the turns of a second at once after a pause. 0: all turns are at once.
-
-    `clock` gives seconds.
-    """
+    """Gives `per_second` turns a second, and the turns of a second at once after a pause. `clock` gives seconds."""
 
     def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -53,8 +50,6 @@ class Pacer:
 
     def delay(self) -> float:
         """Take the next turn; return the seconds until it comes."""
-        if not self._per_second:
-            return 0.0
         now = self._clock()
         self._next = max(self._next, now - 1) + 1 / self._per_second
         return max(0.0, self._next - now)

@@ -89,13 +89,17 @@ class Capacity:
         return free
 
     async def _check_storage(self, owner: Owner, size: int) -> None:
-        """Raise Refused (NO_SPACE, OVER_LIMIT) if an owner can't be promised `size` more bytes."""
+        """Raise Refused (NO_SPACE, OVER_LIMIT, UPLOAD_TOO_LARGE) if an owner can't be promised `size` more bytes."""
         free, share = await self.check_space(size), self.settings.limits.share_per_project
         if not size or share == 100:
             return
         has = (await self.uploads.usage(owner.project_id)).size
         most = (has + free) * share // 100
         if has + size > most:
+            largest = ((await self.uploads.usage(None)).size + free) * share // 100
+            if size > largest:  # waiting would not help
+                sentence = f"An upload may have at most {largest} bytes ({share} % of the service's storage)."
+                raise Refused(Reason.UPLOAD_TOO_LARGE, sentence, limit=largest)
             raise Refused(
                 Reason.OVER_LIMIT,
                 f"Your project has {has} bytes in unfinished uploads, and {free} are free. It may have {most} of them "

@@ -74,7 +74,7 @@ def sign_in(page: Page, token: str) -> None:
 
 
 def stored(page: Page) -> int:
-    """How many uploads the browser remembers, of whomever."""
+    """The number of uploads that the browser remembers, of all users."""
     return int(
         page.evaluate("""async () => {
             const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)))

@@ -37,7 +37,7 @@ def upload(**changes: object) -> Upload:
 
 
 def credential(token: str, expires_at: float = 9000.0) -> Credential:
-    """What stands for an encrypted token."""
+    """A credential in place of an encrypted token."""
     return Credential(token.encode(), expires_at)
 
 

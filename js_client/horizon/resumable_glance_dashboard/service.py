@@ -83,7 +83,7 @@ def endpoints(request):
 
 
 def identity(request):
-    """Return a keyed hash of the user and project, to keep apart what a browser remembers of uploads."""
+    """Return a keyed hash of the user and project, by which a browser keeps its records of uploads apart."""
     owner = json.dumps([request.user.project_id, request.user.id])
     return salted_hmac("resumable_glance_dashboard.identity", owner, algorithm="sha256").hexdigest()
 

@@ -88,7 +88,7 @@ class UploadIds(unittest.TestCase):
 
 
 class Identities(unittest.TestCase):
-    """What a browser remembers of uploads is kept apart by user and project."""
+    """Records of uploads in a browser are kept apart by user and project."""
 
     def told(self, project, user):
         request = mock.Mock()

@@ -1,4 +1,5 @@
-// Who uploads: several people may use a browser one after the other, and each goes on with their own uploads alone.
+// The identity of the user: several people may use a browser one after the other, and each continues only their own
+// uploads.
 
 import { clock } from '../core/clock.js'
 import { classify, delayAfter, failureOf } from '../core/failures.js'

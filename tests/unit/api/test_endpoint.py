@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from resumable_glance.api.endpoint import application
 from resumable_glance.api.health import Health
+from resumable_glance.api.middleware import StrangersWait
 from resumable_glance.api.protocols import PROTOCOLS, parsing
 from resumable_glance.auth.base import Identity
 from resumable_glance.errors import Reason, Refused
@@ -129,3 +132,38 @@ def test_a_long_query_is_refused(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (400, "malformed-request")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "per_second", "wait"), [("keystone", 200, True), ("keystone", 0, False), ("noauth", 200, False)]
+)
+def test_strangers_wait_where_there_are_any(tmp_path: Path, strategy: str, per_second: int, wait: bool) -> None:
+    async def scenario() -> None:
+        async with rig(tmp_path) as here:
+            settings = dataclasses.replace(
+                here.settings,
+                service=dataclasses.replace(here.settings.service, auth_strategy=strategy),
+                limits=dataclasses.replace(here.settings.limits, strangers_per_second=per_second),
+            )
+            app = application(settings, here.endpoint(TwoPeople()), Health({}), None)
+            assert isinstance(app, StrangersWait) == wait
+
+    asyncio.run(scenario())
+
+
+def test_a_request_is_known_as_admitted_once_its_caller_is(tmp_path: Path) -> None:
+    async def admitted(authenticator: TwoPeople, path: str) -> bool:
+        async with rig(tmp_path / str(len(list(tmp_path.iterdir())))) as here:
+            app, seen = transport_to(here, authenticator).app, dict[str, Any]()
+
+            async def watched(scope: Any, receive: Any, send: Any) -> None:
+                seen.update(scope=scope)
+                await app(scope, receive, send)
+
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(watched)) as client:
+                await client.get(f"http://uploads.example{path}", headers={"X-Auth-Token": "user"})
+            return bool(seen["scope"].get("state", {}).get("admitted"))
+
+    assert asyncio.run(admitted(TwoPeople(), "/v1/uploads"))
+    assert not asyncio.run(admitted(Nobody(), "/v1/uploads"))
+    assert not asyncio.run(admitted(TwoPeople(), "/nothing"))

@@ -103,12 +103,15 @@ def test_a_project_has_a_share_of_what_others_leave(tmp_path: Path) -> None:
         async with rig(tmp_path, MemoryStorage(capacity=200)) as here:
             with pytest.raises(Refused) as refused:
                 await created(here, 101)
+            assert (refused.value.reason, refused.value.facts) == (Reason.UPLOAD_TOO_LARGE, {"limit": 100})
+            await created(here, 60)
+            with pytest.raises(Refused) as refused:
+                await created(here, 41)
             assert (refused.value.reason, refused.value.facts) == (
                 Reason.OVER_LIMIT,
                 {"limit": 100, "retry_after": 60},
             )
-            await created(here, 60)
-            assert await refusal(created(here, 41)) is Reason.OVER_LIMIT
+            assert await refusal(created(here, 101)) is Reason.UPLOAD_TOO_LARGE, "waiting does not help"
             assert await refusal(created(here, 41, COLLEAGUE)) is Reason.OVER_LIMIT
             later = await created(here, None)  # its size is told later
             append = Append(later, Chunk(0, 41, in_order=True))
