@@ -126,7 +126,7 @@ def test_glances_schema_and_limits_are_asked_once(
     first, second = asyncio.run(filled()), asyncio.run(filled())
     assert asked == [
         "GET /v2/info/usage",
-        "POST /v2/images", f"PUT /v2/images/{first}/file", "GET /v2/schemas/image", f"GET /v2/images/{first}",
+        "POST /v2/images", f"PUT /v2/images/{first}/file", f"GET /v2/images/{first}", "GET /v2/schemas/image",
         "POST /v2/images", f"PUT /v2/images/{second}/file", f"GET /v2/images/{second}",
     ]  # fmt: skip
 
